@@ -15,10 +15,11 @@ from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
+from reconciler.app.model_shutdowns import shutdown_warnings
 from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
-from reconciler.app.secret_digests import digests_of
+from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session, settle_seconds
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions
@@ -31,7 +32,7 @@ from reconciler.errors import (
     GuardError,
     UsageError,
 )
-from reconciler.kinds import ALL_KINDS
+from reconciler.kinds import ALL_KINDS, KINDS
 from reconciler.manifests import Configuration, check_credentials
 from reconciler.model.address import Address
 from reconciler.model.change import Plan
@@ -58,6 +59,8 @@ class PlanRequest:
     budget: int | None = None
     destroy: bool = False
     unmanaged: bool = False
+    inventory: bool = False
+    """Read every kind, and go on where a list cannot be read. No option of `plan`."""
 
     @property
     def changes_the_plan(self) -> bool:
@@ -104,7 +107,18 @@ def plan_stack(
         errors = [replace(error, severity=Severity.WARNING) for error in errors]
         warnings += _vanished_warnings(session, plan)
     # Errors come first: they say what the warnings leave out.
-    return replace(plan, diagnostics=(*errors, *session.configuration.warnings, *warnings))
+    declared = (*session.configuration.warnings, *model_warnings(session))
+    return replace(plan, diagnostics=(*errors, *declared, *warnings))
+
+
+def model_warnings(session: Session) -> list[Diagnostic]:
+    """A warning for each declared model that OpenAI shuts down soon or has shut down."""
+    today = datetime.now(UTC).date()
+    try:
+        base_url = session.base_url
+    except UsageError:  # the first call says what is wrong with it
+        return []
+    return shutdown_warnings(session.declared.resources, base_url=base_url, today=today)
 
 
 def require_credentials(session: Session) -> None:
@@ -116,49 +130,9 @@ def require_credentials(session: Session) -> None:
 
 def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Rule] = ()) -> Plan:
     """Read live state and make a plan that still contains its errors."""
-    declared, store = session.declared, session.store
-    options = PlanOptions(
-        destroy=request.destroy,
-        adopt=request.adopt,
-        unmanaged=request.unmanaged,
-        targets=parse_addresses(request.target, "--target"),
-        replace=parse_addresses(request.replace, "--replace"),
-        budget_calls=request.budget,
-    )
-    records = store.records()
-    parse_addresses(request.allow_delete, "--allow-delete")  # refuse it before the first call
+    store = session.store
     digests = digests_of(session, keep=False)
-
-    def with_digests(configuration: Configuration) -> tuple[Resource, ...]:
-        return tuple(
-            digests.resource(resource, records.get(resource.address))
-            for resource in configuration.resources
-        )
-
-    in_use = keys_in_use(declared, records)
-    settling = settle_seconds(session.settings.env)
-    inputs = PlanInputs(
-        resources=with_digests(declared),
-        kinds=ALL_KINDS,
-        records=records,
-        ownership=session.ownership,
-        projects=declared.stack.projects,
-        keyed_projects=_keyed_projects(session),
-        key_writers={project: key.writer for project, key in in_use.items()},
-        outputs=declared.stack.outputs,
-        previous_outputs=store.outputs(),
-        state_serial=store.serial,
-        state_is_new=store.meta(SEARCHED) is None,
-        recently_written=lambda: store.made_since(session.server_clock() - settling),
-        consistency=session.consistency,
-        options=options,
-        rules=rules,
-        removed=lambda ids: _removed(session, ids),
-        server_time=session.server_clock,
-        contents=None if declared.complete is None else lambda: with_digests(session.configuration),
-        pages={Scope(*listed): pages for listed, pages in load_pages(store).items()},
-    )
-    inputs = with_renamed_projects(inputs)
+    inputs = plan_inputs(session, request, digests, rules=rules)
     session.ownership = inputs.ownership
     session.read_at = time.monotonic()
     if request.refresh == "none":
@@ -177,6 +151,57 @@ def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Ru
         input_digests=configuration.given.digests,
         diagnostics=(*plan.diagnostics, *unread),
     )
+
+
+def plan_inputs(
+    session: Session, request: PlanRequest, digests: SecretDigests, *, rules: Sequence[Rule] = ()
+) -> PlanInputs:
+    """What a plan of the session is made from. Makes no call."""
+    declared, store = session.declared, session.store
+    options = PlanOptions(
+        destroy=request.destroy,
+        adopt=request.adopt,
+        unmanaged=request.unmanaged,
+        inventory=request.inventory,
+        targets=parse_addresses(request.target, "--target"),
+        replace=parse_addresses(request.replace, "--replace"),
+        budget_calls=request.budget,
+    )
+    records = store.records()
+    parse_addresses(request.allow_delete, "--allow-delete")  # refuse it before the first call
+
+    def with_digests(configuration: Configuration) -> tuple[Resource, ...]:
+        return tuple(
+            digests.resource(resource, records.get(resource.address))
+            for resource in configuration.resources
+        )
+
+    in_use = keys_in_use(declared, records)
+    settling = settle_seconds(session.settings.env)
+    inputs = PlanInputs(
+        resources=with_digests(declared),
+        kinds=ALL_KINDS,
+        declarable=KINDS.keys(),
+        ignore=declared.stack.ignore,
+        records=records,
+        ownership=session.ownership,
+        projects=declared.stack.projects,
+        keyed_projects=_keyed_projects(session),
+        key_writers={project: key.writer for project, key in in_use.items()},
+        outputs=declared.stack.outputs,
+        previous_outputs=store.outputs(),
+        state_serial=store.serial,
+        state_is_new=store.meta(SEARCHED) is None,
+        recently_written=lambda: store.made_since(session.server_clock() - settling),
+        consistency=session.consistency,
+        options=options,
+        rules=rules,
+        removed=lambda ids: _removed(session, ids),
+        server_time=session.server_clock,
+        contents=None if declared.complete is None else lambda: with_digests(session.configuration),
+        pages={Scope(*listed): pages for listed, pages in load_pages(store).items()},
+    )
+    return with_renamed_projects(inputs)
 
 
 def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:

@@ -103,6 +103,8 @@ class Session:
         """Whether a state that was moved to another backend may still be read."""
         self.is_offline = False
         """Whether nothing may be asked over the network, a shared state included."""
+        self.needs_manifests = True
+        """Whether a folder without any manifest is an error. A missing file must not read as "delete everything"."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -132,6 +134,7 @@ class Session:
                 parsed=self._parsed_files,
                 remembered=lambda stack: remembered(lambda: self._open_store(stack)),
                 whole=False,
+                needs_manifests=self.needs_manifests,
             )
         return self._configuration
 

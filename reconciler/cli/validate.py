@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from reconciler.app.plans import model_warnings
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import publish, renderer, save_reports, talk
 from reconciler.cli.session import CommandSession
@@ -21,14 +22,15 @@ def command(options: GlobalOptions) -> int:
     with CommandSession(options) as session:
         session.is_offline = True
         configuration = session.configuration
+        warnings = (*configuration.warnings, *model_warnings(session))
     if options.format in (None, "text"):
-        if configuration.warnings:
-            talk(renderer(options).diagnostics(configuration.warnings).rstrip("\n"))
+        if warnings:
+            talk(renderer(options).diagnostics(warnings).rstrip("\n"))
         stack = configuration.stack
         rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
         resources = count(len(configuration.resources), "resource")
         click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
-        save_reports(options, lambda to: to.diagnostics(configuration.warnings))
+        save_reports(options, lambda to: to.diagnostics(warnings))
     else:
-        publish(options, lambda to: to.diagnostics(configuration.warnings))
+        publish(options, lambda to: to.diagnostics(warnings))
     return 0

@@ -12,6 +12,7 @@ from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.scope import Scope
 from reconciler.model.address import Address
+from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.kind import Kind
 from reconciler.model.resource import Record, Resource
 from reconciler.model.rule import Rule
@@ -24,7 +25,9 @@ class PlanOptions(Struct, frozen=True):
     adopt: bool = False
     """Adopt every object that has the natural key of a declared resource."""
     unmanaged: bool = False
-    """List objects that neither a manifest nor the state knows."""
+    """List objects that neither a manifest nor the state knows. Reads every kind in every project."""
+    inventory: bool = False
+    """With `unmanaged`: read settings that always exist as well, and go on where a list cannot be read."""
     targets: tuple[Address, ...] = ()
     replace: tuple[Address, ...] = ()
     budget_calls: int | None = None
@@ -64,5 +67,9 @@ class PlanInputs(Struct, frozen=True):
     """The resources with the contents of their folders. Called while the first answers are awaited."""
     pages: Mapping[Scope, int] = field(default_factory=dict)
     """How many pages each list had when it was read last, where it had more than one."""
+    declarable: Collection[str] = ()
+    """The kinds that a manifest can declare, which an overview covers."""
+    ignore: IgnoreRules = IgnoreRules()
+    """Unmanaged objects that no report mentions."""
     moved: Mapping[Address, Address] = field(default_factory=dict)
     """Addresses of records whose project has a new name, each with the address under which it is stored."""

@@ -48,6 +48,8 @@ class LiveState:
         """Refused reads of single objects, each with the API's answer."""
         self.unsearched: dict[Scope, ApiError | CredentialError] = {}
         """Optional lists that were refused or had no key."""
+        self.unread: dict[Scope, ApiError | CredentialError] = {}
+        """Lists that only an overview wants, and that were refused or had no key. Nothing is known of them."""
         self._unreadable_kinds: set[tuple[str, str | None]] = set()
         self._listed: dict[Scope, dict[str, LiveObject]] = {}
         self._scopes: dict[tuple[str, str | None], dict[Scope, None]] = defaultdict(dict)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from reconciler.engine.binding.leftovers import Leftovers
 from reconciler.engine.binding.matcher import Binding
 from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.overview import Overview
 from reconciler.engine.scope import LiveState, Scope
 from reconciler.engine.selection import Selection
 from reconciler.model.address import Address
@@ -61,8 +62,8 @@ class Snapshot(Struct, frozen=True, dict=True):
     """Leftovers of interrupted runs, and objects with a copied mark."""
     retention_matches: Sequence[RetentionMatch] = ()
     """Matches of retention rules, without objects that a collection contains."""
-    unmanaged: Sequence[LiveObject] = ()
-    """Objects that neither a manifest nor the state knows, if requested."""
+    overview: Overview = Overview()
+    """Every object that was read, and the lists that were not, where the caller asked for unmanaged objects."""
     missing_projects: frozenset[str] = frozenset()
     """Declared or recorded projects that do not exist. Nothing in them can exist."""
     search_failed: bool = False

@@ -16,6 +16,7 @@ KIND = Kind(
     scope=ScopeType.ORGANIZATION,
     collection="/fine_tuning/checkpoints/{checkpoint}/permissions",
     natural_key=("checkpoint", "project_id"),
+    parent_sources={"checkpoint": ("FineTuningJob.fine_tuned_model",)},
     calls=Calls(in_list_as="project_ids"),
     unique=True,
     readable_singly=False,

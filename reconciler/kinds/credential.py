@@ -125,6 +125,7 @@ KIND = Kind(
     scope=ScopeType.PROJECT_KEY,
     collection="/vaults/{vault_id}/credentials",
     natural_key=("vault_id", "name"),
+    parent_sources={"vault_id": ("Vault",)},
     list_query={"status": "active"},
     mark="metadata",
     beta="agents=v1",

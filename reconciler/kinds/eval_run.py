@@ -90,6 +90,7 @@ KIND = Kind(
     scope=ScopeType.PROJECT_KEY,
     collection="/evals/{eval_id}/runs",
     natural_key=(),
+    parent_sources={"eval_id": ("Eval",)},
     mark="metadata",
     retirement=RETIREMENT,
     destroys="its results are deleted",

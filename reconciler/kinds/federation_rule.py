@@ -18,6 +18,7 @@ KIND = Kind(
     scope=ScopeType.ORGANIZATION,
     collection="/organization/workload_identity_providers/{workload_identity_provider_id}/federation_rules",
     natural_key=("workload_identity_provider_id", "name"),
+    parent_sources={"workload_identity_provider_id": ("WorkloadIdentityProvider",)},
     destroys="matching tokens are no longer accepted",
     audit_events=(
         "workload_identity_provider_mapping.",

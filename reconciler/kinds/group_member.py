@@ -12,6 +12,7 @@ KIND = Kind(
     scope=ScopeType.ORGANIZATION,
     collection="/organization/groups/{group_id}/users",
     natural_key=("group_id", "user_id"),
+    parent_sources={"group_id": ("Group",)},
     calls=Calls(id_field="user_id"),
     unique=True,
     readable_singly=False,

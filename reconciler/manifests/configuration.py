@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
+from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.model.secret import Secret
@@ -118,6 +119,8 @@ class Stack(Struct, frozen=True):
     """Whether the stack says `backend: remote`."""
     recipients: tuple[str, ...] = ()
     """Who can decrypt the state; without any it is not encrypted."""
+    ignore: IgnoreRules = IgnoreRules()
+    """Unmanaged objects that no report mentions."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """May contain references and templates."""
     organization: str | None = None

@@ -45,6 +45,7 @@ def load_configuration(
     parsed: Callable[[Stack], ParsedFiles] = lambda _: ParsedFiles(),
     remembered: Callable[[Stack], Remembered] = lambda _: Remembered(),
     whole: bool = True,
+    needs_manifests: bool = True,
 ) -> Configuration:
     """Load manifests and stack. Raises ConfigurationError with all problems.
 
@@ -63,7 +64,7 @@ def load_configuration(
         )
     )
     declared.complete = problems.errors == before
-    if not documents and declared.complete:
+    if not documents and declared.complete and needs_manifests:
         problems.add("No manifests", _where_to_begin(opened))
     leaks = CredentialScan(opened.secrets, problems)
     room = Room()

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from reconciler.kinds import KINDS
 from reconciler.manifests.configuration import (
     DEFAULT_ENVIRONMENT,
     STACK_FILES,
@@ -56,6 +57,7 @@ from reconciler.manifests.variables import (
     put_saved,
 )
 from reconciler.model.diagnostic import SourceLocation, nearest
+from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Unknown
@@ -64,6 +66,7 @@ _ID = Checker({"type": "string", **ID_SCHEMA})
 _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
 _ORGANIZATION_VARIABLE = "OPENAI_ORG_ID"
 _ORGANIZATION_ID = re.compile(r"org-[A-Za-z0-9_-]+")
+_WILD = re.compile(r"[*?]")
 _WHOLE_SECTIONS = ("backend", "encryption")
 """Sections that an environment replaces as a whole."""
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
@@ -170,6 +173,7 @@ def _opened(
         file=file,
         projects=_projects(layers, context, leaks, problems),
         credentials=credentials,
+        ignore=_ignore(layers, leaks, problems),
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
@@ -380,6 +384,33 @@ def _projects(
             for finding in _ID.findings(id, ("spec", "projects", name)):
                 report(Problem(finding.summary, finding.detail), (name,))
     return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
+
+
+def _ignore(layers: _Layers, leaks: CredentialScan, problems: Problems) -> IgnoreRules:
+    """The patterns of `ignore`. A misspelled kind would silently ignore nothing, so it is an error."""
+    patterns = layers.get("ignore") or []
+    report = _reporter(layers, problems, "ignore")
+    for index, pattern in enumerate(patterns):
+        if leaks.holds(pattern):
+            report(
+                Problem(
+                    "A credential does not belong in a stack file",
+                    "The value is a key that is in use.",
+                ),
+                (index,),
+            )
+            continue
+        kind, slash, rest = pattern.partition("/")
+        if slash and not _WILD.search(kind) and kind not in KINDS:
+            detail = (
+                f'"{kind}" is not a kind.{nearest(kind, KINDS)} Write KIND/NAME; a name that '
+                f'contains a slash needs its kind too, such as "File/{pattern}".'
+            )
+            report(Problem("Unknown kind", detail), (index,))
+        elif slash and not rest:
+            detail = f'"{pattern}" names no object. For all objects of the kind, write "{kind}/*".'
+            report(Problem("Incomplete address", detail), (index,))
+    return IgnoreRules(tuple(patterns))
 
 
 def _readable(

@@ -113,6 +113,7 @@ def _shared_properties() -> dict[str, Any]:
         "backend": _backend(),
         "encryption": _encryption(),
         "guards": _guards(),
+        "ignore": _ignore(),
         "refresh": _refresh(),
     }
 
@@ -265,6 +266,18 @@ def _guards() -> dict[str, Any]:
             },
         },
         "additionalProperties": False,
+    }
+
+
+def _ignore() -> dict[str, Any]:
+    return {
+        **described(
+            "Unmanaged objects that no report mentions: kinds, names, ids, or addresses such as `KIND/NAME` and "
+            "`KIND/PROJECT/NAME`. `*` and `?` are wildcards."
+        ),
+        "type": ["array", "null"],
+        "items": {"type": "string", "minLength": 1},
+        "examples": [["Project/Default project", "File/*"]],
     }
 
 

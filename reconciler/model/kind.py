@@ -304,6 +304,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Whether the API permits one object per natural key, so that a match on the key suffices to bind it."""
     readable_singly: bool = True
     """Whether the API has a call to read one object by id."""
+    parent_sources: Mapping[str, tuple[str, ...]] = struct_field(default_factory=dict)
+    """For each field that names the parent: the kinds whose objects are parents. `KIND.field` takes the id from a
+    field of the object. Without an entry, parents are unknown unless a manifest or a record names them."""
     defines_project: bool = False
     """Whether the object is a project, through which other kinds are reached."""
 

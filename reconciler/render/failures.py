@@ -28,6 +28,11 @@ def render_failure(failure: Failure, name: str) -> str:
             return _junit(failure)
         case "csv":
             return _csv(failure)
+        case "html":
+            from reconciler.render.escape import markup
+
+            lines = _rendered(failure, "text").splitlines()
+            return f"<!doctype html>\n<pre>{'<br>'.join(map(markup, lines))}</pre>\n"
         case "env":
             return "".join(f"# {line}\n" for line in _rendered(failure, "text").splitlines())
     return _rendered(failure, "text")

@@ -20,6 +20,7 @@ from reconciler.model.change import (
     Origin,
     Outcome,
     OutputChange,
+    Reason,
 )
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, SecretValue, Spec
@@ -39,12 +40,13 @@ from reconciler.render.values import (
 
 MOST_BLOCK_LINES = 16
 MOST_DIFF_LINES = 200
+MOST_ADOPTED_FIELDS = 4
 
 
 class FieldRow(Struct, frozen=True):
     """One field. `before` and `after` make a pair; otherwise there is a `value`, a `body`, or both.
 
-    `sign` says whether a single value is added (`+`) or removed (`-`).
+    `sign` says whether a single value is added (`+`), removed (`-`) or as it is (`=`).
     """
 
     name: str
@@ -67,8 +69,17 @@ def rows_of(change: Change, *, width: int) -> list[FieldRow]:
         return listing(change.after or change.desired, sign="+", width=width)
     if change.action is Action.DELETE and change.removal is not Removal.RESTORE:
         return []
+    if change.reason is Reason.ADOPTED:
+        return _recognizable(change.before, width)
     fields = [_with_file(field, change.after) for field in change.fields]
     return _field_entries(fields, _with_members(change), width=width, happened=False)
+
+
+def _recognizable(before: Spec, width: int) -> list[FieldRow]:
+    """The first short fields of an object that is adopted: an id alone does not say whose it is."""
+    short = {name: value for name, value in before.items() if not is_container(value)}
+    rows = [row for row in listing(short, sign="=", width=width) if row.value is not None]
+    return rows[:MOST_ADOPTED_FIELDS]
 
 
 def drift_entries(drift: Drift, *, width: int) -> list[FieldRow]:

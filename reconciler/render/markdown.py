@@ -328,8 +328,13 @@ def _diff_of(entry: FieldRow) -> Iterator[str]:
         yield f"+ {entry.name}: {entry.after}{remark}"
         return
     value = f" {entry.value}" if entry.value else ""
-    yield f"{entry.sign.replace('~', '!')} {entry.name}:{value}{remark}"
+    yield f"{_mark_of(entry.sign)} {entry.name}:{value}{remark}"
     yield from map(_body_line, entry.body)
+
+
+def _mark_of(sign: str) -> str:
+    """The first character of a line in a diff block; a value that stays as it is has none."""
+    return sign.replace("~", "!").replace("=", " ")
 
 
 def _body_line(diff_line: DiffLine) -> str:

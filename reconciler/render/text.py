@@ -46,7 +46,7 @@ MARKS = {
     OutcomeStatus.SKIPPED: ("↷", "yellow"),
     OutcomeStatus.STALE: ("≠", "red"),
 }
-_SIGN_STYLES = {"+": "green", "-": "red", "~": "yellow", "…": "dim"}
+_SIGN_STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "dim", "…": "dim"}
 _SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _BLANK: Line = ()
 _MOST_COLUMN = 44

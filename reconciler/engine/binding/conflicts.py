@@ -38,6 +38,21 @@ def nothing_to_adopt(resource: Resource, id: str) -> Diagnostic:
     )
 
 
+def ended(resource: Resource, live: LiveObject) -> Diagnostic:
+    """The object to adopt is still listed, and it has ended for good."""
+    states = [
+        f'{name} "{value}"'
+        for name, value in live.kind.terminal_states
+        if live.attributes.get(name) == value
+    ]
+    return _error(
+        resource,
+        "Nothing to adopt",
+        f"{live.id} has {' and '.join(states)}, which is final: it cannot be used any more. Remove `adopt` to have a "
+        f"new {live.kind.name} created, or remove the declaration",
+    )
+
+
 def foreign(resource: Resource, live: LiveObject) -> Diagnostic:
     """The object carries the mark of another stack."""
     return _error(

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from reconciler.engine.binding.attempts import CreateAttempt
-from reconciler.engine.binding.claims import member_ids
 from reconciler.engine.binding.matcher import Matcher
 from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.model.address import Address
@@ -49,27 +48,6 @@ def find_leftovers(matcher: Matcher) -> Leftovers:
         tuple(_created_for_nothing(matcher)),
         tuple(_superseded(matcher)),
     )
-
-
-def unmanaged_objects(matcher: Matcher, leftovers: Leftovers) -> Iterator[LiveObject]:
-    """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
-    # Files and keys that belong to a managed object are managed through it.
-    copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
-    listed = [live for objects in matcher.live.listed.values() for live in objects.values()]
-    members = matcher.claims.members | matcher.claims.delivered_keys
-    for live in listed:
-        members |= set(member_ids(live.own_calls.values()))
-    for live in listed:
-        has_our_mark = matcher.ownership.address(live.mark) is not None
-        is_copy = (live.kind.name, live.id) in copies
-        is_ours = (
-            live.id in members or matcher.claims.is_claimed(live) or (has_our_mark and not is_copy)
-        )
-        is_builtin = (
-            live.kind.always_exists or live.kind.read_only_reason(live.attributes) is not None
-        )
-        if not is_ours and not is_builtin and live.kind.terminal_state(live.attributes) is None:
-            yield live
 
 
 def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:

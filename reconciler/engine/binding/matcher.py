@@ -147,9 +147,16 @@ class Matcher:
             return match
         adopt = resource.lifecycle.adopt
         if isinstance(adopt, str) and resource.address not in self.records:
-            self.diagnostics.append(conflicts.nothing_to_adopt(resource, adopt))
+            self.diagnostics.append(self._nothing_to_adopt(resource, adopt))
             return None
         return self._by_natural_key(resource, spec)
+
+    def _nothing_to_adopt(self, resource: Resource, id: str) -> Diagnostic:
+        """Why the object that the manifest says to adopt cannot be adopted."""
+        live = self.live.find(resource.address.kind, resource.address.project, id)
+        if live is not None and is_gone(live):
+            return conflicts.ended(resource, live)
+        return conflicts.nothing_to_adopt(resource, id)
 
     # Renamed resources
 

@@ -14,6 +14,7 @@ from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
 from reconciler.model.comparing import same
+from reconciler.model.inventory import Standing
 from reconciler.model.kind import Readable
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import FileSet, Reference, Spec, substitute
@@ -152,20 +153,9 @@ def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> li
 
 
 def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
-    """Objects that neither a manifest nor the state knows, by project and kind."""
-    unmanaged = [
-        Unmanaged(live.kind.name, live.id, _label(live), live.project)
-        for live in snapshot.unmanaged
+    """Objects that neither a manifest nor the state knows, by project and kind. Ignored ones are left out."""
+    return [
+        Unmanaged(entry.kind, entry.id, entry.label, entry.project)
+        for entry in snapshot.overview.objects
+        if entry.standing is Standing.UNMANAGED
     ]
-    return sorted(
-        unmanaged, key=lambda entry: (entry.project or "", entry.kind, entry.label, entry.id)
-    )
-
-
-def _label(live: LiveObject) -> str:
-    # An id says little to a person; prefer whatever identifies the object.
-    for name in (*live.kind.natural_key, "name"):
-        value = live.attributes.get(name)
-        if isinstance(value, str) and value:
-            return value
-    return live.id

@@ -13,15 +13,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.engine.binding.census import overview_of
 from reconciler.engine.binding.identity import other_projects, surplus_marks
-from reconciler.engine.binding.leftovers import find_leftovers, unmanaged_objects
+from reconciler.engine.binding.leftovers import Leftovers, find_leftovers
 from reconciler.engine.binding.matcher import Binding, Matcher
 from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.overview import Overview, Survey
 from reconciler.engine.refresh import failures
 from reconciler.engine.refresh.missing import MissingObjects
 from reconciler.engine.refresh.reader import Reader
+from reconciler.engine.refresh.survey import SurveyReader
 from reconciler.engine.refresh.targets import ReadTargets
 from reconciler.engine.retention_match import collection_fields, matched_objects
 from reconciler.engine.scope import Scope
@@ -52,12 +55,19 @@ class _Collector:
         self._resources: Mapping[Address, Resource] = {
             resource.address: resource for resource in inputs.resources
         }
-        self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
+        self._reader = Reader(
+            provider,
+            inputs.kinds,
+            parallelism=parallelism,
+            pages=inputs.pages,
+            survey=inputs.options.inventory,
+        )
         self._live = self._reader.state
         self._missing = MissingObjects(inputs, self._targets, self._reader)
         self._bindings: dict[Address, Binding] = {}
         self._known_projects = set(inputs.projects)
         self._missing_projects: set[str] = set()
+        self._project_ids: dict[str, str] = dict(inputs.projects)
 
     def collect(self) -> Snapshot:
         # Objects of projects are read through their project, so its id has to be known first.
@@ -73,6 +83,7 @@ class _Collector:
         # second matcher.
         matcher = self._read_nested_scopes() or matcher
         self._read_own_calls()
+        survey = self._survey()
         snapshot = self._snapshot().with_problems(problems)
         # Refusals come before unbound resources: an object that could not be read must not be
         # reported as missing.
@@ -80,14 +91,14 @@ class _Collector:
         snapshot = failures.with_unbound(snapshot, matcher)
         # Last, because an object that any resource was bound to is no leftover.
         leftovers = find_leftovers(matcher)
-        wants_unmanaged = self._inputs.options.unmanaged
         snapshot = replace(
             snapshot,
             taken=matcher.taken,
             leftovers=leftovers,
-            unmanaged=tuple(unmanaged_objects(matcher, leftovers)) if wants_unmanaged else (),
+            overview=self._overview(matcher, leftovers, survey),
         )
         snapshot = snapshot.with_problems(surplus_marks(snapshot))
+        snapshot = failures.with_unread_lists(snapshot)
         return self._with_retention_matches(snapshot, matcher)
 
     def _snapshot(self) -> Snapshot:
@@ -139,6 +150,7 @@ class _Collector:
             self._missing_projects.add(name)
         else:
             self._known_projects.add(name)
+            self._project_ids[name] = id
             self._provider.bind_project(name, id)
 
     def _exists(self, kind: Kind, id: str) -> bool:
@@ -205,6 +217,23 @@ class _Collector:
         self._reader.read_lists(sorted(scopes, key=lambda scope: scope.sort_key))
         self._missing.confirm(scopes)
         return self._bind_all()
+
+    def _survey(self) -> Survey | None:
+        """Read what no manifest and no record names, where unmanaged objects are asked for.
+
+        Bindings are complete by now, so what is read here changes no decision.
+        """
+        options = self._inputs.options
+        if not options.unmanaged:
+            return None
+        if options.targets:
+            return Survey()
+        return SurveyReader(self._inputs, self._reader, self._project_ids).read()
+
+    def _overview(self, matcher: Matcher, leftovers: Leftovers, survey: Survey | None) -> Overview:
+        if survey is None:
+            return Overview()
+        return overview_of(matcher, leftovers, survey, ignore=self._inputs.ignore)
 
     # Fields with calls of their own
 

@@ -19,6 +19,7 @@ from reconciler.engine.snapshot import Problem, Snapshot
 from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.inventory import sentences_of
 from reconciler.model.kind import Kind
 
 _FEW = 3
@@ -93,6 +94,21 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
     return replace(
         snapshot.with_problems(problems), retired=frozenset(retired), search_failed=search_failed
     )
+
+
+def with_unread_lists(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with a warning that names the lists which an overview lacks."""
+    unread = snapshot.overview.unread
+    known = {(scope.kind, scope.project) for scope in snapshot.live.unsearched}
+    silent = [entry for entry in unread if (entry.kind, entry.project) not in known]
+    if not silent:
+        return snapshot
+    diagnostic = Diagnostic(
+        f"{len(silent)} lists could not be read, so what they hold is unknown",
+        "\n".join(sentences_of(silent)),
+        severity=Severity.WARNING,
+    )
+    return snapshot.with_problems([Problem(diagnostic)])
 
 
 def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:

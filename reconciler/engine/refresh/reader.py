@@ -33,7 +33,8 @@ _Part = tuple[Collection[LiveObject], list[Future[LiveObject | None]]]
 class Reader:
     """Reads through a provider, several scopes at a time, into a LiveState.
 
-    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`.
+    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. With `survey`, a list that
+    cannot be read is noted as unread, and neither counts as empty nor raises anything.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Reader:
         *,
         parallelism: int,
         pages: Mapping[Scope, int],
+        survey: bool = False,
     ) -> None:
         self.provider = provider
+        self.survey = survey
         self._pages = pages
         self.state = LiveState(kinds)
         self.revoked: set[str] = set()
@@ -96,9 +99,10 @@ class Reader:
     def _readable(self, scopes: Iterable[Scope]) -> list[Scope]:
         """The scopes that were not read yet and that a key opens."""
         state, readable, unreadable = self.state, [], set()
+        known = (state.listed, state.failed, state.unsearched, state.unread)
         for scope in dict.fromkeys(scopes):
             # Every list is read at most once per plan, so that all decisions see the same state.
-            if scope in state.listed or scope in state.failed or scope in state.unsearched:
+            if any(scope in seen for seen in known):
                 continue
             if self._is_readable(scope):
                 readable.append(scope)
@@ -125,7 +129,7 @@ class Reader:
             pending += further
         for scope, objects in objects_of.items():
             # If one part of a scope was refused, the rest would look like a complete list.
-            if scope not in self.state.failed:
+            if scope not in self.state.failed and scope not in self.state.unread:
                 self.state.list(scope, objects)
         # After the lists, which hold the same objects without these fields.
         for future in pending:
@@ -238,6 +242,9 @@ class Reader:
                 is_optional=optional,
             )
         except (ApiError, CredentialError) as error:
+            if self.survey and (is_refusal(error) or isinstance(error, CredentialError)):
+                self.state.unread[scope] = error
+                return ()
             if optional:
                 self.state.unsearched[scope] = error
                 return ()

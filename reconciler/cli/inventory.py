@@ -1,0 +1,28 @@
+"""`reconciler inventory`: everything that exists, and how much of it is managed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from reconciler.app.inventory import take_inventory
+from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.render.inventory import FORMATS
+
+
+@click.command("inventory")
+@partial(global_options, formats=tuple(FORMATS))
+def command(options: GlobalOptions) -> int:
+    """List everything that exists, and how much of it is managed.
+
+    Reads every kind in every project that a key opens. Needs no manifest: keys in the environment
+    are enough. Lists that cannot be read are named, and count as unknown. Objects that `ignore` in
+    the stack file names do not count. Writes nothing.
+    """
+    with CommandSession(options) as session:
+        inventory = take_inventory(session)
+    deliver(options, {name: partial(render, inventory) for name, render in FORMATS.items()})
+    return 0

@@ -1,0 +1,142 @@
+"""Who has each object that was read: this stack, nobody, or the platform itself.
+
+Taken once every resource is bound, since whatever a resource is bound to is managed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from reconciler.engine.binding.claims import member_ids
+from reconciler.engine.binding.leftovers import Leftovers
+from reconciler.engine.binding.matcher import Matcher
+from reconciler.engine.overview import Overview, Survey
+from reconciler.engine.scope import Scope
+from reconciler.model.ignoring import IgnoreRules
+from reconciler.model.inventory import InventoryObject, Standing, UnreadList
+from reconciler.model.kind import Removal, ScopeType
+from reconciler.model.resource import LiveObject
+
+_Sighting = tuple[Scope, LiveObject]
+_LONGEST = 80
+"""The longest part of a natural key that serves as a label, in characters."""
+
+
+def overview_of(
+    matcher: Matcher, leftovers: Leftovers, survey: Survey, *, ignore: IgnoreRules
+) -> Overview:
+    """Every object that was read, once the matcher has bound every resource."""
+    census = _Census(matcher, leftovers, survey, ignore)
+    objects = sorted(census.objects(), key=lambda entry: entry.sort_key)
+    unread = sorted(census.unread(), key=lambda entry: entry.sort_key)
+    return Overview(tuple(objects), tuple(unread))
+
+
+class _Census:
+    def __init__(
+        self, matcher: Matcher, leftovers: Leftovers, survey: Survey, ignore: IgnoreRules
+    ) -> None:
+        self._matcher = matcher
+        self._ignore = ignore
+        self._survey = survey
+        self._copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
+        claims, listed = matcher.claims, matcher.live.listed
+        self._members = set(claims.members | claims.delivered_keys)
+        self._labels: dict[str, str] = {}
+        self._sightings: dict[tuple[str, str | None, str], list[_Sighting]] = {}
+        for scope, objects in listed.items():
+            for live in objects.values():
+                self._members.update(member_ids(live.own_calls.values()))
+                self._labels.setdefault(live.own_id, _name(live) or live.own_id)
+                self._sightings.setdefault(_identity(scope, live), []).append((scope, live))
+
+    def objects(self) -> Iterator[InventoryObject]:
+        for sightings in self._sightings.values():
+            yield self._entry(sightings)
+
+    def unread(self) -> Iterator[UnreadList]:
+        reasons: dict[tuple[str, str | None], str] = {}
+        for scope, reason in self._survey.unread.items():
+            reasons.setdefault((scope.kind, scope.project), reason)
+        for (kind, project), reason in reasons.items():
+            yield UnreadList(kind, self._shown(project), reason, self._project_id(project))
+
+    def _entry(self, sightings: Sequence[_Sighting]) -> InventoryObject:
+        owners = [self._matcher.claims.owner(live) for _, live in sightings]
+        named = [pair for pair in sightings if pair[0].project is not None]
+        scope, live = (named or sightings)[0]
+        is_managed = any(owners) or any(self._is_ours(live, scope) for scope, live in sightings)
+        entry = InventoryObject(
+            kind=live.kind.name,
+            id=live.id,
+            label=self._label(live),
+            standing=Standing.MANAGED if is_managed else _unclaimed(live),
+            project=self._shown(scope.project),
+            project_id=self._project_id(scope.project),
+            address=next(filter(None, owners), None),
+        )
+        if entry.standing is Standing.UNMANAGED and self._is_ignored(entry, scope):
+            return replace(entry, standing=Standing.IGNORED)
+        return entry
+
+    def _is_ours(self, live: LiveObject, scope: Scope) -> bool:
+        """Whether an object that no resource is bound to belongs to one, or was left behind by one.
+
+        The plan judged marks where it read; elsewhere a mark proves nothing.
+        """
+        if live.id in self._members:
+            return True
+        is_copy = (live.kind.name, live.id) in self._copies
+        is_judged = scope not in self._survey.scopes
+        has_our_mark = self._matcher.ownership.address(live.mark) is not None
+        return has_our_mark and is_judged and not is_copy
+
+    def _is_ignored(self, entry: InventoryObject, scope: Scope) -> bool:
+        projects = {entry.project, entry.project_id, scope.project} - {None}
+        names = {entry.id, entry.label, entry.id.rpartition("/")[2]}
+        return self._ignore.match(entry.kind, names, filter(None, projects))
+
+    def _label(self, live: LiveObject) -> str:
+        key = live.kind.natural_key
+        is_relation = bool(key) and all(field.endswith("_id") for field in key)
+        name = "" if is_relation else _name(live)
+        if name:
+            return name
+        values = [live.attributes.get(field) for field in key]
+        texts = [self._labels.get(value, value) for value in values if isinstance(value, str)]
+        is_short = all(len(text) <= _LONGEST for text in texts)
+        return "/".join(texts) if texts and is_short else live.id
+
+    def _shown(self, project: str | None) -> str | None:
+        return None if project is None else self._survey.project_names.get(project, project)
+
+    def _project_id(self, project: str | None) -> str | None:
+        return None if project is None else self._survey.project_ids.get(project)
+
+
+def _identity(scope: Scope, live: LiveObject) -> tuple[str, str | None, str]:
+    """What makes two sightings one object: a key opens its project with and without a name."""
+    is_global = live.kind.scope is ScopeType.PROJECT_KEY
+    return live.kind.name, None if is_global else scope.project, live.id
+
+
+def _unclaimed(live: LiveObject) -> Standing:
+    """The standing of an object that is not ours."""
+    if live.kind.terminal_state(live.attributes) is not None:
+        return Standing.ENDED
+    is_setting = live.kind.always_exists and live.kind.removal is Removal.RESTORE
+    if is_setting or live.kind.read_only_reason(live.attributes) is not None:
+        return Standing.BUILT_IN
+    return Standing.UNMANAGED
+
+
+def _name(live: LiveObject) -> str:
+    """The name of an object, or the part of its natural key that is one; empty where it has neither."""
+    first = live.kind.natural_key[0] if live.kind.natural_key else ""
+    for field in ("" if first.endswith("_id") else first, "name"):
+        value = live.attributes.get(field)
+        if field and isinstance(value, str) and value:
+            return value
+    return ""

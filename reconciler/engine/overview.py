@@ -1,0 +1,30 @@
+"""What exists beside what a plan is about: every object that was read, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, field
+
+from reconciler.engine.scope import Scope
+from reconciler.model.inventory import InventoryObject, UnreadList
+
+
+class Survey(Struct, frozen=True):
+    """What was read only to see what exists."""
+
+    scopes: frozenset[Scope] = frozenset()
+    """The lists that neither a manifest nor a record needs."""
+    unread: Mapping[Scope, str] = field(default_factory=dict)
+    """The reason for each list that could not be read."""
+    project_ids: Mapping[str, str] = field(default_factory=dict)
+    """The API's id of each project, by the project's name in scopes."""
+    project_names: Mapping[str, str] = field(default_factory=dict)
+    """The names of projects that the configuration does not name, by their name in scopes."""
+
+
+class Overview(Struct, frozen=True):
+    """Every object that was read, in order of project and kind, and the lists that were not read."""
+
+    objects: Sequence[InventoryObject] = ()
+    unread: Sequence[UnreadList] = ()

@@ -1,0 +1,181 @@
+"""Reads what no manifest and no record names: every kind, in every project that a key opens.
+
+Projects that the configuration does not name go by their id here, which no name in a manifest can
+be mistaken for. Refused lists are noted and stop nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from reconciler.engine.binding.natural_keys import is_gone
+from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.overview import Survey
+from reconciler.engine.refresh.reader import Reader
+from reconciler.engine.scope import Scope
+from reconciler.errors import ApiError, CredentialError
+from reconciler.model.kind import Kind, Removal, ScopeType
+from reconciler.model.resource import LiveObject
+
+_UNAUTHORIZED = 401
+_NO_LIST = "the API has no list of them"
+
+
+class SurveyReader:
+    """Reads through a reader that has read what the plan needs.
+
+    `project_ids` are the ids of the projects that the configuration names, by name.
+    """
+
+    def __init__(self, inputs: PlanInputs, reader: Reader, project_ids: dict[str, str]) -> None:
+        self._inputs = inputs
+        self._reader = reader
+        self._live = reader.state
+        self._project_ids = dict(project_ids)
+        self._project_names: dict[str, str] = {}
+        self._needed = frozenset(self._live.listed)
+        self._reasons: dict[Scope, str] = {}
+        names = inputs.declarable or inputs.kinds
+        self._kinds = [kind for name, kind in inputs.kinds.items() if name in names]
+
+    def read(self) -> Survey:
+        """Read all lists: of the organization, of each project, and inside objects."""
+        self._reader.survey = True
+        self._read_organization()
+        projects = self._find_projects()
+        self._read_projects(projects)
+        self._read_project_data(projects)
+        self._read_nested()
+        return Survey(
+            scopes=frozenset(self._live.listed) - self._needed,
+            unread=self._unread(),
+            project_ids=self._project_ids,
+            project_names=self._project_names,
+        )
+
+    def _listed(self, *scopes: ScopeType) -> Iterator[Kind]:
+        """The kinds with a list in some types of scope. Only an inventory reads settings."""
+        for kind in self._kinds:
+            is_setting = kind.always_exists and kind.removal is Removal.RESTORE
+            is_wanted = self._inputs.options.inventory or not is_setting
+            if kind.scope in scopes and kind.calls.listable and is_wanted:
+                yield kind
+
+    # Lists outside of objects
+
+    def _read_organization(self) -> None:
+        kinds = self._listed(ScopeType.ORGANIZATION, ScopeType.EITHER)
+        self._reader.read_lists([Scope(kind.name, None) for kind in kinds if not kind.parents])
+
+    def _find_projects(self) -> list[str]:
+        """The names of all projects that can hold objects. Binds those that only the API knows."""
+        names = {id: name for name, id in reversed(self._project_ids.items())}
+        ended = set()
+        for live in self._projects_listed():
+            if is_gone(live):
+                ended.add(live.id)
+            elif live.id not in names:
+                names[live.id] = live.id
+                self._project_ids[live.id] = live.id
+                self._project_names[live.id] = str(live.attributes.get("name") or live.id)
+                self._reader.provider.bind_project(live.id, live.id)
+        return [name for id, name in names.items() if id not in ended]
+
+    def _projects_listed(self) -> Iterator[LiveObject]:
+        for kind in self._kinds:
+            if kind.defines_project:
+                yield from self._live.objects(kind.name, None)
+
+    def _read_projects(self, projects: Iterable[str]) -> None:
+        kinds = list(self._listed(ScopeType.PROJECT, ScopeType.EITHER))
+        self._reader.read_lists(
+            Scope(kind.name, project) for project in projects for kind in kinds if not kind.parents
+        )
+
+    def _read_project_data(self, projects: Collection[str]) -> None:
+        """Read the lists that take a key of the project.
+
+        One list of each project comes first: if the key is of another project, no call can succeed.
+        """
+        kinds = [kind for kind in self._listed(ScopeType.PROJECT_KEY) if not kind.parents]
+        if not kinds:
+            return
+        first = kinds[0]
+        can_read = self._reader.provider.can_read
+        opened = [project for project in projects if can_read(first, project)]
+        for project in projects:
+            if project not in opened:
+                self._note(kinds, project, f"no key of the project {self._shown(project)}")
+        self._reader.read_lists([Scope(first.name, project) for project in opened])
+        readable: list[str | None] = []
+        for project in opened:
+            error = self._live.unread.get(Scope(first.name, project))
+            if isinstance(error, ApiError) and error.status == _UNAUTHORIZED:
+                self._note(kinds, project, _reason(error))
+            else:
+                readable.append(project)
+        if self._needs_default(readable):
+            readable.append(None)
+        self._reader.read_lists(Scope(kind.name, project) for project in readable for kind in kinds)
+
+    def _needs_default(self, readable: Collection[str | None]) -> bool:
+        """Whether no named project stands for the project of the default key."""
+        keyed = self._inputs.keyed_projects
+        by_default_key = [project for project in readable if project not in keyed]
+        return "" in keyed and not by_default_key
+
+    def _note(self, kinds: Iterable[Kind], project: str | None, reason: str) -> None:
+        for kind in kinds:
+            scope = Scope(kind.name, project)
+            if scope not in self._live.listed:
+                self._reasons[scope] = reason
+
+    def _shown(self, project: str) -> str:
+        return f'"{self._project_names.get(project, project)}"'
+
+    # Lists inside objects
+
+    def _read_nested(self) -> None:
+        scopes: dict[Scope, None] = {}
+        for kind in self._listed(*ScopeType):
+            for fields in kind.parents:
+                if len(fields) == 1:
+                    scopes.update(dict.fromkeys(self._inside(kind, fields[0])))
+        self._reader.read_lists(scopes)
+
+    def _inside(self, kind: Kind, field: str) -> Iterator[Scope]:
+        """The lists of a kind inside the objects that were read; `field` names the parent."""
+        for source in kind.parent_sources.get(field, ()):
+            parent_kind, _, attribute = source.partition(".")
+            for scope, objects in list(self._live.listed.items()):
+                is_reached = kind.scope is ScopeType.ORGANIZATION or _is_in_scope(kind, scope)
+                if scope.kind != parent_kind or not is_reached:
+                    continue
+                project = None if kind.scope is ScopeType.ORGANIZATION else scope.project
+                for live in objects.values():
+                    id = live.attributes.get(attribute) if attribute else live.own_id
+                    if isinstance(id, str) and not is_gone(live):
+                        yield Scope(kind.name, project, ((field, id),))
+
+    # What could not be read
+
+    def _unread(self) -> dict[Scope, str]:
+        reasons = dict(self._reasons)
+        for scope, error in (self._live.unread | self._live.unsearched).items():
+            reasons.setdefault(scope, _reason(error))
+        for scope, refusal in self._live.failed.items():
+            reasons.setdefault(scope, _reason(refusal))
+        for kind in self._kinds if self._inputs.options.inventory else ():
+            if not kind.calls.listable or (kind.parents and not kind.parent_sources):
+                reasons.setdefault(Scope(kind.name, None), _NO_LIST)
+        return reasons
+
+
+def _is_in_scope(kind: Kind, scope: Scope) -> bool:
+    """Whether the objects of a scope can hold objects of a kind."""
+    return kind.scope is not ScopeType.PROJECT or scope.project is not None
+
+
+def _reason(error: ApiError | CredentialError) -> str:
+    status = error.status if isinstance(error, ApiError) else None
+    return f"{error} ({status})" if status and str(status) not in str(error) else str(error)

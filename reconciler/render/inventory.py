@@ -1,0 +1,269 @@
+"""An inventory as text, JSON, Markdown and HTML."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from reconciler.model.inventory import (
+    Inventory,
+    InventoryObject,
+    Standing,
+    UnreadList,
+    coverage_of,
+    sentences_of,
+)
+from reconciler.render.escape import code_span, fenced, markup, prose, terminal
+from reconciler.render.jsonview import document
+from reconciler.render.lines import padded
+from reconciler.render.phrases import duration
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.tables import text_table
+from reconciler.render.values import count, redacted
+
+FORMAT_VERSION = "1.0"
+OUTSIDE = "(organization)"
+"""Stands for the project of objects that belong to none."""
+_MOST = 20
+"""The number of objects of one kind and project that text and Markdown list."""
+_HEADERS = ("Project", "Kind", "Managed", "Unmanaged", "Ignored", "Built-in", "Ended", "Coverage")
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem; text-align: left; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+code { overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
+"""
+
+
+def as_text(inventory: Inventory) -> str:
+    """The counts by project and kind, then the unmanaged objects, then what is unknown."""
+    rows = list(_rows(inventory))
+    parts = [text_table(_HEADERS, rows, numbers=range(2, len(_HEADERS)))] if rows else []
+    unmanaged = inventory.of(Standing.UNMANAGED)
+    if unmanaged:
+        lines = [f"Unmanaged: {count(len(unmanaged), 'object')}", *_listed(unmanaged)]
+        parts.append("".join(f"{terminal(line)}\n" for line in lines))
+    if inventory.unread:
+        lines = [_unknown(inventory.unread)]
+        lines += [f"  {sentence}" for sentence in sentences_of(inventory.unread)]
+        parts.append("".join(f"{terminal(line)}\n" for line in lines))
+    parts.append(f"{totals(inventory)}\n")
+    return "\n".join(parts)
+
+
+def as_json(inventory: Inventory) -> str:
+    """Every object, the counts, and the lists that could not be read."""
+    by_group = [
+        {**_group(project, objects), "kind": kind, "counts": _counts(objects)}
+        | {"coverage_percent": _rounded(coverage_of(objects))}
+        for (project, kind), objects in inventory.groups.items()
+    ]
+    return document(
+        {
+            "format_version": FORMAT_VERSION,
+            "stack": inventory.stack,
+            "environment": inventory.environment,
+            "calls": inventory.calls,
+            "seconds": inventory.seconds,
+            "coverage_percent": _rounded(inventory.coverage),
+            "counts": _counts(inventory.objects),
+            "complete": not inventory.unread,
+            "groups": by_group,
+            "objects": list(map(_object, inventory.objects)),
+            "unread": list(map(_unread, inventory.unread)),
+        }
+    )
+
+
+def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
+    """A comment for a pull request or an issue; at most `limit` characters."""
+    head = f"### Inventory: {prose(_headline(inventory))}\n\n"
+    sections = []
+    rows = list(_rows(inventory))
+    if rows:
+        sections.append(Section(partial(_markdown_table, rows), "table of counts"))
+    unmanaged = inventory.of(Standing.UNMANAGED)
+    if unmanaged:
+        sections.append(Section(partial(_markdown_objects, unmanaged), "list of unmanaged objects"))
+    if inventory.unread:
+        sections.append(Section(partial(_markdown_unread, inventory), "list of unread kinds"))
+    foot = f"\n{prose(totals(inventory))}\n"
+    command = "`reconciler inventory --format json`"
+    return assemble(head, sections, foot, command, limit)
+
+
+def as_html(inventory: Inventory) -> str:
+    """One page without network access: every count, every object that could be managed."""
+    title = f"Inventory: {_headline(inventory)}"
+    shown = [entry for entry in inventory.objects if entry.standing is not Standing.BUILT_IN]
+    body = [
+        f"<h1>{markup(title)}</h1>",
+        f"<p>{markup(totals(inventory))}</p>",
+        _html_table(_HEADERS, list(_rows(inventory)), numbers=range(2, len(_HEADERS))),
+    ]
+    if inventory.unread:
+        body.append(f"<h2>{markup(_unknown(inventory.unread))}</h2><ul>")
+        body += [f"<li>{markup(sentence)}</li>" for sentence in sentences_of(inventory.unread)]
+        body.append("</ul>")
+    body.append(f"<h2>{count(len(shown), 'object')}</h2>")
+    body.append(_html_table(("Project", "Kind", "Name", "ID", "Standing"), _html_rows(shown)))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{markup(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+FORMATS: dict[str, Callable[[Inventory], str]] = {
+    "text": as_text,
+    "json": as_json,
+    "markdown": as_markdown,
+    "html": as_html,
+}
+"""The formats of an inventory."""
+
+
+def totals(inventory: Inventory) -> str:
+    """How many objects there are, the coverage, and what it took to find out."""
+    counts = inventory.counts
+    parts = [f"{counts[standing]:,} {standing}" for standing in Standing if counts[standing]]
+    listed = f": {', '.join(parts)}" if parts else ""
+    unknown = f" {_unknown(inventory.unread)}." if inventory.unread else ""
+    cost = f"{count(inventory.calls, 'API call')} in {duration(inventory.seconds)}"
+    number = count(len(inventory.objects), "object")
+    return f"{number}{listed}. {_coverage(inventory)}.{unknown} {cost}."
+
+
+def _headline(inventory: Inventory) -> str:
+    counts = inventory.counts
+    manageable = counts[Standing.MANAGED] + counts[Standing.UNMANAGED]
+    if not manageable:
+        return "nothing to manage"
+    share = percent(inventory.coverage)
+    return f"{share} managed, {count(counts[Standing.UNMANAGED], 'unmanaged object')}"
+
+
+def _coverage(inventory: Inventory) -> str:
+    share = percent(inventory.coverage)
+    return f"Coverage: {share}" if share else "Coverage: there is nothing to manage"
+
+
+def percent(share: float | None) -> str:
+    """A share with one decimal, rounded down, so that 100 % means everything; empty for None."""
+    return "" if share is None else f"{math.floor(share * 10) / 10:.1f} %"
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else math.floor(share * 10) / 10
+
+
+def _unknown(unread: Sequence[UnreadList]) -> str:
+    return f"Unknown: {count(len(unread), 'list')} could not be read"
+
+
+def _rows(inventory: Inventory) -> Iterator[list[str]]:
+    for (project, kind), objects in inventory.groups.items():
+        counts = Counter(entry.standing for entry in objects)
+        numbers = [f"{counts[standing]:,}" if counts[standing] else "" for standing in Standing]
+        yield [project or OUTSIDE, kind, *numbers, percent(coverage_of(objects))]
+
+
+def _listed(objects: Sequence[InventoryObject]) -> Iterator[str]:
+    """A line for each object, up to `_MOST` of each project and kind."""
+    owners = [_owner(entry) for entry in objects]
+    width = max(map(len, owners), default=0)
+    id_width = max((len(entry.id) for entry in objects), default=0)
+    sizes, seen = Counter(owners), Counter[str]()
+    for owner, entry in zip(owners, objects, strict=True):
+        seen[owner] += 1
+        if seen[owner] <= _MOST:
+            yield f"  ? {padded(owner, width)}  {padded(entry.id, id_width)}  {entry.label}"
+        elif seen[owner] == sizes[owner]:
+            yield f"    {padded(owner, width)}  … and {sizes[owner] - _MOST:,} more"
+
+
+def _owner(entry: InventoryObject) -> str:
+    return f"{entry.kind} in {entry.project}" if entry.project else entry.kind
+
+
+def _counts(objects: Sequence[InventoryObject]) -> dict[str, int]:
+    counts = Counter(entry.standing for entry in objects)
+    return {standing.value: counts[standing] for standing in Standing}
+
+
+def _group(project: str | None, objects: Sequence[InventoryObject]) -> dict[str, Any]:
+    return {"project": _safe(project), "project_id": objects[0].project_id}
+
+
+def _object(entry: InventoryObject) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "id": entry.id,
+        "name": redacted(entry.label),
+        "standing": entry.standing.value,
+        "project": _safe(entry.project),
+        "project_id": entry.project_id,
+        "address": None if entry.address is None else str(entry.address),
+    }
+
+
+def _unread(entry: UnreadList) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "project": _safe(entry.project),
+        "project_id": entry.project_id,
+        "reason": redacted(entry.reason),
+    }
+
+
+def _safe(text: str | None) -> str | None:
+    return None if text is None else redacted(text)
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(_HEADERS)} |", f"|{' --- |' * 2}{' ---: |' * (len(_HEADERS) - 2)}"]
+    for project, kind, *numbers in rows:
+        cells = [code_span(project, in_table=True), code_span(kind, in_table=True), *numbers]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _markdown_objects(objects: Sequence[InventoryObject]) -> str:
+    block = fenced(list(_listed(objects)))
+    head = f"⚪ {count(len(objects), 'unmanaged object')}"
+    return f"<details><summary>{head}</summary>\n\n{block}\n\n</details>\n\n"
+
+
+def _markdown_unread(inventory: Inventory) -> str:
+    lines = [f"- {prose(sentence)}" for sentence in sentences_of(inventory.unread)]
+    return f"⚠️ {_unknown(inventory.unread)}:\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _html_rows(objects: Sequence[InventoryObject]) -> list[list[str]]:
+    return [
+        [entry.project or OUTSIDE, entry.kind, entry.label, entry.id, entry.standing.value]
+        for entry in objects
+    ]
+
+
+def _html_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()
+) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        parts = []
+        for at, cell in enumerate(cells):
+            kind = ' class="number"' if at in numbers else ""
+            parts.append(f"<{tag}{kind}>{markup(cell)}</{tag}>")
+        return f"<tr>{''.join(parts)}</tr>"
+
+    body = "\n".join(line("td", row) for row in rows)
+    head = line("th", headers)
+    return f'<div class="scroll"><table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
