@@ -109,6 +109,13 @@ def race(stage: Stage, machines: Sequence[Mortals]) -> Sequence[Ended]:
         return list(pool.map(run, range(len(machines))))
 
 
+def gave_up(ended: Ended) -> bool:
+    """Whether a run never got through to its state, which it tries for two seconds only."""
+    sentences = ("cannot be reached", "connection was refused", "cannot connect", "did not answer")
+    has_said_so = any(sentence in ended.err for sentence in sentences)
+    return ended.code == 1 and has_said_so and "Waiting for the lock" not in ended.err
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=attrgetter("name"))
 @pytest.mark.parametrize("count", RUNNERS)
 def test_runners_that_race_in_bad_weather_make_nothing_twice(
@@ -124,6 +131,6 @@ def test_runners_that_race_in_bad_weather_make_nothing_twice(
             stage.begin()
             with Weather(some_backend, chance):
                 ended = race(stage, machines)
-            badly = [str(one) for one in ended if one.code not in (0, 12)]
+            badly = [str(one) for one in ended if one.code not in (0, 12) and not gave_up(one)]
             assert not badly, "\n".join(badly)
             assert stage.repair() == []

@@ -125,7 +125,8 @@ class ObjectStorage:
         moment = self._bucket.modified_at(key, deadline)
         self._bucket.delete([key], deadline)
         if moment is None:
-            raise StateError(
+            # A store may take a moment to replace what an attempt with a lost answer had written.
+            raise UnreachableError(
                 f"{self.address} does not return an object that was just written.",
                 hint="`reconciler state check` shows what the store does not honour.",
             )
