@@ -165,3 +165,5 @@ class Record(Struct, frozen=True):
     depends_on: tuple[Address, ...] = ()
     deposed: tuple[str, ...] = ()
     """Ids that a replacement superseded and that are not deleted yet."""
+    marked_later: bool = False
+    """Whether the object may stay without our mark until something else of it changes."""

@@ -22,8 +22,11 @@ from reconciler.state.identity import Identity
 from reconciler.state.rows import SPEC_COLUMNS, record_from_dict, record_to_dict
 
 FORMAT = "reconciler-state"
-VERSION = 2
-"""Version 2 added `lineage`, `server` and `organization`. Version 1 is still read."""
+VERSION = 3
+"""Version 2 added `lineage`, `server` and `organization`; version 3 added `marked_later` to resources.
+
+Earlier versions are still read.
+"""
 
 _SHOWN_PROBLEMS = 10
 _MOST_SERIAL = 2**53
@@ -49,7 +52,9 @@ _RECORD: Mapping[str, tuple[type, ...]] = {
     "on_remove": (str, type(None)),
     "depends_on": (list,),
     "deposed": (list,),
+    "marked_later": (bool,),
 }
+_RECORD_SINCE_VERSION_3 = frozenset({"marked_later"})
 _WORDS = {
     str: "text",
     int: "a number",
@@ -101,14 +106,16 @@ def to_data(
 def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     """Records and outputs of an exported state. Raises StateError with all the problems found."""
     _check_version(data)
-    left_out = _SINCE_VERSION_2 if data["version"] < VERSION else frozenset()
+    left_out = _SINCE_VERSION_2 if data["version"] < 2 else frozenset()
     shape = {name: types for name, types in _TOP.items() if name not in left_out}
     problems = list(_check_map(data, shape, "the export"))
     if problems:
         raise _refuse(problems)
     if not 0 <= data["serial"] < _MOST_SERIAL:
         problems.append(f'the export: "serial" must be between 0 and {_MOST_SERIAL:,}')
-    records = list(_read_records(data["resources"], problems))
+    left_out = _RECORD_SINCE_VERSION_3 if data["version"] < 3 else frozenset()
+    shape = {name: types for name, types in _RECORD.items() if name not in left_out}
+    records = list(_read_records(data["resources"], shape, problems))
     outputs = _read_outputs(data["outputs"], problems)
     counts = Counter(str(record.address) for record in records)
     problems += [
@@ -215,13 +222,15 @@ def _check_map(data: Any, shape: Mapping[str, tuple[type, ...]], where: str) -> 
             yield f'{where}: "{name}" must be {" or ".join(_WORDS[kind] for kind in types)}'
 
 
-def _read_records(items: list[Any], problems: list[str]) -> Iterator[Record]:
+def _read_records(
+    items: list[Any], shape: Mapping[str, tuple[type, ...]], problems: list[str]
+) -> Iterator[Record]:
     for index, item in enumerate(items):
         address = item.get("address") if isinstance(item, Mapping) else None
         where = (
             f"resource {address}" if isinstance(address, str) else f"resource number {index + 1}"
         )
-        found = list(_check_map(item, _RECORD, where))
+        found = list(_check_map(item, shape, where))
         problems += found
         if found:
             continue

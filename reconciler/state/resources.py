@@ -15,7 +15,10 @@ from reconciler.model.resource import Record
 from reconciler.model.values import Spec
 from reconciler.state.rows import all_from_json, from_json, plain, readable, to_json
 
-_COLUMNS = "address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed"
+_COLUMNS = (
+    "address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, "
+    "on_remove, deposed, marked_later"
+)
 
 _ROWS_AT_ONCE = 500
 
@@ -158,6 +161,7 @@ def _to_row(record: Record) -> tuple[Any, ...]:
         int(record.prevent_destroy),
         None if record.on_remove is None else str(record.on_remove),
         to_json(record.deposed),
+        int(record.marked_later),
     )
 
 
@@ -173,6 +177,7 @@ def _from_row(row: tuple[Any, ...], applied: Spec, depends_on: tuple[Address, ..
         prevent_destroy,
         on_remove,
         deposed,
+        marked_later,
     ) = row
     return Record(
         address=Address.parse(address),
@@ -186,4 +191,5 @@ def _from_row(row: tuple[Any, ...], applied: Spec, depends_on: tuple[Address, ..
         on_remove=None if on_remove is None else OnRemove(on_remove),
         depends_on=depends_on,
         deposed=tuple(from_json(deposed)),
+        marked_later=bool(marked_later),
     )

@@ -95,6 +95,7 @@ def record_to_dict(record: Record) -> dict[str, Any]:
         "on_remove": None if record.on_remove is None else str(record.on_remove),
         "depends_on": [str(address) for address in record.depends_on],
         "deposed": list(record.deposed),
+        "marked_later": record.marked_later,
     }
 
 
@@ -110,4 +111,5 @@ def record_from_dict(data: Mapping[str, Any]) -> Record:
         on_remove=None if on_remove is None else OnRemove(on_remove),
         depends_on=tuple(Address.parse(text) for text in data["depends_on"]),
         deposed=tuple(data["deposed"]),
+        marked_later=data.get("marked_later", False),
     )

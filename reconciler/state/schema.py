@@ -147,7 +147,20 @@ def _sixth(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'")
 
 
-MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth, _sixth)
+def _seventh(connection: sqlite3.Connection) -> None:
+    # Objects that were bound without a write, and get their mark with their first change.
+    connection.execute("ALTER TABLE resources ADD COLUMN marked_later INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: Sequence[Migration] = (
+    _first,
+    _second,
+    _third,
+    _fourth,
+    _fifth,
+    _sixth,
+    _seventh,
+)
 VERSION = len(MIGRATIONS)
 """The version that this program writes."""
 
@@ -158,10 +171,12 @@ def is_current(
     """Whether the database needs no migration. Raises StateError for a newer one, and for another
     program's.
     """
+    # The tables come first: another process may be creating them right now, and marks the file as
+    # ours in the same transaction.
+    has_tables = _has_tables(connection)
     version = _pragma(connection, "user_version")
-    if _pragma(connection, "application_id") != APPLICATION_ID and (
-        version or _has_tables(connection)
-    ):
+    is_ours = _pragma(connection, "application_id") == APPLICATION_ID
+    if has_tables and not is_ours:
         raise StateError(
             "it is an SQLite database of another program",
             hint="choose another folder for the state",

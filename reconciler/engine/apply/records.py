@@ -158,6 +158,7 @@ class RecordSet:
             overwritten=overwritten,
             delivered=delivered,
             deposed=deposed,
+            marked_later=False,
         )
 
     def for_unchanged(self, change: Change, kind: Kind, desired: Spec) -> Record:

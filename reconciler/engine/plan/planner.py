@@ -346,9 +346,9 @@ class _Planner:
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
         if binding.source is BindingSource.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
-        return (
-            replace(change, action=Action.ADOPT, reason=Reason.UNMARKED) if change.mark else change
-        )
+        if change.mark and not (binding.record and binding.record.marked_later):
+            return replace(change, action=Action.ADOPT, reason=Reason.UNMARKED)
+        return change
 
     def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
         """The mark that the object should carry and does not; empty if it has it or cannot have it."""

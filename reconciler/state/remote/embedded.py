@@ -128,8 +128,9 @@ class EmbeddedStorage:
     def _open(self) -> Database:
         with translated(self.address):
             connection = open_private(self._path)
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            # In this order: another process may be creating the tables right now.
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
             if tables and application != _APPLICATION_ID:
                 connection.close()
                 raise StateError(

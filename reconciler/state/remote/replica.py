@@ -263,6 +263,8 @@ class Replica:
                 on_wait(description)
                 is_announced = True
             time.sleep(min(_LOCK_POLL_SECONDS, seconds_left))
+            # Only refusals right after each other say that no other run is the cause.
+            refusals = _Refusals()
 
     def _seconds_left(self) -> float:
         """For how long another run holds the lease; 0 or less where it is free or has ended."""
