@@ -15,7 +15,7 @@ from reconciler.kinds import KINDS
 from reconciler.kinds.parts import short_role_id
 from reconciler.model.address import Address
 from reconciler.model.json_codec import sorted_json
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.resource import LiveObject
 
 DEFAULT_PROJECT = "Default project"
@@ -80,6 +80,7 @@ class Chooser:
         self._all_limits = all_limits
         self.norms: dict[ObjectKey, Mapping[str, Any]] = {}
         """By object: the values that most others like it have."""
+        self._in_projects: dict[str, frozenset[str]] = {}
         self._reasons: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
         self.rules: list[str] = []
 
@@ -119,9 +120,19 @@ class Chooser:
             return f"the stack {owner} manages it, as the mark in its metadata says"
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
-        if live.attributes.get("predefined_role") is True:
+        is_predefined = live.attributes.get("predefined_role") is True
+        if is_predefined or (live.project is None and live.id in self._of_projects(kind.name)):
             return ""
         return self._reason_of_members(live)
+
+    def _of_projects(self, kind: str) -> frozenset[str]:
+        """The ids of objects in named projects: the default key can be that of one of them."""
+        if KINDS[kind].scope is not ScopeType.PROJECT_KEY:
+            return frozenset()
+        if kind not in self._in_projects:
+            objects = self._reading.objects(kind)
+            self._in_projects[kind] = frozenset(live.id for live in objects if live.project)
+        return self._in_projects[kind]
 
     def _reason_of_members(self, live: LiveObject) -> str | None:
         """Why a membership is not written: another list shows the same grant."""
