@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from reconciler.app.live_organization import Reading
 from reconciler.export.naming import ObjectKey, Unnamed, addresses
-from reconciler.export.specs import is_chosen_by_api
+from reconciler.export.specs import is_chosen_by_api, never_declarable
 from reconciler.kinds import KINDS
 from reconciler.kinds.parts import short_role_id
 from reconciler.model.address import Address
@@ -118,6 +118,9 @@ class Chooser:
         if self._is_foreign(live.mark) and kind.job is None:
             owner = str(live.mark).rpartition("/")[0].partition("/")[0]
             return f"the stack {owner} manages it, as the mark in its metadata says"
+        reason = never_declarable(kind)
+        if reason:
+            return reason
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
         is_predefined = live.attributes.get("predefined_role") is True
@@ -265,19 +268,22 @@ def key_comments(reading: Reading) -> dict[str, str]:
 
 def ambiguous(reading: Reading, objects: Mapping[Address, LiveObject]) -> frozenset[Address]:
     """The objects that only their id tells from others, so that manifests have to name it."""
-    alike: Counter[tuple[Any, ...]] = Counter()
-    for scope in reading.live.listed:
-        for live in reading.live.listed[scope].values():
-            alike.update([_identity_key(live)])
-    return frozenset(
-        address
-        for address, live in objects.items()
-        if not live.kind.unique_key
-        and (not live.kind.identities(live.attributes) or alike[_identity_key(live)] > 1)
-    )
+    kinds = {address.kind for address in objects if not KINDS[address.kind].unique_key}
+    alike = Counter(_identity_key(live) for kind in kinds for live in reading.objects(kind))
+    found = set()
+    for address, live in objects.items():
+        if address.kind in kinds:
+            key = _identity_key(live)
+            if len(key) == _KIND_AND_PROJECT or alike[key] > 1:
+                found.add(address)
+    return frozenset(found)
+
+
+_KIND_AND_PROJECT = 2
 
 
 def _identity_key(live: LiveObject) -> tuple[Any, ...]:
+    """The natural key with kind and project; those two alone where there is none."""
     identity = live.kind.identity(live.attributes) or {}
     return (live.kind.name, live.project, *identity.items())
 
