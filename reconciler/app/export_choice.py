@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from reconciler.app.live_organization import Reading
 from reconciler.export.naming import ObjectKey, Unnamed, addresses
-from reconciler.export.specs import is_chosen_by_api
+from reconciler.export.specs import is_chosen_by_api, never_declarable
 from reconciler.kinds import KINDS
 from reconciler.kinds.parts import short_role_id
 from reconciler.model.address import Address
 from reconciler.model.json_codec import sorted_json
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.resource import LiveObject
 
 DEFAULT_PROJECT = "Default project"
@@ -80,6 +80,7 @@ class Chooser:
         self._all_limits = all_limits
         self.norms: dict[ObjectKey, Mapping[str, Any]] = {}
         """By object: the values that most others like it have."""
+        self._in_projects: dict[str, frozenset[str]] = {}
         self._reasons: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
         self.rules: list[str] = []
 
@@ -117,11 +118,24 @@ class Chooser:
         if self._is_foreign(live.mark) and kind.job is None:
             owner = str(live.mark).rpartition("/")[0].partition("/")[0]
             return f"the stack {owner} manages it, as the mark in its metadata says"
+        reason = never_declarable(kind)
+        if reason:
+            return reason
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
-        if live.attributes.get("predefined_role") is True:
+        is_predefined = live.attributes.get("predefined_role") is True
+        if is_predefined or (live.project is None and live.id in self._of_projects(kind.name)):
             return ""
         return self._reason_of_members(live)
+
+    def _of_projects(self, kind: str) -> frozenset[str]:
+        """The ids of objects in named projects: the default key can be that of one of them."""
+        if KINDS[kind].scope is not ScopeType.PROJECT_KEY:
+            return frozenset()
+        if kind not in self._in_projects:
+            objects = self._reading.objects(kind)
+            self._in_projects[kind] = frozenset(live.id for live in objects if live.project)
+        return self._in_projects[kind]
 
     def _reason_of_members(self, live: LiveObject) -> str | None:
         """Why a membership is not written: another list shows the same grant."""
@@ -254,19 +268,22 @@ def key_comments(reading: Reading) -> dict[str, str]:
 
 def ambiguous(reading: Reading, objects: Mapping[Address, LiveObject]) -> frozenset[Address]:
     """The objects that only their id tells from others, so that manifests have to name it."""
-    alike: Counter[tuple[Any, ...]] = Counter()
-    for scope in reading.live.listed:
-        for live in reading.live.listed[scope].values():
-            alike.update([_identity_key(live)])
-    return frozenset(
-        address
-        for address, live in objects.items()
-        if not live.kind.unique_key
-        and (not live.kind.identities(live.attributes) or alike[_identity_key(live)] > 1)
-    )
+    kinds = {address.kind for address in objects if not KINDS[address.kind].unique_key}
+    alike = Counter(_identity_key(live) for kind in kinds for live in reading.objects(kind))
+    found = set()
+    for address, live in objects.items():
+        if address.kind in kinds:
+            key = _identity_key(live)
+            if len(key) == _KIND_AND_PROJECT or alike[key] > 1:
+                found.add(address)
+    return frozenset(found)
+
+
+_KIND_AND_PROJECT = 2
 
 
 def _identity_key(live: LiveObject) -> tuple[Any, ...]:
+    """The natural key with kind and project; those two alone where there is none."""
     identity = live.kind.identity(live.attributes) or {}
     return (live.kind.name, live.project, *identity.items())
 

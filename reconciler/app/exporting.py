@@ -302,7 +302,7 @@ class _Export:
         problems: ConfigurationError | None = None
         for _ in range(_ROUNDS):
             self._write(objects)
-            if not self._result.files:
+            if not self._result.files and not self._result.stale_files:
                 return None
             try:
                 return load_configuration(self._session.settings, KINDS, RULE_KINDS)

@@ -170,7 +170,7 @@ def _difference(change: Change) -> str:
 
 
 def _verdict(result: ExportResult) -> str:
-    if not result.resources:
+    if result.plan is None:
         return "There is nothing to export."
     if result.differing:
         differing = count(len(result.differing), "object")

@@ -348,6 +348,16 @@ def _shape_fields(kind: Kind, values: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(every - {*shape.needs, *shape.takes} - selector)
 
 
+def never_declarable(kind: Kind) -> str:
+    """Why no object of a kind can be declared from what the API shows; empty if some can."""
+    for declared in kind.fields:
+        if not declared.required or isinstance(declared.type, KeySinkType | FileSetType):
+            continue
+        if declared.readable is Readable.NEVER or declared.has_own_calls:
+            return f"the API does not show {declared.name}"
+    return ""
+
+
 def _require_all(kind: Kind, spec: Mapping[str, Any], live: LiveObject) -> None:
     for declared in kind.fields:
         if not declared.required or declared.name in spec:
@@ -358,8 +368,6 @@ def _require_all(kind: Kind, spec: Mapping[str, Any], live: LiveObject) -> None:
             raise Unexportable("its key or secret is shown only once, when it is created")
         if declared.takes_secrets:
             raise Unexportable("it holds secrets, which the API does not show")
-        if declared.readable is Readable.NEVER or declared.has_own_calls:
-            raise Unexportable(f"the API does not show {declared.name}")
         if live.value(declared.name) is None:
             raise Unexportable(f"the answer has no {declared.name}")
         raise Unexportable(

@@ -33,8 +33,12 @@ class Api:
 
     def data(self, method: str, path: str, beta: str = "", **body: Any) -> Any:
         """A call with the key of the default project."""
+        return self.with_key(self.emulator.api_key, method, path, beta, **body)
+
+    def with_key(self, key: str, method: str, path: str, beta: str = "", **body: Any) -> Any:
+        """A call with any key."""
         headers = {"OpenAI-Beta": beta} if beta else {}
-        return self._call(self.emulator.api_key, method, path, body, headers)
+        return self._call(key, method, path, body, headers)
 
     def upload(self, name: str, content: bytes, purpose: str = "assistants") -> str:
         """Upload a file; its id."""

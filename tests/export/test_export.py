@@ -274,6 +274,40 @@ def test_one_project_is_exported_alone(folder: Workspace, organization: Api) -> 
     assert changes_nothing(folder.run("plan"))
 
 
+STACK_WITH_A_KEY = """\
+    kind: Stack
+    metadata: {name: acme}
+    spec:
+      manifests: [manifests/]
+      credentials:
+        projects: {NAME: "${env.RECONCILER_VAR_KEY}"}
+    """
+
+
+def test_objects_of_a_project_with_a_key_are_in_the_project(
+    folder: Workspace, organization: Api
+) -> None:
+    project = f"/organization/projects/{organization.ids['umlaut']}"
+    made = organization.admin("POST", f"{project}/service_accounts", name="reader")
+    key = made["api_key"]["value"]
+    organization.with_key(key, "POST", "/vector_stores", "assistants=v2", name="Inside")
+    folder.write({"reconciler.yaml": STACK_WITH_A_KEY.replace("NAME", "groesse-and-mass")})
+    folder.variables["RECONCILER_VAR_KEY"] = key
+    folder.run("export", expect=0)
+    assert "metadata: {name: inside, project: groesse-and-mass}" in everything(folder)
+    assert key not in everything(folder)
+    assert changes_nothing(folder.run("plan"))
+
+
+def test_objects_that_two_keys_show_are_exported_once(folder: Workspace) -> None:
+    folder.write({"reconciler.yaml": STACK_WITH_A_KEY.replace("NAME", "default-project")})
+    folder.variables["RECONCILER_VAR_KEY"] = folder.emulator.api_key
+    folder.run("export", expect=0)
+    assert everything(folder).count("kind: VectorStore") == 1
+    assert "metadata: {name: handbook, project: default-project}" in everything(folder)
+    assert changes_nothing(folder.run("plan"))
+
+
 def test_a_selection_exports_what_matches_and_the_projects_that_it_needs(
     folder: Workspace,
 ) -> None:
