@@ -336,6 +336,12 @@ def test_limits_of_the_organizations_tier_are_not_declared(provider: str) -> Non
     assert "batch_1_day_max_input_tokens: 200000000" in comment(made, "RateLimit/p/r")
 
 
+def test_the_image_limit_of_every_chat_model_is_not_declared() -> None:
+    limits = {"max_requests_per_1_minute": 50, "max_images_per_1_minute": 50_000}
+    made = converted(project(), rate_limit(**limits))
+    assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 50}
+
+
 def test_a_value_that_another_tier_has_is_declared() -> None:
     made = converted(project(), rate_limit(max_requests_per_1_minute=500))
     assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 500}
