@@ -34,6 +34,7 @@ COMMANDS = {
     "usage": "Show what was used in a period.",
     "rollback": "Undo what RUN changed, from the state alone.",
     "destroy": "Delete everything that the stack manages, dependents first.",
+    "export": "Write manifests for what exists, and bind them to it.",
     "import": "Bind the object ID to ADDRESS, or import a Terraform state.",
     "show": "Render a saved plan again.",
     "graph": "Print the dependency graph of resources.",

@@ -21,7 +21,7 @@ from reconciler.export import yaml_text
 from reconciler.export.naming import kebab
 from reconciler.export.resource import ExportedResource
 from reconciler.export.yaml_text import Commented, Raw
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.types import Either, ListOf, MapOf, Object, Tagged, Type
 from reconciler.model.values import FileSet, Member, Reference, Spec, Template
 
@@ -30,6 +30,12 @@ PROMPTS = "prompts"
 
 ORGANIZATION = "organization"
 """The folder of what is in no project, in the layout `project`."""
+
+DEFAULT_KEY = "default-key"
+"""The folder of what is in the project of the default key, which manifests do not name."""
+
+SHARED = "shared"
+"""The folder of documents that stand for several projects."""
 
 LONG_TEXT_LINES = 5
 LONG_TEXT_CHARACTERS = 600
@@ -66,9 +72,10 @@ class Document(Struct, frozen=True):
     """The project that the document is filed under, where `project` is an expression."""
 
     @property
-    def sort_key(self) -> tuple[str, bool, str]:
-        """By name; documents with `for_each` come first."""
-        return self.kind.name, self.for_each is None, yaml_text.scalar(self.name)
+    def sort_key(self) -> tuple[str, bool, str, str]:
+        """By kind, name and project; documents with `for_each` come first."""
+        project = "" if self.project is None else yaml_text.scalar(self.project)
+        return self.kind.name, self.for_each is None, yaml_text.scalar(self.name), project
 
 
 def document_of(
@@ -181,7 +188,7 @@ class _Folders:
     def of(self, project: str) -> str:
         """The folder of a project."""
         name = project
-        reserved = {ORGANIZATION, PROMPTS, *_SKIPPED_FOLDERS}
+        reserved = {ORGANIZATION, DEFAULT_KEY, SHARED, PROMPTS, *_SKIPPED_FOLDERS}
         while name.casefold() in reserved or self._taken.get(name.casefold(), project) != project:
             name = f"{name}-project"
         self._taken[name.casefold()] = project
@@ -202,7 +209,10 @@ def _stem(document: Document, layout: Layout, folders: _Folders) -> str:
         project = document.project
     if project is not None:
         return f"{folders.of(project)}/{file}"
-    return f"{ORGANIZATION}/{file}"
+    if document.project is not None:
+        return f"{SHARED}/{file}"
+    is_keyed = document.kind.scope is ScopeType.PROJECT_KEY
+    return f"{DEFAULT_KEY if is_keyed else ORGANIZATION}/{file}"
 
 
 def _plural(word: str) -> str:
@@ -381,7 +391,7 @@ def _name_and_field(document: Document, at: tuple[str, ...]) -> str:
 
 def _long_texts(document: Document) -> Iterator[tuple[str, ...]]:
     """The paths of the texts that get files."""
-    if document.for_each is not None or not isinstance(document.name, str):
+    if not isinstance(document.name, str):
         return
     paths: list[tuple[str, ...]] = []
 

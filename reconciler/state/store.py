@@ -188,7 +188,7 @@ class StateStore:
             resources.put(connection, record)
 
     def put_all(self, records: Iterable[Record]) -> None:
-        """Insert or replace several records in one transaction."""
+        """As `put`, for many records in one transaction."""
         with self._database.write() as connection:
             for record in records:
                 resources.put(connection, record)

@@ -1,0 +1,344 @@
+"""Which live objects an export writes, what it leaves out and why, and how they are named."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.app.live_organization import Reading
+from reconciler.export.naming import ObjectKey, Unnamed, addresses
+from reconciler.export.specs import is_chosen_by_api
+from reconciler.kinds import KINDS
+from reconciler.kinds.parts import short_role_id
+from reconciler.model.address import Address
+from reconciler.model.json_codec import sorted_json
+from reconciler.model.kind import Kind
+from reconciler.model.resource import LiveObject
+
+DEFAULT_PROJECT = "Default project"
+"""The name of the project that every organization has from the start."""
+
+FEWEST_PROJECTS = 2
+"""With fewer projects, nothing shows which values are the API's own."""
+
+_TRANSIENT: Mapping[str, str] = {
+    "Container": "containers expire when they are idle",
+    "ProjectKey": "people's own keys come and go with their owners",
+}
+_KEYS = frozenset({"AdminKey", "ServiceAccountKey"})
+
+
+def configuration_kinds() -> frozenset[str]:
+    """The kinds that describe how an organization is set up. Work that was done is none of them."""
+    return frozenset(
+        kind.name
+        for kind in KINDS.values()
+        if kind.job is None and kind.name not in _TRANSIENT and kind.calls.listable
+    )
+
+
+def kinds_left_out() -> list[str]:
+    """A sentence about each group of kinds that is written only where it is named."""
+    jobs = [kind.name for kind in KINDS.values() if kind.job is not None]
+    sentences = [f"{', '.join(jobs)}: work that was done once"]
+    sentences += [f"{name}: {reason}" for name, reason in _TRANSIENT.items()]
+    return [f"{sentence}. --kind writes them." for sentence in sentences]
+
+
+class LeftOut(Struct, frozen=True):
+    """Objects that are not written, for one reason."""
+
+    kind: str
+    project: str | None
+    reason: str
+    ids: tuple[str, ...]
+
+
+def key_of(live: LiveObject) -> ObjectKey:
+    """Identifies an object."""
+    return live.kind.name, live.project, live.id
+
+
+class Chooser:
+    """Chooses among everything that was read, of the `kinds` that are wanted."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        kinds: Collection[str],
+        *,
+        all_limits: bool,
+        is_foreign: Callable[[str | None], bool] = lambda _: False,
+    ) -> None:
+        """`is_foreign` tells whether a mark is that of another stack."""
+        self._reading = reading
+        self._is_foreign = is_foreign
+        self._kinds = frozenset(kinds)
+        self._all_limits = all_limits
+        self.norms: dict[ObjectKey, Mapping[str, Any]] = {}
+        """By object: the values that most others like it have."""
+        self._reasons: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
+        self.rules: list[str] = []
+
+    def chosen(self) -> Iterator[LiveObject]:
+        """The objects to write, in the order of kinds and lists."""
+        kinds = [kind for kind in KINDS.values() if kind.name in self._kinds]
+        for kind in kinds:
+            objects = self._of_kind(kind)
+            if _is_of_the_api(kind):
+                objects = self._beyond_the_norm(kind, objects)
+            yield from objects
+
+    def left_out(self) -> list[LeftOut]:
+        """What was not chosen, by reason."""
+        return [
+            LeftOut(kind, project, reason, tuple(ids))
+            for (kind, project, reason), ids in self._reasons.items()
+        ]
+
+    def _of_kind(self, kind: Kind) -> list[LiveObject]:
+        kept = []
+        for live in self._reading.objects(kind.name):
+            reason = self._reason(live)
+            if reason is None:
+                kept.append(live)
+            elif reason:
+                self._reasons[kind.name, live.project, reason].append(live.id)
+        return kept
+
+    def _reason(self, live: LiveObject) -> str | None:
+        """Why an object is not written; None if it is, empty if nobody misses it."""
+        kind = live.kind
+        if kind.terminal_state(live.attributes) is not None:
+            return f"its status is {live.attributes.get('status', 'ended')}"
+        if self._is_foreign(live.mark) and kind.job is None:
+            owner = str(live.mark).rpartition("/")[0].partition("/")[0]
+            return f"the stack {owner} manages it, as the mark in its metadata says"
+        if kind.name in _KEYS:
+            return "a key is shown only once, when it is created"
+        if live.attributes.get("predefined_role") is True:
+            return ""
+        return self._reason_of_members(live)
+
+    def _reason_of_members(self, live: LiveObject) -> str | None:
+        """Why a membership is not written: another list shows the same grant."""
+        parent = dict(live.kind.parent_and_id(live.id)[0])
+        if live.kind.name == "GroupMember":
+            group = self._reading.live.find("Group", None, parent.get("group_id", ""))
+            if group is not None and group.attributes.get("is_scim_managed") is True:
+                return "the identity provider manages the group's members"
+        if live.kind.name == "RoleAssignment" and self._is_shown_role(live, parent):
+            return ""
+        return None
+
+    def _is_shown_role(self, live: LiveObject, parent: Mapping[str, str]) -> bool:
+        """Whether the grant is the role that the user has in the list of users."""
+        user_id = parent.get("user_id")
+        if user_id is None:
+            return False
+        kind = "User" if live.project is None else "ProjectUser"
+        where = "organization" if live.project is None else "project"
+        user = self._reading.live.find(kind, live.project, user_id)
+        role = user.attributes.get("role") if user is not None else None
+        return short_role_id(live.own_id) == f"role-api-{where}-{role}"
+
+    # Values that the API itself gives
+
+    def _beyond_the_norm(self, kind: Kind, objects: list[LiveObject]) -> list[LiveObject]:
+        """The objects that differ from what most projects have."""
+        if kind.name == "RateLimit" and self._all_limits:
+            return objects
+        alike: dict[str, list[LiveObject]] = defaultdict(list)
+        for live in objects:
+            alike[_norm_key(live)].append(live)
+        kept: list[LiveObject] = []
+        for group in alike.values():
+            norm = _norm(kind, group)
+            for live in group:
+                if norm is not None and _settings(live) == _settings(norm):
+                    continue
+                kept.append(live)
+                if norm is not None:
+                    self.norms[key_of(live)] = _values(norm)
+        count = len(objects) - len(kept)
+        if count:
+            self.rules.append(_rule(kind, count, len(self._reading.projects)))
+        return kept
+
+
+def _is_of_the_api(kind: Kind) -> bool:
+    """Whether the API makes the objects by itself, one for each project."""
+    return kind.always_exists and kind.name not in ("User", "ProjectKey")
+
+
+def _norm_key(live: LiveObject) -> str:
+    identity = live.kind.identity(live.attributes)
+    return sorted_json(
+        {"of": dict(identity or {}), "in_project": live.project is not None}
+    ).decode()
+
+
+def _values(live: LiveObject) -> dict[str, Any]:
+    return {declared.name: live.value(declared.name) for declared in live.kind.fields}
+
+
+def _settings(live: LiveObject) -> str:
+    return sorted_json(_values(live)).decode()
+
+
+def _norm(kind: Kind, group: list[LiveObject]) -> LiveObject | None:
+    """An object with the settings that most have; None where no settings are those of most."""
+    if group[0].project is None:
+        return _known_norm(kind, group[0])
+    counts = Counter(_settings(live) for live in group)
+    settings, count = counts.most_common(1)[0]
+    if count * 2 <= len(group):
+        return None
+    return next(live for live in group if _settings(live) == settings)
+
+
+def _known_norm(kind: Kind, live: LiveObject) -> LiveObject | None:
+    """The object of an organization in which nobody changed anything, where that is known."""
+    is_plain = kind.name == "DataRetention" and live.value("retention_type") in (None, "none")
+    return live if is_plain else None
+
+
+def _rule(kind: Kind, count: int, projects: int) -> str:
+    what = "for the same model " if kind.name == "RateLimit" else ""
+    sentence = (
+        f"{kind.name}: {count} left out, because most projects have the same values {what}"
+        "(more than half of them)."
+    )
+    if projects < FEWEST_PROJECTS:
+        sentence += " With a single project, nothing shows which values were changed."
+    if kind.name == "RateLimit":
+        sentence += " --all-limits writes them too."
+    return sentence
+
+
+def usual_values(objects: Iterable[LiveObject]) -> dict[tuple[str, str], Any]:
+    """By kind and field: what the API chose for more than half of at least two objects."""
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    totals: Counter[str] = Counter()
+    for live in objects:
+        totals[live.kind.name] += 1
+        for declared in live.kind.fields:
+            value = live.value(declared.name)
+            if is_chosen_by_api(declared) and isinstance(value, str):
+                counts[live.kind.name, declared.name][value] += 1
+    usual: dict[tuple[str, str], Any] = {}
+    for key, values in counts.items():
+        value, count = values.most_common(1)[0]
+        if count > 1 and count * 2 > totals[key[0]]:
+            usual[key] = value
+    return usual
+
+
+def key_comments(reading: Reading) -> dict[str, str]:
+    """By service account: what to say about its keys."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for live in reading.objects("ServiceAccountKey"):
+        keys[str(live.value("service_account_id"))].append(live.id)
+    comments = {}
+    for account, ids in keys.items():
+        what = f"the key {ids[0]}" if len(ids) == 1 else f"{len(ids)} keys ({', '.join(ids)})"
+        comments[account] = (
+            f"The account has {what}, whose value nobody can read again. To rotate: declare a "
+            "ServiceAccountKey with `key: {write_to: …}`, use the new key, and delete the old one."
+        )
+    return comments
+
+
+def ambiguous(reading: Reading, objects: Mapping[Address, LiveObject]) -> frozenset[Address]:
+    """The objects that only their id tells from others, so that manifests have to name it."""
+    alike: Counter[tuple[Any, ...]] = Counter()
+    for scope in reading.live.listed:
+        for live in reading.live.listed[scope].values():
+            alike.update([_identity_key(live)])
+    return frozenset(
+        address
+        for address, live in objects.items()
+        if not live.kind.unique_key
+        and (not live.kind.identities(live.attributes) or alike[_identity_key(live)] > 1)
+    )
+
+
+def _identity_key(live: LiveObject) -> tuple[Any, ...]:
+    identity = live.kind.identity(live.attributes) or {}
+    return (live.kind.name, live.project, *identity.items())
+
+
+# --- names
+
+
+def project_names(
+    projects: Iterable[LiveObject], known: Mapping[ObjectKey, Address], named: Mapping[str, str]
+) -> dict[str, str]:
+    """The name of each project in the configuration, by its id. `named` are those of the stack."""
+    of_stack = {id: name for name, id in named.items()}
+    kept = {
+        ("Project", None, id): Address("Project", name) for id, name in of_stack.items()
+    } | dict(known)
+    found = addresses(
+        (Unnamed("Project", None, live.id, str(live.value("name") or "")) for live in projects),
+        kept,
+    )
+    return {key[2]: address.name for key, address in found.items()}
+
+
+def addresses_of(
+    objects: Collection[LiveObject], known: Mapping[ObjectKey, Address]
+) -> dict[ObjectKey, Address]:
+    """An address for each object; those of what they refer to are used in their names."""
+    first = [live for live in objects if not _refers_by_name(live.kind)]
+    rest = [live for live in objects if _refers_by_name(live.kind)]
+    found = addresses((_unnamed(live, {}) for live in first), known)
+    names = {key[2]: address.name for key, address in found.items()}
+    return found | addresses((_unnamed(live, names) for live in rest), known)
+
+
+def _refers_by_name(kind: Kind) -> bool:
+    keys = (*kind.natural_key, *(name for key in kind.other_keys for name in key))
+    return any(name.endswith("_id") for name in keys)
+
+
+def _unnamed(live: LiveObject, names: Mapping[str, str]) -> Unnamed:
+    label, parent = _label(live, names)
+    return Unnamed(live.kind.name, live.project, live.id, label, parent)
+
+
+def _label(live: LiveObject, names: Mapping[str, str]) -> tuple[str, str]:
+    """What a person calls an object, and what tells it from another of the same label."""
+    kind = live.kind
+    if kind.calls.singleton or not kind.natural_key:
+        return live.project or "organization", ""
+    identity = kind.identity(live.attributes) or {}
+    parts = [names.get(str(value), str(value)) for value in identity.values()]
+    if kind.name == "SpendAlert":
+        return f"alert {' '.join(parts)}", ""
+    if kind.name in ("User", "Invite", "ProjectKey") or identity.keys() == {"email"}:
+        return _label_of_person(live, identity)
+    if kind.name == "ProjectUser":
+        email = live.value("email")
+        is_named = str(identity.get("user_id")) in names
+        if not is_named and isinstance(email, str):
+            return _by_mail(email)
+    is_below = kind.parents and kind.name not in ("GroupMember", "RoleAssignment")
+    if is_below and len(parts) > 1:
+        return "-".join(parts[1:]), parts[0]
+    return "-".join(parts), ""
+
+
+def _label_of_person(live: LiveObject, identity: Mapping[str, Any]) -> tuple[str, str]:
+    email = str(identity.get("email") or identity.get("owner") or "")
+    label, domain = _by_mail(email)
+    name = identity.get("name")
+    return (f"{name} {label}" if name and live.kind.name == "ProjectKey" else label), domain
+
+
+def _by_mail(email: str) -> tuple[str, str]:
+    local, _, domain = email.partition("@")
+    return local, domain

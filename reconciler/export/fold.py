@@ -1,0 +1,78 @@
+"""Documents that repeat in many projects, folded into one with `for_each`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.export.files import Document
+from reconciler.export.yaml_text import Raw
+from reconciler.model.json_codec import sorted_json
+from reconciler.model.values import encode
+
+FEWEST = 3
+"""How often a document has to repeat to be folded."""
+
+_EACH_KEY, _EACH_VALUE = Raw("${each.key}"), Raw("${each.value}")
+
+
+def folded(documents: Iterable[Document]) -> list[Document]:
+    """The documents, with one for each that several projects have alike.
+
+    Documents are alike if they differ in their project alone, in a name that is that of the
+    project, and in the id that they adopt.
+    """
+    groups: dict[bytes, list[Document]] = defaultdict(list)
+    result: list[Document] = []
+    for one in documents:
+        if isinstance(one.project, str) and one.for_each is None:
+            groups[_likeness(one)].append(one)
+        else:
+            result.append(one)
+    for group in groups.values():
+        if len({one.project for one in group}) == len(group) >= FEWEST:
+            result.append(_one_of(group))
+        else:
+            result += group
+    return result
+
+
+def _is_named_after_project(document: Document) -> bool:
+    return document.name == document.project
+
+
+def _likeness(document: Document) -> bytes:
+    """Equal for documents that can be folded into one."""
+    lifecycle = {key: value for key, value in document.lifecycle.items() if key != "adopt"}
+    name = None if _is_named_after_project(document) else document.name
+    return sorted_json(
+        [
+            document.kind.name,
+            name,
+            encode(dict(document.spec)),
+            lifecycle,
+            "adopt" in document.lifecycle,
+            dict(document.comments),
+        ]
+    )
+
+
+def _one_of(group: list[Document]) -> Document:
+    first = group[0]
+    projects = sorted(str(one.project) for one in group)
+    for_each: Any = projects
+    lifecycle = dict(first.lifecycle)
+    if "adopt" in lifecycle:
+        ids = {str(one.project): one.lifecycle["adopt"] for one in group}
+        for_each = {project: ids[project] for project in projects}
+        lifecycle["adopt"] = _EACH_VALUE
+    return replace(
+        first,
+        name=_EACH_KEY if _is_named_after_project(first) else first.name,
+        project=_EACH_KEY,
+        for_each=for_each,
+        lifecycle=lifecycle,
+    )

@@ -1,0 +1,393 @@
+"""Live objects as specs: what a manifest would say to declare them as they are.
+
+Only what can be set is kept, without what the API fills in by itself. Ids of exported objects
+become references. Secrets are hidden by the API, and are never part of a spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from reconciler.export.resource import ExportedResource
+from reconciler.model.address import Address
+from reconciler.model.comparing import comparable, same
+from reconciler.model.kind import Field, Kind, Mutability, Readable
+from reconciler.model.resource import LiveObject
+from reconciler.model.types import (
+    SERVER_CHOSEN,
+    BundleType,
+    Either,
+    FileSetType,
+    Json,
+    KeySinkType,
+    ListOf,
+    LocalFileType,
+    MapOf,
+    Object,
+    Property,
+    SecretValueType,
+    Tagged,
+    Text,
+    Type,
+)
+from reconciler.model.values import MAP, FileSet, Member, Reference, Spec, Template
+
+_ID = re.compile(
+    r"(?:proj|asst|vs|file|user|group|role|key|agent|vault|cred|skill|cntr|eval|batch|ftjob|cert"
+    r"|svc_acct|wh|wip|msg|thread|conv|env)[-_][A-Za-z0-9_-]{8,}"
+)
+"""Texts that look like ids of the API."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Unexportable(Exception):
+    """An object that no manifest can describe. The text says why."""
+
+
+class Known(Struct, frozen=True):
+    """What specs can refer to."""
+
+    ids: Mapping[str, Address]
+    """The addresses of exported objects by their own id, where the id names one object alone."""
+    secret_in: Callable[[str], str] = lambda _: ""
+    """Names the credential that a text contains; empty for none."""
+    usual: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """By kind and field: what the API chose for most objects, where it chooses at creation."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What people call objects that are not exported, by id: the names of files."""
+
+
+class _Notes(Struct):
+    """Comments that arise while a spec is made."""
+
+    unknown_ids: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+
+
+def resource_of(
+    live: LiveObject, address: Address, known: Known, *, norm: Spec | None = None
+) -> ExportedResource:
+    """The declaration of an object, without optional values that are those of `norm`.
+
+    Raises Unexportable.
+    """
+    kind = live.kind
+    spec: dict[str, Any] = {}
+    comments: dict[str, str] = {}
+    values = dict(_values(live))
+    shape = _shape_fields(kind, values)
+    for declared in kind.fields:
+        if declared.name not in values or declared.name in shape:
+            continue
+        if _is_usual(declared, values[declared.name], kind, known, norm or {}):
+            continue
+        notes = _Notes()
+        value = _with_references(values[declared.name], live, known, notes)
+        about = "" if isinstance(declared.type, FileSetType) else _comment(notes, known)
+        if notes.secrets:
+            if declared.required:
+                raise Unexportable(f"{declared.name} contains {notes.secrets[0]}")
+            comments[""] = f"{declared.name} is left out: it contains {notes.secrets[0]}."
+            continue
+        spec[declared.name] = value
+        if about:
+            comments[declared.name] = about
+    for declared in kind.fields:
+        if kind.shows_key is None and isinstance(declared.type, KeySinkType) and declared.required:
+            spec[declared.name], comments[declared.name] = _undelivered(declared.name, address)
+    _require_all(kind, spec, live)
+    hidden = list(_hidden(kind, live))
+    if hidden:
+        comments[""] = "\n".join(filter(None, (comments.get("", ""), *hidden)))
+    return ExportedResource(
+        address=address, id=live.id, spec=spec, project_id=None, comments=comments
+    )
+
+
+def _undelivered(name: str, address: Address) -> tuple[dict[str, Any], str]:
+    """A destination for a secret that was shown to somebody else, and what to say of it."""
+    file = "-".join(filter(None, (address.project, address.name)))
+    about = (
+        f"The API shows the {name.replace('_', ' ')} once, at creation, and nothing was written to "
+        f"this file. `reconciler apply --replace {address}` makes another object, with a new "
+        "secret, and writes that."
+    )
+    return {"write_to": {"file": f"secrets/{file}.key"}}, about
+
+
+# --- values
+
+
+def _values(live: LiveObject) -> Iterator[tuple[str, Any]]:
+    """The fields that a manifest has to set, with their values as plain JSON."""
+    for declared in live.kind.fields:
+        if isinstance(declared.type, FileSetType):
+            members = live.own_calls.get(declared.name)
+            if isinstance(members, FileSet) and members.members and not _has_uploads(members):
+                yield declared.name, _attached(members, declared.type)
+            continue
+        if declared.has_own_calls or declared.client_only or declared.readable is Readable.NEVER:
+            continue
+        value = settable(declared.type, live.value(declared.name))
+        if value is None or _is_default(declared, value):
+            continue
+        yield declared.name, value
+
+
+def _is_default(declared: Field, value: Any) -> bool:
+    """Whether an object has the value by itself."""
+    if declared.required or declared.default is SERVER_CHOSEN:
+        return False
+    return same(*comparable(declared.type, value, declared.default))
+
+
+def is_chosen_by_api(declared: Field) -> bool:
+    """Whether the API chooses the value at creation and nobody can change it later."""
+    is_free = not declared.required and declared.default is SERVER_CHOSEN
+    is_choice = isinstance(declared.type, Text) and bool(declared.type.choices)
+    return is_free and is_choice and declared.mutability is not Mutability.IN_PLACE
+
+
+def _is_usual(declared: Field, value: Any, kind: Kind, known: Known, norm: Spec) -> bool:
+    """Whether a value is the one that the API gave most others."""
+    if declared.required or declared.name in kind.natural_key:
+        return False
+    usual = known.usual.get((kind.name, declared.name), norm.get(declared.name))
+    return usual is not None and same(*comparable(declared.type, value, usual))
+
+
+def settable(type_: Type, value: Any) -> Any:
+    """The part of a value that can be set and is no default; None if nothing is."""
+    match type_:
+        case Text():
+            return _settable_text(type_, value)
+        case Object() if isinstance(value, MAP):
+            return _settable_object(type_, value)
+        case Tagged() if isinstance(value, MAP):
+            tag = value.get(type_.tag)
+            variant = type_.variants.get(str(tag))
+            if variant is None:
+                return None
+            return {type_.tag: tag, **_settable_object(variant, value, without=type_.tag)}
+        case ListOf(item=inner) if isinstance(value, list | tuple):
+            items = (settable(inner, element) for element in value)
+            return [element for element in items if element is not None]
+        case MapOf(value=inner) if isinstance(value, MAP):
+            parts = {key: settable(inner, element) for key, element in value.items()}
+            return {key: part for key, part in parts.items() if part is not None}
+        case Either(text=plain, other=inner):
+            is_other = isinstance(value, (*MAP, list, tuple))
+            return settable(inner if is_other else plain, value)
+        case SecretValueType() | KeySinkType() | LocalFileType() | BundleType():
+            return None
+    return value
+
+
+def _settable_text(type_: Text, value: Any) -> Any:
+    if type_.inside is not None and isinstance(value, MAP):
+        value = value.get(type_.inside)
+    if not isinstance(value, str) or _SURROGATE.search(value):
+        return None
+    spelled = type_.aliases.get(value, value)
+    if type_.choices and not type_.open_choices and spelled not in type_.choices:
+        return None
+    short = len(value) < (type_.min_length or 0)
+    return None if short else _folded(type_, spelled)
+
+
+def _folded(type_: Text, value: str) -> str:
+    """A value in the form that the kind gives it; people's own case of letters stays."""
+    folded = type_.fold(value) if type_.fold else value
+    return value if folded == value.casefold() else folded
+
+
+def _settable_object(
+    type_: Object, value: Mapping[str, Any], *, without: str = ""
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for part in type_.properties:
+        if part.name == without or part.is_hidden:
+            continue
+        element = settable(part.type, value.get(part.name))
+        if element is None or _is_default_part(part, element):
+            continue
+        result[part.name] = element
+    return result
+
+
+def _is_default_part(part: Property, value: Any) -> bool:
+    if part.required:
+        return False
+    if part.default is SERVER_CHOSEN:
+        return value in ({}, []) and not part.keeps_empty
+    left, right = comparable(part.type, value, part.default)
+    is_empty = not part.keeps_empty and left in (None, {}, []) and right in (None, {}, [])
+    return is_empty or same(left, right)
+
+
+def _has_uploads(members: FileSet) -> bool:
+    """Whether a stack of ours keeps the collection in step with a folder."""
+    return any(member.content is not None for member in members.members)
+
+
+def _attached(members: FileSet, type_: FileSetType) -> list[dict[str, Any]]:
+    """Members by the id of their file, since the API does not give back their content."""
+    return [_attached_member(member, type_) for member in members.members if member.file_id]
+
+
+def _attached_member(member: Member, type_: FileSetType) -> dict[str, Any]:
+    entry: dict[str, Any] = {"file_id": member.file_id}
+    for name, part in (
+        ("attributes", type_.attributes),
+        ("chunking_strategy", type_.chunking_strategy),
+    ):
+        value = settable(part, getattr(member, name))
+        if value is not None and not same(*comparable(part, value, None)):
+            entry[name] = value
+    return entry
+
+
+# --- references
+
+
+def _with_references(value: Any, live: LiveObject, known: Known, notes: _Notes) -> Any:
+    """The value with references in place of ids of exported objects."""
+    if isinstance(value, str):
+        return _referring(value, live, known, notes)
+    if isinstance(value, MAP):
+        return {key: _with_references(part, live, known, notes) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_references(part, live, known, notes) for part in value]
+    return value
+
+
+def _referring(text: str, live: LiveObject, known: Known, notes: _Notes) -> Any:
+    credential = known.secret_in(text)
+    if credential:
+        notes.secrets.append(credential)
+    address = known.ids.get(text)
+    if address is not None and not _is_itself(address, live, text):
+        return Reference(address)
+    if "/" in text and len(text) < 500:
+        composed = _composed(text, live, known)
+        if composed is not None:
+            return composed
+    if _ID.fullmatch(text) and text != live.own_id:
+        notes.unknown_ids.append(text)
+    return text
+
+
+def _is_itself(address: Address, live: LiveObject, text: str) -> bool:
+    return address.kind == live.kind.name and text == live.own_id
+
+
+def _composed(text: str, live: LiveObject, known: Known) -> Template | None:
+    """An id that is composed of others, each of them a reference."""
+    parts: list[str | Reference] = []
+    for piece in re.split(r"([/=])", text):
+        address = known.ids.get(piece)
+        parts.append(piece if address is None or piece == live.own_id else Reference(address))
+    return Template(tuple(parts)) if any(isinstance(part, Reference) for part in parts) else None
+
+
+# --- comments
+
+
+def _comment(notes: _Notes, known: Known) -> str:
+    ids = [_with_name(id, known) for id in dict.fromkeys(notes.unknown_ids)]
+    if not ids:
+        return ""
+    shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    return f"Not exported, so by id: {shown}"
+
+
+def _with_name(id: str, known: Known) -> str:
+    name = known.names.get(id)
+    return f"{id} ({name})" if name else id
+
+
+def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
+    """Sentences about what the API does not show."""
+    for declared in kind.fields:
+        members = live.own_calls.get(declared.name)
+        if isinstance(members, FileSet) and _has_uploads(members):
+            yield (
+                f"{declared.name} is left out: another stack uploads these files from a folder. "
+                "Name the folder with `path` to manage them here."
+            )
+        elif isinstance(members, FileSet) and members.members:
+            yield (
+                "The API does not give back the content of these files, so they are attached by "
+                "id. To keep the store in step with a folder, name the folder with `path`."
+            )
+        elif isinstance(declared.type, KeySinkType):
+            continue
+        elif declared.readable is Readable.NEVER:
+            yield f"The API does not show {declared.name}: what it is set to stays as it is."
+        elif declared.has_hidden and live.value(declared.name) is not None:
+            yield f"The API does not show all parts of {declared.name}: they stay as they are."
+
+
+# --- forms and required fields
+
+
+def _shape_fields(kind: Kind, values: Mapping[str, Any]) -> frozenset[str]:
+    """The fields of other forms than the one that is written."""
+    if not kind.shapes:
+        return frozenset()
+    shape = next((form for form in kind.shapes if form.fits(values)), None)
+    if shape is None:
+        return frozenset()
+    every = {name for form in kind.shapes for name in (*form.needs, *form.takes)}
+    selector = {shape.when[0]} if shape.when else set()
+    return frozenset(every - {*shape.needs, *shape.takes} - selector)
+
+
+def _require_all(kind: Kind, spec: Mapping[str, Any], live: LiveObject) -> None:
+    for declared in kind.fields:
+        if not declared.required or declared.name in spec:
+            continue
+        if isinstance(declared.type, ListOf | MapOf | Json):
+            continue
+        if isinstance(declared.type, KeySinkType):
+            raise Unexportable("its key or secret is shown only once, when it is created")
+        if declared.takes_secrets:
+            raise Unexportable("it holds secrets, which the API does not show")
+        if declared.readable is Readable.NEVER or declared.has_own_calls:
+            raise Unexportable(f"the API does not show {declared.name}")
+        if live.value(declared.name) is None:
+            raise Unexportable(f"the answer has no {declared.name}")
+        raise Unexportable(
+            f"{declared.name} is {live.value(declared.name)!r}, which cannot be declared"
+        )
+    for declared in kind.fields:
+        if needs_secret(declared.type, spec.get(declared.name)):
+            raise Unexportable("it holds secrets, which the API does not show")
+
+
+def needs_secret(type_: Type, value: Any) -> bool:
+    """Whether a value is incomplete without a secret, which no answer contains."""
+    match type_:
+        case Object() if isinstance(value, MAP):
+            return any(_lacks_secret(part, value) for part in type_.properties)
+        case Tagged() if isinstance(value, MAP):
+            variant = type_.variants.get(str(value.get(type_.tag)), Object(()))
+            return needs_secret(variant, value)
+        case ListOf(item=inner) if isinstance(value, list):
+            return any(needs_secret(inner, element) for element in value)
+        case MapOf(value=inner) if isinstance(value, MAP):
+            return any(needs_secret(inner, element) for element in value.values())
+        case Either(other=inner):
+            return needs_secret(inner, value)
+    return False
+
+
+def _lacks_secret(part: Property, value: Mapping[str, Any]) -> bool:
+    if isinstance(part.type, SecretValueType):
+        return part.required
+    return needs_secret(part.type, value.get(part.name))
