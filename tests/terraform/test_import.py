@@ -444,6 +444,7 @@ def test_a_folder_that_the_stack_does_not_read_is_refused(
     refused = workspace.run("import", "--from-terraform", name, expect=1)
     assert "the stack does not read manifests" in refused.err
     assert workspace.run("state", "list").out == ""
+    workspace.apply()
 
 
 def test_a_folder_outside_the_stack_is_refused(workspace: Workspace) -> None:
@@ -678,7 +679,7 @@ def test_a_vector_store_keeps_its_files(workspace: Workspace, platform: httpx.Cl
                      {"id": "vsfb_1", "file_ids": files[2:], **attached}),
         ),
     )  # fmt: skip
-    text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
+    text = (workspace.folder / "manifests/default-key/vector-stores.yaml").read_text()
     assert [id for id in files if id in text] == files
     workspace.run("import", "--terraform-released", expect=0)
     workspace.apply()
@@ -696,7 +697,7 @@ def test_files_that_the_state_does_not_know_are_left_alone(
         "id": store["id"], "name": "Handbook", "file_ids": files[:1], "file_counts": {"total": 2}
     }  # fmt: skip
     take_over(workspace, state(resource(MKDEV, "openai_vector_store", "s", attributes)))
-    text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
+    text = (workspace.folder / "manifests/default-key/vector-stores.yaml").read_text()
     assert "files:" not in text
     assert "in the state: 1" in text
 
@@ -725,7 +726,7 @@ def test_a_file_is_carried_over_with_its_content(
                 "completion_window": "24h"}),
         ),
     )  # fmt: skip
-    text = (workspace.folder / "manifests/organization/batches.yaml").read_text()
+    text = (workspace.folder / "manifests/default-key/batches.yaml").read_text()
     assert "input_file_id: ${File/f}" in text
     insist_on_an_empty_plan(workspace)
 
