@@ -412,6 +412,33 @@ def test_the_report_for_programs_names_resources_and_what_was_left_out(
     ]
 
 
+def test_what_no_manifest_can_declare_is_left_out_and_the_rest_goes_on(
+    workspace: Workspace, organization: Organization
+) -> None:
+    document = small(organization)
+    strange = {"threshold_amount": 0, "currency": "EUR", "interval": "month"}
+    document["resources"].append(resource(OPENAI, "openai_organization_spend_limit", "x", strange))
+    told = take_over(workspace, document)
+    assert "openai_organization_spend_limit.x: no manifest can declare it" in told.out
+    assert not (workspace.folder / "manifests/organization/spend-limits.yaml").exists()
+    text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
+    assert "openai_organization_spend_limit" not in text
+    insist_on_an_empty_plan(workspace)
+
+
+def test_one_strange_instance_of_a_for_each_does_not_take_the_others_along(
+    workspace: Workspace, organization: Organization
+) -> None:
+    groups = [
+        keyed(name, id=organization.post("/organization/groups", name=name)["id"], name=name)
+        for name in ("a", "b")
+    ]
+    strange = keyed("c", id="group_strange", name="")
+    told = take_over(workspace, state(resource(OPENAI, "openai_group", "g", *groups, strange)))
+    assert 'openai_group.g["c"]: no manifest can declare it' in told.out
+    insist_on_an_empty_plan(workspace)
+
+
 def test_a_second_import_changes_nothing(workspace: Workspace, organization: Organization) -> None:
     document = small(organization)
     take_over(workspace, document)
