@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.export.files import Layout, files_of
+from reconciler.export.resource import ExportedResource
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.values import encode
@@ -41,21 +42,24 @@ def project(name: str = "p", id: str = "proj_1", **more: Any) -> dict[str, Any]:
 
 
 def names(conversion: Conversion) -> list[str]:
-    return [str(one.address) for one in conversion.resources]
+    return [str(resource.address) for resource in conversion.resources]
+
+
+def resource_at(conversion: Conversion, address: str) -> ExportedResource:
+    by_address = {str(resource.address): resource for resource in conversion.resources}
+    return by_address[address]
 
 
 def spec(conversion: Conversion, address: str) -> Any:
-    (found,) = (one for one in conversion.resources if str(one.address) == address)
-    return encode(found.spec)
+    return encode(resource_at(conversion, address).spec)
 
 
 def comment(conversion: Conversion, address: str) -> str:
-    (found,) = (one for one in conversion.resources if str(one.address) == address)
-    return found.comments.get("", "")
+    return resource_at(conversion, address).comments.get("", "")
 
 
 def ids(conversion: Conversion) -> dict[str, str]:
-    return {str(one.address): one.id for one in conversion.resources}
+    return {str(resource.address): resource.id for resource in conversion.resources}
 
 
 def reasons(conversion: Conversion) -> dict[str, str]:

@@ -356,8 +356,8 @@ def test_a_resource_that_is_taken_over_in_part_gets_no_removed_block(
 ) -> None:
     live = organization.project("search")
     gone = keyed("old", id="proj_gone", name="old", status="archived")
-    one = keyed("a'b", id=live, name="search", status="active")
-    take_over(workspace, state(resource(OPENAI, "openai_project", "p", one, gone)))
+    live_project = keyed("a'b", id=live, name="search", status="active")
+    take_over(workspace, state(resource(OPENAI, "openai_project", "p", live_project, gone)))
     text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
     assert "from =" not in text
     assert """terraform state rm 'openai_project.p["a'\\''b"]'""" in text
@@ -385,8 +385,8 @@ def test_an_admin_key_is_kept_and_can_be_rotated(
     insist_on_an_empty_plan(workspace)
     workspace.run("import", "--terraform-released", expect=0)
     workspace.apply("--replace", "AdminKey/ci", "--allow-delete", "AdminKey/ci")
-    keys = organization.get("/organization/admin_api_keys")["data"]
-    assert key["id"] not in [one["id"] for one in keys]
+    present = organization.get("/organization/admin_api_keys")["data"]
+    assert key["id"] not in [other["id"] for other in present]
     assert (workspace.folder / "secrets/ci.key").read_text().strip() != key["value"]
 
 
@@ -401,7 +401,7 @@ def test_the_report_for_programs_names_resources_and_what_was_left_out(
     workspace: Workspace, organization: Organization
 ) -> None:
     report = json.loads(take_over(workspace, small(organization), "--format", "json").out)
-    assert [one["terraform_address"] for one in report["resources"]] == [
+    assert [entry["terraform_address"] for entry in report["resources"]] == [
         'module.m["a"].openai_project.p["search"]',
         'module.m["a"].openai_project.p["support"]',
         "openai_project_service_account.sa",
@@ -711,7 +711,7 @@ def test_a_vector_store_keeps_its_files(workspace: Workspace, platform: httpx.Cl
     workspace.run("import", "--terraform-released", expect=0)
     workspace.apply()
     listed = platform.get(f"/vector_stores/{store['id']}/files").json()["data"]
-    assert {one["id"] for one in listed} == set(files)
+    assert {file["id"] for file in listed} == set(files)
     insist_on_an_empty_plan(workspace)
 
 
