@@ -39,7 +39,7 @@ class Imported(Struct, frozen=True):
     conversion: Conversion
     folder: Path
     files: tuple[Path, ...]
-    """Those whose content changed."""
+    """Those whose content changed, below the folder."""
     stack_file: Path | None
     """The stack file, if it was written."""
 
@@ -110,7 +110,7 @@ class _Writer:
         self._layout = layout
         self.conversion = convert(state, KINDS, known)
         self.changed: set[Path] = set()
-        """The files whose content changed."""
+        """The files whose content changed, below the folder."""
 
     def write(self) -> Configuration:
         """Write the manifests, and read the stack with them. Raises ConfigurationError."""
@@ -119,7 +119,8 @@ class _Writer:
             files = self._files()
             for name in written - files.keys():
                 (self._target / name).unlink(missing_ok=True)
-            self.changed |= set(write_files(self._target, files, force=True))
+            changed = write_files(self._target, files, force=True)
+            self.changed |= {path.relative_to(self._target) for path in changed}
             written = set(files)
             try:
                 return load_configuration(self._session.settings, KINDS, RULE_KINDS)

@@ -159,6 +159,24 @@ def test_ids_of_the_same_state_become_references() -> None:
     assert ids(made)["GroupMember/m"] == "group_1/user-1"
 
 
+def test_a_user_of_the_same_state_becomes_a_reference() -> None:
+    ada = {"id": "user-1", "user_id": "user-1", "email": "ada@example.com", "role": "owner"}
+    made = converted(
+        resource(OPENAI, "openai_organization_user", "ada", ada),
+        resource(OPENAI, "openai_user_role", "r", {"user_id": "user-1", "role_id": "role_1"}),
+    )
+    user_id = spec(made, "RoleAssignment/r")["user_id"]
+    assert user_id == {"$reconciler": "reference", "address": "User/ada", "path": []}
+
+
+def test_a_user_outside_the_state_is_explained_by_the_address() -> None:
+    members = {"user_id": "user-1", "email": "ada@example.com", "role": "member"}
+    made = converted(
+        project(), resource(OPENAI, "openai_project_user", "u", {**members, "project_id": "proj_1"})
+    )
+    assert "  # ada@example.com\n  user_id: user-1\n" in files(made)
+
+
 def test_a_project_outside_the_state_is_named_for_the_stack() -> None:
     made = converted(
         resource(OPENAI, "openai_project_service_account", "sa",
@@ -483,7 +501,7 @@ def test_values_that_are_made_of_the_key_use_it() -> None:
 
 def test_values_that_differ_stand_under_their_keys() -> None:
     users = [
-        keyed(key, project_id="proj_1", user_id=f"user-{number}", role="member")
+        keyed(key, project_id="proj_1", user_id=f"user-{number}", role="member", email="a@b.c")
         for number, key in enumerate("ab")
     ]
     text = files(converted(project(), resource(OPENAI, "openai_project_user", "u", *users)))

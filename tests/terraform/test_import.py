@@ -407,6 +407,11 @@ def test_the_report_for_programs_names_resources_and_what_was_left_out(
         "openai_project_service_account.sa",
     ]
     assert report["other_providers"] == {"hashicorp/random": 1}
+    assert report["changed_files"] == [
+        "organization/projects.yaml",
+        "p-search/service-accounts.yaml",
+        "terraform-removed.tf",
+    ]
     assert [key["address"] for key in report["keys_in_clear_text"]] == [
         "ServiceAccount/p-search/sa"
     ]
