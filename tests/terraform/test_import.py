@@ -778,3 +778,14 @@ def test_a_file_of_other_content_or_outside_the_stack_is_left_out(
         ),
     )
     assert "openai_file.f: a File needs its content" in told.out
+
+
+def test_what_a_record_depends_on_is_known_without_a_manifest(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, small(organization))
+    exported = json.loads(workspace.run("state", "export", expect=0).out)
+    records = {record["address"]: record for record in exported["resources"]}
+    account = records["ServiceAccount/p-search/sa"]
+    assert account["depends_on"] == ["Project/p-search"]
+    assert account["project_id"] == records["Project/p-search"]["id"]
