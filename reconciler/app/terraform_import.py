@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.app.handover import begin_handover, end_handover, is_waiting
 from reconciler.app.origin import record_origin
@@ -38,7 +39,7 @@ class Imported(Struct, frozen=True):
     conversion: Conversion
     folder: Path
     files: tuple[Path, ...]
-    """Those whose content changed."""
+    """Those whose content changed, below the folder."""
     stack_file: Path | None
     """The stack file, if it was written."""
 
@@ -54,33 +55,24 @@ def import_terraform_state(
     """
     for secret in key_values(state):
         session.redactor.add(secret)
-    stack = session.stack
+    stack, store = session.stack, session.store
     target, prefix = _target(stack.root, folder)
     check_folder(target, force=force)
-    conversion = convert(state, KINDS, _known(session, prefix))
+    writer = _Writer(session, state, _known(session, prefix), target, prefix, layout)
+    conversion = writer.conversion
     _check_organization(session, conversion)
     if not conversion.resources:
         raise UsageError(
             f"{name} has no resource that can be carried over", hint=_why_nothing(conversion)
         )
     stack_file = _stack_file(session, conversion.projects)
-    store = session.store
     was_waiting = is_waiting(store)
     # Before the first manifest: an apply between the two must not create everything again.
     begin_handover(store, name)
     if stack_file is not None:
         _write_stack_file(stack_file, stack.name, conversion.projects)
-    files = files_of(documents_of(conversion, KINDS), layout=layout, prefix=prefix, header=_HEADER)
-    files[FILE_NAME] = removed_blocks(conversion.carried_over, conversion.left_out)
-    changed = write_files(target, files, force=force)
-    try:
-        configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
-    except ConfigurationError:
-        session.notice(
-            "The manifests were written, but nothing was bound. Correct the problems below, and "
-            "import again with --force."
-        )
-        raise
+    configuration = writer.write()
+    conversion = writer.conversion
     if not _reads(configuration, conversion):
         if not was_waiting:
             end_handover(store)
@@ -91,7 +83,75 @@ def import_terraform_state(
     records = list(_records(conversion, configuration, store.records()))
     record_origin(session)
     store.put_all(records)
-    return Imported(conversion, Path(folder), tuple(changed), stack_file)
+    return Imported(conversion, Path(folder), tuple(sorted(writer.changed)), stack_file)
+
+
+class _Writer:
+    """Writes manifests until the stack accepts them.
+
+    A state can hold values that no manifest may have. Such resources are left out, and what
+    refers to them keeps their ids.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        state: TerraformState,
+        known: Known,
+        target: Path,
+        prefix: str,
+        layout: Layout,
+    ) -> None:
+        self._session = session
+        self._state = state
+        self._known = known
+        self._target = target
+        self._prefix = prefix
+        self._layout = layout
+        self.conversion = convert(state, KINDS, known)
+        self.changed: set[Path] = set()
+        """The files whose content changed, below the folder."""
+
+    def write(self) -> Configuration:
+        """Write the manifests, and read the stack with them. Raises ConfigurationError."""
+        written: set[str] = set()
+        while True:
+            files = self._files()
+            for name in written - files.keys():
+                (self._target / name).unlink(missing_ok=True)
+            changed = write_files(self._target, files, force=True)
+            self.changed |= {path.relative_to(self._target) for path in changed}
+            written = set(files)
+            try:
+                return load_configuration(self._session.settings, KINDS, RULE_KINDS)
+            except ConfigurationError as error:
+                refused = self._refused(error)
+                if not refused:
+                    self._session.notice(
+                        "The manifests were written, but nothing was bound. Correct the problems "
+                        "below, and import again with --force."
+                    )
+                    raise
+            refused = {**self._known.refused, **refused}
+            self._known = replace(self._known, refused=refused)
+            self.conversion = convert(self._state, KINDS, self._known)
+
+    def _files(self) -> dict[str, str]:
+        conversion = self.conversion
+        documents = documents_of(conversion, KINDS)
+        files = files_of(documents, layout=self._layout, prefix=self._prefix, header=_HEADER)
+        files[FILE_NAME] = removed_blocks(conversion.carried_over, conversion.left_out)
+        return files
+
+    def _refused(self, error: ConfigurationError) -> dict[str, str]:
+        """Why resources cannot be declared, by their addresses in Terraform."""
+        refused: dict[str, str] = {}
+        for problem in error.diagnostics:
+            instance = self.conversion.sources.get(problem.address) if problem.address else None
+            if instance is not None:
+                detail = f"{problem.summary}: {problem.detail}".rstrip(". ")
+                refused.setdefault(instance.address, f"no manifest can declare it: {detail}")
+        return refused
 
 
 def _target(root: Path, folder: str) -> tuple[Path, str]:

@@ -28,6 +28,8 @@ class Known(Struct, frozen=True):
     """Addresses of objects in the stack's state. They are kept."""
     elsewhere: frozenset[Address] = frozenset()
     """Addresses that other manifests declare. They are not written again."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why instances cannot be declared, by their addresses in Terraform."""
     find_file: FindFile = lambda path, size: None  # noqa: ARG005
     """Finds the content of an uploaded file in the stack's folder."""
 

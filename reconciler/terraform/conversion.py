@@ -131,6 +131,8 @@ class _Converter:
     def _of_instance(self, instance: Instance, mapping: TypeMapping) -> list[Drafted]:
         if instance.is_deposed:
             raise NotCarriedOver(_IS_DEPOSED)
+        if instance.address in self._known.refused:
+            raise NotCarriedOver(self._known.refused[instance.address])
         if instance.attributes.get("project_id") in self._archived:
             raise NotCarriedOver(_PROJECT_IS_ARCHIVED)
         drafts = []

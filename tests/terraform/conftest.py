@@ -45,8 +45,8 @@ class Organization:
 
     def user(self, name: str) -> dict[str, Any]:
         """A member of the organization."""
-        found = self.get("/organization/users", **{"emails[]": f"{name}@example.com"})
-        return found["data"][0]  # type: ignore[no-any-return]
+        users = self.get("/organization/users", **{"emails[]": f"{name}@example.com"})
+        return users["data"][0]  # type: ignore[no-any-return]
 
     def writes(self) -> list[str]:
         """The calls that changed something, with their paths."""

@@ -14,14 +14,16 @@ def resource(
     provider: str, type: str, name: str, *instances: dict[str, Any], module: str = "", **more: Any
 ) -> dict[str, Any]:
     """One resource. An instance is its attributes, or a whole instance with `attributes`."""
-    whole = [one if "attributes" in one else {"attributes": one} for one in instances]
+    whole = [given if "attributes" in given else {"attributes": given} for given in instances]
     return {
         **({"module": module} if module else {}),
         "mode": "managed",
         "type": type,
         "name": name,
         "provider": SOURCE.format(provider),
-        "instances": [{"schema_version": 0, "sensitive_attributes": [], **one} for one in whole],
+        "instances": [
+            {"schema_version": 0, "sensitive_attributes": [], **instance} for instance in whole
+        ],
         **more,
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.export.files import Layout, files_of
+from reconciler.export.resource import ExportedResource
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.values import encode
@@ -41,21 +42,24 @@ def project(name: str = "p", id: str = "proj_1", **more: Any) -> dict[str, Any]:
 
 
 def names(conversion: Conversion) -> list[str]:
-    return [str(one.address) for one in conversion.resources]
+    return [str(resource.address) for resource in conversion.resources]
+
+
+def resource_at(conversion: Conversion, address: str) -> ExportedResource:
+    by_address = {str(resource.address): resource for resource in conversion.resources}
+    return by_address[address]
 
 
 def spec(conversion: Conversion, address: str) -> Any:
-    (found,) = (one for one in conversion.resources if str(one.address) == address)
-    return encode(found.spec)
+    return encode(resource_at(conversion, address).spec)
 
 
 def comment(conversion: Conversion, address: str) -> str:
-    (found,) = (one for one in conversion.resources if str(one.address) == address)
-    return found.comments.get("", "")
+    return resource_at(conversion, address).comments.get("", "")
 
 
 def ids(conversion: Conversion) -> dict[str, str]:
-    return {str(one.address): one.id for one in conversion.resources}
+    return {str(resource.address): resource.id for resource in conversion.resources}
 
 
 def reasons(conversion: Conversion) -> dict[str, str]:
@@ -153,6 +157,24 @@ def test_ids_of_the_same_state_become_references() -> None:
         "user_id": "user-1",
     }
     assert ids(made)["GroupMember/m"] == "group_1/user-1"
+
+
+def test_a_user_of_the_same_state_becomes_a_reference() -> None:
+    ada = {"id": "user-1", "user_id": "user-1", "email": "ada@example.com", "role": "owner"}
+    made = converted(
+        resource(OPENAI, "openai_organization_user", "ada", ada),
+        resource(OPENAI, "openai_user_role", "r", {"user_id": "user-1", "role_id": "role_1"}),
+    )
+    user_id = spec(made, "RoleAssignment/r")["user_id"]
+    assert user_id == {"$reconciler": "reference", "address": "User/ada", "path": []}
+
+
+def test_a_user_outside_the_state_is_explained_by_the_address() -> None:
+    members = {"user_id": "user-1", "email": "ada@example.com", "role": "member"}
+    made = converted(
+        project(), resource(OPENAI, "openai_project_user", "u", {**members, "project_id": "proj_1"})
+    )
+    assert "  # ada@example.com\n  user_id: user-1\n" in files(made)
 
 
 def test_a_project_outside_the_state_is_named_for_the_stack() -> None:
@@ -336,6 +358,12 @@ def test_limits_of_the_organizations_tier_are_not_declared(provider: str) -> Non
     assert "batch_1_day_max_input_tokens: 200000000" in comment(made, "RateLimit/p/r")
 
 
+def test_the_image_limit_of_every_chat_model_is_not_declared() -> None:
+    limits = {"max_requests_per_1_minute": 50, "max_images_per_1_minute": 50_000}
+    made = converted(project(), rate_limit(**limits))
+    assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 50}
+
+
 def test_a_value_that_another_tier_has_is_declared() -> None:
     made = converted(project(), rate_limit(max_requests_per_1_minute=500))
     assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 500}
@@ -473,7 +501,7 @@ def test_values_that_are_made_of_the_key_use_it() -> None:
 
 def test_values_that_differ_stand_under_their_keys() -> None:
     users = [
-        keyed(key, project_id="proj_1", user_id=f"user-{number}", role="member")
+        keyed(key, project_id="proj_1", user_id=f"user-{number}", role="member", email="a@b.c")
         for number, key in enumerate("ab")
     ]
     text = files(converted(project(), resource(OPENAI, "openai_project_user", "u", *users)))

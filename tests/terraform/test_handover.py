@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.app.applying import apply_checked_plan, locked
+from reconciler.app.plans import plan_stack
+from reconciler.app.session import Session
+from reconciler.errors import GuardError
+from reconciler.manifests import Settings
+from reconciler.model.change import Action
 from tests.conftest import Workspace
 from tests.terraform.conftest import Organization
 from tests.terraform.states import resource, save, state
@@ -42,6 +48,23 @@ def test_nothing_is_written_until_terraform_has_let_go(
     refused = imported.run(command, "--yes", expect=11)
     assert "Terraform may still manage the objects" in refused.err
     assert "reconciler import --terraform-released" in refused.err
+    assert organization.writes() == []
+
+
+@pytest.mark.parametrize("command", ["apply", "destroy"])
+def test_the_refusal_comes_before_the_first_call(imported: Workspace, command: str) -> None:
+    imported.run(command, "--yes", expect=11)
+    assert imported.emulator.requests == []
+
+
+def test_a_program_cannot_apply_either(imported: Workspace, organization: Organization) -> None:
+    rename(imported)
+    settings = Settings(root=imported.folder, env=imported.environment)
+    with Session(settings) as session, locked(session, "apply"):
+        plan = plan_stack(session)
+        assert [change.action for change in plan.pending] == [Action.UPDATE]
+        with pytest.raises(GuardError):
+            apply_checked_plan(session, plan, command="apply")
     assert organization.writes() == []
 
 
@@ -103,7 +126,7 @@ def test_a_rollback_is_refused_as_well(workspace: Workspace, organization: Organ
     workspace.run("import", "--from-terraform", name, expect=0)
     workspace.emulator.clear_requests()
     workspace.run("rollback", "1", "--yes", expect=11)
-    assert organization.writes() == []
+    assert workspace.emulator.requests == []
 
 
 def test_manifests_that_were_written_and_not_bound_are_not_applied(

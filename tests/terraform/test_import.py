@@ -356,8 +356,8 @@ def test_a_resource_that_is_taken_over_in_part_gets_no_removed_block(
 ) -> None:
     live = organization.project("search")
     gone = keyed("old", id="proj_gone", name="old", status="archived")
-    one = keyed("a'b", id=live, name="search", status="active")
-    take_over(workspace, state(resource(OPENAI, "openai_project", "p", one, gone)))
+    live_project = keyed("a'b", id=live, name="search", status="active")
+    take_over(workspace, state(resource(OPENAI, "openai_project", "p", live_project, gone)))
     text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
     assert "from =" not in text
     assert """terraform state rm 'openai_project.p["a'\\''b"]'""" in text
@@ -385,8 +385,8 @@ def test_an_admin_key_is_kept_and_can_be_rotated(
     insist_on_an_empty_plan(workspace)
     workspace.run("import", "--terraform-released", expect=0)
     workspace.apply("--replace", "AdminKey/ci", "--allow-delete", "AdminKey/ci")
-    keys = organization.get("/organization/admin_api_keys")["data"]
-    assert key["id"] not in [one["id"] for one in keys]
+    present = organization.get("/organization/admin_api_keys")["data"]
+    assert key["id"] not in [other["id"] for other in present]
     assert (workspace.folder / "secrets/ci.key").read_text().strip() != key["value"]
 
 
@@ -401,15 +401,47 @@ def test_the_report_for_programs_names_resources_and_what_was_left_out(
     workspace: Workspace, organization: Organization
 ) -> None:
     report = json.loads(take_over(workspace, small(organization), "--format", "json").out)
-    assert [one["terraform_address"] for one in report["resources"]] == [
+    assert [entry["terraform_address"] for entry in report["resources"]] == [
         'module.m["a"].openai_project.p["search"]',
         'module.m["a"].openai_project.p["support"]',
         "openai_project_service_account.sa",
     ]
     assert report["other_providers"] == {"hashicorp/random": 1}
+    assert report["changed_files"] == [
+        "organization/projects.yaml",
+        "p-search/service-accounts.yaml",
+        "terraform-removed.tf",
+    ]
     assert [key["address"] for key in report["keys_in_clear_text"]] == [
         "ServiceAccount/p-search/sa"
     ]
+
+
+def test_what_no_manifest_can_declare_is_left_out_and_the_rest_goes_on(
+    workspace: Workspace, organization: Organization
+) -> None:
+    document = small(organization)
+    strange = {"threshold_amount": 0, "currency": "EUR", "interval": "month"}
+    document["resources"].append(resource(OPENAI, "openai_organization_spend_limit", "x", strange))
+    told = take_over(workspace, document)
+    assert "openai_organization_spend_limit.x: no manifest can declare it" in told.out
+    assert not (workspace.folder / "manifests/organization/spend-limits.yaml").exists()
+    text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
+    assert "openai_organization_spend_limit" not in text
+    insist_on_an_empty_plan(workspace)
+
+
+def test_one_strange_instance_of_a_for_each_does_not_take_the_others_along(
+    workspace: Workspace, organization: Organization
+) -> None:
+    groups = [
+        keyed(name, id=organization.post("/organization/groups", name=name)["id"], name=name)
+        for name in ("a", "b")
+    ]
+    strange = keyed("c", id="group_strange", name="")
+    told = take_over(workspace, state(resource(OPENAI, "openai_group", "g", *groups, strange)))
+    assert 'openai_group.g["c"]: no manifest can declare it' in told.out
+    insist_on_an_empty_plan(workspace)
 
 
 def test_a_second_import_changes_nothing(workspace: Workspace, organization: Organization) -> None:
@@ -444,6 +476,7 @@ def test_a_folder_that_the_stack_does_not_read_is_refused(
     refused = workspace.run("import", "--from-terraform", name, expect=1)
     assert "the stack does not read manifests" in refused.err
     assert workspace.run("state", "list").out == ""
+    workspace.apply()
 
 
 def test_a_folder_outside_the_stack_is_refused(workspace: Workspace) -> None:
@@ -678,12 +711,12 @@ def test_a_vector_store_keeps_its_files(workspace: Workspace, platform: httpx.Cl
                      {"id": "vsfb_1", "file_ids": files[2:], **attached}),
         ),
     )  # fmt: skip
-    text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
+    text = (workspace.folder / "manifests/default-key/vector-stores.yaml").read_text()
     assert [id for id in files if id in text] == files
     workspace.run("import", "--terraform-released", expect=0)
     workspace.apply()
     listed = platform.get(f"/vector_stores/{store['id']}/files").json()["data"]
-    assert {one["id"] for one in listed} == set(files)
+    assert {file["id"] for file in listed} == set(files)
     insist_on_an_empty_plan(workspace)
 
 
@@ -696,7 +729,7 @@ def test_files_that_the_state_does_not_know_are_left_alone(
         "id": store["id"], "name": "Handbook", "file_ids": files[:1], "file_counts": {"total": 2}
     }  # fmt: skip
     take_over(workspace, state(resource(MKDEV, "openai_vector_store", "s", attributes)))
-    text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
+    text = (workspace.folder / "manifests/default-key/vector-stores.yaml").read_text()
     assert "files:" not in text
     assert "in the state: 1" in text
 
@@ -725,7 +758,7 @@ def test_a_file_is_carried_over_with_its_content(
                 "completion_window": "24h"}),
         ),
     )  # fmt: skip
-    text = (workspace.folder / "manifests/organization/batches.yaml").read_text()
+    text = (workspace.folder / "manifests/default-key/batches.yaml").read_text()
     assert "input_file_id: ${File/f}" in text
     insist_on_an_empty_plan(workspace)
 
@@ -745,3 +778,14 @@ def test_a_file_of_other_content_or_outside_the_stack_is_left_out(
         ),
     )
     assert "openai_file.f: a File needs its content" in told.out
+
+
+def test_what_a_record_depends_on_is_known_without_a_manifest(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, small(organization))
+    exported = json.loads(workspace.run("state", "export", expect=0).out)
+    records = {record["address"]: record for record in exported["resources"]}
+    account = records["ServiceAccount/p-search/sa"]
+    assert account["depends_on"] == ["Project/p-search"]
+    assert account["project_id"] == records["Project/p-search"]["id"]
