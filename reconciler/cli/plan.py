@@ -47,6 +47,11 @@ def command(
                 "--unmanaged lists live objects, and --refresh none reads nothing",
                 hint="Leave one of the two out.",
             )
+        if unmanaged and request.target:
+            raise UsageError(
+                "--unmanaged lists everything that exists, and --target plans a part of it",
+                hint="Leave one of the two out.",
+            )
         if out is not None:
             request.refuse_offline()
             writable(out, "--out")

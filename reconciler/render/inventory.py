@@ -31,6 +31,7 @@ _MOST = 20
 """The number of objects of one kind and project that text and Markdown list."""
 _HEADERS = ("Project", "Kind", "Managed", "Unmanaged", "Ignored", "Built-in", "Ended", "Coverage")
 
+_MARKDOWN_HEAD = f"| {' | '.join(_HEADERS)} |\n|{' --- |' * 2}{' ---: |' * (len(_HEADERS) - 2)}\n"
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
@@ -84,10 +85,10 @@ def as_json(inventory: Inventory) -> str:
 def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
     """A comment for a pull request or an issue; at most `limit` characters."""
     head = f"### Inventory: {prose(_headline(inventory))}\n\n"
-    sections = []
     rows = list(_rows(inventory))
     if rows:
-        sections.append(Section(partial(_markdown_table, rows), "table of counts"))
+        head += _MARKDOWN_HEAD
+    sections = [Section(partial(_markdown_row, row), "row") for row in rows]
     unmanaged = inventory.of(Standing.UNMANAGED)
     if unmanaged:
         sections.append(Section(partial(_markdown_objects, unmanaged), "list of unmanaged objects"))
@@ -228,23 +229,21 @@ def _safe(text: str | None) -> str | None:
     return None if text is None else redacted(text)
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(_HEADERS)} |", f"|{' --- |' * 2}{' ---: |' * (len(_HEADERS) - 2)}"]
-    for project, kind, *numbers in rows:
-        cells = [code_span(project, in_table=True), code_span(kind, in_table=True), *numbers]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n"
+def _markdown_row(row: Sequence[str]) -> str:
+    project, kind, *numbers = row
+    cells = [code_span(project, in_table=True), code_span(kind, in_table=True), *numbers]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _markdown_objects(objects: Sequence[InventoryObject]) -> str:
     block = fenced(list(_listed(objects)))
     head = f"⚪ {count(len(objects), 'unmanaged object')}"
-    return f"<details><summary>{head}</summary>\n\n{block}\n\n</details>\n\n"
+    return f"\n<details><summary>{head}</summary>\n\n{block}\n\n</details>\n\n"
 
 
 def _markdown_unread(inventory: Inventory) -> str:
     lines = [f"- {prose(sentence)}" for sentence in sentences_of(inventory.unread)]
-    return f"⚠️ {_unknown(inventory.unread)}:\n\n" + "\n".join(lines) + "\n\n"
+    return f"\n⚠️ {_unknown(inventory.unread)}:\n\n" + "\n".join(lines) + "\n\n"
 
 
 def _html_rows(objects: Sequence[InventoryObject]) -> list[list[str]]:
@@ -266,4 +265,5 @@ def _html_table(
 
     body = "\n".join(line("td", row) for row in rows)
     head = line("th", headers)
-    return f'<div class="scroll"><table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    table = f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>"
+    return f'<div class="scroll">{table}</div>'

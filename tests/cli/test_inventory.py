@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from reconciler.model.inventory import Inventory, InventoryObject, Standing
+from reconciler.render.inventory import as_markdown
 from tests.conftest import Workspace
 
 HANDBOOK = """
@@ -226,6 +228,17 @@ def test_a_hostile_name_is_no_markup_in_the_page(workspace: Workspace) -> None:
     assert "<script" not in page
 
 
+def test_a_long_inventory_fits_into_a_comment_and_says_what_it_lacks() -> None:
+    objects = [
+        InventoryObject("File", f"file-{at}", "a", Standing.UNMANAGED, f"project {at:04}")
+        for at in range(2000)
+    ]
+    comment = as_markdown(Inventory(objects), limit=5000)
+    assert len(comment) <= 5000
+    assert "2,000 unmanaged" in comment
+    assert re.search(r"1,\d\d\d of 2,000 rows .* not shown", comment)
+
+
 def test_the_calls_are_counted(workspace: Workspace) -> None:
     report = inventory(workspace)
     assert report["calls"] == len(workspace.emulator.requests)
@@ -243,7 +256,9 @@ def test_what_the_stack_ignores_is_ignored(workspace: Workspace, pattern: str) -
 
 def test_what_no_pattern_matches_is_not_ignored(workspace: Workspace) -> None:
     upload(workspace, "b.txt")
-    ignoring(workspace, "File/a*", "VectorStore/*", "b", "File/Default project/a*")
+    ignoring(
+        workspace, "File/a*", "VectorStore/*", "b", "[b].txt", "x|b.txt", "File/Default project/a*"
+    )
     assert standings(inventory(workspace), "File") == {"b.txt": "unmanaged"}
 
 

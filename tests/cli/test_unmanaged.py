@@ -53,6 +53,12 @@ def test_a_plan_that_reads_nothing_lists_nothing_and_says_so(workspace: Workspac
     assert "--refresh none reads nothing" in refused
 
 
+def test_a_plan_of_targets_cannot_list_everything(workspace: Workspace) -> None:
+    workspace.declare(ASSISTANT)
+    refused = workspace.run("plan", "--unmanaged", "--target", "Assistant/bot", expect=1).err
+    assert "--target plans a part" in refused
+
+
 def test_unmanaged_objects_are_no_change(with_a_stray: tuple[Workspace, str]) -> None:
     workspace, _ = with_a_stray
     done = workspace.run(
