@@ -103,7 +103,7 @@ class ExportResult(Struct):
 
     @property
     def differing(self) -> list[Change]:
-        """The changes that the plan would make to objects. A mark that is to be written is none."""
+        """The changes that the plan would make to objects. With `adopt_in_manifests`, a mark is none."""
         changes = self.plan.changes if self.plan is not None else ()
         return [
             change
@@ -443,7 +443,9 @@ class _Export:
         for change in plan.changes:
             is_bound = change.address in known
             if change.address in written and change.id and not change.blocked and not is_bound:
-                records.append(imported_record(KINDS[change.address.kind], change))
+                record = imported_record(KINDS[change.address.kind], change)
+                # The plan of what was written must be empty, and a mark is a write.
+                records.append(replace(record, marked_later=True))
         record_origin(session)
         store.put_all(records)
         self._result.bound = len(records)

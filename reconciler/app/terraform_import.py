@@ -294,6 +294,7 @@ def _records(
             project_id=written.project_id,
             applied=applied,
             depends_on=_dependencies(resource, projects),
+            marked_later=True,
         )
 
 

@@ -178,5 +178,5 @@ def _verdict(result: ExportResult) -> str:
     marks = ""
     if result.unmarked:
         what = count(result.unmarked, "object")
-        marks = f" The first apply writes the stack's mark into the metadata of {what}."
+        marks = f" The first apply adopts {what} and writes the stack's mark into the metadata."
     return f"The plan of these manifests changes nothing.{marks}"

@@ -126,9 +126,21 @@ def test_objects_of_one_name_are_adopted_by_id(folder: Workspace) -> None:
     assert all("lifecycle: {adopt: asst_" in twin for twin in twins)
 
 
-def test_once_marked_the_plan_is_empty(folder: Workspace) -> None:
+def test_the_next_plan_is_empty(folder: Workspace) -> None:
     folder.run("export", expect=0)
+    assert folder.plan().code == 0
+
+
+def test_an_exported_object_is_found_by_its_mark_after_its_first_change(
+    folder: Workspace, organization: Api
+) -> None:
+    assert organization.ids["store"]
+    folder.run("export", "--kind", "VectorStore", expect=0)
+    for path in folder.folder.rglob("vector-stores.yaml"):
+        text = path.read_text(encoding="utf-8").replace("name: Handbook", "name: Manual")
+        path.write_text(text, encoding="utf-8")
     folder.apply()
+    shutil.rmtree(folder.folder / ".reconciler")
     assert folder.plan().code == 0
 
 
