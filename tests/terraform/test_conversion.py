@@ -16,6 +16,7 @@ from reconciler.terraform.addressing import Known
 from reconciler.terraform.conversion import Conversion, convert
 from reconciler.terraform.documents import documents_of
 from reconciler.terraform.providers import PROVIDERS
+from reconciler.terraform.secrets import key_values
 from reconciler.terraform.state import parse_state
 from tests.terraform.states import keyed, resource, state
 
@@ -471,6 +472,12 @@ def test_keys_in_outputs_and_other_resources_are_listed() -> None:
         outputs={"ci": {"value": {"keys": [KEY]}, "type": "string", "sensitive": True}},
     )
     assert [key.place for key in made.keys] == ["aws_ssm_parameter.k.value", "output.ci"]
+
+
+def test_the_redactor_learns_keys_of_any_shape() -> None:
+    content = json.dumps(state(account(api_key="an-odd-key-0123"), account(api_key=f"x {KEY}")))
+    secrets = key_values(parse_state(content.encode(), "it.tfstate"))
+    assert {"an-odd-key-0123", KEY} <= {secret.reveal() for secret in secrets}
 
 
 def test_a_key_that_was_never_stored_is_not_listed() -> None:
