@@ -25,6 +25,8 @@ from reconciler.model.values import SecretValue, Spec
 _NOT_SHOWN: Any = object()
 _ATOMS = (str, int, float)
 _comparisons = Comparisons()
+STRICT_NOTE = "strict: no manifest sets it"
+"""The remark on a field that only strict mode compares."""
 
 
 def diff_fields(
@@ -56,6 +58,46 @@ def diff_fields(
         elif record is not None and record.applied.get(field.name) is not None:
             changes += _reset_of(field, live, record, restored or {})
     return changes
+
+
+def strict_fields(
+    kind: Kind, *, declared: Collection[str], live: LiveObject, ignore: tuple[str, ...]
+) -> list[FieldChange]:
+    """Fields that nobody declares and that are not at the API's default, as changes back to it.
+
+    Only fields with a known default that an update can restore. Parts of a declared field stay the API's to choose.
+    """
+    if ignore == (IGNORE_ALL,):
+        return []
+    skipped = {*declared, *(str(undotted(path)[0]) for path in ignore)}
+    changes: list[FieldChange] = []
+    for field in kind.fields:
+        if field.name in skipped or not _is_restorable(field):
+            continue
+        shown = shown_value(field, live)
+        if shown is _NOT_SHOWN or misfit(field.type, shown):
+            continue
+        default = default_of(field)
+        after, before = comparable(field.type, default, shown, shown)
+        if not same(after, before):
+            changes.append(
+                FieldChange((field.name,), before, after, Origin.DRIFT, note=STRICT_NOTE)
+            )
+    return changes
+
+
+def _is_restorable(field: Field) -> bool:
+    """Whether an update can set a field back to a default that is known."""
+    return (
+        field.on_update
+        and field.in_body
+        and not field.required
+        and not field.defaults_to_name
+        and field.readable is Readable.ALWAYS
+        and field.default is not SERVER_CHOSEN
+        and field.reset is not KEEP
+        and field.reset is not OVERWRITTEN
+    )
 
 
 def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterator[Field]:

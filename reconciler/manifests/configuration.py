@@ -119,6 +119,8 @@ class Stack(Struct, frozen=True):
     """Whether the stack says `backend: remote`."""
     recipients: tuple[str, ...] = ()
     """Who can decrypt the state; without any it is not encrypted."""
+    strict: bool = False
+    """The default of `lifecycle.strict`."""
     ignore: IgnoreRules = IgnoreRules()
     """Unmanaged objects that no report mentions."""
     outputs: Mapping[str, Any] = field(default_factory=dict)

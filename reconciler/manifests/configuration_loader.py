@@ -72,7 +72,16 @@ def load_configuration(
     contents = DeferredFiles(opened.context.files, problems)
     made = _made(
         instances,
-        Resolver(opened.context, declared, leaks, opened.inputs, contents, problems, room),
+        Resolver(
+            opened.context,
+            declared,
+            leaks,
+            opened.inputs,
+            contents,
+            problems,
+            room,
+            strict=opened.stack.strict,
+        ),
         problems,
     )
     _check_together(made, {document.file for document in documents}, opened, declared, problems)
@@ -173,6 +182,7 @@ def _lifecycle(resource: Resource) -> list[Any]:
         life.adopt,
         life.create_before_destroy,
         earlier,
+        *(["strict"] if life.strict else []),
     ]
 
 

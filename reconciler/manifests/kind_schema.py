@@ -175,6 +175,9 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
             "create_before_destroy": flag(
                 "On replacement, create the new object before deleting the old one."
             ),
+            "strict": flag(
+                "Also keep fields that the manifest does not set at the API's default, as far as it is known."
+            ),
             "renamed_from": {
                 **described("The earlier address of this resource; the resource keeps its object."),
                 "type": "string",

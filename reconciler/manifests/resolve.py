@@ -40,6 +40,7 @@ from reconciler.model.values import (
 )
 
 _UNSAID = Lifecycle()
+_STRICT = Lifecycle(strict=True)
 MAX_SENT_BYTES = 100 * 1024 * 1024
 """The largest file that a check sends, since it is held in memory."""
 
@@ -61,8 +62,12 @@ class Resolver:
         contents: DeferredFiles,
         problems: Problems,
         room: Room | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
+        """`strict` is the default of `lifecycle.strict`."""
         self._context = context
+        self._strict = strict
         self._room = room
         self._contents = contents
         self._declared = declared
@@ -192,7 +197,7 @@ class Resolver:
 
     def _lifecycle(self, instance: Instance, written: Mapping[str, Any]) -> Lifecycle:
         if not written:
-            return _UNSAID
+            return _STRICT if self._strict else _UNSAID
         ignored = written.get("ignore_changes", ())
         return Lifecycle(
             prevent_destroy=written.get("prevent_destroy"),
@@ -201,6 +206,7 @@ class Resolver:
             adopt=self._adopted(instance, written.get("adopt", False)),
             create_before_destroy=written.get("create_before_destroy"),
             renamed_from=self._renamed_from(instance, written.get("renamed_from")),
+            strict=written.get("strict", self._strict),
         )
 
     def _adopted(self, instance: Instance, adopt: bool | str) -> bool | str:

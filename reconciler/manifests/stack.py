@@ -173,6 +173,7 @@ def _opened(
         file=file,
         projects=_projects(layers, context, leaks, problems),
         credentials=credentials,
+        strict=bool(layers.get("strict")),
         ignore=_ignore(layers, leaks, problems),
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),

@@ -115,6 +115,11 @@ def _shared_properties() -> dict[str, Any]:
         "guards": _guards(),
         "ignore": _ignore(),
         "refresh": _refresh(),
+        "strict": {
+            **described("The default of `lifecycle.strict` for all resources."),
+            "type": "boolean",
+            "default": False,
+        },
     }
 
 

@@ -38,6 +38,8 @@ class Lifecycle(Struct, frozen=True):
     """False, an object id, or True for the only object with the natural key."""
     create_before_destroy: bool | None = None
     renamed_from: Address | None = None
+    strict: bool = False
+    """Whether fields that no manifest sets have to be at the API's default."""
 
 
 NO_ADDRESSES: frozenset[Address] = frozenset()

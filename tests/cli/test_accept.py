@@ -429,6 +429,20 @@ def test_a_value_behind_an_alias_is_refused(workspace: Workspace, live: Live) ->
     assert (workspace.folder / "manifests.yaml").read_text() == manifest
 
 
+def test_an_entry_of_for_each_that_an_alias_repeats_is_refused(
+    workspace: Workspace, live: Live
+) -> None:
+    manifest = (
+        'kind: Assistant\nmetadata: {name: "${each.key}"}\n'
+        "for_each: {a: &same {name: A}, b: *same}\n"
+        'spec: {name: "${each.value.name}", model: gpt-4o}\n'
+    )
+    workspace.write({"manifests.yaml": manifest}).apply()
+    live.change("Assistant/a", name="Alpha")
+    assert "alias" in workspace.run("accept", "--all", "--yes", expect=1).err
+    assert (workspace.folder / "manifests.yaml").read_text() == manifest
+
+
 def test_nothing_is_accepted_where_nothing_moved(workspace: Workspace) -> None:
     workspace.write({"manifests.yaml": BOT}).apply()
     assert "Nothing to accept." in workspace.run("accept", "--all", expect=0).out

@@ -198,6 +198,13 @@ def test_a_refused_list_is_unknown_and_no_zero(workspace: Workspace) -> None:
     assert "Unknown" in workspace.run("inventory", expect=0).out
 
 
+def test_a_retired_kind_is_unknown_with_its_reason(workspace: Workspace) -> None:
+    workspace.emulator.set_options(retire_assistants=True)
+    report = inventory(workspace)
+    [assistants] = [entry for entry in report["unread"] if entry["kind"] == "Assistant"]
+    assert "2026-08-26" in assistants["reason"]
+
+
 def test_a_refused_list_of_a_declared_kind_does_not_end_the_inventory(workspace: Workspace) -> None:
     workspace.declare(STORE).apply()
     upload(workspace, "a.txt")

@@ -111,6 +111,12 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
     ignore = resource.lifecycle.ignore_changes if resource else ()
     try:
         fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
+        if resource is not None and resource.lifecycle.strict:
+            declared = {*resource.spec, *record.applied}
+            undeclared = diff.strict_fields(kind, declared=declared, live=live, ignore=ignore)
+            fields += [
+                replace(field, before=field.after, after=field.before) for field in undeclared
+            ]
     except ApiError:  # said where the change of the object is decided
         return None
     return replace(drift, fields=tuple(fields)) if fields else None

@@ -302,9 +302,20 @@ class _Planner:
         changes = diff.diff_fields(
             resource.kind, desired=desired, live=live, record=record, restored=resource.restored
         )
+        changes += self._strict_changes(resource, desired, live, changes)
         if changes or record is not None or resource.lifecycle.ignore_changes:
             return tuple(changes)  # what we remember tells more than a digest does
         return tuple(jobs.other_inputs(live, inputs))
+
+    @staticmethod
+    def _strict_changes(
+        resource: Resource, desired: Spec, live: LiveObject, changes: Sequence[FieldChange]
+    ) -> list[FieldChange]:
+        if not resource.lifecycle.strict:
+            return []
+        declared = {*desired, *resource.spec, *(change.name for change in changes)}
+        ignore = resource.lifecycle.ignore_changes
+        return diff.strict_fields(resource.kind, declared=declared, live=live, ignore=ignore)
 
     def _chosen(
         self, resource: Resource, binding: Binding, live: LiveObject, change: Change
