@@ -69,6 +69,8 @@ class _Known:
     def holds(self, content: bytes) -> bool:
         """Whether these bytes are a secret that was delivered or sent."""
         key, sent = self._sent
+        if not sent and not self._delivered:
+            return False
         if any(
             keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent
         ):
