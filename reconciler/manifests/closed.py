@@ -67,11 +67,11 @@ class Contents(Struct, frozen=True):
 
     def are_in(self, data: bytes) -> bool:
         """Whether a file is one of the contents, or contains one."""
-        return (
-            data.strip() in self.whole
-            or (bool(self.tokens) and not self.tokens.isdisjoint(_TOKEN.findall(data)))
-            or any(phrase in data for phrase in self.phrases)
-        )
+        if data.strip() in self.whole:
+            return True
+        if self.tokens and not self.tokens.isdisjoint(_TOKEN.findall(data)):
+            return True
+        return bool(self.phrases) and any(phrase in data for phrase in self.phrases)
 
 
 class ClosedFiles:
@@ -208,14 +208,15 @@ class ClosedFiles:
         if self._contents.whole and self._contents.are_in(data):
             detail = f'"{text}" contains a secret from a file in "{SENT_FOLDER}/": resources must not contain it.'
             raise Problem(LEAK, detail)
-        if any(map(self.remembered.holds, self._candidates(text, data))):
-            detail = f'"{text}" contains a secret that was delivered or sent before: resources must not contain it.'
-            raise Problem(LEAK, detail)
+        for candidate in self._candidates(text, data):
+            if self.remembered.holds(candidate):
+                detail = f'"{text}" contains a secret that was delivered or sent before: resources must not contain it.'
+                raise Problem(LEAK, detail)
 
-    def _candidates(self, text: str, data: bytes) -> set[bytes]:
+    def _candidates(self, text: str, data: bytes) -> list[bytes]:
         """Parts of a file that could be secrets known only by digest: a small file as a whole, and
         each word that looks like a key."""
-        candidates: set[bytes] = set(_KEY.findall(data)) if b"sk-" in data else set()
+        candidates: list[bytes] = list(set(_KEY.findall(data))) if b"sk-" in data else []
         if len(candidates) > _MOST_TOKENS:
             raise Problem(
                 LEAK,
@@ -223,7 +224,10 @@ class ClosedFiles:
             )
         if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
             whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-            candidates |= {whole.removesuffix(b"\n"), whole.strip()}
+            line, word = whole.removesuffix(b"\n"), whole.strip()
+            candidates.append(line)
+            if word != line:
+                candidates.append(word)
         return candidates
 
     @cached_property

@@ -6,24 +6,23 @@ one, and the rest continues.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from reconciler.model.types import FileSetType
-from reconciler.model.values import LocalFile, Member
+from reconciler.model.values import LocalFile
 
 _MOST_NAMED = 5
 _MEBIBYTE = 1024 * 1024
 
 
 def refused_by_size_or_name(
-    members: Iterable[Member], type: FileSetType
+    files: Sequence[LocalFile], type: FileSetType
 ) -> Iterator[tuple[str, str]]:
     """Summary and detail for each group of files that the collection does not accept."""
-    files = [member.content for member in members if member.content is not None]
     empty = [file for file in files if file.size == 0]
     if empty:
         yield "Empty file", f"{_named(empty)}: the API rejects empty files."
-    large = [file for file in files if type.max_bytes is not None and file.size > type.max_bytes]
+    large = [file for file in files if _is_too_large(file, type)]
     if large and type.max_bytes is not None:
         limit = type.max_bytes // _MEBIBYTE
         yield (
@@ -35,6 +34,15 @@ def refused_by_size_or_name(
         known = " ".join(sorted(type.extensions))
         detail = f"{_named(unread)}: the API accepts only files with the extensions {known}. List the others in `ignore`."
         yield "Extension not supported", detail
+
+
+def is_refused(file: LocalFile, type: FileSetType) -> bool:
+    """Whether the collection does not accept a file, for one reason or another."""
+    return file.size == 0 or _is_too_large(file, type) or _is_unread(file, type)
+
+
+def _is_too_large(file: LocalFile, type: FileSetType) -> bool:
+    return type.max_bytes is not None and file.size > type.max_bytes
 
 
 def _is_unread(file: LocalFile, type: FileSetType) -> bool:
