@@ -69,11 +69,13 @@ class _Known:
     def holds(self, content: bytes) -> bool:
         """Whether these bytes are a secret that was delivered or sent."""
         key, sent = self._sent
-        if any(
+        if not sent and not self._delivered:
+            return False
+        if sent and any(
             keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent
         ):
             return True
         # A key is one word. Comparing every small file with every delivered key takes minutes.
-        if len(content) > _LONGEST_KEY_BYTES or len(content.split()) != 1:
+        if len(content) > _LONGEST_KEY_BYTES or len(content.split(None, 1)) != 1:
             return False
         return any(matches(content + b"\n", digest) for digest in self._delivered)

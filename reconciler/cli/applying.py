@@ -1,4 +1,7 @@
-"""The steps that `apply`, `destroy` and `rollback` share: show, guard, ask, apply, report."""
+"""The steps that `apply`, `destroy` and `rollback` share: show, guard, ask, apply, report.
+
+`plan` shares some of them. The parts that apply are imported only to apply.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import sys
 
 import click
 
-from reconciler.app.applying import apply_checked_plan, is_complete
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.cli.failures import redactor
 from reconciler.cli.reporting import as_printed, publish, renderer, talk
@@ -34,6 +36,8 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
 
 def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool = False) -> int:
     """Apply a plan that was shown and approved, and report the result; the exit code."""
+    from reconciler.app.applying import apply_checked_plan
+
     # From here on an interrupt waits until whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
         result = apply_checked_plan(session, plan, command=command, check=check)
@@ -47,6 +51,8 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
 
 def exit_code_of(result: ApplyResult) -> int:
     """0 all applied, 130 interrupted, 10 an object had changed, 13 partly applied, 1 none applied."""
+    from reconciler.app.applying import is_complete
+
     if is_complete(result):
         return 0
     if result.interrupted:

@@ -10,16 +10,18 @@ import gc
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from reconciler import __version__
 from reconciler.cli.interrupts import leave, listening
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.outcome import RunOutcome, reported
 from reconciler.cli.streams import prepare
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "init": "Write a stack to start from, with a CI workflow.",
@@ -71,6 +73,8 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
         names = [name for name in COMMANDS if name.startswith(incomplete)]
         items = [CompletionItem(name, help=COMMANDS[name]) for name in names]
         # Past the group's own completion, which imports every command.

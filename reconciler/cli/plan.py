@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from reconciler.app.encrypted_files import check_can_encrypt, encrypted
 from reconciler.app.handover import is_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import refused
@@ -15,8 +14,7 @@ from reconciler.cli.options import GlobalOptions, global_options, planning_optio
 from reconciler.cli.reporting import publish_plan, talk, tell_errors, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
-from reconciler.render.planfile import dump_plan
-from reconciler.state.envelope import Content
+from reconciler.model.change import Plan
 
 
 @click.command("plan")
@@ -55,6 +53,8 @@ def command(
         if out is not None:
             request.refuse_offline()
             writable(out, "--out")
+            from reconciler.app.encrypted_files import check_can_encrypt
+
             require_credentials(session)  # reports every problem of the manifests at once
             check_can_encrypt(session)
         request = replace(request, destroy=destroy, unmanaged=unmanaged)
@@ -66,7 +66,15 @@ def command(
         if plan.refusals:
             raise GuardError(plan.refusals)
     if out is not None:
-        write_private(out, encrypted(session, Content.PLAN, dump_plan(plan)))
+        _save(session, plan, out)
     if plan.blocked:
         return 1
     return 2 if detailed_exitcode and not plan.is_empty else 0
+
+
+def _save(session: CommandSession, plan: Plan, out: Path) -> None:
+    from reconciler.app.encrypted_files import encrypted
+    from reconciler.render.planfile import dump_plan
+    from reconciler.state.envelope import Content
+
+    write_private(out, encrypted(session, Content.PLAN, dump_plan(plan)))

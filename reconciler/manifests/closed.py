@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 
@@ -64,6 +64,14 @@ class Contents(Struct, frozen=True):
     """Contents that are a single word."""
     phrases: tuple[bytes, ...]
     """Contents that require a text search."""
+
+    def are_in(self, data: bytes) -> bool:
+        """Whether a file is one of the contents, or contains one."""
+        if data.strip() in self.whole:
+            return True
+        if self.tokens and not self.tokens.isdisjoint(_TOKEN.findall(data)):
+            return True
+        return bool(self.phrases) and any(phrase in data for phrase in self.phrases)
 
 
 class ClosedFiles:
@@ -138,7 +146,9 @@ class ClosedFiles:
         if real in self.withheld or real in self._delivered or real.startswith(self._state_folders):
             return False
         hidden = self._hidden_in(prefix)
-        return hidden is not None and f".{name}{_PROOFS[0]}" not in hidden
+        if not hidden:
+            return hidden is not None
+        return f".{name}{_PROOFS[0]}" not in hidden
 
     @cached_property
     def _secret_folder(self) -> str:
@@ -195,31 +205,30 @@ class ClosedFiles:
 
     def require_no_copy(self, text: str, data: bytes) -> None:
         """Raise Problem if the content of a file is or contains a known secret."""
-        tokens = set(_TOKEN.findall(data)) if self._contents.tokens else set()
-        if (
-            data.strip() in self._contents.whole
-            or not tokens.isdisjoint(self._contents.tokens)
-            or any(phrase in data for phrase in self._contents.phrases)
-        ):
+        if self._contents.whole and self._contents.are_in(data):
             detail = f'"{text}" contains a secret from a file in "{SENT_FOLDER}/": resources must not contain it.'
             raise Problem(LEAK, detail)
-        if any(map(self.remembered.holds, self._candidates(text, data))):
-            detail = f'"{text}" contains a secret that was delivered or sent before: resources must not contain it.'
-            raise Problem(LEAK, detail)
+        for candidate in self._candidates(text, data):
+            if self.remembered.holds(candidate):
+                detail = f'"{text}" contains a secret that was delivered or sent before: resources must not contain it.'
+                raise Problem(LEAK, detail)
 
-    def _candidates(self, text: str, data: bytes) -> Iterator[bytes]:
+    def _candidates(self, text: str, data: bytes) -> list[bytes]:
         """Parts of a file that could be secrets known only by digest: a small file as a whole, and
         each word that looks like a key."""
-        if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
-            whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-            yield from {whole.removesuffix(b"\n"), whole.strip()}
-        keys = set(_KEY.findall(data)) if b"sk-" in data else set()
-        if len(keys) > _MOST_TOKENS:
+        candidates: list[bytes] = list(set(_KEY.findall(data))) if b"sk-" in data else []
+        if len(candidates) > _MOST_TOKENS:
             raise Problem(
                 LEAK,
                 f'"{text}" contains more than {_MOST_TOKENS:,} strings that look like API keys.',
             )
-        yield from keys
+        if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
+            whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+            line, word = whole.removesuffix(b"\n"), whole.strip()
+            candidates.append(line)
+            if word != line:
+                candidates.append(word)
+        return candidates
 
     @cached_property
     def _contents(self) -> Contents:

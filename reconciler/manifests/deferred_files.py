@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.manifests.file_advice import refused_by_size_or_name
+from reconciler.manifests.file_advice import is_refused, refused_by_size_or_name
 from reconciler.manifests.files import Files
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.source_map import Document
 from reconciler.model.address import Address
 from reconciler.model.resource import Resource
 from reconciler.model.types import FileSetType
-from reconciler.model.values import FileSet, Member
+from reconciler.model.values import FileSet, LocalFile, Member
 
 
 class _Due(Struct, frozen=True):
@@ -62,13 +62,15 @@ class DeferredFiles:
         type = resource.kind.by_name[due.field].type
         if not isinstance(type, FileSetType) or self._problems.errors:
             return  # what has to be mended is said first
-        by_item: dict[int, list[Member]] = {}
+        by_item: dict[int, list[LocalFile]] = {}
         for member in files.members:
-            if member.content is not None and member.content.sha256:  # it could be read
-                by_item.setdefault(due.item_of[member.key], []).append(member)
-        for index, members in sorted(by_item.items()):
+            file = member.content
+            # Without a digest, it could not be read.
+            if file is not None and file.sha256 and is_refused(file, type):
+                by_item.setdefault(due.item_of[member.key], []).append(file)
+        for index, refused in sorted(by_item.items()):
             location = due.document.location_of(("spec", due.field, index, "path"))
-            for summary, detail in refused_by_size_or_name(members, type):
+            for summary, detail in refused_by_size_or_name(refused, type):
                 self._problems.warn(summary, detail, place=location, address=resource.address)
 
     def _read(self, member: Member, resource: Resource, due: _Due) -> Member:

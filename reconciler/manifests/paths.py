@@ -133,7 +133,16 @@ class Glob(Struct, frozen=True, dict=True):
 
     def matches(self, path: str) -> bool:
         """Whether a whole relative path matches."""
+        if self._folder:
+            return path.startswith(self._folder) and path != self._folder
         return self._regex.fullmatch(path) is not None
+
+    @cached_property
+    def _folder(self) -> str:
+        """The folder of `FOLDER/**`, with a slash at its end; empty for other patterns."""
+        # Most patterns have this form, and a regular expression takes long to compile.
+        is_whole = self.prefix and self.pattern == f"{self.prefix}/**"
+        return f"{self.prefix}/" if is_whole else ""
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:

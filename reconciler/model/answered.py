@@ -23,6 +23,7 @@ from reconciler.model.types import (
     Text,
     Type,
 )
+from reconciler.model.values import MAP
 
 _EXPECTED: dict[type, str] = {
     Text: "text",
@@ -43,15 +44,15 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
     Null is not missing. Parts that answers never contain (`with_hidden`) are not missing either.
     """
     match kind:
-        case Object() if isinstance(shown, Mapping):
-            return _object_with_missing(kind, shown, known if isinstance(known, Mapping) else {})
-        case Tagged() if isinstance(shown, Mapping) and isinstance(known, Mapping):
+        case Object() if isinstance(shown, MAP):
+            return _object_with_missing(kind, shown, known if isinstance(known, MAP) else {})
+        case Tagged() if isinstance(shown, MAP) and isinstance(known, MAP):
             tag = known.get(kind.tag)
             if shown.get(kind.tag, tag) != tag:
                 return shown
             variant = kind.variants.get(str(tag), Object(()))
             return _object_with_missing(variant, {kind.tag: tag, **shown}, known)
-        case MapOf() if isinstance(shown, Mapping) and isinstance(known, Mapping):
+        case MapOf() if isinstance(shown, MAP) and isinstance(known, MAP):
             return {
                 key: with_missing(kind.value, element, known.get(key))
                 for key, element in shown.items()
@@ -69,7 +70,7 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
                 for element, other in zip(shown, partners, strict=True)
             ]
         case Text() if (
-            isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown
+            isinstance(shown, MAP) and kind.inside is not None and kind.inside not in shown
         ):
             return shown if known is None else known
         case Either():
@@ -99,7 +100,7 @@ def _object_with_missing(
 
 
 def _is_untagged(kind: Type, shown: Any) -> bool:
-    return isinstance(kind, Tagged) and isinstance(shown, Mapping) and kind.tag not in shown
+    return isinstance(kind, Tagged) and isinstance(shown, MAP) and kind.tag not in shown
 
 
 def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
@@ -107,7 +108,7 @@ def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
 
     Ties go to the item at the same index, because most answers keep the order.
     """
-    if not isinstance(shown, Mapping):
+    if not isinstance(shown, MAP):
         return None
     if not shown:
         return known[index]
@@ -116,7 +117,7 @@ def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
         candidate = known[position]
         shared = (
             sum(same(value, candidate.get(key)) for key, value in shown.items())
-            if isinstance(candidate, Mapping)
+            if isinstance(candidate, MAP)
             else 0
         )
         if shared > most:
@@ -133,17 +134,18 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
     if value is None:
         return ""
     match kind:
-        case Object() if isinstance(value, Mapping):
+        case Object() if isinstance(value, MAP):
             return _first(
-                misfit(part.type, value.get(part.name), f"{path}.{part.name}")
+                misfit(part.type, value[part.name], f"{path}.{part.name}")
                 for part in kind.properties
+                if value.get(part.name) is not None
             )
-        case Tagged() if isinstance(value, Mapping):
+        case Tagged() if isinstance(value, MAP):
             tag = value.get(kind.tag)
             if tag is not None and not isinstance(tag, str):
                 return f"{path}.{kind.tag} is {_named(tag)}, not text"
             return misfit(kind.variants.get(str(tag), Object(())), value, path)
-        case MapOf() if isinstance(value, Mapping):
+        case MapOf() if isinstance(value, MAP):
             return _first(
                 misfit(kind.value, element, f"{path}.{key}") for key, element in value.items()
             )
@@ -155,7 +157,7 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
         case Either():
             plain = misfit(kind.text, value, path)
             return plain and misfit(kind.other, value, path)
-        case Text() if isinstance(value, Mapping) and kind.inside is not None:
+        case Text() if isinstance(value, MAP) and kind.inside is not None:
             return ""
     expected = _EXPECTED.get(type(kind), "")
     return (
@@ -187,14 +189,14 @@ def is_sendable(kind: Type, value: Any) -> bool:
     match kind:
         case Text(choices=choices) if choices and not kind.open_choices and isinstance(value, str):
             return value in choices
-        case Object() if isinstance(value, Mapping):
+        case Object() if isinstance(value, MAP):
             return all(is_sendable(part.type, value.get(part.name)) for part in kind.properties)
-        case Tagged() if isinstance(value, Mapping):
+        case Tagged() if isinstance(value, MAP):
             variant = kind.variants.get(str(value.get(kind.tag)))
             return variant is not None and is_sendable(variant, value)
         case ListOf() if isinstance(value, list | tuple):
             return all(is_sendable(kind.item, element) for element in value)
-        case MapOf() if isinstance(value, Mapping):
+        case MapOf() if isinstance(value, MAP):
             return all(is_sendable(kind.value, element) for element in value.values())
         case Either():
             plain = isinstance(value, str) and is_sendable(kind.text, value)

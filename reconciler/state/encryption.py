@@ -42,8 +42,9 @@ _LARGEST_IDENTITY_FILE = 1 << 20
 _SHOWN_CHARACTERS = 24
 _AGE_KEY = "AGE-SECRET-KEY-"
 _PASSPHRASE_PROTECTED = ("age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----")
-_LOOKS_SECRET = re.compile("AGE-SECRET-KEY-|AGE-PLUGIN-|PRIVATE KEY", re.IGNORECASE)
-_SSH_RECIPIENT = re.compile("(ssh-ed25519|ssh-rsa) ")
+# Texts rather than patterns: most stacks declare no encryption and need neither.
+_SUSPICIOUS = "(?i)AGE-SECRET-KEY-|AGE-PLUGIN-|PRIVATE KEY"
+_SSH_RECIPIENT = "(ssh-ed25519|ssh-rsa) "
 
 
 class Cipher(Protocol):
@@ -196,7 +197,7 @@ def opener_of(
 ) -> AgeCipher:
     """A cipher that opens what is sealed, whatever the stack declares now."""
     value = env.get(IDENTITY_VARIABLE)
-    if value and (_LOOKS_SECRET.search(value) or "\n" in value):
+    if value and (re.search(_SUSPICIOUS, value) or "\n" in value):
         for secret in secrets_of(value):
             learn(secret)
         raise StateError(
@@ -298,13 +299,13 @@ def _require_libraries() -> None:
 def _recipient(text: str, number: int) -> Any:
     import pyrage
 
-    if _LOOKS_SECRET.search(text):
+    if re.search(_SUSPICIOUS, text):
         raise StateError(
             f"recipient {number} of `encryption` is a private identity, not a public key",
             hint="Make a new identity, and declare its public key. Whoever read the stack file "
             "knows this one.",
         )
-    is_ssh = _SSH_RECIPIENT.match(text) is not None
+    is_ssh = re.match(_SSH_RECIPIENT, text) is not None
     parse = pyrage.ssh.Recipient.from_str if is_ssh else pyrage.x25519.Recipient.from_str
     try:
         return parse(text)

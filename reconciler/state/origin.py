@@ -6,12 +6,13 @@ import getpass
 import os
 import socket
 
-from reconciler.model.ci import run_origin
 from reconciler.model.run_origin import RunOrigin
 
 
 def current_origin() -> RunOrigin:
     """Where this process was started, from its account, its machine and its environment."""
+    from reconciler.model.ci import run_origin
+
     return run_origin(os.environ, user=_user(), host=socket.gethostname())
 
 

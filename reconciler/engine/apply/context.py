@@ -10,13 +10,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from threading import Event
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
 
-from reconciler.engine.apply.records import RecordSet
-from reconciler.engine.apply.resolve import ReferenceValues
-from reconciler.engine.apply.search import ObjectSearch
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.scope import Scope
@@ -26,6 +23,11 @@ from reconciler.model.provider import LiveReader, LiveWriter, Provider
 from reconciler.model.resource import METADATA_PAIRS
 from reconciler.model.values import Spec
 from reconciler.state import StateStore
+
+if TYPE_CHECKING:
+    from reconciler.engine.apply.records import RecordSet
+    from reconciler.engine.apply.resolve import ReferenceValues
+    from reconciler.engine.apply.search import ObjectSearch
 
 
 class Listener(Protocol):
@@ -113,6 +115,11 @@ class ActionContext(Struct, frozen=True):
 
 def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     """The shared state of the actions of a plan, before the first of them."""
+    # Every command imports this module for its `Listener`, and only an apply needs these.
+    from reconciler.engine.apply.records import RecordSet
+    from reconciler.engine.apply.resolve import ReferenceValues
+    from reconciler.engine.apply.search import ObjectSearch
+
     # One object reads and writes. Each action sees the half that it needs.
     provider, kinds = context.provider, context.kinds
     records = RecordSet(plan, context.store.records())

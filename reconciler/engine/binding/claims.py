@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record, Resource
@@ -38,16 +39,23 @@ class Claims:
             # Once a record exists, the state decides, and `adopt` only repeats it.
             if isinstance(adopt, str) and address not in records:
                 self._reserved[address.kind, address.project, adopt] = address
-        self.members = {
-            id for record in records.values() for id in member_ids(record.applied.values())
-        }
+        self._records = records
+
+    @cached_property
+    def members(self) -> set[str]:
         """The ids of files in our collections, which need no resource of their own."""
-        self.delivered_keys = {
+        # Collections have thousands of files, and few plans ask.
+        applied = (record.applied.values() for record in self._records.values())
+        return {id for values in applied for id in member_ids(values)}
+
+    @cached_property
+    def delivered_keys(self) -> set[str]:
+        """The ids of keys that belong to our objects."""
+        return {
             str(receipt.get("key_id"))
-            for record in records.values()
+            for record in self._records.values()
             for receipt in record.delivered.values()
         }
-        """The ids of keys that belong to our objects."""
 
     def claim(self, live: LiveObject, address: Address) -> None:
         """Give an object to an address."""

@@ -413,16 +413,17 @@ def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
 def _warnings(
     resource: Resource, desired: Spec, live: LiveObject, record: Record | None
 ) -> Iterable[str]:
-    for field in resource.kind.fields:
-        is_job = resource.kind.job is not None  # its inputs are known by their digest
+    for field in resource.kind.fields if resource.kind.job is None else ():  # digests tell of jobs
+        value = desired.get(field.name)
+        if value is None or not diff.is_unknown(field, record):
+            continue
         is_shown = (
             field.required
             or field.readable is Readable.ALWAYS
             or live.value(field.name) is not None
         )
-        is_told = is_job or (is_shown and not any(secrets_in(desired.get(field.name))))
         # Of a field that the API does not show and that we did not set, only a new object can be sure.
-        if not is_told and desired.get(field.name) is not None and diff.is_unknown(field, record):
+        if not is_shown or any(secrets_in(value)):
             yield (
                 f"{field.name}: the API does not show it, and no record says what it is, so it is taken to be as "
                 f"declared; to be sure, pass --replace {resource.address}"

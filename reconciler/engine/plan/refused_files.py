@@ -30,9 +30,12 @@ def with_refusals(spec: Spec, record: Record | None) -> Spec:
 def refusals_told(desired: Spec, live: LiveObject) -> Iterator[str]:
     """A sentence for each member that is missing because the API refused it."""
     for name, value in desired.items():
+        refused = _refused(value)
+        if not refused:
+            continue
         shown = live.value(name)
         present = {member.key for member in shown.members} if isinstance(shown, FileSet) else set()
-        missing = [member for key, member in _refused(value).items() if key not in present]
+        missing = [member for key, member in refused.items() if key not in present]
         for member in missing[:_MOST_TOLD]:
             yield f"✗ {member.key} is left out: the API refused it {member.refused}"
         if len(missing) > _MOST_TOLD:
@@ -40,8 +43,9 @@ def refusals_told(desired: Spec, live: LiveObject) -> Iterator[str]:
 
 
 def _refused(value: Any) -> Mapping[str, Member]:
-    members = value.members if isinstance(value, FileSet) else ()
-    return {member.key: member for member in members if member.refused}
+    if not isinstance(value, FileSet):
+        return {}
+    return {member.key: member for member in value.members if member.refused}
 
 
 def _marked(value: Any, known: Mapping[str, Member]) -> Any:
