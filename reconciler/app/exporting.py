@@ -38,11 +38,13 @@ from reconciler.app.live_organization import (
 from reconciler.app.origin import record_origin
 from reconciler.app.session import Session
 from reconciler.engine.apply.records import imported_record
+from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.plan.planner import make_plan
 from reconciler.engine.refresh.collect import collect
 from reconciler.engine.refresh.replayed import ReplayingReader
+from reconciler.engine.scope import LiveState
 from reconciler.errors import ConfigurationError, UsageError
 from reconciler.export.files import Layout, check_folder, document_of, files_of, write_files
 from reconciler.export.fold import folded
@@ -156,11 +158,14 @@ class _Export:
         self._folder = folder
         self._root = session.settings.root.resolve()
         self._prefix = folder.relative_to(self._root).as_posix()
+        self._present: dict[Address, str] = {}
+        """The file of each resource that manifests in the folder declare already."""
         self._declared = self._declared_elsewhere()
         self._records = session.store.records()
         self._result = ExportResult()
         self._refused: dict[Address, str] = {}
         """Why objects are left out that were to be written."""
+        self._live: LiveState | None = None
         self._ambiguous: frozenset[Address] = frozenset()
         self._norms: Mapping[ObjectKey, Spec] = {}
         self._key_comments: Mapping[str, str] = {}
@@ -170,6 +175,7 @@ class _Export:
         session = self._session
         reading = self._read()
         result = self._result
+        self._live = reading.live
         result.unread = reading.unread
         result.archived = len(reading.archived)
         objects = self._chosen(reading)
@@ -199,11 +205,14 @@ class _Export:
             if not all(_is_about(problem, self._prefix) for problem in error.diagnostics):
                 raise
         session.use_configuration(Configuration(stack, (), ""))
-        return {
-            resource.address: resource
-            for resource in resources
-            if resource.location is None or not _is_below(resource.location.file, self._prefix)
-        }
+        elsewhere: dict[Address, Resource] = {}
+        for resource in resources:
+            file = resource.location.file if resource.location is not None else ""
+            if _is_below(file, self._prefix):
+                self._present[resource.address] = file
+            else:
+                elsewhere[resource.address] = resource
+        return elsewhere
 
     def _read(self) -> Reading:
         request, session = self._request, self._session
@@ -215,6 +224,12 @@ class _Export:
             return read_organization(
                 session, wanted, lambda projects: project_names(projects, known, names)
             )
+
+    def _bound_objects(self) -> dict[ObjectKey, Record]:
+        return {
+            (address.kind, address.project, record.id): record
+            for address, record in self._records.items()
+        }
 
     def _known_addresses(self) -> dict[ObjectKey, Address]:
         return {
@@ -231,6 +246,7 @@ class _Export:
             reading,
             kinds,
             all_limits=request.all_limits,
+            records=self._bound_objects(),
             is_foreign=self._session.ownership.is_foreign,
         )
         chosen = list(chooser.chosen())
@@ -335,6 +351,7 @@ class _Export:
         if request.fold:
             documents = folded(documents)
         files = files_of(documents, layout=request.layout, prefix=self._prefix, header=HEADER)
+        self._refuse_losses(files, {resource.address for resource in resources})
         for name in result.files.keys() - files.keys():
             (self._folder / name).unlink(missing_ok=True)  # of an earlier round
         is_first = not result.files
@@ -343,6 +360,30 @@ class _Export:
         )
         result.files, result.resources = files, resources
         result.stale_files = self._stale_files()
+
+    def _refuse_losses(self, files: Collection[str], written: Collection[Address]) -> None:
+        """Refuse to replace a file that declares something which is not written again.
+
+        Its object would count as undeclared, and a plan would delete it.
+        """
+        prefix = "" if self._prefix in ("", ".") else f"{self._prefix}/"
+        for address, file in self._present.items():
+            is_replaced = file.removeprefix(prefix) in files
+            if is_replaced and address not in written and not self._is_gone(address):
+                raise UsageError(
+                    f"{file} declares {address}, which this export does not write, so replacing "
+                    "the file would lose it",
+                    hint="Name another folder with --out, or export everything.",
+                )
+
+    def _is_gone(self, address: Address) -> bool:
+        """Whether the object of an address was looked for and does not exist any more."""
+        record, live = self._records.get(address), self._live
+        if record is None or live is None or address in self._refused:
+            return address in self._refused
+        scope = live.scope_of(address.kind, address.project, record.id)
+        found = live.find(address.kind, address.project, record.id)
+        return scope in live.listed and (found is None or is_gone(found))
 
     def _resources(self, objects: Mapping[Address, LiveObject]) -> list[ExportedResource]:
         """The declarations of the objects that have one; notes the rest as left out."""

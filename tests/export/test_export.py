@@ -250,6 +250,9 @@ def test_objects_that_name_each_other_are_exported(folder: Workspace, organizati
     store = f"/vector_stores/{ids['store']}"
     organization.data("POST", store, "assistants=v2", metadata={"bot": ids["assistant"]})
     folder.run("export", expect=0)
+    bound = folder.run("state", "list", expect=0).out
+    assert "VectorStore/handbook" in bound
+    assert "Assistant/support-bot" in bound
     assert changes_nothing(folder.run("plan"))
 
 
@@ -325,6 +328,30 @@ def test_only_unmanaged_objects_are_exported_on_request(
     new = everything(folder, "manifests/new")
     assert "name: Sales" in new
     assert "name: Support" not in new
+    assert changes_nothing(folder.run("plan"))
+
+
+def test_what_other_manifests_declare_is_not_written_again(folder: Workspace) -> None:
+    folder.run("export", "--kind", "Group", "--out", "manifests/groups", expect=0)
+    done = folder.run("export", "--out", "manifests/rest", expect=0)
+    assert "kind: Group\n" not in everything(folder, "manifests/rest")
+    assert "1 Group (" not in done.err
+    assert changes_nothing(folder.run("plan"))
+
+
+def test_a_managed_limit_stays_declared_when_it_becomes_usual(
+    folder: Workspace, organization: Api
+) -> None:
+    folder.run("export", "--kind", "RateLimit", expect=0)
+    project = f"/organization/projects/{organization.ids['search']}/rate_limits"
+    rows = {row["model"]: row for row in organization.admin("GET", f"{project}?limit=1000")["data"]}
+    other = f"/organization/projects/{organization.ids['umlaut']}/rate_limits?limit=1000"
+    usual = {row["model"]: row for row in organization.admin("GET", other)["data"]}["gpt-4.1"]
+    usual_requests = usual["max_requests_per_1_minute"]
+    organization.admin("POST", f"{project}/{rows['gpt-4.1']['id']}",
+                       max_requests_per_1_minute=usual_requests)  # fmt: skip
+    folder.run("export", "--kind", "RateLimit", "--force", expect=0)
+    assert f"max_requests_per_1_minute: {usual_requests}" in everything(folder)
     assert changes_nothing(folder.run("plan"))
 
 

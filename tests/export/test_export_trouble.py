@@ -25,6 +25,26 @@ def test_force_keeps_the_files_that_an_export_does_not_write(folder: Workspace) 
     assert b"kind: Group" in files["organization/groups.yaml"]
 
 
+def test_a_file_is_not_replaced_if_that_would_lose_a_declaration(
+    folder: Workspace, organization: Api
+) -> None:
+    folder.run("export", "--kind", "Group", expect=0)
+    before = texts(folder)
+    organization.admin("POST", "/organization/groups", name="Sales")
+    done = folder.run("export", "--kind", "Group", "--unmanaged", "--force", expect=1)
+    assert "manifests/organization/groups.yaml declares Group/support" in done.err
+    assert texts(folder) == before
+
+
+def test_what_is_gone_disappears_from_its_file(folder: Workspace, organization: Api) -> None:
+    organization.admin("POST", "/organization/groups", name="Sales")
+    folder.run("export", "--kind", "Group", expect=0)
+    organization.admin("DELETE", f"/organization/groups/{organization.ids['support']}")
+    folder.run("export", "--kind", "Group", "--force", expect=13)
+    assert "name: Sales" in everything(folder)
+    assert "name: Support" not in everything(folder)
+
+
 def test_a_manifest_of_an_earlier_export_is_reported(folder: Workspace, organization: Api) -> None:
     folder.run("export", "--kind", "Group", "--kind", "Role", expect=0)
     organization.admin("DELETE", f"/organization/groups/{organization.ids['support']}")
