@@ -366,12 +366,12 @@ def test_a_kind_that_is_managed_elsewhere_is_referred_to(
 
 def test_a_stack_file_is_written_with_the_given_name(folder: Workspace) -> None:
     folder.run("export", "--kind", "Group", "--stack", "platform", expect=0)
-    assert "metadata:\n  name: platform\n" in (folder.folder / "reconciler.yaml").read_text()
+    assert "metadata: {name: platform}\n" in (folder.folder / "reconciler.yaml").read_text()
 
 
 def test_a_stack_file_is_named_after_its_folder(folder: Workspace) -> None:
     folder.run("export", "--kind", "Group", expect=0)
-    assert "metadata:\n  name: acme\n" in (folder.folder / "reconciler.yaml").read_text()
+    assert "metadata: {name: acme}\n" in (folder.folder / "reconciler.yaml").read_text()
 
 
 def test_a_stack_file_that_is_there_stays(folder: Workspace) -> None:

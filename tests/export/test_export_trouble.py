@@ -36,6 +36,14 @@ def test_a_file_is_not_replaced_if_that_would_lose_a_declaration(
     assert texts(folder) == before
 
 
+def test_another_layout_over_the_first_is_refused(folder: Workspace) -> None:
+    folder.run("export", "--kind", "Group", expect=0)
+    before = texts(folder)
+    done = folder.run("export", "--kind", "Group", "--layout", "flat", "--force", expect=1)
+    assert "manifests/organization/groups.yaml declares Group/support already" in done.err
+    assert texts(folder) == before
+
+
 def test_what_is_gone_disappears_from_its_file(folder: Workspace, organization: Api) -> None:
     organization.admin("POST", "/organization/groups", name="Sales")
     folder.run("export", "--kind", "Group", expect=0)
