@@ -340,7 +340,7 @@ def _unnamed(live: LiveObject, names: Mapping[str, str]) -> Unnamed:
 def _label(live: LiveObject, names: Mapping[str, str]) -> tuple[str, str]:
     """What a person calls an object, and what tells it from another of the same label."""
     kind = live.kind
-    if kind.calls.singleton or not kind.natural_key:
+    if kind.calls.singleton:
         return live.project or "organization", ""
     identity = kind.identity(live.attributes) or {}
     parts = [names.get(str(value), str(value)) for value in identity.values()]
