@@ -16,7 +16,7 @@ from reconciler.kinds.parts import short_role_id
 from reconciler.model.address import Address
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Kind, ScopeType
-from reconciler.model.resource import LiveObject
+from reconciler.model.resource import LiveObject, Record
 
 DEFAULT_PROJECT = "Default project"
 """The name of the project that every organization has from the start."""
@@ -71,9 +71,11 @@ class Chooser:
         kinds: Collection[str],
         *,
         all_limits: bool,
+        records: Mapping[ObjectKey, Record],
         is_foreign: Callable[[str | None], bool] = lambda _: False,
     ) -> None:
-        """`is_foreign` tells whether a mark is that of another stack."""
+        """`records` are those of bound objects. `is_foreign` tells the marks of other stacks."""
+        self._records = records
         self._reading = reading
         self._is_foreign = is_foreign
         self._kinds = frozenset(kinds)
@@ -172,11 +174,15 @@ class Chooser:
         for group in alike.values():
             norm = _norm(kind, group)
             for live in group:
-                if norm is not None and _settings(live) == _settings(norm):
+                record = self._records.get(key_of(live))
+                is_usual = norm is not None and _settings(live) == _settings(norm)
+                if is_usual and record is None:
                     continue
                 kept.append(live)
                 if norm is not None:
-                    self.norms[key_of(live)] = _values(norm)
+                    # What is managed already stays declared, even where it is usual by now.
+                    managed = record.applied if record is not None else {}
+                    self.norms[key_of(live)] = _without(_values(norm), managed)
         count = len(objects) - len(kept)
         if count:
             self.rules.append(_rule(kind, count, len(self._reading.projects)))
@@ -197,6 +203,10 @@ def _norm_key(live: LiveObject) -> str:
 
 def _values(live: LiveObject) -> dict[str, Any]:
     return {declared.name: live.value(declared.name) for declared in live.kind.fields}
+
+
+def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _settings(live: LiveObject) -> str:
@@ -330,7 +340,7 @@ def _unnamed(live: LiveObject, names: Mapping[str, str]) -> Unnamed:
 def _label(live: LiveObject, names: Mapping[str, str]) -> tuple[str, str]:
     """What a person calls an object, and what tells it from another of the same label."""
     kind = live.kind
-    if kind.calls.singleton or not kind.natural_key:
+    if kind.calls.singleton:
         return live.project or "organization", ""
     identity = kind.identity(live.attributes) or {}
     parts = [names.get(str(value), str(value)) for value in identity.values()]

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
-from reconciler.app.exporting import (
+from reconciler.app.export_request import (
     ExportRequest,
-    ExportResult,
     check_request,
-    export,
     stack_file,
     stack_name,
 )
+from reconciler.app.exporting import ExportResult, export
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession

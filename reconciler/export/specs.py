@@ -313,6 +313,7 @@ def _with_name(id: str, known: Known) -> str:
 
 def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
     """Sentences about what the API does not show."""
+    unseen = []
     for declared in kind.fields:
         members = live.own_calls.get(declared.name)
         if isinstance(members, FileSet) and _has_uploads(members):
@@ -325,12 +326,22 @@ def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
                 "The API does not give back the content of these files, so they are attached by "
                 "id. To keep the store in step with a folder, name the folder with `path`."
             )
-        elif isinstance(declared.type, KeySinkType):
-            continue
-        elif declared.readable is Readable.NEVER:
-            yield f"The API does not show {declared.name}: what it is set to stays as it is."
-        elif declared.has_hidden and live.value(declared.name) is not None:
-            yield f"The API does not show all parts of {declared.name}: they stay as they are."
+        elif _is_partly_hidden(declared, live):
+            unseen.append(f"all parts of {declared.name}")
+        elif declared.readable is Readable.NEVER and _is_setting(declared):
+            unseen.append(declared.name)
+    if unseen:
+        what = " and ".join(filter(None, (", ".join(unseen[:-1]), unseen[-1])))
+        yield f"The API does not show {what}: what is set there stays as it is."
+
+
+def _is_setting(declared: Field) -> bool:
+    """Whether a field is a setting of the object: neither a key nor an option of our own."""
+    return not declared.client_only and not isinstance(declared.type, KeySinkType)
+
+
+def _is_partly_hidden(declared: Field, live: LiveObject) -> bool:
+    return declared.has_hidden and live.value(declared.name) is not None
 
 
 # --- forms and required fields

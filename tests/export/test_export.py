@@ -262,6 +262,9 @@ def test_objects_that_name_each_other_are_exported(folder: Workspace, organizati
     store = f"/vector_stores/{ids['store']}"
     organization.data("POST", store, "assistants=v2", metadata={"bot": ids["assistant"]})
     folder.run("export", expect=0)
+    bound = folder.run("state", "list", expect=0).out
+    assert "VectorStore/handbook" in bound
+    assert "Assistant/support-bot" in bound
     assert changes_nothing(folder.run("plan"))
 
 
@@ -340,6 +343,30 @@ def test_only_unmanaged_objects_are_exported_on_request(
     assert changes_nothing(folder.run("plan"))
 
 
+def test_what_other_manifests_declare_is_not_written_again(folder: Workspace) -> None:
+    folder.run("export", "--kind", "Group", "--out", "manifests/groups", expect=0)
+    done = folder.run("export", "--out", "manifests/rest", expect=0)
+    assert "kind: Group\n" not in everything(folder, "manifests/rest")
+    assert "1 Group (" not in done.err
+    assert changes_nothing(folder.run("plan"))
+
+
+def test_a_managed_limit_stays_declared_when_it_becomes_usual(
+    folder: Workspace, organization: Api
+) -> None:
+    folder.run("export", "--kind", "RateLimit", expect=0)
+    project = f"/organization/projects/{organization.ids['search']}/rate_limits"
+    rows = {row["model"]: row for row in organization.admin("GET", f"{project}?limit=1000")["data"]}
+    other = f"/organization/projects/{organization.ids['umlaut']}/rate_limits?limit=1000"
+    usual = {row["model"]: row for row in organization.admin("GET", other)["data"]}["gpt-4.1"]
+    usual_requests = usual["max_requests_per_1_minute"]
+    organization.admin("POST", f"{project}/{rows['gpt-4.1']['id']}",
+                       max_requests_per_1_minute=usual_requests)  # fmt: skip
+    folder.run("export", "--kind", "RateLimit", "--force", expect=0)
+    assert f"max_requests_per_1_minute: {usual_requests}" in everything(folder)
+    assert changes_nothing(folder.run("plan"))
+
+
 def test_a_kind_that_is_managed_elsewhere_is_referred_to(
     folder: Workspace, organization: Api
 ) -> None:
@@ -351,12 +378,12 @@ def test_a_kind_that_is_managed_elsewhere_is_referred_to(
 
 def test_a_stack_file_is_written_with_the_given_name(folder: Workspace) -> None:
     folder.run("export", "--kind", "Group", "--stack", "platform", expect=0)
-    assert "metadata:\n  name: platform\n" in (folder.folder / "reconciler.yaml").read_text()
+    assert "metadata: {name: platform}\n" in (folder.folder / "reconciler.yaml").read_text()
 
 
 def test_a_stack_file_is_named_after_its_folder(folder: Workspace) -> None:
     folder.run("export", "--kind", "Group", expect=0)
-    assert "metadata:\n  name: acme\n" in (folder.folder / "reconciler.yaml").read_text()
+    assert "metadata: {name: acme}\n" in (folder.folder / "reconciler.yaml").read_text()
 
 
 def test_a_stack_file_that_is_there_stays(folder: Workspace) -> None:

@@ -9,6 +9,7 @@ import pytest
 from reconciler.emulator import Emulator
 from reconciler.kinds import KINDS
 from tests.conftest import Workspace
+from tests.export.organization import Api
 from tests.export.test_export import changes_nothing, everything
 from tests.whole_examples import FILES, make_a_persons_key, whole_example
 
@@ -90,3 +91,20 @@ def test_what_another_stack_marks_is_left_to_it(tmp_path: Path, emulator: Emulat
     done = folder.run("export", expect=0)
     assert "kind: Agent" not in everything(folder)
     assert "the stack maker manages it" in done.err
+
+
+def test_what_the_api_does_not_show_is_said(tmp_path: Path, emulator: Emulator) -> None:
+    folder = stranger(tmp_path, emulator, "ProjectKey")
+    folder.run("export", "--kind", "ProjectKey", expect=0)
+    sentence = "# The API does not show scopes and expires_in_seconds: what is set there stays"
+    assert sentence in everything(folder)
+
+
+def test_a_job_is_exported_if_its_kind_is_named(organization: Api, folder: Workspace) -> None:
+    line = b'{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {}}\n'
+    file = organization.upload("requests.jsonl", line, "batch")
+    body = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    id = organization.data("POST", "/batches", **body)["id"]
+    folder.run("export", "--kind", "Batch", expect=0)
+    assert f"metadata: {{name: batch-{id[-4:]}}}" in everything(folder)
+    assert folder.plan().code == 0

@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import Workspace
 from tests.export.organization import Api
 from tests.export.test_export import changes_nothing, everything, texts
+from tests.whole_examples import make_a_persons_key
 
 
 def test_a_folder_that_is_not_empty_is_refused(folder: Workspace, organization: Api) -> None:
@@ -23,6 +24,46 @@ def test_force_keeps_the_files_that_an_export_does_not_write(folder: Workspace) 
     files = texts(folder)
     assert files["notes/mine.txt"] == b"mine"
     assert b"kind: Group" in files["organization/groups.yaml"]
+
+
+def test_a_file_is_not_replaced_if_that_would_lose_a_declaration(
+    folder: Workspace, organization: Api
+) -> None:
+    folder.run("export", "--kind", "Group", expect=0)
+    before = texts(folder)
+    organization.admin("POST", "/organization/groups", name="Sales")
+    done = folder.run("export", "--kind", "Group", "--unmanaged", "--force", expect=1)
+    assert "manifests/organization/groups.yaml declares Group/support" in done.err
+    assert texts(folder) == before
+
+
+def test_another_layout_over_the_first_is_refused(folder: Workspace) -> None:
+    folder.run("export", "--kind", "Group", expect=0)
+    before = texts(folder)
+    done = folder.run("export", "--kind", "Group", "--layout", "flat", "--force", expect=1)
+    assert "manifests/organization/groups.yaml declares Group/support already" in done.err
+    assert texts(folder) == before
+
+
+def test_what_is_gone_disappears_from_its_file(folder: Workspace, organization: Api) -> None:
+    organization.admin("POST", "/organization/groups", name="Sales")
+    folder.run("export", "--kind", "Group", expect=0)
+    organization.admin("DELETE", f"/organization/groups/{organization.ids['support']}")
+    folder.run("export", "--kind", "Group", "--force", expect=13)
+    assert "name: Sales" in everything(folder)
+    assert "name: Support" not in everything(folder)
+
+
+def test_an_object_that_manifests_cannot_tell_from_another_is_left_out(
+    folder: Workspace, organization: Api
+) -> None:
+    for _ in range(2):
+        make_a_persons_key(organization.emulator)
+    done = folder.run("export", "--kind", "ProjectKey", expect=0)
+    assert everything(folder).count("name: Laptop") == 1
+    assert "Left out: 1 ProjectKey in default-project" in done.err
+    assert "already declares name laptop" in done.err.lower()
+    assert changes_nothing(folder.run("plan"))
 
 
 def test_a_manifest_of_an_earlier_export_is_reported(folder: Workspace, organization: Api) -> None:
