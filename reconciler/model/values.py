@@ -310,18 +310,7 @@ def decode(value: Any) -> Any:
     match value.get(_TAG):
         case None:
             return {key: decode(element) for key, element in value.items()}
-        case "literal":
-            return {key: decode(element) for key, element in value["value"].items()}
-        case "reference":
-            return Reference(Address.parse(value["address"]), tuple(value["path"]))
-        case "template":
-            return Template(tuple(decode(part) for part in value["parts"]))
-        case "unknown":
-            return Unknown(value["source"])
-        case "file":
-            return LocalFile(value["path"], value["sha256"], value["size"])
-        case "secret":
-            return SecretValue(value["source"], value["digest"])
+        # Cases are tried in order. Collections have thousands of members and files.
         case "member":
             return Member(
                 value["key"],
@@ -331,6 +320,18 @@ def decode(value: Any) -> Any:
                 decode(value["chunking_strategy"]),
                 value.get("refused", ""),
             )
+        case "file":
+            return LocalFile(value["path"], value["sha256"], value["size"])
+        case "literal":
+            return {key: decode(element) for key, element in value["value"].items()}
+        case "reference":
+            return Reference(Address.parse(value["address"]), tuple(value["path"]))
+        case "template":
+            return Template(tuple(decode(part) for part in value["parts"]))
+        case "unknown":
+            return Unknown(value["source"])
+        case "secret":
+            return SecretValue(value["source"], value["digest"])
         case "files":
             return FileSet(tuple(decode(member) for member in value["members"]))
         case tag:
