@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from reconciler.app.export_choice import LeftOut
 from reconciler.app.export_request import (
     ExportRequest,
     check_request,
@@ -149,9 +151,16 @@ def _remarks(result: ExportResult) -> Iterator[str]:
     yield from (f"Rule: {rule}" for rule in result.rules)
     if result.archived:
         yield f"Left out: {count(result.archived, 'archived project')}, with all that is in them."
+    together: dict[tuple[str, str], list[LeftOut]] = defaultdict(list)
     for left in result.left_out:
-        ids = ", ".join(left.ids[:3]) + (", …" if len(left.ids) > 3 else "")
-        yield f"Left out: {len(left.ids)} {left.kind}{_place(left.project)} ({ids}): {left.reason}"
+        together[left.kind, left.reason].append(left)
+    for (kind, reason), several in together.items():
+        ids = [id for left in several for id in left.ids]
+        shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+        place = _place(several[0].project)
+        if len(several) > 1:
+            place = f" in {count(len(several), 'place')}"
+        yield f"Left out: {len(ids)} {kind}{place} ({shown}): {reason}"
     for unread in result.unread:
         yield f"Not read: {unread.kind}{_place(unread.project)}: {unread.reason}"
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from reconciler.errors import UsageError
 from reconciler.export import yaml_text
@@ -427,8 +426,3 @@ def _with_texts(
     if isinstance(value, list):
         return [_with_texts(part, (*path, str(index)), change) for index, part in enumerate(value)]
     return value
-
-
-def filed_under(document: Document, project: str) -> Document:
-    """The document in the folder of a project."""
-    return replace(document, project_folder=project)

@@ -343,6 +343,16 @@ def test_only_unmanaged_objects_are_exported_on_request(
     assert changes_nothing(folder.run("plan"))
 
 
+def test_what_is_not_read_is_taken_as_recorded(folder: Workspace, organization: Api) -> None:
+    folder.run("export", "--out", "manifests/first", expect=0)
+    project = f"/organization/projects/{organization.ids['search']}"
+    organization.admin("POST", f"{project}/users", user_id=organization.ids["eli"], role="member")
+    more = ("--kind", "ProjectUser", "--unmanaged", "--out", "manifests/more")
+    folder.run("export", *more, expect=0)
+    assert 'spec: {user_id: "${User/eli}", role: member}' in everything(folder, "manifests/more")
+    assert changes_nothing(folder.run("plan"))
+
+
 def test_what_other_manifests_declare_is_not_written_again(folder: Workspace) -> None:
     folder.run("export", "--kind", "Group", "--out", "manifests/groups", expect=0)
     done = folder.run("export", "--out", "manifests/rest", expect=0)
