@@ -367,8 +367,9 @@ def test_a_refused_delete_in_a_living_project_is_an_error(world: World, search: 
 
 
 def test_side_by_side_keeps_the_order() -> None:
-    assert side_by_side(lambda number: number * 2, range(50), workers=8) == [
-        number * 2 for number in range(50)
+    # More than wait for a thread at a time.
+    assert side_by_side(lambda number: number * 2, range(2_500), workers=8) == [
+        number * 2 for number in range(2_500)
     ]
 
 

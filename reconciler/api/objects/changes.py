@@ -7,8 +7,9 @@ writer know when each of its methods is due; the handler knows which calls it ta
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -25,6 +26,10 @@ from reconciler.model.values import Spec
 
 CREATE_ATTEMPTS = 4
 """How often something is created whose answers are lost, with a search after each attempt."""
+
+_MOST_PENDING = 1_000
+"""How many calls wait for a thread or for being collected at a time. So many that a slow call
+leaves no thread idle."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -164,9 +169,16 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int
     if len(items) <= 1 or workers <= 1:
         return [function(element) for element in items]
     with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
-        futures = [pool.submit(function, element) for element in items]
+        results: list[R] = []
+        pending: deque[Future[R]] = deque()
         try:
-            return [future.result() for future in futures]
+            for element in items:
+                # A future takes more than a kilobyte, and a folder can have very many files.
+                if len(pending) >= _MOST_PENDING:
+                    results.append(pending.popleft().result())
+                pending.append(pool.submit(function, element))
+            results += (future.result() for future in pending)
+            return results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
