@@ -71,7 +71,9 @@ def record_origin(session: Session) -> None:
     """Record in the state its server and, once an answer has named it, its organization."""
     store, here = session.store, normal_form(session.base_url)
     known, seen = store.identity, session.client.organization.seen
-    if _is_unused(store):
+    is_elsewhere = known.server not in ("", here) or known.organization not in ("", seen)
+    # An unused state may move anywhere. To find out reads every record, so only where it matters.
+    if is_elsewhere and _is_unused(store):
         store.bind(server=here, organization=seen)
         return
     if known.server and known.server != here:
