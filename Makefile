@@ -14,15 +14,11 @@ help:  ## Show this list
 demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev  ## All tests
+test: $(VENV)/.dev  ## All tests but those of `make test-backends`
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends" $(ARGS)
 
-BACKEND_TESTS = $(addprefix tests/reliability/,test_shared_kills.py test_zombies.py test_races.py \
-	test_restored_state.py test_shared_clocks.py test_shared_origin.py)
-
-test-backends: $(VENV)/.dev  ## Kills, cuts, zombies and races on every shared backend: many, where `make test` tries a few
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m backends --ignore=tests/reliability $(ARGS)
-	RECONCILER_TEST_BACKENDS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(BACKEND_TESTS) $(ARGS)
+test-backends: $(VENV)/.dev  ## Tests of shared states on every backend: kills, cuts, zombies and races
+	RECONCILER_TEST_BACKENDS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m backends $(ARGS)
 
 soak: $(VENV)/.dev  ## All tests, as hard as they can try: hours, where `make test` takes minutes
 	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -33,7 +33,18 @@ __all__ = [
 
 SLOW_SERVERS = {"azure", "azure_place", "azurite", "pgbouncer", "s3", "s3_place", "s3_server"}
 """Fixtures and parameters that start a server which takes seconds."""
-SERVER_MODULES = {"test_object_store.py", "test_postgres.py", "test_proof.py", "test_state_page.py"}
+SERVER_MODULES = {
+    "test_object_store.py",
+    "test_postgres.py",
+    "test_proof.py",
+    "test_races.py",
+    "test_restored_state.py",
+    "test_shared_clocks.py",
+    "test_shared_kills.py",
+    "test_shared_origin.py",
+    "test_state_page.py",
+    "test_zombies.py",
+}
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30
 

@@ -58,9 +58,9 @@ def command(
             require_credentials(session)  # reports every problem of the manifests at once
             check_can_encrypt(session)
         request = replace(request, destroy=destroy, unmanaged=unmanaged)
+        plan = refused(session, plan_stack(session, request), request)
         if is_waiting(session.store):
             talk("Terraform has not let go of the imported objects yet: until then, apply refuses.")
-        plan = refused(session, plan_stack(session, request), request)
         tell_errors(session.options, plan)
         publish_plan(session.options, plan)
         if plan.refusals:

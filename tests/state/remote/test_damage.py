@@ -37,7 +37,7 @@ def opened(database: Database) -> StateStore:
         NoEncryption(),
         stack="acme",
         environment="prod",
-        lease_seconds=30.0,
+        lease_seconds=1.0,
         clock=time.time,
     )
 
