@@ -167,7 +167,9 @@ def test_a_run_that_was_stopped_at_any_instant_changes_nothing(
             zombie = stage.meet(at, takeover)
             takeover.join()
             calls = takeover.requests_of_zombie() if takeover.successor is not None else ()
-            found = [f"the zombie called {call.method} {call.path}" for call in calls]
+            # Between the last check and its system call nothing can stop a read any more.
+            writes = [call for call in calls if call.method != "GET"]
+            found = [f"the zombie called {call.method} {call.path}" for call in writes]
             found += stage.wrong(stage.reference)
             if zombie.code not in (0, 12):
                 found.append(f"the zombie ended badly: {zombie}")

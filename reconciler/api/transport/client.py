@@ -103,7 +103,7 @@ class Client:
         user_agent: str = "reconciler",
         answer_seconds: float = ANSWER_SECONDS,
         parallelism: int | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         server_clock: ServerClock | None = None,
         sleep: Callable[[float], object] | None = None,
         on_wait: Callable[[str, float], None] | None = None,
@@ -114,7 +114,8 @@ class Client:
     ) -> None:
         self.base_url = check_base_url(base_url)
         self.redactor = redactor or Redactor()
-        self.clock = clock
+        # Looked up now, as `ServerClock` does: both must read the same clock.
+        self.clock = clock = clock or time.time
         self.server_clock = server_clock or ServerClock(clock)
         self.organization = OrganizationCheck(self.base_url)
         self._stop = stop or threading.Event()

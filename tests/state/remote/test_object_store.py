@@ -668,7 +668,7 @@ class TestErrors:
         monkeypatch.setitem(sys.modules, "obstore", None)
         with pytest.raises(StateError) as info:
             ObjectStorage("s3://bucket", stack="a", environment="b", env={"HOME": "/nonexistent"})
-        assert info.value.hint == "pip install 'reconciler[object-store]'"
+        assert info.value.hint == "Install reconciler with its extra `object-store`."
 
 
 def unsent(url: str, **env: str) -> ObjectStorage:

@@ -592,7 +592,7 @@ def test_tables_of_a_later_version_are_refused(direct: Opener) -> None:
     direct.database.execute("UPDATE reconciler.schema_version SET version = 99")
     error = error_of(storage.prepare)
     assert "have version 99" in str(error)
-    assert "upgrade" in error.hint
+    assert "newer version" in error.hint
 
 
 def test_tables_that_do_not_exist_are_named(direct: Opener) -> None:
@@ -844,7 +844,7 @@ def test_a_run_in_flight_may_wait_for_a_read_only_server(direct: Opener) -> None
 def test_a_missing_extra_is_named(direct: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     error = error_of(direct)
-    assert error.hint == "pip install 'reconciler[postgres]'"
+    assert error.hint == "Install reconciler with its extra `postgres`."
 
 
 def has_connections(database: Database) -> bool:
