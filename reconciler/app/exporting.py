@@ -41,7 +41,6 @@ from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.plan.planner import make_plan
 from reconciler.engine.refresh.collect import collect
-from reconciler.engine.refresh.recorded import StateReader
 from reconciler.engine.refresh.replayed import ReplayingReader
 from reconciler.errors import ConfigurationError
 from reconciler.export.naming import ObjectKey
@@ -273,7 +272,7 @@ class _Export:
             server_time=session.server_clock,
         )
         inputs = with_renamed_projects(inputs)
-        reader = ReplayingReader(reading.live, StateReader(inputs.records))
+        reader = ReplayingReader(reading.live, inputs.records)
         return make_plan(collect(inputs, reader, parallelism=1))
 
     def _bind(self, plan: Plan) -> None:

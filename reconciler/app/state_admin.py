@@ -13,7 +13,7 @@ from reconciler.app.states import StateOpener, opener_for
 from reconciler.errors import StateError, UsageError
 from reconciler.state import Holder, StateStore
 from reconciler.state.address import BackendAddress
-from reconciler.state.encryption import Cipher, cipher_of, is_sealed, opener_of
+from reconciler.state.encryption import Cipher, is_sealed, opener_of
 from reconciler.state.remote.storage import Finding
 
 
@@ -27,7 +27,7 @@ def migrate(session: Session, target: BackendAddress) -> None:
         raise UsageError(f"the state is at {here.shown} already")
     opener = opener_for(session.stack, session.settings, session.server_clock)
     with locked(session, "state migrate"):
-        with closing(opener.at(target, _cipher(session), writable=True)) as copy:
+        with closing(opener.at(target, session.cipher, writable=True)) as copy:
             if copy.holder() == session.store.holder():
                 raise UsageError(f"{target.shown} and {here.shown} are the same state")
             _copy(session, session.store, copy)
@@ -43,7 +43,7 @@ def rekey(session: Session) -> None:
     here = location_of(session.stack, session.settings)
     opener = opener_for(session.stack, session.settings, session.server_clock)
     # What is stored may be encrypted for other recipients, or not at all.
-    cipher = _ReadsBoth(lambda: opener_of(session.settings.env), _cipher(session))
+    cipher = _ReadsBoth(lambda: opener_of(session.settings.env), session.cipher)
     if here.folder is None:
         _rewrite(session, opener.at(here, cipher, writable=True))
         return
@@ -140,7 +140,3 @@ def _rewrite(session: Session, store: StateStore) -> None:
 
 def _notice(session: Session) -> Callable[[Holder], None]:
     return lambda holder: session.notice(f"Taking over the lock of {holder}: that run has ended.")
-
-
-def _cipher(session: Session) -> Cipher:
-    return cipher_of(session.stack.recipients, session.settings.env, learn=session.settings.learn)

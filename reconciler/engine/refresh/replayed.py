@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from reconciler.engine.refresh.recorded import StateReader
 from reconciler.engine.scope import LiveState, Scope
+from reconciler.model.address import Address
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
-from reconciler.model.resource import LiveObject
+from reconciler.model.resource import LiveObject, Record
 
 
-class ReplayingReader:
-    """A `LiveReader` that answers from what was read, and from records for lists that were not.
+class ReplayingReader(StateReader):
+    """Answers from what was read, and from records for lists that were not.
 
     A list that was refused raises its error again.
     """
 
-    calls = 0
-
-    def __init__(self, live: LiveState, recorded: StateReader) -> None:
+    def __init__(self, live: LiveState, records: Mapping[Address, Record]) -> None:
+        super().__init__(records)
         self._live = live
-        self._recorded = recorded
-
-    def bind_project(self, name: str, project_id: str) -> None:
-        """Nothing to remember: objects are found by the name of their project."""
-
-    def can_read(self, _kind: Kind, _project: str | None) -> bool:
-        """Whether a list can be asked for: always."""
-        return True
-
-    def announce(self, *_: Any, **__: Any) -> None:
-        """Nothing will be called."""
 
     def list(
         self,
@@ -50,8 +38,8 @@ class ReplayingReader:
         if scope in self._live.failed:
             raise self._live.failed[scope]
         if scope not in self._live.listed:
-            return self._recorded.list(kind, project, parent)
-        return list(self._live.listed[scope].values())
+            return super().list(kind, project, parent)
+        return [*self._live.listed[scope].values()]
 
     def get(
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
@@ -59,9 +47,7 @@ class ReplayingReader:
         """The object with an id, as it was read or else as it was recorded."""
         del fresh
         if self._live.scope_of(kind.name, project, id) not in self._live.listed:
-            return self._recorded.get(kind, project, id)
+            # Not through `list`, which raises for a refused list.
+            recorded = super().list(kind, project, kind.parent_and_id(id)[0])
+            return next((live for live in recorded if live.id == id), None)
         return self._live.find(kind.name, project, id)
-
-    def read_own_calls(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
-        """The object itself: its fields with calls of their own came with it."""
-        return live
