@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from msgspec.structs import replace
 
@@ -24,14 +24,20 @@ from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.run_origin import RunOrigin, RunReference
-from reconciler.state import Holder, current_origin
+from reconciler.state import Holder, StateStore, current_origin
 
 LOG = logging.getLogger("reconciler.app")
 
 
 @contextmanager
 def locked(session: Session, command: str) -> Iterator[None]:
-    """Hold the state's lock. Replaces a dead holder, with a notice.
+    """Hold the lock of the session's state; see `holding`."""
+    with holding(session, session.writable(), command):
+        yield
+
+
+def holding(session: Session, store: StateStore, command: str) -> AbstractContextManager[Holder]:
+    """Hold the lock of a state. Replaces a dead holder, with a notice.
 
     Waits for a living one as long as `session.lock_wait` says. If the lock is lost, the run stops.
     """
@@ -41,15 +47,13 @@ def locked(session: Session, command: str) -> Iterator[None]:
             f"Taking over the lock of {holder}: that run has ended without releasing it."
         )
 
-    held = session.writable().lock(
+    return store.lock(
         command=command,
         on_takeover=notice,
         wait_seconds=session.lock_wait,
         on_wait=lambda holder: session.notice(f"Waiting for the lock: {holder}"),
         on_lost=session.stop.set,
     )
-    with held:
-        yield
 
 
 def apply_checked_plan(

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from reconciler.app.applying import locked
+from reconciler.app.applying import holding, locked
 from reconciler.app.backend import location_of
 from reconciler.app.session import Session
 from reconciler.app.states import StateOpener, opener_for
 from reconciler.errors import StateError, UsageError
-from reconciler.state import Holder, StateStore
+from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress
 from reconciler.state.encryption import Cipher, is_sealed, opener_of
 from reconciler.state.remote.storage import Finding
@@ -111,7 +111,7 @@ def _convert(
     session: Session, old: Callable[[], StateStore], new: Callable[[], StateStore]
 ) -> None:
     """Copy a local state into the other kind of file. The caller removes the old file."""
-    with closing(old()) as source, source.lock(command="state rekey", on_takeover=_notice(session)):
+    with closing(old()) as source, holding(session, source, "state rekey"):
         # A kill after this line of an earlier attempt leaves a complete copy, and only the removal to do.
         if not source.moved_to:
             with closing(new()) as copy:
@@ -120,23 +120,11 @@ def _convert(
 
 
 def _copy(session: Session, source: StateStore, copy: StateStore) -> None:
-    with copy.lock(command="state migrate", on_takeover=_notice(session)):
+    with holding(session, copy, "state migrate"):
         copy.copy_from(source)
         copy.rewrite()
 
 
 def _rewrite(session: Session, store: StateStore) -> None:
-    with (
-        closing(store),
-        store.lock(
-            command="state rekey",
-            on_takeover=_notice(session),
-            wait_seconds=session.lock_wait,
-            on_wait=lambda holder: session.notice(f"Waiting for the lock: {holder}"),
-        ),
-    ):
+    with closing(store), holding(session, store, "state rekey"):
         store.rewrite()
-
-
-def _notice(session: Session) -> Callable[[Holder], None]:
-    return lambda holder: session.notice(f"Taking over the lock of {holder}: that run has ended.")
