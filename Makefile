@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
-.PHONY: help demo test test-backends soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
+.PHONY: help demo test test-backends test-slow soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -14,11 +14,14 @@ help:  ## Show this list
 demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev  ## All tests but those of `make test-backends`
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends" $(ARGS)
+test: $(VENV)/.dev  ## All tests but those of `make test-backends` and `make test-slow`
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends and not slow" $(ARGS)
 
 test-backends: $(VENV)/.dev  ## Tests of shared states on real servers; BACKENDS=1 tries every backend and many more places
 	RECONCILER_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m pytest -n 2 --dist worksteal -m backends $(ARGS)
+
+test-slow: $(VENV)/.dev  ## Tests that take seconds each: other servers, a browser, many runs
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not backends" $(ARGS)
 
 soak: $(VENV)/.dev  ## All tests, as hard as they can try: hours, where `make test` takes minutes
 	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
