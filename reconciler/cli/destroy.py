@@ -10,7 +10,7 @@ from reconciler.app.applying import locked
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
-from reconciler.cli.options import GlobalOptions, global_options, lock_option, planning_options
+from reconciler.cli.options import GlobalOptions, lock_option, planning_options, report_options
 from reconciler.cli.reporting import publish_plan, tell_errors
 from reconciler.cli.session import CommandSession
 
@@ -19,7 +19,7 @@ from reconciler.cli.session import CommandSession
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking, as CI does.")
 @lock_option
 @planning_options
-@global_options
+@report_options
 def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
     """Delete everything that the stack manages, dependents first.
 
@@ -32,6 +32,7 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
         with locked(session, "destroy"):
             refuse_while_waiting(session.store)
             plan = plan_stack(session, replace(request, destroy=True))
+            session.options.outcome.plan = plan
             tell_errors(session.options, plan)
             if plan.is_empty and not plan.blocked:
                 publish_plan(session.options, plan)

@@ -6,7 +6,7 @@ import click
 
 from reconciler.app.blame import with_blame
 from reconciler.app.plans import PlanRequest, plan_stack
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.options import GlobalOptions, report_options
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import CommandSession
 
@@ -14,7 +14,7 @@ from reconciler.cli.session import CommandSession
 @click.command("drift")
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
 @click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
-@global_options
+@report_options
 def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     """Show what changed at the API since the last apply.
 
@@ -26,6 +26,7 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
         plan = plan_stack(session, request, tolerant=True)
         if blame:
             plan = with_blame(session, plan)
+    options.outcome.plan = plan
     publish(options, lambda to: to.drift(plan, unmanaged=unmanaged))
     unread = [change for change in plan.blocked if change.id]
     for sentence in dict.fromkeys(change.blocked for change in unread):

@@ -146,15 +146,15 @@ def _has_current_folder() -> bool:
 
 
 def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> None:
-    from reconciler.cli.reporting import renderer
+    from reconciler.cli.reporting import renderer, text_renderer
 
-    machine = options.format in ("json", "markdown")
-    if machine and options.outcome.is_printed:
+    is_for_programs = options.format not in (None, "text", "csv", "env", "github")
+    if is_for_programs and options.outcome.is_printed:
         return
-    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(
-        error.diagnostics,
-    )
-    click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)
+    is_result = options.format in ("json", "markdown")
+    to = renderer(options) if is_result else text_renderer(options, sys.stderr)
+    text = to.diagnostics(error.diagnostics)
+    click.echo(redactor(text), nl=not text.endswith("\n"), err=not is_result)
 
 
 def _report_bug(error: Exception, options: GlobalOptions) -> int:

@@ -16,7 +16,7 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
-from reconciler.cli.reporting import reports_of, talk
+from reconciler.cli.reporting import begin_reports, talk
 from reconciler.errors import UsageError
 from reconciler.manifests import Settings
 from reconciler.manifests.shared_state import given_address
@@ -29,7 +29,7 @@ class CommandSession(Session):
     """The session of one command. Raises UsageError for options that no command can use."""
 
     def __init__(self, options: GlobalOptions) -> None:
-        reports_of(options)  # refuse a bad report before the work rather than after it
+        begin_reports(options)  # refuse a bad report before the work rather than after it
         listen(options)
         self.options = options
         self.interrupts = listening()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from reconciler.app.plans import model_warnings
-from reconciler.cli.options import GlobalOptions, global_options
-from reconciler.cli.reporting import publish, renderer, save_reports, talk
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions, report_options
+from reconciler.cli.reporting import echo, publish, renderer, save_reports, talk, text_renderer
 from reconciler.cli.session import CommandSession
 from reconciler.render.values import count
 
 
 @click.command("validate")
-@global_options
+@report_options
 def command(options: GlobalOptions) -> int:
     """Check manifests offline, without a key.
 
@@ -23,13 +26,15 @@ def command(options: GlobalOptions) -> int:
         session.is_offline = True
         configuration = session.configuration
         warnings = (*configuration.warnings, *model_warnings(session))
-    if options.format in (None, "text"):
+    if options.format in (None, "text", "github"):
         if warnings:
-            talk(renderer(options).diagnostics(warnings).rstrip("\n"))
+            talk(text_renderer(options, sys.stderr).diagnostics(warnings).rstrip("\n"))
         stack = configuration.stack
         rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
         resources = count(len(configuration.resources), "resource")
         click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
+        if options.format == "github":
+            echo(options, redactor(renderer(options).diagnostics(warnings)))
         save_reports(options, lambda to: to.diagnostics(warnings))
     else:
         publish(options, lambda to: to.diagnostics(warnings))
