@@ -66,6 +66,13 @@ class Finding(Struct, frozen=True):
         return str(self.address) if self.address else self.subject
 
     @property
+    def sentence(self) -> str:
+        """The message, after what it is about unless it begins with that."""
+        if not self.about or self.message.startswith(self.about):
+            return self.message
+        return f"{self.about}: {self.message}"
+
+    @property
     def id(self) -> str:
         """The same for the same rule and subject in every run and format, wherever it is declared."""
         return finding_id(self.rule, self.about, self.key)

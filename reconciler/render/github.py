@@ -45,8 +45,7 @@ class GitHubRenderer(ReportRenderer):
             yield workflow_command(name, f"{more}; the step summary and the report have all")
 
     def _annotation(self, name: str, finding: Finding) -> str:
-        about = f"{finding.about}: " if finding.about else ""
-        text = "\n".join(filter(None, (f"{about}{finding.message}", finding.detail)))
+        text = "\n".join(filter(None, (finding.sentence, finding.detail)))
         properties = {"title": f"{finding.rule.title} ({finding.id})"}
         if finding.location:
             properties["file"] = self.context.path_of(finding.location)

@@ -30,12 +30,11 @@ class GitLabRenderer(ReportRenderer):
         return document_list(list(map(self._issue, problems)))
 
     def _issue(self, finding: Finding) -> Mapping[str, Any]:
-        about = f"{finding.about}: " if finding.about else ""
         detail = f" {finding.detail}" if finding.detail else ""
         severity = "major" if finding.rule == DESTRUCTIVE else _SEVERITIES[finding.level]
         return {
             "check_name": finding.rule.name,
-            "description": terminal(f"{about}{finding.message}{detail}".replace("\n", " ")),
+            "description": terminal(f"{finding.sentence}{detail}".replace("\n", " ")),
             # GitLab wants a digest. Findings of the same rule and subject are the same issue.
             "fingerprint": hashlib.sha256(finding.id.encode()).hexdigest(),
             "severity": severity,

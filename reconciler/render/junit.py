@@ -33,7 +33,7 @@ class JUnitRenderer(ReportRenderer):
             *(f"    {_case(finding, self.context.path_of(finding.location))}" for finding in cases),
         ]
         if warnings:
-            texts = "&#10;".join(xml(f"{each.about}: {each.message}") for each in warnings)
+            texts = "&#10;".join(xml(each.sentence) for each in warnings)
             lines.append(f"    <system-out>{texts}</system-out>")
         return _HEAD + "\n".join([*lines, "  </testsuite>", "</testsuites>"]) + "\n"
 

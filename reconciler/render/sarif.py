@@ -24,6 +24,7 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _MOST_RESULTS = 25_000
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 _FINGERPRINT = "reconciler/v1"
+_LINE_HASH = "primaryLocationLineHash"
 
 
 class SarifRenderer(ReportRenderer):
@@ -59,8 +60,7 @@ class SarifRenderer(ReportRenderer):
         return document({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
     def _result(self, finding: Finding, rules: Mapping[Rule, int]) -> dict[str, Any]:
-        about = f"{finding.about}: " if finding.about else ""
-        lines = [f"{about}{finding.message}", *finding.detail.split("\n")]
+        lines = [finding.sentence, *finding.detail.split("\n")]
         region = {"startLine": 1}
         if finding.location:
             column = max(1, finding.location.column)
@@ -77,7 +77,8 @@ class SarifRenderer(ReportRenderer):
             "level": str(finding.level),
             "message": {"text": "\n".join(terminal(line) for line in lines if line)},
             "locations": [location],
-            "partialFingerprints": {_FINGERPRINT: finding.id},
+            # GitHub compares the second one, which it otherwise derives from the line.
+            "partialFingerprints": {_FINGERPRINT: finding.id, _LINE_HASH: f"{finding.id}:1"},
         }
 
 
@@ -97,7 +98,6 @@ def _rules(findings: Sequence[Finding]) -> dict[Rule, int]:
 def _rule(rule: Rule) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": rule.name,
-        "name": "".join(word.capitalize() for word in rule.name.replace("/", "-").split("-")),
         "shortDescription": {"text": rule.title},
     }
     if rule.help:

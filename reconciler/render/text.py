@@ -201,9 +201,8 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
         mark, style = _VERDICT_MARKS[finding.verdict]
         if finding.verdict is Verdict.PASSED and finding.level is Level.WARNING:
             style = "yellow"
-        about = f"{finding.about}: " if finding.about else ""
         head = Span(f"  {mark} ", style)
-        yield line(head, Span(f"{finding.rule.title}: ", "bold"), f"{about}{finding.message}")
+        yield line(head, Span(f"{finding.rule.title}: ", "bold"), finding.sentence)
         if place := phrases.where(finding.location):
             yield line(_FIELD_INDENT, Span(place, "dim"))
         yield from (line(_FIELD_INDENT, text) for text in finding.detail.split("\n") if text)
