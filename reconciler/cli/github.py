@@ -64,8 +64,9 @@ def finish_step(options: GlobalOptions | None, code: int) -> None:
 
 
 def _is_wanted(options: GlobalOptions) -> bool:
-    named = [report.rpartition(":")[2] for report in options.report]
-    return _FORMAT in (options.format, *named)
+    from reconciler.cli.report_context import wants
+
+    return wants(options, _FORMAT)
 
 
 def _append_summary(options: GlobalOptions) -> None:

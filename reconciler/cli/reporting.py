@@ -97,7 +97,7 @@ def renderer_of(options: GlobalOptions, name: str) -> Renderer:
     from reconciler.cli.report_context import context_of
     from reconciler.render import get
 
-    return get(name, context_of(options))
+    return get(name, context_of(options, name))
 
 
 def publish_plan(options: GlobalOptions, plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
+from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
-from reconciler.errors import UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings
 from reconciler.manifests.shared_state import given_address
+from reconciler.model.report import PastRun
 from reconciler.state.address import secret_parts
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -46,6 +49,22 @@ class CommandSession(Session):
             progress=partial(ProgressReporter, options),
         )
         self.lock_wait = options.lock_wait
+        self._past_runs: tuple[PastRun, ...] | None = None
+        options.outcome.history = self.past_runs
+
+    def past_runs(self) -> tuple[PastRun, ...]:
+        """The latest runs of the stack, for reports; none where the state cannot be read."""
+        if self._past_runs is None:
+            self._past_runs = ()
+            with suppress(ReconcilerError, OSError):
+                self._past_runs = past_runs(self.store)
+        return self._past_runs
+
+    def close(self) -> None:
+        """Close the session. Reports are written afterwards, so what they need of it is read now."""
+        if wants(self.options, "html"):
+            self.past_runs()
+        super().close()
 
 
 def read_text(path: Path, what: str) -> str:
