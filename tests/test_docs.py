@@ -1,9 +1,9 @@
 """The documentation matches the program.
 
 The info string of a code block selects its check: `yaml manifest` and `yaml stack` must validate, `yaml workflow` and
-`yaml gitlab` must be pipelines of GitHub and GitLab, `yaml of PATH` is a part of an example. Text between a marker such as `<!-- command plan -->` and
-`<!-- end -->` is generated from the program: `RECONCILER_GOLDEN=write pytest tests/test_docs.py` writes it, and the
-tests compare it otherwise.
+`yaml gitlab` must be pipelines of GitHub and GitLab, `yaml of PATH` is a part of an example. Text between a marker such
+as `<!-- command plan -->` and `<!-- end -->` is generated from the program: `RECONCILER_GOLDEN=write pytest
+tests/test_docs.py` writes it, and the tests compare it otherwise.
 """
 
 from __future__ import annotations
