@@ -83,9 +83,9 @@ TUNING = ("fine-tuning-job.md", "checkpoint-permission.md")
 
 
 def pages() -> Iterator[Path]:
-    for folder in ("docs", "examples"):
-        yield from (ROOT / folder).rglob("*.md")
-        yield from (ROOT / folder).rglob("*.yaml")
+    for place in ("docs", "examples"):
+        yield from (ROOT / place).rglob("*.md")
+        yield from (ROOT / place).rglob("*.yaml")
     yield ROOT / "README.md"
 
 
