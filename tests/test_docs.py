@@ -212,7 +212,7 @@ def test_the_plan_in_the_readme_is_what_the_program_prints(workspace: Workspace)
     workspace.run("-e", "dev", "apply", "--yes", expect=0)
     project = workspace.run("-e", "dev", "output", "support_project", expect=0).out.strip()
     httpx.post(
-        f"{workspace.emulator.base_url}/organization/projects/{project}/rate_limits/rl-gpt-4.1",
+        f"{workspace.emulator.base_url}/organization/projects/{project}/rate_limits/rl-gpt-5.4",
         headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"},
         json={"max_requests_per_1_minute": 450},
     ).raise_for_status()
