@@ -96,11 +96,11 @@ def _rules(findings: Sequence[Finding]) -> dict[Rule, int]:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    view: dict[str, Any] = {
+    # GitHub insists on the full description.
+    help = {"text": rule.help or rule.title}
+    return {
         "id": rule.name,
         "shortDescription": {"text": rule.title},
+        "fullDescription": help,
+        "help": help,
     }
-    if rule.help:
-        view["fullDescription"] = {"text": rule.help}
-        view["help"] = {"text": rule.help}
-    return view

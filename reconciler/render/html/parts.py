@@ -146,7 +146,8 @@ def _problem(finding: Finding) -> str:
 def _choice(id: str, label: str, values: Sequence[str]) -> str:
     options = "".join(f"<option>{markup(value)}</option>" for value in values)
     every = '<option value="">all</option>'
-    return f'<label>{label} <select id="{id}">{every}{options}</select></label>\n'
+    chosen = f'<select id="{id}">{every}{options}</select>'
+    return f'<span><label for="{id}">{label}</label> {chosen}</span>\n'
 
 
 def _address(entry: Entry) -> Address:
