@@ -6,13 +6,13 @@ import re
 from html.parser import HTMLParser
 
 from hypothesis import given, settings
-from msgspec import structs
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.report import PastRun, ReportContext
 from reconciler.render.html import HtmlRenderer
+from reconciler.render.html.cards import Cards
 
 from . import samples
 from .strategies import plans
@@ -99,20 +99,17 @@ def test_what_destroys_comes_first_and_open() -> None:
     assert text.index("Project/old-lab") < text.index("Project/search")
 
 
-def test_a_page_that_would_be_too_large_keeps_every_change() -> None:
-    prompt = "\n".join(f"Line {number} <&>" for number in range(300))
-    field = FieldChange(("instructions",), prompt, prompt.replace("Line", "Row"))
-    changes = [
-        Change(Address("Agent", f"a{number}"), Action.UPDATE, Reason.CONFIG, fields=(field,))
-        for number in range(900)
-    ]
-    plan = Plan("acme", "prod", tuple(changes))
-    text = HtmlRenderer().plan(plan)
-    assert len(text.encode()) < 6_000_000
-    assert text.count("<article") == 900
-    assert re.search(r"[1-9]\d* changes at the end of this page have no fields", text)
-    whole = HtmlRenderer(ReportContext(full=True)).plan(
-        structs.replace(plan, changes=plan.changes[:20])
-    )
-    assert "Row 299" in whole
-    assert "no fields" not in whole
+def test_a_page_that_would_be_too_large_keeps_every_change_without_its_fields() -> None:
+    cards = Cards(full=False, limit=3_000)
+    shown = [cards.change(samples.TRIAGE) for _ in range(5)]
+    with_fields = [card for card in shown if "<table" in card]
+    assert 0 < len(with_fields) < 5
+    assert cards.without_fields == 5 - len(with_fields)
+    assert all("Assistant/support/triage" in card for card in shown)
+
+
+def test_nothing_is_cut_in_full() -> None:
+    cards = Cards(full=True, limit=0)
+    text = cards.change(samples.TRIAGE)
+    assert all(f"Rule {number}: be kind." in text for number in range(1, 61) if number != 3)
+    assert cards.without_fields == 0
