@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -94,7 +95,7 @@ def report(error: Exception, options: GlobalOptions) -> int:
             _say(f"  {line}", options)
     hint = error.hint if isinstance(error, ReconcilerError) else ""
     for line in redactor(hint).split("\n") if hint else ():
-        click.echo(f"  {clean(line)}", err=True)
+        click.echo(_wrapped(f"  {clean(line)}"), err=True)
     if isinstance(error, ApiError) and error.request_id:
         click.echo(f"  request id: {clean(error.request_id)}", err=True)
     _say_where(error, options)
@@ -177,4 +178,17 @@ def _say_where(error: Exception, options: GlobalOptions) -> None:
 def _say(text: str, options: GlobalOptions) -> None:
     from reconciler.cli.reporting import wants_color
 
-    click.echo(click.style(text, fg="red") if wants_color(options, sys.stderr) else text, err=True)
+    shown = _wrapped(text)
+    click.echo(
+        click.style(shown, fg="red") if wants_color(options, sys.stderr) else shown, err=True
+    )
+
+
+def _wrapped(text: str) -> str:
+    """A sentence for standard error; on a terminal, its further lines are indented."""
+    if not sys.stderr.isatty():
+        return text
+    from reconciler.render.lines import Span, plain, wrapped
+
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    return plain(wrapped((Span("  "), Span(text.lstrip())), width + 2))[2:].rstrip("\n")

@@ -47,7 +47,9 @@ def text_renderer(options: GlobalOptions, stream: TextIO) -> Renderer:
     if stream.isatty():
         width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
     color = wants_color(options, stream)
-    return TextRenderer(color=color, width=width, context=context_of(options))
+    return TextRenderer(
+        color=color, width=width, context=context_of(options), wraps=stream.isatty()
+    )
 
 
 def publish(

@@ -73,7 +73,7 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
 
 def _notes(outcome: CheckOutcome) -> Iterator[Line]:
     for note in outcome.notes:
-        yield line("      ", Span("warning: ", "yellow"), note)
+        yield line("      ", Span("Warning: ", "yellow"), note)
 
 
 def _complaints(outcome: CheckOutcome) -> list[str]:

@@ -33,7 +33,7 @@ from reconciler.render.field_rows import (
     output_entries,
     rows_of,
 )
-from reconciler.render.lines import Line, Span, cells, line, padded, painted
+from reconciler.render.lines import Line, Span, cells, line, padded, painted, wrapped
 from reconciler.render.values import block, brief, count
 
 ACTION_STYLES = {
@@ -66,10 +66,21 @@ _FIELD_INDENT = "      "
 
 
 class TextRenderer:
-    """Text in aligned columns of about `width` characters; values are never cut to fit."""
+    """Text in aligned columns of about `width` characters; values are never cut to fit.
 
-    def __init__(self, color: bool, width: int = 100, context: ReportContext = NO_CONTEXT) -> None:
+    With `wraps`, long sentences go on below their first word instead of at the edge of a terminal.
+    """
+
+    def __init__(
+        self,
+        color: bool,
+        width: int = 100,
+        context: ReportContext = NO_CONTEXT,
+        *,
+        wraps: bool = False,
+    ) -> None:
         self._color = color
+        self._wraps = wraps
         self._context = context
         self._width = max(60, width)
         self._layout = Layout(self._width - 30, context.full)
@@ -151,6 +162,8 @@ class TextRenderer:
         return self._painted(_output_lines(outputs, ""))
 
     def _painted(self, lines: Iterable[Line]) -> str:
+        if self._wraps:
+            lines = (part for whole in lines for part in wrapped(whole, self._width))
         return painted(lines, color=self._color)
 
     def _changes(self, changes: Sequence[Change]) -> Iterator[Line]:
@@ -185,7 +198,9 @@ class TextRenderer:
 
     def _diagnostics(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Line]:
         for problem in diagnostics:
-            severity = Span(f"{problem.severity}: ", _SEVERITY_STYLES[problem.severity])
+            severity = Span(
+                f"{problem.severity.capitalize()}: ", _SEVERITY_STYLES[problem.severity]
+            )
             yield line(severity, Span(problem.summary, "bold"))
             if aside := "  ".join(
                 str(part) for part in (problem.location, problem.address) if part
@@ -254,7 +269,7 @@ def _remarks(change: Change) -> Iterator[Line]:
     if change.renamed_from:
         yield line(_FIELD_INDENT, Span(f"renamed from {change.renamed_from}", "cyan"))
     for warning in change.warnings:
-        yield line(_FIELD_INDENT, Span("warning: ", "yellow"), warning)
+        yield line(_FIELD_INDENT, Span("Warning: ", "yellow"), warning)
 
 
 def _entry_line(entry: FieldRow, width: int) -> Line:
@@ -308,7 +323,7 @@ def _quiet_notes(plan: Plan) -> list[Line]:
             continue
         address = Span(f"{change.address}: ", "bold")
         for text in change.warnings:
-            label = Span("warning: ", _SEVERITY_STYLES[Severity.WARNING])
+            label = Span("Warning: ", _SEVERITY_STYLES[Severity.WARNING])
             warnings.append(line(label, address, text))
         if note := phrases.job_note(change):
             notes.append(line(Span("note: ", "yellow"), address, note))
