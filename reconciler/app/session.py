@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -47,7 +48,9 @@ from reconciler.manifests import (
 )
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
-from reconciler.model.secret import Redactor
+from reconciler.model.provider import Sinks
+from reconciler.model.secret import Redactor, Secret
+from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
@@ -105,6 +108,8 @@ class Session:
         """Whether nothing may be asked over the network, a shared state included."""
         self.needs_manifests = True
         """Whether a folder without any manifest is an error. A missing file must not read as "delete everything"."""
+        self.network_environ: Mapping[str, str] = os.environ
+        """The settings of proxy and certificates."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -203,6 +208,7 @@ class Session:
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
                 stop=self.stop,
                 permit=self._permit,
+                environ=self.network_environ,
             )
             expect_declared(client, stack)
             self._client = client
@@ -213,28 +219,36 @@ class Session:
         """The API's objects, as the engine sees them."""
         stack = self.declared.stack
         expect_recorded(self.client, self.store, self.base_url)
-        records = self.store.records().values()
-        sinks = SinkSet(
-            stack.root,
-            redactor=self.redactor,
-            known=known_files(record.delivered for record in records),
-            owner=f"{stack.name}/{stack.environment}",
-            run=partial(run_program, stop=self.stop, permit=self._permit),
-            permit=self._permit,
-        )
         return HttpProvider(
             self.client,
             self.keys,
-            sinks,
+            self.make_sinks(),
             stack.root,
             stack.projects,
             default_project=stack.project,
             settle_seconds=settle_seconds(self.settings.env),
-            reveal=partial(revealed, stack.read_secret),
+            reveal=self.reveal,
             parallelism=min(self.parallelism, 4),
-            recorded=records,
+            recorded=self.store.records().values(),
             pages=load_pages(self.store),
         )
+
+    def make_sinks(self) -> Sinks:
+        """Where this run delivers keys."""
+        stack = self.declared.stack
+        delivered = (record.delivered for record in self.store.records().values())
+        return SinkSet(
+            stack.root,
+            redactor=self.redactor,
+            known=known_files(delivered),
+            owner=f"{stack.name}/{stack.environment}",
+            run=partial(run_program, stop=self.stop, permit=self._permit),
+            permit=self._permit,
+        )
+
+    def reveal(self, value: SecretValue) -> Secret:
+        """A secret that a body names, right before it is sent; raises CredentialError."""
+        return revealed(self.declared.stack.read_secret, value)
 
     @cached_property
     def planning(self) -> Planning:
