@@ -93,7 +93,7 @@ def command(
     pace: float | None,
     destroy: bool,
 ) -> int:
-    """Apply a plan to a copy of the organization, and report what happens.
+    """Apply a plan to a copy of the organization, and report.
 
     Read the live organization once, or a recording of it, and load a local emulator with the same
     objects. Apply the plan there for real. Nothing else is changed: the state is a copy, no key is

@@ -56,6 +56,7 @@ class Capture:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._lock = threading.Lock()
+        self._gates: dict[tuple[Any, ...], threading.Lock] = {}
         self._answers: dict[tuple[Any, ...], Response] = {}
         self._lists: dict[tuple[Any, ...], _List] = {}
         self._objects: dict[tuple[Slot, str], tuple[str, dict[str, Any]]] = {}
@@ -67,9 +68,15 @@ class Capture:
         """The answer to a request, from memory where it was sent before."""
         key = (_slot(request), request.target, _query(request.query))
         with self._lock:
+            gate = self._gates.setdefault(key, threading.Lock())
+        # Kinds that share a list ask for it at the same time; the first one sends the request.
+        with gate:
             known = self._answers.get(key)
-        if known is not None:
-            return known
+            return known if known is not None else self._send(key, request, send)
+
+    def _send(
+        self, key: tuple[Any, ...], request: Request, send: Callable[[Request], Response]
+    ) -> Response:
         try:
             response = send(request)
         except ApiError as error:

@@ -148,10 +148,10 @@ class _Rehearser:
                 self._skip(ALL_APPLIED, SECOND_IS_EMPTY)
                 return begun
             planned = emulator.requests
-            if self._request.saved is not None:
-                prove_organization(copy, plan)
             copy.use_placeholders()
             emulator.clear_requests()
+            if self._request.saved is not None:
+                prove_organization(copy, plan)
             for fault in self._request.faults:
                 emulator.add_fault(fault)
             result = apply_checked_plan(copy, plan, command="apply")
