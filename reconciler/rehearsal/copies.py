@@ -10,12 +10,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -24,17 +21,14 @@ from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.client import Client
 from reconciler.app.plans import SEARCHED
 from reconciler.app.session import RunListener, Session, SilentListener
-from reconciler.errors import SinkError, StateError
 from reconciler.manifests import Configuration, Settings
 from reconciler.manifests.configuration import Credential, Credentials
-from reconciler.model.address import Address
 from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
-from reconciler.model.values import SecretValue, Spec
+from reconciler.model.values import SecretValue
 from reconciler.rehearsal.reading import parts_of
 from reconciler.rehearsal.recording import RecordedKey, Recording
-from reconciler.secrets import digests
-from reconciler.secrets.sinks import SinkSet
+from reconciler.rehearsal.sinks import RehearsedSinks
 from reconciler.state import StateStore
 
 SETTLE_SECONDS = 0.2
@@ -179,11 +173,13 @@ class CopySession(Session):
             root=self._place.delivery_folder,
         )
 
-    def make_sinks(self) -> Sinks:
+    @cached_property
+    def sinks(self) -> Sinks:
         """Sinks that deliver to the folder of the copy, whatever a manifest names."""
         self._delivery_sinks = RehearsedSinks(
             self._place.delivery_folder,
             self.redactor,
+            lambda: self.store,
             owner=f"{self.stack.name}/{self.stack.environment}",
         )
         return self._delivery_sinks
@@ -243,58 +239,6 @@ def stored_keys(configuration: Configuration, keys: CopyKeys) -> dict[str, str]:
     pairs = [(credentials.admin, keys.admin), (credentials.default, keys.default)]
     pairs += [(one, keys.projects.get(name, "")) for name, one in credentials.projects.items()]
     return {one.file: key for one, key in pairs if one is not None and one.file and key}
-
-
-class RehearsedSinks:
-    """Sinks that keep files in a folder of their own, and everything else nowhere.
-
-    Nothing outside of that folder is written, run, or called.
-    """
-
-    def __init__(self, root: Path, redactor: Redactor, *, owner: str) -> None:
-        self._redactor = redactor
-        self._files = SinkSet(root, redactor, owner=owner, run=_run_nothing)
-        self.withheld: list[str] = []
-
-    def check(self, target: Spec) -> None:
-        """Accept every target: whether it takes a key is not rehearsed."""
-
-    def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Keep the secret and return a receipt."""
-        self._redactor.add(secret)
-        self.withheld.append(f"{address} → {described(target)}")
-        if _is_file(target):
-            return self._files.put(target, secret, address=address)
-        receipts = {"digest": digests.digest(secret.reveal().encode() + b"\n")}
-        name = next(iter(target), "sink")
-        return {"sink": name, name: msgspec.to_builtins(target.get(name)), **receipts}
-
-    def recall(self, target: Spec, *, address: Address) -> Secret | None:
-        """The secret of an earlier `put`, if it went to a file."""
-        return self._files.recall(target, address=address) if _is_file(target) else None
-
-    def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
-        """Remove the file of the copy, if there is one."""
-        if _is_file(target):
-            with suppress(SinkError):
-                self._files.withdraw(target, receipt)
-
-
-def described(target: Spec) -> str:
-    """The target of a key for people: `file secrets/search.key`, `command vault`."""
-    name = next(iter(target), "sink")
-    value = target.get(name)
-    if isinstance(value, list | tuple):
-        value = value[0] if value else ""
-    return f"{name} {value}" if isinstance(value, str) else str(name)
-
-
-def _is_file(target: Spec) -> bool:
-    return set(target) == {"file"}
-
-
-def _run_nothing(command: Sequence[str], **_: Any) -> Any:
-    raise StateError(f"a rehearsal runs no program, and {command[0]!r} was to be run")
 
 
 def clock_of(recording: Recording) -> Callable[[], float]:

@@ -57,6 +57,7 @@ class ChildTask(Struct, frozen=True):
     variables: dict[str, str]
     variable_files: list[str]
     allow_env: list[str]
+    allow_sinks: list[str]
     saved_variables: dict[str, Any]
     plan: str
     """The file of the plan."""
@@ -107,6 +108,7 @@ def _task(place: CopyPlace, settings: Settings, parallelism: int, plan_file: Pat
         variables=dict(settings.variables),
         variable_files=[str(path.resolve()) for path in settings.variable_files],
         allow_env=list(settings.allow_env),
+        allow_sinks=list(settings.allow_sinks),
         saved_variables=dict(settings.saved_variables),
         plan=str(plan_file),
     )
@@ -213,6 +215,7 @@ def settings_of(task: ChildTask) -> Settings:
         variables=task.variables,
         variable_files=[Path(path) for path in task.variable_files],
         allow_env=task.allow_env,
+        allow_sinks=task.allow_sinks,
         saved_variables=task.saved_variables,
         env=dict(os.environ),
     )
