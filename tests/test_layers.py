@@ -41,6 +41,18 @@ ALLOWED = {
         "terraform",
         "app",
     },
+    "rehearsal": {
+        "errors",
+        "model",
+        "kinds",
+        "manifests",
+        "state",
+        "api",
+        "secrets",
+        "app",
+        "emulator",
+        "rehearsal",
+    },
     "emulator": {"emulator"},
 }
 """What each layer may import of ours. `errors` names `model` for its types alone; `cli` may import anything."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -50,7 +51,9 @@ from reconciler.manifests import (
 from reconciler.model.allowance import allowed_places
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
-from reconciler.model.secret import Redactor
+from reconciler.model.provider import Sinks
+from reconciler.model.secret import Redactor, Secret
+from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet
@@ -108,6 +111,8 @@ class Session:
         """Whether nothing may be asked over the network, a shared state included."""
         self.needs_manifests = True
         """Whether a folder without any manifest is an error. A missing file must not read as "delete everything"."""
+        self.network_environ: Mapping[str, str] = os.environ
+        """The settings of proxy and certificates."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -206,6 +211,7 @@ class Session:
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
                 stop=self.stop,
                 permit=self._permit,
+                environ=self.network_environ,
             )
             expect_declared(client, stack)
             self._client = client
@@ -216,7 +222,6 @@ class Session:
         """The API's objects, as the engine sees them."""
         stack = self.declared.stack
         expect_recorded(self.client, self.store, self.base_url)
-        records = self.store.records().values()
         return HttpProvider(
             self.client,
             self.keys,
@@ -225,14 +230,18 @@ class Session:
             stack.projects,
             default_project=stack.project,
             settle_seconds=settle_seconds(self.settings.env),
-            reveal=partial(revealed, stack.read_secret),
+            reveal=self.reveal,
             parallelism=min(self.parallelism, 4),
-            recorded=records,
+            recorded=self.store.records().values(),
             pages=load_pages(self.store),
         )
 
+    def reveal(self, value: SecretValue) -> Secret:
+        """A secret that a body names, right before it is sent; raises CredentialError."""
+        return revealed(self.declared.stack.read_secret, value)
+
     @cached_property
-    def sinks(self) -> SinkSet:
+    def sinks(self) -> Sinks:
         """Where the keys of this stack are delivered."""
         stack = self.stack
         return SinkSet(
