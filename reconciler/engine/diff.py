@@ -54,6 +54,8 @@ def diff_fields(
         # Neither can be changed at the API. A warning reports changed FIXED fields instead.
         if field.mutability is Mutability.FIXED or field.client_only:
             continue
+        if kind.job is not None and _ran_with(field, desired.get(field.name), live):
+            continue
         if field.name in desired:
             value = desired[field.name]
             if not _is_shown_as(field, value, live):
@@ -357,6 +359,14 @@ def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
             hint="Nothing is planned for it. Check the server and any proxy in between, and plan again.",
         )
     return with_missing(field.type, shown, known)
+
+
+def _ran_with(field: Field, value: Any, live: LiveObject) -> bool:
+    """Whether a job shows an input as desired. It then ran with it, however that was asked for."""
+    shown = live.attributes.get(field.name)
+    if value is None or shown is None or misfit(field.type, shown):
+        return False
+    return same(*comparable(field.type, value, shown))
 
 
 def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
