@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "Write a stack to start from, with a CI workflow.",
     "validate": "Check manifests offline, without a key.",
+    "render": "Print the documents that manifests expand to, offline.",
     "plan": "Show what apply would change, and save it with --out.",
     "apply": "Create, update and delete objects as the manifests declare.",
     "drift": "Show what changed at the API since the last apply.",
