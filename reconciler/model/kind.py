@@ -285,6 +285,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Alternative natural keys. A match of any one identifies the object."""
     identify: Callable[[Spec], Spec] | None = None
     """Computes the natural key from a spec or an answer, where fields alone do not give it."""
+    from_answer: Callable[[Spec], Spec] = _unchanged
+    """Rewrites forms that only answers have, so that an answer can be pasted into a manifest. Gets any map."""
     fill_defaults: Callable[[Spec], Spec] = _unchanged
     """Fills defaults that depend on other fields."""
     calls: Calls = USUAL
