@@ -326,5 +326,9 @@ def test_a_place_outside_of_what_is_allowed_gets_no_key(world: World) -> None:
     assert world.held is None
 
 
+ELSEWHERE = {"aws_secrets_manager", "aws_ssm", "gcp_secret_manager", "azure_key_vault"}
+"""Sinks that are tried in `test_clouds.py`."""
+
+
 def test_every_sink_of_ours_has_a_bed() -> None:
-    assert set(sink_names()) - set(BEDS) == set()
+    assert set(sink_names()) - set(BEDS) - ELSEWHERE == set()

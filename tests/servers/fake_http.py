@@ -37,6 +37,11 @@ class FakeAnswer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """A client that is killed resets its connections, which is nothing to report."""
+
+
 class FakeServer:
     """Serves on loopback while its block is open.
 
@@ -79,7 +84,7 @@ class FakeServer:
             def log_message(self, *_: Any) -> None:
                 """Keep quiet."""
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = _QuietServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
