@@ -36,6 +36,7 @@ BUILT_IN = {
     "aws_ssm": "reconciler.secrets.drivers.aws.parameter_store:ParameterStoreSink",
     "gcp_secret_manager": "reconciler.secrets.drivers.gcp.secret_manager:GcpSecretManagerSink",
     "azure_key_vault": "reconciler.secrets.drivers.azure.key_vault:KeyVaultSink",
+    "vault": "reconciler.secrets.drivers.vault:VaultSink",
 }
 """The drivers of this package, each as `MODULE:CLASS`."""
 
