@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from reconciler.api.transport.side_client import connect
+from reconciler.model.address import Address
 from reconciler.model.secret import Redactor
 from reconciler.secrets import SinkSet
 from tests.servers.aws import REGION, aws_env, start_aws
@@ -162,6 +163,7 @@ def sinks_of(
     owner: str = "acme/prod",
     sleep: Callable[[float], object] = lambda _: None,
     permit: Callable[[], None] = lambda: None,
+    deliveries: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
 ) -> SinkSet:
     """The sinks of a run, which wait for nothing."""
     return SinkSet(
@@ -169,6 +171,7 @@ def sinks_of(
         redactor or Redactor(),
         owner=owner,
         env=env,
+        deliveries=deliveries,
         connect=partial(connect, environ=env),
         permit=permit,
         sleep=sleep,
