@@ -44,6 +44,9 @@ class Cloud(Protocol):
     def hold(self, name: str, value: str | None) -> None:
         """Have a secret that somebody else made, with or without a value."""
 
+    def set(self, name: str, value: str) -> None:
+        """Have another value of somebody else's secret."""
+
     def close(self) -> None: ...
 
 
@@ -66,6 +69,9 @@ class FakeCloud:
 
     def hold(self, name: str, value: str | None) -> None:
         self.service.hold(name, *([] if value is None else [value]))  # type: ignore[attr-defined]
+
+    def set(self, name: str, value: str) -> None:
+        self.service.hold(name, value)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         self.service.close()
@@ -113,6 +119,14 @@ class Aws:
             self.client.create_secret(
                 Name=name, **({} if value is None else {"SecretString": value})
             )
+
+    def set(self, name: str, value: str) -> None:
+        if self.sink == "aws_ssm":
+            self.client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+        elif self.place(name) is None:
+            self.hold(name, value)
+        else:
+            self.client.put_secret_value(SecretId=name, SecretString=value)
 
     def close(self) -> None:
         """The server serves other tests too."""
