@@ -27,11 +27,12 @@ from reconciler.api.transport.side_client import connect
 from reconciler.api.transport.throttle import Throttle
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
-from reconciler.app.known_secrets import remembered
+from reconciler.app.known_secrets import remembered, was_delivered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
 from reconciler.app.secret_digests import new_key, revealed
+from reconciler.app.secret_sources import SecretSources
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
@@ -48,6 +49,7 @@ from reconciler.manifests import (
     load_configuration,
     load_stack,
 )
+from reconciler.manifests.configuration import allowed_sources
 from reconciler.model.allowance import allowed_places
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
@@ -238,7 +240,7 @@ class Session:
 
     def reveal(self, value: SecretValue) -> Secret:
         """A secret that a body names, right before it is sent; raises CredentialError."""
-        return revealed(self.declared.stack.read_secret, value)
+        return revealed(self.sources.read, value, reason=self.sources.reason)
 
     @cached_property
     def sinks(self) -> Sinks:
@@ -256,6 +258,19 @@ class Session:
             run=partial(run_program, stop=self.stop, permit=self._permit),
             permit=self._permit,
             sleep=self.stop.wait,
+        )
+
+    @cached_property
+    def sources(self) -> SecretSources:
+        """Where the secrets come from that are sent to the API."""
+        stack = self.declared.stack
+        return SecretSources(
+            stack.read_secret,
+            self.sinks.fetch,
+            allowed=allowed_sources(self.settings),
+            in_use=stack.in_use,
+            was_delivered=was_delivered(lambda: self.store),
+            learn=self.redactor.add,
         )
 
     @cached_property
