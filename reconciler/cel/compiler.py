@@ -44,6 +44,7 @@ from reconciler.cel.values import (
     TypeName,
     contains,
     equal,
+    has_key,
     shown_type,
 )
 from reconciler.model.diagnostic import nearest
@@ -334,7 +335,7 @@ def _test(target: Code, field: str) -> Code:
             return _optional_field(value, field).has_value
         if not isinstance(value, Mapping):
             raise EvaluationError(f'{shown_type(value)} has no field "{field}"')
-        return field in value
+        return has_key(value, field)
 
     return test
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from reconciler.cel import values
 from reconciler.cel.budget import Budget
 from reconciler.cel.errors import EvaluationError
-from reconciler.cel.values import NONE, Optional, TypeName, integer, known, shown_type
+from reconciler.cel.values import NONE, Later, Optional, TypeName, integer, known, shown_type
 
 Implementation = Callable[..., Any]
 
@@ -304,6 +304,8 @@ def _clock(name: str, read: Callable[[datetime], int], unit: timedelta) -> Imple
 def _has_value(_: Budget, value: Any) -> bool:
     if not isinstance(value, Optional):
         raise _wrong("hasValue", value)
+    if type(value.value) is Later and value.value.may_be_absent:
+        known(value.value)
     return value.has_value
 
 

@@ -14,12 +14,17 @@ MIN_INTEGER = -(2**63)
 
 
 class Later:
-    """A value that is not known yet, wherever it is in a value. `source` says where it comes from."""
+    """A value that is not known yet, wherever it is in a value.
 
-    __slots__ = ("source",)
+    `source` says where it comes from. If it `may_be_absent`, it is not even known whether the map
+    that contains it has the key.
+    """
 
-    def __init__(self, source: str) -> None:
+    __slots__ = ("may_be_absent", "source")
+
+    def __init__(self, source: str, *, may_be_absent: bool = False) -> None:
         self.source = source
+        self.may_be_absent = may_be_absent
 
     def __repr__(self) -> str:
         return f"Later({self.source!r})"
@@ -50,6 +55,16 @@ def known(value: Any) -> Any:
     if type(value) is Later:
         raise UndecidedError(value.source)
     return value
+
+
+def has_key(container: Mapping[Any, Any], key: Any) -> bool:
+    """Whether a map has a key. Raises UndecidedError if that is not known yet."""
+    if key not in container:
+        return False
+    value = container[key]
+    if type(value) is Later and value.may_be_absent:
+        raise UndecidedError(value.source)
+    return True
 
 
 def type_of(value: Any) -> str:
@@ -143,7 +158,7 @@ def contains(item: Any, container: Any, spend: Callable[[int], None]) -> bool:
     """`item in container`: the items of a list or the keys of a map."""
     known(item)
     if isinstance(container, Mapping):
-        return _is_key(item) and item in container
+        return _is_key(item) and has_key(container, item)
     if not isinstance(container, list):
         known(container)
         raise EvaluationError(f"in needs a list or a map, not {shown_type(container)}")
