@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from reconciler.cel import IndexedList
+from reconciler.app.model_shutdowns import SHUTDOWNS
 from reconciler.errors import ConfigurationError, UsageError
 from reconciler.kinds import ALL_KINDS, KINDS
 from reconciler.manifests import Settings, load_configuration
@@ -193,9 +193,7 @@ def _planned(
     ]
     if not rest or plan.destroy:
         return subjects
-    others = declared_subjects(map(_declared, rest), around)
-    resources = IndexedList([*subjects.resources, *others.resources])
-    return replace(subjects, resources=resources)
+    return subjects.among(declared_subjects(map(_declared, rest), around))
 
 
 def _declared(resource: Resource) -> Declared:
@@ -265,7 +263,8 @@ def _as_applied(change: Change, result: ApplyResult, applied: Mapping[Address, O
 
 
 def _around(session: Session, stack: str, environment: str) -> Surroundings:
-    return Surroundings(_now(session), stack, environment, ALL_KINDS)
+    ends = {model: datetime.combine(end, time.min, UTC) for model, end in SHUTDOWNS.items()}
+    return Surroundings(_now(session), stack, environment, ALL_KINDS, ends)
 
 
 def _now(session: Session) -> datetime:

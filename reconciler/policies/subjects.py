@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.cel import IndexedList, Later
 from reconciler.model.address import Address
@@ -61,10 +62,15 @@ class Subjects(Struct, frozen=True):
     """All resources, and the values that every rule can read."""
 
     subjects: tuple[Subject, ...]
-    resources: Any
+    resources: IndexedList
     now: datetime
     stack: str
     environment: str
+    shutdowns: Mapping[str, datetime] = field(default_factory=dict)
+
+    def among(self, others: Subjects) -> Subjects:
+        """The same subjects, whose rules also see other resources."""
+        return replace(self, resources=IndexedList([*self.resources, *others.resources]))
 
 
 class Surroundings(Struct, frozen=True):
@@ -74,6 +80,19 @@ class Surroundings(Struct, frozen=True):
     stack: str
     environment: str
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    shutdowns: Mapping[str, datetime] = field(default_factory=dict)
+    """When models shut down, by model."""
+
+    def of(self, subjects: Iterable[Subject], resources: Iterable[Any]) -> Subjects:
+        """Subjects and the resources that their rules see, with these values."""
+        return Subjects(
+            tuple(subjects),
+            IndexedList(resources),
+            self.now,
+            self.stack,
+            self.environment,
+            self.shutdowns,
+        )
 
 
 def plain(value: Any) -> Any:
@@ -120,12 +139,12 @@ def planned_subjects(
     subjects = tuple(
         _planned(change, around, has_id=change.address in applied) for change in changes
     )
-    staying = IndexedList(
+    staying = (
         subject.resource
         for subject, change in zip(subjects, changes, strict=True)
         if change.action not in _GONE
     )
-    return Subjects(subjects, staying, around.now, around.stack, around.environment)
+    return around.of(subjects, staying)
 
 
 def _is_judged(change: Change) -> bool:
@@ -163,8 +182,7 @@ def live_subjects(plan: Plan, around: Surroundings) -> Subjects:
     """The objects that exist, as they are: those that the plan manages, and the unmanaged ones."""
     subjects = [_found(change, around) for change in plan.changes if change.id and change.before]
     subjects += [_unmanaged(unmanaged, around) for unmanaged in plan.unmanaged]
-    resources = IndexedList(subject.resource for subject in subjects)
-    return Subjects(tuple(subjects), resources, around.now, around.stack, around.environment)
+    return around.of(subjects, (subject.resource for subject in subjects))
 
 
 def _found(change: Change, around: Surroundings) -> Subject:
@@ -231,8 +249,7 @@ def declared_subjects(
 ) -> Subjects:
     """Declared resources, offline: what the plan does to them and what exists is not known yet."""
     subjects = tuple(_declared(resources, around))
-    everything = IndexedList(subject.resource for subject in subjects)
-    return Subjects(subjects, everything, around.now, around.stack, around.environment)
+    return around.of(subjects, (subject.resource for subject in subjects))
 
 
 def _open(address: Address, spec: Spec, around: Surroundings) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def given_subjects(policy: Policy, given: Mapping[str, Any], now: datetime) -> S
     _known_keys(given, tuple(VARIABLES), "given")
     values = {name: _later(value) for name, value in given.items()}
     resource = _resource(values.get("resource"), policy, "given.resource")
-    others = values.get("resources") or []
+    others = values.get("resources", [])
     if not isinstance(others, list):
         raise InvalidTestError("given.resources is a list of resources.")
     resources = [
@@ -78,6 +78,7 @@ def given_subjects(policy: Policy, given: Mapping[str, Any], now: datetime) -> S
         _now(values.get("now"), now),
         str(values.get("stack", "test")),
         environment,
+        _shutdowns(values.get("shutdowns")),
     )
 
 
@@ -151,6 +152,15 @@ def _live(values: Mapping[str, Any], resource: Mapping[str, Any], policy: Policy
     if "live" in values:
         return values["live"]
     return {**resource["spec"], "id": resource["id"]} if policy.judges_live else None
+
+
+def _shutdowns(given: Any) -> dict[str, datetime]:
+    if not isinstance(given, Mapping | None):
+        raise InvalidTestError("given.shutdowns is a map from models to timestamps.")
+    try:
+        return {str(model): timestamp(end) for model, end in (given or {}).items()}
+    except EvaluationError as error:
+        raise InvalidTestError(f"given.shutdowns: {error}") from None
 
 
 def _now(given: Any, now: datetime) -> datetime:

@@ -78,9 +78,12 @@ class Work:
 def search(pattern: str, text: str, seconds: float) -> bool:
     """Whether a pattern occurs in a text, for callers with a time limit of their own.
 
-    Raises TooMuchWorkError once the seconds are over, and ValueError if the pattern is invalid.
+    Raises TimeoutError once the seconds are over, and ValueError if the pattern is invalid.
     """
-    return Work(seconds=seconds).search(pattern, text)
+    try:
+        return Work(seconds=seconds).search(pattern, text)
+    except TooMuchWorkError:
+        raise TimeoutError from None
 
 
 @lru_cache(maxsize=1_000)

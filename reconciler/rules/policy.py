@@ -26,6 +26,7 @@ VARIABLES: Mapping[str, str] = {
     "now": "the time of the run",
     "stack": "the name of the stack",
     "environment": "the name of the environment",
+    "shutdowns": "when OpenAI shuts models down",
 }
 """What rules and messages can read."""
 
@@ -124,7 +125,7 @@ def _test() -> Object:
                 "given",
                 Json(empty={}),
                 "Values of the variables: `resource` with at least `kind`, and where the rule reads "
-                "them `resources`, `change`, `live`, `now`, `stack` and `environment`.",
+                "them the other variables.",
                 required=True,
             ),
             Property(
