@@ -7,7 +7,7 @@ and email addresses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -156,7 +156,7 @@ def check_age(recording: Recording, *, now: float, max_days: float, name: str) -
         )
 
 
-def as_organization(recording: Recording, keys: list[Mapping[str, str]]) -> dict[str, Any]:
+def as_organization(recording: Recording, keys: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """What the emulator loads; `keys` are those that the copy accepts."""
     refusals = [
         {
@@ -179,5 +179,5 @@ def as_organization(recording: Recording, keys: list[Mapping[str, str]]) -> dict
         "lists": [msgspec.to_builtins(entry) for entry in recording.lists],
         "objects": [msgspec.to_builtins(entry) for entry in recording.objects],
         "refusals": refusals,
-        "keys": keys,
+        "keys": list(keys),
     }
