@@ -23,12 +23,14 @@ _RECORD_AGAIN = "Record again with `reconciler rehearse --record FILE`."
 
 
 class RecordedList(Struct, frozen=True):
-    """All items of a list. `project` is the id of the project whose key read it, otherwise empty."""
+    """The items of a list. `project` is the id of the project whose key read it, otherwise empty."""
 
     path: str
     items: list[dict[str, Any]]
     project: str = ""
     query: dict[str, str] = field(default_factory=dict)
+    is_partial: bool = False
+    """Whether the list goes on after these items, because nobody needed the rest."""
 
 
 class RecordedObject(Struct, frozen=True):
