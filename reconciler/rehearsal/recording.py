@@ -7,13 +7,16 @@ and email addresses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.errors import UsageError
+from reconciler.manifests.shapes import without_credentials
+from reconciler.model.secret import MASK
 
 FORMAT = "reconciler-recording"
 VERSION = 1
@@ -113,9 +116,44 @@ class _File(Struct):
 
 
 def dump(recording: Recording) -> str:
-    """The recording as a file."""
-    packed = msgspec.json.encode(_File(recording))
+    """The recording as a file.
+
+    Texts with the form of a credential are masked. So are headers, apart from those of objects that
+    the state knows, which manifests declare and plans compare.
+    """
+    resources = recording.state.get("resources", ())
+    managed = frozenset(str(resource.get("id")) for resource in resources)
+    masked = replace(
+        recording,
+        state=without_credentials(recording.state, MASK),
+        lists=[
+            replace(entry, items=[_masked(item, managed) for item in entry.items])
+            for entry in recording.lists
+        ],
+        objects=[replace(one, body=_masked(one.body, managed)) for one in recording.objects],
+    )
+    packed = msgspec.json.encode(_File(masked))
     return msgspec.json.format(packed, indent=1).decode() + "\n"
+
+
+def _masked(body: dict[str, Any], managed: Collection[str]) -> dict[str, Any]:
+    shown = body if str(body.get("id")) in managed else _without_headers(body)
+    masked: dict[str, Any] = without_credentials(shown, MASK)
+    return masked
+
+
+def _without_headers(value: Any) -> Any:
+    """A JSON value with masked values in each map named `headers`."""
+    if isinstance(value, list):
+        return [_without_headers(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: dict.fromkeys(element, MASK)
+        if name == "headers" and isinstance(element, dict)
+        else _without_headers(element)
+        for name, element in value.items()
+    }
 
 
 def load(text: str, *, name: str) -> Recording:
