@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec.structs import replace
 
@@ -27,11 +27,13 @@ from reconciler.api.transport.side_client import connect
 from reconciler.api.transport.throttle import Throttle
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
-from reconciler.app.known_secrets import remembered
+from reconciler.app.known_secrets import remembered, was_delivered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
+from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.secret_digests import new_key, revealed
+from reconciler.app.secret_sources import SecretSources
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
@@ -48,6 +50,7 @@ from reconciler.manifests import (
     load_configuration,
     load_stack,
 )
+from reconciler.manifests.configuration import allowed_sources
 from reconciler.model.allowance import allowed_places
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
@@ -59,6 +62,9 @@ from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet
 from reconciler.state import StateStore
 from reconciler.state.encryption import Cipher, cipher_of
+
+if TYPE_CHECKING:
+    from reconciler.policies import Policy
 
 LOG = logging.getLogger("reconciler.app")
 LONGEST_SECONDS = 86_400.0
@@ -103,6 +109,10 @@ class Session:
         self.parallelism = parallelism
         self.stop = stop or threading.Event()
         self.notice = notice
+        self.policy_request = PolicyRequest()
+        """What the command line says about policies."""
+        self.policies: tuple[Policy, ...] | None = None
+        """The policies of the run, once `app.policies.policies_of` has loaded them."""
         self.lock_wait = 0.0
         """How many seconds to wait for another run that holds the lock."""
         self.accept_moved_state = False
@@ -238,7 +248,7 @@ class Session:
 
     def reveal(self, value: SecretValue) -> Secret:
         """A secret that a body names, right before it is sent; raises CredentialError."""
-        return revealed(self.declared.stack.read_secret, value)
+        return revealed(self.sources.read, value, reason=self.sources.reason)
 
     @cached_property
     def sinks(self) -> Sinks:
@@ -256,6 +266,19 @@ class Session:
             run=partial(run_program, stop=self.stop, permit=self._permit),
             permit=self._permit,
             sleep=self.stop.wait,
+        )
+
+    @cached_property
+    def sources(self) -> SecretSources:
+        """Where the secrets come from that are sent to the API."""
+        stack = self.declared.stack
+        return SecretSources(
+            stack.read_secret,
+            self.sinks.fetch,
+            allowed=allowed_sources(self.settings),
+            in_use=stack.in_use,
+            was_delivered=was_delivered(lambda: self.store),
+            learn=self.redactor.add,
         )
 
     @cached_property
@@ -352,7 +375,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connections and the state."""
-        for resource in (self._client, self._store):
+        for resource in (self._client, self._store, self.__dict__.get("sinks")):
             if resource is not None:
                 resource.close()
 
