@@ -24,7 +24,18 @@ def may_be_null(declared: Field | Property) -> bool:
 
 def without_nulls(fields: Iterable[Field], spec: Any) -> Any:
     """A spec without meaningless nulls; the same object if it has none."""
+    # Nearly every spec is free of nulls, and seeing that needs no look at the types.
+    if not _has_null(spec):
+        return spec
     return _pruned(spec, {field.name: field for field in fields})
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_null, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_null, value))
+    return value is None
 
 
 def _pruned(value: Any, parts: Mapping[str, Field | Property]) -> Any:

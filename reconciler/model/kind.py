@@ -347,6 +347,25 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         return self.own_audit_events or self.audit_events[:1]
 
     @cached_property
+    def fields_by_mutability(self) -> Mapping[Mutability, tuple[Field, ...]]:
+        """The fields of each mutability that occurs."""
+        fields: dict[Mutability, tuple[Field, ...]] = {}
+        for field in self.fields:
+            fields[field.mutability] = (*fields.get(field.mutability, ()), field)
+        return fields
+
+    @cached_property
+    def always_shown(self) -> tuple[Field, ...]:
+        """The fields that every answer contains and that an update or a replacement can change."""
+        return tuple(
+            field
+            for field in self.fields
+            if field.in_body
+            and field.readable is Readable.ALWAYS
+            and field.mutability is not Mutability.FIXED
+        )
+
+    @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:
         """The fields that answers rename, show in part, or show as a secret that must not be kept."""
         return tuple(
