@@ -219,7 +219,7 @@ class _Planner:
         self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec
     ) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
-        spec = with_refusals(spec, record)
+        spec = with_refusals(kind, spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
         prior = record
         if record is not None and ignore:
@@ -248,12 +248,17 @@ class _Planner:
             binding,
             fields=fields,
             desired=diff.without_ignored(
-                with_refusals(kind.fill_defaults(resource.spec), record), live=live, ignore=ignore
+                with_refusals(kind, kind.fill_defaults(resource.spec), record),
+                live=live,
+                ignore=ignore,
             ),
             after={**before, **_restored_values(resource, fields), **desired},
             before=before,
             refusal=kind.read_only_reason(live.attributes) or "",
-            warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
+            warnings=(
+                *_warnings(resource, desired, live, record),
+                *refusals_told(kind, desired, live),
+            ),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
@@ -269,8 +274,10 @@ class _Planner:
     ) -> None:
         """Collect fields that an answer lacks although answers always contain them."""
         for field in resource.kind.always_shown:
+            if live.shows(field.name):
+                continue
             value = desired.get(field.name)
-            if value is None or live.shows(field.name):
+            if value is None:
                 continue
             was_applied = record is None or record.applied.get(field.name) is not None
             if was_applied and value != field.default:
