@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "Write a stack to start from, with a CI workflow.",
     "validate": "Check manifests offline, without a key.",
+    "render": "Print the documents that manifests expand to, offline.",
     "plan": "Show what apply would change, and save it with --out.",
     "apply": "Create, update and delete objects as the manifests declare.",
     "drift": "Show what changed at the API since the last apply.",
     "accept": "Write what somebody changed by hand into the manifests.",
     "inventory": "List everything that exists, and how much of it is managed.",
+    "doctor": "Check keys, network, clock, state and models, and say what to do.",
     "check": "Run the checks that manifests declare.",
     "history": "List the runs that wrote, or show one of them.",
     "audit": "List audit log entries, newest first.",

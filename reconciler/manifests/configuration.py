@@ -16,6 +16,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.values import SecretValue
 
 STACK_FILES = ("reconciler.yaml", "reconciler.yml")
+MODULE_FILES = ("module.yaml", "module.yml")
 DEFAULT_ENVIRONMENT = "default"
 STATE_FOLDER = ".reconciler"
 
@@ -31,6 +32,8 @@ class Settings(Struct, frozen=True):
     allow_env: Sequence[str] = ()
     """Environment variables that manifests may read, in addition to those in RECONCILER_ALLOW_ENV.
     """
+    allow_sinks: Sequence[str] = ()
+    """Globs of places that keys may be delivered to, in addition to RECONCILER_ALLOW_SINKS."""
     backend: str | None = None
     """The address of the state, with its credentials; without one, RECONCILER_BACKEND in `env` holds."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +126,8 @@ class Stack(Struct, frozen=True):
     """The default of `lifecycle.strict`."""
     ignore: IgnoreRules = IgnoreRules()
     """Unmanaged objects that no report mentions."""
+    allow_delete: tuple[str, ...] = ()
+    """Addresses and patterns that the guards let a plan delete."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """May contain references and templates."""
     organization: str | None = None

@@ -20,6 +20,7 @@ from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
 from reconciler.manifests.key_targets import KeyTargets
+from reconciler.manifests.modules import ModuleReader
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import AddressIndex, guess_reference
@@ -28,6 +29,7 @@ from reconciler.manifests.room import NoRoomError, Room
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.model.address import Address
+from reconciler.model.allowance import allowed_places
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
@@ -68,7 +70,10 @@ def load_configuration(
         problems.add("No manifests", _where_to_begin(opened))
     leaks = CredentialScan(opened.secrets, problems)
     room = Room()
-    instances = Expander(opened.context, declared, leaks, problems, room).expand(documents)
+    modules = ModuleReader(opened.files, known, problems)
+    instances = Expander(opened.context, declared, leaks, problems, room, modules=modules).expand(
+        documents
+    )
     contents = DeferredFiles(opened.context.files, problems)
     made = _made(
         instances,
@@ -84,7 +89,9 @@ def load_configuration(
         ),
         problems,
     )
-    _check_together(made, {document.file for document in documents}, opened, declared, problems)
+    _check_together(
+        made, {document.file for document in documents}, opened, declared, problems, settings
+    )
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
     resources = tuple(made.resources[address][0] for address in sorted(made.resources))
     ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
@@ -116,6 +123,7 @@ def _check_together(
     opened: OpenStack,
     declared: AddressIndex,
     problems: Problems,
+    settings: Settings,
 ) -> None:
     stack = opened.stack
     CrossChecks(
@@ -130,6 +138,7 @@ def _check_together(
         problems=problems,
         rules=made.rules,
         project_ids=stack.projects,
+        allowed_sinks=allowed_places(settings.allow_sinks, settings.env),
     ).check()
 
 
@@ -160,6 +169,8 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
         "outputs": stack.outputs,
         "guards": [guards.max_delete_percent, guards.max_deletes, guards.max_vanished_percent],
     }
+    if stack.allow_delete:
+        whole["allow_delete"] = stack.allow_delete
     hashed.update(_canonical(whole))
     for resource in resources:
         hashed.update(_canonical([str(resource.address), resource.spec, _lifecycle(resource)]))

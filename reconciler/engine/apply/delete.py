@@ -26,7 +26,7 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     elif live is not None:
         # After a replacement the record is of the new object, and so is the key in it.
         own_record = record if record is not None and record.id == live.id else None
-        context.writer.delete(live, record=own_record, steps=journal)
+        context.writer.delete(live, address=change.address, record=own_record, steps=journal)
     # An object that is gone already ends here too: the state still has to drop it.
     if record is not None and change.id != record.id:
         deposed = tuple(id for id in record.deposed if id != change.id)
