@@ -41,6 +41,7 @@ from reconciler.model.types import (
     Property,
     SecretValueType,
     Tagged,
+    Text,
     Type,
     properties_in,
     types_in,
@@ -175,6 +176,12 @@ class Field(Struct, frozen=True, dict=True):
         return any(part.is_hidden for part in properties_in(self.type))
 
     @cached_property
+    def wraps_text(self) -> bool:
+        """Whether answers show a text of the field inside of an object."""
+        types = types_in(self.type)
+        return any(isinstance(part, Text) and part.inside is not None for part in types)
+
+    @cached_property
     def takes_secrets(self) -> bool:
         """Whether a value can name secrets to send to the API."""
         return any(isinstance(part, SecretValueType) for part in types_in(self.type))
@@ -285,6 +292,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Alternative natural keys. A match of any one identifies the object."""
     identify: Callable[[Spec], Spec] | None = None
     """Computes the natural key from a spec or an answer, where fields alone do not give it."""
+    from_answer: Callable[[Spec], Spec] = _unchanged
+    """Rewrites forms that only answers have, so that an answer can be pasted into a manifest. Gets any map."""
     fill_defaults: Callable[[Spec], Spec] = _unchanged
     """Fills defaults that depend on other fields."""
     calls: Calls = USUAL
