@@ -68,6 +68,11 @@ class RehearsedSinks:
             return None
         return self._files.recall(_kept(target), address=address)
 
+    def fetch(self, target: Spec) -> Secret | None:
+        """None: a rehearsal reads no secret from elsewhere."""
+        del target
+        return None
+
     def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
         """Remove what `put` kept, if it is there."""
         kept = _kept(target)
