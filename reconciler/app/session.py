@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec.structs import replace
 
@@ -31,6 +31,7 @@ from reconciler.app.known_secrets import remembered, was_delivered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
+from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.secret_digests import new_key, revealed
 from reconciler.app.secret_sources import SecretSources
 from reconciler.app.states import open_state
@@ -61,6 +62,9 @@ from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet
 from reconciler.state import StateStore
 from reconciler.state.encryption import Cipher, cipher_of
+
+if TYPE_CHECKING:
+    from reconciler.policies import Policy
 
 LOG = logging.getLogger("reconciler.app")
 LONGEST_SECONDS = 86_400.0
@@ -105,6 +109,10 @@ class Session:
         self.parallelism = parallelism
         self.stop = stop or threading.Event()
         self.notice = notice
+        self.policy_request = PolicyRequest()
+        """What the command line says about policies."""
+        self.policies: tuple[Policy, ...] | None = None
+        """The policies of the run, once `app.policies.policies_of` has loaded them."""
         self.lock_wait = 0.0
         """How many seconds to wait for another run that holds the lock."""
         self.accept_moved_state = False

@@ -300,6 +300,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Methods and paths that differ from the usual ones."""
     list_query: Mapping[str, str] = struct_field(default_factory=dict)
     """Query parameters of list calls."""
+    ended_query: Mapping[str, str] = struct_field(default_factory=dict)
+    """Query parameters with which the list also has objects that have ended; empty if it always has."""
     page_limit: int = 100
     """The largest `limit` that the list accepts."""
     beta: str | None = None
@@ -316,6 +318,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     parent_sources: Mapping[str, tuple[str, ...]] = struct_field(default_factory=dict)
     """For each field that names the parent: the kinds whose objects are parents. `KIND.field` takes the id from a
     field of the object. Without an entry, parents are unknown unless a manifest or a record names them."""
+    shown_with_parent: Mapping[str, str] = struct_field(default_factory=dict)
+    """For fields that name the parent: a kind of which lists inside the parent show nothing new, as long as all
+    objects of it are predefined."""
     defines_project: bool = False
     """Whether the object is a project, through which other kinds are reached."""
 

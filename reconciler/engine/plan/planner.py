@@ -260,6 +260,7 @@ class _Planner:
             ),
             after={**before, **_restored_values(restored, fields), **desired},
             before=before,
+            facts=self._facts(live),
             refusal=kind.read_only_reason(live.attributes) or "",
             warnings=(
                 *_warnings(resource, desired, live, record),
@@ -274,6 +275,13 @@ class _Planner:
             chosen = replace(chosen, refusal="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+
+    def _facts(self, live: LiveObject) -> Spec:
+        """What the API answers beyond the fields of the kind, if policies ask for it."""
+        if not self.snapshot.inputs.options.facts:
+            return {}
+        names = {field.name for field in live.kind.fields}
+        return {name: value for name, value in live.attributes.items() if name not in names}
 
     def _note_missing(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
