@@ -35,6 +35,9 @@ class Reader:
 
     `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. With `survey`, a list that
     cannot be read is noted as unread, and neither counts as empty nor raises anything.
+
+    A long class, because lists, single reads and fields with calls of their own fail in the same ways, and each failure
+    has to reach the same state.
     """
 
     def __init__(
