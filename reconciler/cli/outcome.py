@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
@@ -33,12 +33,12 @@ _WITH_A_RESULT = (
     "show",
     "validate",
     "inventory",
+    "rehearse",
 )
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 
 
-@dataclass
-class RunOutcome:
+class RunOutcome(Struct):
     """What this run has reported so far. The options of its command hold it."""
 
     options: GlobalOptions | None = None

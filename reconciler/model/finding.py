@@ -59,6 +59,8 @@ class Finding(Struct, frozen=True):
     location: SourceLocation | None = None
     detail: str = ""
     seconds: float = 0.0
+    known_id: str = ""
+    """The id, if the result has one of its own."""
 
     @property
     def about(self) -> str:
@@ -75,7 +77,7 @@ class Finding(Struct, frozen=True):
     @property
     def id(self) -> str:
         """The same for the same rule and subject in every run and format, wherever it is declared."""
-        return finding_id(self.rule, self.about, self.key)
+        return self.known_id or finding_id(self.rule, self.about, self.key)
 
 
 def finding_id(rule: Rule, about: str, key: str = "") -> str:

@@ -9,8 +9,16 @@ from reconciler.model.change import ApplyResult, Change, Drift, Outcome, Outcome
 from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.finding import Finding, Level, Rule, Verdict, finding_id
+from reconciler.model.policy import (
+    NO_POLICIES,
+    PolicyOutcome,
+    PolicyReport,
+    PolicyResult,
+    PolicySummary,
+)
 from reconciler.model.report import Report
 from reconciler.render import phrases
+from reconciler.render.values import count
 
 ERROR = Rule("error", "Error", "The run, or the resource, cannot go on until this is corrected.")
 WARNING = Rule("warning", "Warning", "The run goes on, and the outcome may surprise.")
@@ -52,7 +60,7 @@ def findings_of(report: Report) -> list[Finding]:
     """Everything that a report has to say: problems first, then each resource."""
     findings = [
         *problem_findings(report.diagnostics),
-        *refusal_findings(report.refusals, report.plan),
+        *guard_findings(report),
     ]
     if report.result is not None:
         findings += outcome_findings(report.result)
@@ -64,7 +72,15 @@ def findings_of(report: Report) -> list[Finding]:
         findings += plan_findings(report.plan)
     if report.checks is not None:
         findings += check_findings(report.checks)
+    findings += policy_findings(policies_of(report))
     return findings
+
+
+def policies_of(report: Report) -> PolicyReport:
+    """The results of policies: those after an apply if there was one."""
+    if report.result is not None:
+        return report.result.policies
+    return NO_POLICIES if report.plan is None else report.plan.policies
 
 
 def change_id(change: Change) -> str:
@@ -163,6 +179,51 @@ def outcome_findings(result: ApplyResult) -> Iterator[Finding]:
             )
 
 
+def policy_findings(report: PolicyReport) -> Iterator[Finding]:
+    """A finding for each result, and one for each policy that all resources pass."""
+    named = {result.policy for result in report.results}
+    rules = {policy.name: _policy_rule(policy) for policy in report.policies}
+    for result in report.results:
+        rule = rules.get(result.policy) or Rule(f"policy/{result.policy}", result.policy)
+        lines = (result.message, result.override and f"Overridden: {result.override}")
+        yield Finding(
+            rule=rule,
+            message=f"{result.outcome} ({result.severity})",
+            level=_policy_level(result),
+            verdict=_policy_verdict(result),
+            address=result.address,
+            location=result.location or result.policy_location,
+            detail="\n".join(filter(None, lines)),
+            known_id=result.id,
+        )
+    for policy in report.policies:
+        if policy.name not in named:
+            number = policy.counts.get(PolicyOutcome.PASS, 0)
+            message = f"{count(number, 'resource')} passed"
+            rule = rules[policy.name]
+            yield Finding(rule, message, subject=policy.name, location=policy.location)
+
+
+def _policy_rule(policy: PolicySummary) -> Rule:
+    return Rule(f"policy/{policy.name}", policy.name, policy.description)
+
+
+def _policy_level(result: PolicyResult) -> Level:
+    if result.refuses:
+        return Level.ERROR
+    if result.is_failure:
+        return Level.WARNING
+    return Level.NOTE
+
+
+def _policy_verdict(result: PolicyResult) -> Verdict:
+    if result.outcome is PolicyOutcome.ERROR:
+        return Verdict.ERROR
+    if result.refuses:
+        return Verdict.FAILED
+    return Verdict.PASSED if result.is_failure else Verdict.SKIPPED
+
+
 def check_findings(report: CheckReport) -> Iterator[Finding]:
     """A finding for each check."""
     return map(_checked, report.outcomes)
@@ -250,6 +311,15 @@ def _checked(outcome: CheckOutcome) -> Finding:
         detail="\n".join(lines),
         seconds=outcome.seconds,
     )
+
+
+def guard_findings(report: Report) -> Iterator[Finding]:
+    """As `refusal_findings`, without the refusals of policies, whose results say the same."""
+    names = {result.policy for result in policies_of(report).refusing}
+    for finding in refusal_findings(report.refusals, report.plan):
+        head, _, rest = finding.message.partition('policy "')
+        if rest.partition('"')[0] not in names or " " in head.strip():
+            yield finding
 
 
 def refusal_findings(refusals: Sequence[str], plan: Plan | None) -> Iterator[Finding]:

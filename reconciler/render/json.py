@@ -36,6 +36,7 @@ from reconciler.model.values import Spec, Unknown
 from reconciler.render import phrases
 from reconciler.render.findings import change_id, drift_id, problem_id
 from reconciler.render.jsonview import digest, document, known, sensitive, unknown
+from reconciler.render.policies import as_json as policies_as_json
 from reconciler.render.values import redacted
 
 FORMAT_VERSION = "1.2"
@@ -76,6 +77,7 @@ class JsonRenderer:
             "configuration_changes_pending": len(phrases.configuration_changes(plan)),
             "diagnostics": list(map(_diagnostic, plan.diagnostics)),
             "findings": self._findings(),
+            "policies": policies_as_json(plan.policies),
         }
         if unmanaged:
             ours["unmanaged"] = _unmanaged(plan)
@@ -103,6 +105,7 @@ class JsonRenderer:
                 "seconds": result.seconds,
                 "interrupted": result.interrupted,
                 "outcomes": list(map(_outcome, result.outcomes)),
+                "policies": policies_as_json(result.policies),
                 "summary": phrases.result_totals(result),
             },
         }
@@ -178,6 +181,7 @@ class JsonRenderer:
                 "diagnostics": list(map(_diagnostic, plan.diagnostics)),
                 "refusals": list(plan.refusals),
                 "findings": self._findings(),
+                "policies": policies_as_json(plan.policies),
                 "summary": phrases.plan_totals(plan),
                 "unmanaged": _unmanaged(plan),
             },

@@ -20,6 +20,7 @@ from reconciler.render.escape import code_span, prose, web_link
 from reconciler.render.findings import refusal_findings
 from reconciler.render.lines import shortened
 from reconciler.render.markdown_parts import MOST_NAME, Parts, group_of, run_line, table
+from reconciler.render.policies import policy_sections
 from reconciler.render.sections import COMMENT_LIMIT, Budget, Frame, Section, fitted
 from reconciler.render.values import count
 
@@ -53,6 +54,7 @@ class MarkdownRenderer:
             pending = partial(table, plan.pending)
             sections.append(Section(pending, "summary table", is_critical=True))
         sections += [*self._refusals(plan.refusals, plan), *self._findings(), *self._warnings(plan)]
+        sections += policy_sections(plan.policies, refusing=False)
         sections += self._changes(plan.pending)
         if plan.outputs:
             outputs = partial(self._parts.outputs, plan.outputs)
@@ -65,6 +67,7 @@ class MarkdownRenderer:
         """Live changes, then unmanaged objects if `unmanaged`."""
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
         sections = [*self._findings(), *self._problems(plan.diagnostics)]
+        sections += policy_sections(plan.policies, refusing=True)
         for drift in plan.drift:
             render = partial(self._parts.drift, drift)
             line = partial(self._parts.drift_line, drift)
@@ -91,7 +94,8 @@ class MarkdownRenderer:
                 is_critical=not is_applied,
             )
             (applied if is_applied else failures).append(section)
-        sections = [*self._findings(), *failures, *applied]
+        policies = policy_sections(result.policies, refusing=True)
+        sections = [*self._findings(), *failures, *policies, *applied]
         digest = _digest(result.plan)
         foot = f"\n{phrases.result_totals(result)}\n{digest}{run_line(result.run)}"
         if result.checks:

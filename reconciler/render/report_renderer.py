@@ -92,5 +92,7 @@ def distinct(findings: Sequence[Finding]) -> list[Finding]:
     for finding in findings:
         number = seen.get(finding.id, 0) + 1
         seen[finding.id] = number
-        result.append(finding if number == 1 else replace(finding, key=f"{finding.key}\0{number}"))
+        if number > 1:
+            finding = replace(finding, key=f"{finding.key}\0{number}", known_id="")
+        result.append(finding)
     return result

@@ -34,6 +34,7 @@ from reconciler.render.field_rows import (
     rows_of,
 )
 from reconciler.render.lines import Line, Span, cells, line, padded, painted, wrapped
+from reconciler.render.policies import policy_lines
 from reconciler.render.values import block, brief, count
 
 ACTION_STYLES = {
@@ -102,6 +103,7 @@ class TextRenderer:
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
+        lines += policy_lines(plan.policies, refusing=False)
         lines += [_emphasized(phrases.plan_totals(plan)), *_digest(plan)]
         return self._painted([*lines, *_refusals(plan.refusals)])
 
@@ -116,6 +118,7 @@ class TextRenderer:
                 lines += [*self._drifted(drift, width), _BLANK]
         if unmanaged:
             lines += _unmanaged_section(plan)
+        lines += policy_lines(plan.policies, refusing=True)
         lines.append(_emphasized(phrases.drift_totals(plan, unmanaged=unmanaged)))
         return self._painted([*lines, line(phrases.pending_changes(plan))])
 
@@ -128,6 +131,7 @@ class TextRenderer:
             lines.append(_BLANK)
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
+        lines += policy_lines(result.policies, refusing=True)
         lines += [_emphasized(phrases.result_totals(result)), *_digest(result.plan)]
         if result.checks:
             from reconciler.render.checks import check_lines

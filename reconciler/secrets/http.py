@@ -7,14 +7,13 @@ answered, nobody knows whether it arrived, and UncertainDeliveryError says so.
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 from msgspec import Struct, field
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkUnreachableError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 
 ATTEMPTS = 4
@@ -52,7 +51,6 @@ class SinkHttp:
         busy: tuple[int, ...] = _BUSY,
     ) -> None:
         self._client = client
-        weakref.finalize(self, client.close)  # drivers live as long as their run
         self._context = context
         self.server = server
         self._message_of = message_of
@@ -121,7 +119,7 @@ class SinkHttp:
                 f"{text}, so it is unknown whether the key arrived",
                 hint="run the same command again once the server answers",
             )
-        return SinkError(text, hint="check its address, and that it is running")
+        return SinkUnreachableError(text, hint="check its address, and that it is running")
 
     def _once(
         self,

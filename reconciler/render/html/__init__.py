@@ -14,8 +14,10 @@ from reconciler.render import phrases
 from reconciler.render.escape import markup
 from reconciler.render.findings import (
     check_findings,
+    guard_findings,
+    policies_of,
+    policy_findings,
     problem_findings,
-    refusal_findings,
 )
 from reconciler.render.html import parts
 from reconciler.render.html.cards import Cards
@@ -47,8 +49,9 @@ class HtmlRenderer(ReportRenderer):
 
     def _content(self, report: Report) -> Iterator[str]:
         plan = report.plan
-        own = [*problem_findings(report.diagnostics), *refusal_findings(report.refusals, plan)]
-        policies = [each for each in self.context.findings if _is_policy(each)]
+        own = [*problem_findings(report.diagnostics), *guard_findings(report)]
+        policies = [*policy_findings(policies_of(report))]
+        policies += [each for each in self.context.findings if _is_policy(each)]
         others = [each for each in self.context.findings if not _is_policy(each)]
         ordered = sorted([*own, *others], key=lambda each: each.level is not Level.ERROR)
         yield section("Problems", parts.problems(ordered), id="problems")
