@@ -14,7 +14,7 @@ from reconciler.cel.values import shown_type
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.policy import PolicyOutcome, PolicyResult, PolicySummary
-from reconciler.policies.declared import Policy
+from reconciler.policies.declared import Match, Policy
 from reconciler.policies.subjects import Subject, Subjects
 from reconciler.rules.bounded import search
 
@@ -77,6 +77,7 @@ def judge(
     use up their share of the budget.
     """
     run = RunBudget(len(subjects.subjects))
+    selection = Selection(subjects.subjects)
     scope = {
         "resources": subjects.resources,
         "now": subjects.now,
@@ -90,9 +91,43 @@ def judge(
         before = budget.total
         override = (overrides or {}).get(policy.name, "")
         judge_one = _Judge(policy, scope, budget, override)
-        judged[policy.name] = judge_one.all(subjects, only)
+        chosen: Sequence[Subject] = ()
+        if policy.match.fits_environment(subjects.environment):
+            chosen = selection.of(policy.match)
+        if only is not None:
+            chosen = [subject for subject in chosen if (policy.name, subject.address) in only]
+        judged[policy.name] = judge_one.all(chosen, subjects.now)
         run.take(before, budget)
     return [judged[name] for name in sorted(judged)]
+
+
+class Selection:
+    """The resources that policies match. Many policies match the same ones."""
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self._subjects = subjects
+        self._by_kind: dict[str, list[Subject]] = {}
+        for subject in subjects:
+            self._by_kind.setdefault(subject.address.kind, []).append(subject)
+        self._chosen: dict[Match, list[Subject]] = {}
+
+    def of(self, match: Match) -> list[Subject]:
+        """The resources that are matched, in any environment."""
+        chosen = self._chosen.get(match)
+        if chosen is None:
+            chosen = [
+                subject
+                for subject in self._of_kinds(match.kinds)
+                if match.fits(subject.address.project, subject.action)
+            ]
+            self._chosen[match] = chosen
+        return chosen
+
+    def _of_kinds(self, kinds: Collection[str]) -> Iterator[Subject]:
+        if not kinds:
+            yield from self._subjects
+        for kind in sorted(kinds):
+            yield from self._by_kind.get(kind, ())
 
 
 class _Judge:
@@ -108,11 +143,10 @@ class _Judge:
         self._counts: Counter[PolicyOutcome] = Counter()
         self._results: list[PolicyResult] = []
 
-    def all(self, subjects: Subjects, only: Collection[tuple[str, Address]] | None) -> Judged:
-        """The results for all resources."""
+    def all(self, chosen: Sequence[Subject], now: datetime) -> Judged:
+        """The results for the resources that the policy matches."""
         policy = self._policy
-        if policy.match.fits_environment(subjects.environment):
-            self._evaluate(subjects, only)
+        self._evaluate(chosen, now)
         counts = {
             outcome: self._counts[outcome] for outcome in PolicyOutcome if self._counts[outcome]
         }
@@ -124,40 +158,33 @@ class _Judge:
             counts,
             policy.is_trusted,
         )
-        warnings = tuple(_exception_warnings(policy, subjects.now))
-        return Judged(summary, tuple(self._results), warnings)
+        return Judged(summary, tuple(self._results), tuple(_exception_warnings(policy, now)))
 
-    def _evaluate(self, subjects: Subjects, only: Collection[tuple[str, Address]] | None) -> None:
+    def _evaluate(self, chosen: Sequence[Subject], now: datetime) -> None:
         # Millions of passes go through this loop, so it does no more than it must.
-        name, fits = self._policy.name, self._policy.match.fits
-        evaluate, budget, scope = self._policy.rule.evaluate, self._budget, self._scope
+        evaluate, scope = self._policy.rule.prepared(self._scope, self._budget), self._scope
         passed = 0
-        for subject in subjects.subjects:
-            address = subject.address
-            if not fits(address.kind, address.project, subject.action):
-                continue
-            if only is not None and (name, address) not in only:
-                continue
+        for subject in chosen:
             scope["resource"] = subject.resource
             scope["change"] = subject.change
             scope["live"] = subject.live
             try:
-                value: Any = evaluate(scope, budget)
+                value: Any = evaluate(scope)
             except (EvaluationError, UndecidedError, BudgetError) as error:
                 value = error
             if value is True:
                 passed += 1
                 continue
-            self._take(subject, value, subjects)
-            if isinstance(value, BudgetError) and budget.total <= 0:
+            self._take(subject, value, now)
+            if isinstance(value, BudgetError) and self._budget.total <= 0:
                 break  # the other resources would end the same way
         if passed:
             self._counts[PolicyOutcome.PASS] = passed
 
-    def _take(self, subject: Subject, value: Any, subjects: Subjects) -> None:
+    def _take(self, subject: Subject, value: Any, now: datetime) -> None:
         outcome, message = self._outcome(value)
         if outcome in (PolicyOutcome.FAIL, PolicyOutcome.ERROR):
-            outcome, message = self._excepted(subject, outcome, message, subjects)
+            outcome, message = self._excepted(subject, outcome, message, now)
         self._counts[outcome] += 1
         if len(self._results) >= MAX_RESULTS:
             return
@@ -209,12 +236,12 @@ class _Judge:
         return message[:MAX_MESSAGE]
 
     def _excepted(
-        self, subject: Subject, outcome: PolicyOutcome, message: str, subjects: Subjects
+        self, subject: Subject, outcome: PolicyOutcome, message: str, now: datetime
     ) -> tuple[PolicyOutcome, str]:
         for exception in self._policy.exceptions:
             if not exception.covers(subject.address):
                 continue
-            if exception.days_left(subjects.now) >= 0:
+            if exception.days_left(now) >= 0:
                 return PolicyOutcome.EXCEPTED, f"{message} Excepted: {exception}"
             message += (
                 f" The exception of {exception.owner} ({exception.reason}) "

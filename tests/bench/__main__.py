@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import backends, measures
+from tests.bench import backends, measures, policies
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
@@ -22,6 +22,7 @@ SUBJECTS = {
     "linearity": measures.linearity,
     "folders": measures.folders,
     "backends": backends.backends,
+    "policies": policies.policies,
     "peer": measures.peer,
 }
 
