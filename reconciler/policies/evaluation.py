@@ -12,7 +12,7 @@ from msgspec import Struct
 from reconciler.cel import Budget, BudgetError, EvaluationError, UndecidedError
 from reconciler.cel.values import shown_type
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.policy import PolicyOutcome, PolicyResult, PolicySummary
 from reconciler.policies.declared import Match, Policy
 from reconciler.policies.subjects import Subject, Subjects
@@ -26,6 +26,8 @@ RUN_STEPS = 20_000_000
 RUN_STEPS_PER_RESOURCE = 4_000
 POLICY_SECONDS = 2.0
 """How long the regular expressions of one policy may take."""
+RUN_SECONDS = 6.0
+"""How long the regular expressions of all policies may take."""
 MAX_MESSAGE = 1_000
 MAX_RESULTS = 10_000
 """The most results of one policy that are kept; the others are counted."""
@@ -47,6 +49,7 @@ class RunBudget:
     def __init__(self, resources: int) -> None:
         self._resources = resources
         self._left = RUN_STEPS + RUN_STEPS_PER_RESOURCE * resources
+        self._seconds = RUN_SECONDS
 
     def next_policy(self) -> Budget:
         """The budget of the next policy."""
@@ -54,13 +57,15 @@ class RunBudget:
         return Budget(
             evaluation=MAX_EVALUATION_STEPS,
             total=min(most, self._left),
-            seconds=POLICY_SECONDS,
+            seconds=min(POLICY_SECONDS, self._seconds),
             search=search,
         )
 
-    def take(self, before: int, budget: Budget) -> None:
-        """Subtract what a policy has used since it had `before` steps."""
-        self._left -= before - max(budget.total, 0)
+    def take(self, given: tuple[int, float], budget: Budget) -> None:
+        """Subtract what a policy has used of the steps and seconds that it was given."""
+        steps, seconds = given
+        self._left -= steps - max(budget.total, 0)
+        self._seconds -= seconds - max(budget.seconds, 0.0)
 
 
 def judge(
@@ -88,7 +93,7 @@ def judge(
     judged = {}
     for policy in sorted(policies, key=lambda policy: not policy.is_trusted):
         budget = run.next_policy()
-        before = budget.total
+        given = budget.total, budget.seconds
         override = (overrides or {}).get(policy.name, "")
         judge_one = _Judge(policy, scope, budget, override)
         chosen: Sequence[Subject] = ()
@@ -97,7 +102,7 @@ def judge(
         if only is not None:
             chosen = [subject for subject in chosen if (policy.name, subject.address) in only]
         judged[policy.name] = judge_one.all(chosen, subjects.now)
-        run.take(before, budget)
+        run.take(given, budget)
     return [judged[name] for name in sorted(judged)]
 
 
@@ -196,11 +201,17 @@ class _Judge:
                 outcome=outcome,
                 severity=policy.severity,
                 message=message,
-                location=subject.location or policy.location,
+                location=self._location(subject, outcome),
                 policy_location=policy.location,
                 override=self._override,
             )
         )
+
+    def _location(self, subject: Subject, outcome: PolicyOutcome) -> SourceLocation | None:
+        """Where to mend it: the rule if it is broken, else the resource."""
+        policy = self._policy
+        rule = policy.locations.get("rule") or policy.location
+        return rule if outcome is PolicyOutcome.ERROR else subject.location or policy.location
 
     def _outcome(self, value: Any) -> tuple[PolicyOutcome, str]:
         match value:
@@ -242,9 +253,9 @@ class _Judge:
             if not exception.covers(subject.address):
                 continue
             if exception.days_left(now) >= 0:
-                return PolicyOutcome.EXCEPTED, f"{message} Excepted: {exception}"
-            message += (
-                f" The exception of {exception.owner} ({exception.reason}) "
+                return PolicyOutcome.EXCEPTED, f"{_sentence(message)} Excepted: {exception}"
+            message = (
+                f"{_sentence(message)} The exception of {exception.owner} ({exception.reason}) "
                 f"expired on {exception.until}."
             )
         return outcome, message
@@ -270,6 +281,12 @@ def _exception_warnings(policy: Policy, now: datetime) -> Iterator[Diagnostic]:
             location=exception.location or policy.location,
             severity=Severity.WARNING,
         )
+
+
+def _sentence(text: str) -> str:
+    """A text that ends as a sentence does."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _line(source: str) -> str:
