@@ -44,12 +44,24 @@ ALLOWED = {
         "terraform",
         "app",
     },
+    "rehearsal": {
+        "errors",
+        "model",
+        "kinds",
+        "manifests",
+        "state",
+        "api",
+        "secrets",
+        "app",
+        "emulator",
+        "rehearsal",
+    },
     "emulator": {"emulator"},
 }
 """What each layer may import of ours. `errors` names `model` for its types alone; `cli` may import anything."""
 
 LIBRARIES = {
-    "yaml": {"manifests/load.py"},
+    "yaml": {"manifests/load.py", "secrets/drivers/kubeconfig.py"},
     "jsonschema": {"manifests/validate.py", "rules/answer_schema.py"},
     "jmespath": {"rules/bounded.py"},
     "regex": {"rules/bounded.py"},
@@ -72,6 +84,7 @@ LIBRARIES = {
     "boto3": {"secrets/drivers/aws/client.py"},
     "botocore": {"secrets/drivers/aws/client.py"},
     "google": {"secrets/drivers/gcp/credentials.py"},
+    "nacl": {"secrets/drivers/github_actions.py"},
 }
 """The only places, as path prefixes, that may import a library."""
 

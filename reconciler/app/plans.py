@@ -135,7 +135,7 @@ def require_credentials(session: Session) -> None:
 def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Rule] = ()) -> Plan:
     """Read live state and make a plan that still contains its errors."""
     store = session.store
-    digests = digests_of(session, keep=False)
+    digests = digests_of(session, keep=False, is_offline=request.refresh == "none")
     inputs = plan_inputs(session, request, digests, rules=rules)
     session.ownership = inputs.ownership
     session.read_at = time.monotonic()

@@ -31,6 +31,7 @@ class GlobalOptions:
     var_file: tuple[Path, ...] = ()
     allow_env: tuple[str, ...] = ()
     allow_sinks: tuple[str, ...] = ()
+    allow_sources: tuple[str, ...] = ()
     format: str | None = None
     report: tuple[str, ...] = ()
     parallelism: int = 10
@@ -53,7 +54,7 @@ class GlobalOptions:
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options overridden by `values`; None and empty values override nothing."""
         given = {name: value for name, value in values.items() if value not in (None, (), False, 0)}
-        for name in ("var", "var_file", "allow_env", "allow_sinks", "report"):
+        for name in ("var", "var_file", "allow_env", "allow_sinks", "allow_sources", "report"):
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
         merged = replace(self, **given)
@@ -100,6 +101,12 @@ _GLOBAL = (
         multiple=True,
         metavar="GLOB",
         help="Deliver keys only to such places, as vault:secret/search/**; adds to RECONCILER_ALLOW_SINKS; repeatable.",
+    ),
+    click.option(
+        "--allow-sources",
+        multiple=True,
+        metavar="GLOB",
+        help="Send secrets from such places only, as vault:secret/search/*; adds to RECONCILER_ALLOW_SOURCES; repeatable.",
     ),
     click.option(
         "--report",

@@ -157,7 +157,7 @@ class Change(Struct, frozen=True):
     desired: Spec = field(default_factory=dict)
     """The completed spec, empty for deletions. It still contains references, which apply resolves at the step."""
     restored: Spec = field(default_factory=dict)
-    """Values that a rollback writes to fields that no manifest declares."""
+    """Values that a rollback or strict mode writes to fields that no manifest declares."""
     after: Spec = field(default_factory=dict)
     """The object's fields as they will be, for display."""
     before: Spec = field(default_factory=dict)
@@ -178,6 +178,8 @@ class Change(Struct, frozen=True):
     on_remove: str | None = None
     sets_on_remove: bool = False
     """Whether the manifest sets `on_remove`, instead of inheriting it from the kind."""
+    strict: bool = False
+    """Whether the record keeps what the API chose, for strict mode to compare with."""
     renamed_from: Address | None = None
     mark: str = ""
     """The ownership mark that an adoption writes; empty if it writes none."""

@@ -27,6 +27,7 @@ from reconciler.errors import (
     ApiError,
     NotFoundError,
     SinkError,
+    SinkUnreachableError,
     UncertainDeliveryError,
 )
 from reconciler.model.address import Address
@@ -143,6 +144,8 @@ class KeyDelivery(FieldHandler):
         if previous and previous.get("target") != current.get("target"):
             try:
                 _withdraw(self._sinks, previous, context, except_target=current.get("target"))
+            except (SinkUnreachableError, UncertainDeliveryError):
+                raise  # the next run tries again
             except SinkError as error:
                 context.notes.append(
                     f"The key before this one is dead, and could not be removed: {error}"
@@ -503,13 +506,16 @@ def _shows(key: Spec, secret: Secret) -> bool:
 
 def _delete_keys(context: ChangeContext, ids: set[str | None]) -> None:
     for key_id in sorted(id for id in ids if id is not None):
-        problem = _delete_key(context, key_id)
+        problem = _delete_key(context, key_id, can_fail=True)
         if problem:
             context.notes.append(problem)
 
 
-def _delete_key(context: ChangeContext, key_id: str) -> str | None:
-    """Delete a key; a sentence for the report where the API refuses."""
+def _delete_key(context: ChangeContext, key_id: str, *, can_fail: bool = False) -> str | None:
+    """Delete a key; a sentence for the report where the API refuses.
+
+    With `can_fail`, raises ApiError where the API did not answer, so that the next run tries again.
+    """
     path = f"{_keys_path(context)}/{{key}}"
     with context.steps.step(f"delete key {key_id}") as step:
         try:
@@ -517,6 +523,8 @@ def _delete_key(context: ChangeContext, key_id: str) -> str | None:
         except NotFoundError:
             pass
         except ApiError as error:
+            if can_fail and (error.status is None or isinstance(error, AmbiguousError)):
+                raise
             return (
                 f"The key {key_id} could not be deleted and still works, as long as its account "
                 f"exists: {error}"

@@ -82,7 +82,7 @@ class VaultSink:
     @staticmethod
     def place(target: Any) -> str:
         """`vault:MOUNT/PATH`: fields of one secret would overwrite each other."""
-        return f"vault:{normal_path(target['path'], what='Vault')}"
+        return f"vault:{normal_path(target['path'], what='HashiCorp Vault')}"
 
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError where no version could be written. Reads metadata and permissions only."""
@@ -117,6 +117,11 @@ class VaultSink:
         value = self._current(mount)[1].get(target.get("field", _FIELD))
         return Secret(value) if isinstance(value, str) and value else None
 
+    def fetch(self, target: Any) -> Secret | None:
+        """The field of the current version, whoever wrote it; None if there is none."""
+        value = self._current(self._mount(target))[1].get(target.get("field", _FIELD))
+        return Secret(value) if isinstance(value, str) and value else None
+
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the secret if its current version is that of the receipt, else that version.
 
@@ -144,7 +149,7 @@ class VaultSink:
     # --- what is there
 
     def _mount(self, target: Any) -> _Mount:
-        path = normal_path(target["path"], what="Vault")
+        path = normal_path(target["path"], what="HashiCorp Vault")
         with self._lock:
             if path in self._mounts:
                 return self._mounts[path]
