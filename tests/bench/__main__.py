@@ -12,7 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+<<<<<<< HEAD
 from tests.bench import backends, measures, reports
+=======
+from tests.bench import backends, measures, policies
+>>>>>>> 29387e7297add67ed2bf311aa1b6280c8b47fc6e
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
@@ -23,7 +27,11 @@ SUBJECTS = {
     "linearity": measures.linearity,
     "folders": measures.folders,
     "backends": backends.backends,
+<<<<<<< HEAD
     "reports": reports.reports,
+=======
+    "policies": policies.policies,
+>>>>>>> 29387e7297add67ed2bf311aa1b6280c8b47fc6e
     "peer": measures.peer,
 }
 
