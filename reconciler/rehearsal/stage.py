@@ -101,6 +101,7 @@ class Stage:
             stop=self._session.stop,
             progress=progress,
         ) as copy:
+            copy.policy_request = self._session.policy_request
             yield copy
 
     def census(self) -> Counter[tuple[str, str]]:

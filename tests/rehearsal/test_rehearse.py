@@ -229,6 +229,23 @@ def test_a_guard_that_refuses_the_plan_refuses_the_rehearsal(stack: Workspace) -
     assert rehearsed(finished)["calls"]["applying"] == []
 
 
+def test_a_policy_that_refuses_the_plan_refuses_the_rehearsal(stack: Workspace) -> None:
+    policy = """\
+kind: Policy
+metadata: {name: no-search}
+spec:
+  match: {kinds: [Project]}
+  severity: mandatory
+  rule: resource.spec.name != "Search"
+  message: '"not again"'
+"""
+    (stack.folder.parent / "trusted").mkdir()
+    (stack.folder.parent / "trusted" / "policy.yaml").write_text(policy, encoding="utf-8")
+    finished = stack.run("rehearse", "--policies", "../trusted", "--format", "json", expect=11)
+    assert "not again" in finished.out
+    assert rehearsed(finished)["calls"]["applying"] == []
+
+
 def test_a_plan_that_the_state_has_overtaken_is_stale(stack: Workspace) -> None:
     stack.run("plan", "--out", "plan.json", expect=0)
     stack.apply()
