@@ -261,7 +261,6 @@ class _Rehearser:
                     at=at,
                     expected=census,
                     settings=self._session.settings,
-                    parallelism=self._session.parallelism,
                     dump=self._dump,
                 )
             )
