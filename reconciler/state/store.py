@@ -45,6 +45,9 @@ _MOVED_TO = "moved to"
 class StateStore:
     """The embedded backend: one SQLite file. Use `open` or `open_for_reading`, and `close` it (or
     use `with`).
+
+    A long class, because it is a facade: each method is one transaction, with its SQL in the module
+    of its table. What is done to a state can be reviewed here in one reading.
     """
 
     def __init__(
