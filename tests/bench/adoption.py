@@ -32,7 +32,7 @@ def _export(folder: Path, results: Results) -> None:
     with Stage(folder) as stage:
         stage.control("POST", "seed", _HANDMADE)
         runs: list[Usage] = []
-        for number in range(3):
+        for _ in range(3):
             stage.forget_requests()
             runs.append(stage.run("export"))
             (stage.folder / "reconciler.yaml").unlink()
