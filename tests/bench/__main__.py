@@ -12,26 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-<<<<<<< HEAD
-from tests.bench import backends, measures, reports
-=======
-from tests.bench import backends, measures, policies
->>>>>>> 29387e7297add67ed2bf311aa1b6280c8b47fc6e
+from tests.bench import adoption, backends, measures, policies, reports
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
     "start-up": measures.start_up,
     "reference": measures.reference,
     "rehearsals": measures.rehearsals,
+    "adoption": adoption.adoption,
     "sizes": measures.sizes,
     "linearity": measures.linearity,
     "folders": measures.folders,
     "backends": backends.backends,
-<<<<<<< HEAD
     "reports": reports.reports,
-=======
     "policies": policies.policies,
->>>>>>> 29387e7297add67ed2bf311aa1b6280c8b47fc6e
     "peer": measures.peer,
 }
 
