@@ -32,6 +32,7 @@ COMMANDS = {
     "drift": "Show what changed at the API since the last apply.",
     "accept": "Write what somebody changed by hand into the manifests.",
     "inventory": "List everything that exists, and how much of it is managed.",
+    "rehearse": "Apply a plan to a copy of the organization, and report.",
     "doctor": "Check keys, network, clock, state and models, and say what to do.",
     "check": "Run the checks that manifests declare.",
     "history": "List the runs that wrote, or show one of them.",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.change import Plan
 
 _FOR_PROGRAMS = ("json", "markdown", "junit")
-_WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback", "inventory")
+_WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback", "inventory", "rehearse")
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 
 

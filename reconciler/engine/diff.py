@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from msgspec.structs import replace
+
 from reconciler.errors import ApiError
 from reconciler.model.answered import misfit, with_missing
 from reconciler.model.change import FieldChange, Origin
@@ -19,14 +21,16 @@ from reconciler.model.comparing import Comparisons, canonical, comparable, same,
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN
+from reconciler.model.types import SERVER_CHOSEN, properties_in
 from reconciler.model.values import SecretValue, Spec
 
 _NOT_SHOWN: Any = object()
 _ATOMS = (str, int, float)
 _comparisons = Comparisons()
 STRICT_NOTE = "strict: no manifest sets it"
-"""The remark on a field that only strict mode compares."""
+"""The remark on a field that strict mode compares with the API's default."""
+MOVED_NOTE = "strict: no manifest sets it, and it moved since the last apply"
+"""The remark on a field or a part without a known default, which strict mode compares with what was seen."""
 
 
 def diff_fields(
@@ -50,6 +54,8 @@ def diff_fields(
         # Neither can be changed at the API. A warning reports changed FIXED fields instead.
         if field.mutability is Mutability.FIXED or field.client_only:
             continue
+        if kind.job is not None and _ran_with(field, desired.get(field.name), live):
+            continue
         if field.name in desired:
             value = desired[field.name]
             if not _is_shown_as(field, value, live):
@@ -60,19 +66,44 @@ def diff_fields(
     return changes
 
 
-def strict_fields(
-    kind: Kind, *, declared: Collection[str], live: LiveObject, ignore: tuple[str, ...]
+def strict_changes(
+    kind: Kind,
+    *,
+    declared: Collection[str],
+    changed: Collection[str],
+    live: LiveObject,
+    ignore: tuple[str, ...],
+    seen: Spec,
 ) -> list[FieldChange]:
-    """Fields that nobody declares and that are not at the API's default, as changes back to it.
+    """What nobody declares and what is not as it should be, as changes back, in the order of the
+    kind's fields.
 
-    Only fields with a known default that an update can restore. Parts of a declared field stay the API's to choose.
+    What has a known default has to be at it, and anything else as `seen` after the last apply.
+    Parts of `changed` fields are left out: the write of a field puts all its parts back.
     """
     if ignore == (IGNORE_ALL,):
         return []
+    return [
+        *_strict_fields(kind, declared={*declared, *changed}, live=live, ignore=ignore, seen=seen),
+        *_strict_parts(kind, names={*declared} - {*changed}, live=live, ignore=ignore, seen=seen),
+    ]
+
+
+def _strict_fields(
+    kind: Kind,
+    *,
+    declared: Collection[str],
+    live: LiveObject,
+    ignore: tuple[str, ...],
+    seen: Spec,
+) -> list[FieldChange]:
     skipped = {*declared, *(str(undotted(path)[0]) for path in ignore)}
     changes: list[FieldChange] = []
     for field in kind.fields:
-        if field.name in skipped or not _is_restorable(field):
+        if field.name in skipped:
+            continue
+        if not _is_restorable(field):
+            changes += _moved_since(field, live, seen)
             continue
         shown = shown_value(field, live)
         if shown is _NOT_SHOWN or misfit(field.type, shown):
@@ -97,6 +128,62 @@ def _is_restorable(field: Field) -> bool:
         and field.default is not SERVER_CHOSEN
         and field.reset is not KEEP
         and field.reset is not OVERWRITTEN
+    )
+
+
+def _strict_parts(
+    kind: Kind, *, names: Collection[str], live: LiveObject, ignore: tuple[str, ...], seen: Spec
+) -> list[FieldChange]:
+    """Parts of declared fields that nobody declares, that have no known default, and that moved."""
+    ignored = [tuple(undotted(path)) for path in ignore]
+    changes: list[FieldChange] = []
+    for field in kind.fields:
+        if field.name in names and _has_chosen_parts(field):
+            changes += [
+                replace(part, note=MOVED_NOTE)
+                for moved in _moved_since(field, live, seen)
+                for part in _leaves(field, moved.before, moved.after, Origin.DRIFT)
+                if not any(part.path[: len(path)] == path for path in ignored)
+            ]
+    return changes
+
+
+def seen_values(kind: Kind, *, values: Spec, declared: Collection[str]) -> dict[str, Any]:
+    """What strict mode compares with later, of `values`, which are those of an object now."""
+    seen: dict[str, Any] = {}
+    for field in kind.fields:
+        value = values.get(field.name)
+        is_wanted = (
+            _has_chosen_parts(field) if field.name in declared else not _is_restorable(field)
+        )
+        if value is not None and is_wanted and _is_movable(field):
+            shown = with_hidden(field.type, value, None) if field.has_hidden else value
+            if not misfit(field.type, shown):
+                seen[field.name] = canonical(field.type, shown)
+    return seen
+
+
+def _moved_since(field: Field, live: LiveObject, seen: Spec) -> Iterator[FieldChange]:
+    """The change back to what was seen; none where nothing was, or nothing is shown."""
+    if field.name not in seen or not _is_movable(field):
+        return
+    shown = shown_value(field, live)
+    if shown is _NOT_SHOWN or shown is None or misfit(field.type, shown):
+        return
+    before, after = canonical(field.type, shown), canonical(field.type, seen[field.name])
+    if not same(before, after):
+        yield FieldChange((field.name,), before, after, Origin.DRIFT, note=MOVED_NOTE)
+
+
+def _is_movable(field: Field) -> bool:
+    """Whether an update can write back a value that the API showed."""
+    return field.on_update and field.in_body and field.readable is Readable.ALWAYS
+
+
+def _has_chosen_parts(field: Field) -> bool:
+    return any(
+        part.default is SERVER_CHOSEN and not part.required and not part.is_hidden
+        for part in properties_in(field.type)
     )
 
 
@@ -272,6 +359,14 @@ def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
             hint="Nothing is planned for it. Check the server and any proxy in between, and plan again.",
         )
     return with_missing(field.type, shown, known)
+
+
+def _ran_with(field: Field, value: Any, live: LiveObject) -> bool:
+    """Whether a job shows an input as desired. It then ran with it, however that was asked for."""
+    shown = live.attributes.get(field.name)
+    if value is None or shown is None or misfit(field.type, shown):
+        return False
+    return same(*comparable(field.type, value, shown))
 
 
 def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:

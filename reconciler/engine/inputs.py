@@ -31,6 +31,8 @@ class PlanOptions(Struct, frozen=True):
     targets: tuple[Address, ...] = ()
     replace: tuple[Address, ...] = ()
     budget_calls: int | None = None
+    facts: bool = False
+    """Keep what the API answers beyond the fields of a kind, for policies."""
 
 
 class PlanInputs(Struct, frozen=True):

@@ -285,12 +285,16 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Alternative natural keys. A match of any one identifies the object."""
     identify: Callable[[Spec], Spec] | None = None
     """Computes the natural key from a spec or an answer, where fields alone do not give it."""
+    from_answer: Callable[[Spec], Spec] = _unchanged
+    """Rewrites forms that only answers have, so that an answer can be pasted into a manifest. Gets any map."""
     fill_defaults: Callable[[Spec], Spec] = _unchanged
     """Fills defaults that depend on other fields."""
     calls: Calls = USUAL
     """Methods and paths that differ from the usual ones."""
     list_query: Mapping[str, str] = struct_field(default_factory=dict)
     """Query parameters of list calls."""
+    ended_query: Mapping[str, str] = struct_field(default_factory=dict)
+    """Query parameters with which the list also has objects that have ended; empty if it always has."""
     page_limit: int = 100
     """The largest `limit` that the list accepts."""
     beta: str | None = None
@@ -307,6 +311,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     parent_sources: Mapping[str, tuple[str, ...]] = struct_field(default_factory=dict)
     """For each field that names the parent: the kinds whose objects are parents. `KIND.field` takes the id from a
     field of the object. Without an entry, parents are unknown unless a manifest or a record names them."""
+    shown_with_parent: Mapping[str, str] = struct_field(default_factory=dict)
+    """For fields that name the parent: a kind of which lists inside the parent show nothing new, as long as all
+    objects of it are predefined."""
     defines_project: bool = False
     """Whether the object is a project, through which other kinds are reached."""
 

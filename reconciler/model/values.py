@@ -108,9 +108,10 @@ class FileSet(Struct, frozen=True, tag_field=_TAG, tag="files"):
 class SecretValue(Struct, frozen=True, tag_field=_TAG, tag="secret"):
     """A value that is sent to the API and stored nowhere: its source and a digest.
 
-    `source` is `env NAME` or `file PATH`. `digest` uses a key from the state, so that nobody else
-    can test guesses; it is empty if the value could not be read. Values from different sources
-    always differ: someone who may name sources and see plans must not learn whether two are equal.
+    `source` is `env NAME`, `file PATH` or the text of a place (`model/sources.py`). `digest` uses a
+    key from the state, so that nobody else can test guesses; it is empty if the value could not be
+    read. Values from different sources always differ: someone who may name sources and see plans
+    must not learn whether two are equal.
     """
 
     source: str

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.model.sinks import sink_classes
+from reconciler.model.sources import source_classes
 from reconciler.model.types import (
     Boolean,
     BundleType,
@@ -92,7 +93,7 @@ def children_of(kind: Type) -> dict[str, Property]:
         case KeySinkType():
             return {_write_to().name: _write_to()}
         case SecretValueType():
-            return _by_name(_SOURCES)
+            return _by_name((*_SOURCES, _from()))
     return {}
 
 
@@ -104,6 +105,16 @@ def _write_to() -> Property:
         Object(sinks),
         "One destination, or a list of several.",
         required=True,
+    )
+
+
+@cache
+def _from() -> Property:
+    sources = tuple(Property(one.name, one.type, one.description) for one in source_classes())
+    return Property(
+        "from",
+        Object(sources),
+        "A place of a secret manager that RECONCILER_ALLOW_SOURCES allows.",
     )
 
 

@@ -19,7 +19,7 @@ from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.comparing import comparable
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
-from reconciler.model.resource import LiveObject, Record
+from reconciler.model.resource import SEEN, LiveObject, Record, without_seen
 from reconciler.model.values import FileSet, Member, Spec, has_unknown
 
 
@@ -154,7 +154,10 @@ class RecordSet:
             self._with_lifecycle(record, change),
             id=written.live.id,
             applied=applied,
-            answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
+            answered={
+                **diff.answered_otherwise(kind, asked=applied, live=written.live),
+                **_seen_after_write(change, kind, record, applied, written.live),
+            },
             overwritten=overwritten,
             delivered=delivered,
             deposed=deposed,
@@ -174,6 +177,7 @@ class RecordSet:
             self._with_lifecycle(base, change),
             id=change.id or base.id,
             applied=applied,
+            answered={**without_seen(base.answered), **_seen_before(change, kind, base, applied)},
             # A field declared with its present value had that value before our first write too.
             overwritten=_overwritten(kind, applied, base, change.id, change.before),
         )
@@ -314,6 +318,25 @@ def _keep_earlier(field: Field, applied: dict[str, Any], earlier: Spec) -> None:
             applied.setdefault(name, None)
         elif not was_recorded and not field.required:
             applied.pop(name, None)
+
+
+def _seen_after_write(
+    change: Change, kind: Kind, record: Record, applied: Spec, live: LiveObject
+) -> dict[str, Any]:
+    """The entry for what the API chose, as its answer shows it. Answers may lack some of it."""
+    if not change.strict:
+        return {}
+    values = {field.name: live.value(field.name) for field in kind.fields}
+    seen = {**record.seen, **diff.seen_values(kind, values=values, declared=applied)}
+    return {SEEN: seen} if seen else {}
+
+
+def _seen_before(change: Change, kind: Kind, record: Record, applied: Spec) -> dict[str, Any]:
+    """The same for an object that needs no call: what the plan saw, where nothing is known yet."""
+    if not change.strict:
+        return {}
+    seen = {**diff.seen_values(kind, values=change.before, declared=applied), **record.seen}
+    return {SEEN: seen} if seen else {}
 
 
 def _overwritten(

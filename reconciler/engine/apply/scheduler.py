@@ -47,6 +47,7 @@ from reconciler.model.change import (
     Plan,
     Reason,
 )
+from reconciler.model.values import has_unknown, substitute
 from reconciler.state import ChangeJournal, PreImage
 
 LOG = logging.getLogger("reconciler.engine")
@@ -82,6 +83,11 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
     outputs: dict[str, Any] = {}
     if not plan.destroy:
         outputs = actions.references.resolve_outputs(context.outputs)
+    resolved = {
+        change.address: {**change.after, **substitute(change.desired, actions.references.lookup)}
+        for change in plan.pending
+        if has_unknown(change.after)
+    }
     return ApplyResult(
         plan=plan,
         outcomes=tuple(outcomes),
@@ -89,6 +95,7 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
         calls=context.provider.calls - calls,
         seconds=context.clock() - started,
         interrupted=context.stop.is_set(),
+        resolved=resolved,
     )
 
 

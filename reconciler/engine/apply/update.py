@@ -9,7 +9,7 @@ from reconciler.engine.apply.precondition import reread_existing
 from reconciler.model.change import Change, Reason
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field
 from reconciler.model.provider import Written
-from reconciler.model.resource import LiveObject, Record
+from reconciler.model.resource import SEEN, LiveObject, Record
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, Spec
 from reconciler.state import ChangeJournal, PreImage
@@ -96,7 +96,8 @@ def finish_write(
     notes = list(written.notes)
     # The server may keep another value than it was sent. The next plan expects that value.
     for name, value in record.answered.items():
-        notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
+        if name != SEEN:
+            notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
     return StepResult(record.id, tuple(notes), written.refused)
 
 

@@ -55,6 +55,8 @@ class _Census:
     def objects(self) -> Iterator[InventoryObject]:
         for sightings in self._sightings.values():
             yield self._entry(sightings)
+        for scope in self._survey.settings:
+            yield self._setting(scope)
 
     def unread(self) -> Iterator[UnreadList]:
         reasons: dict[tuple[str, str | None], str] = {}
@@ -80,6 +82,19 @@ class _Census:
         if entry.standing is Standing.UNMANAGED and self._is_ignored(entry, scope):
             return replace(entry, standing=Standing.IGNORED)
         return entry
+
+    def _setting(self, scope: Scope) -> InventoryObject:
+        """A setting that always exists and that nobody manages, so that it was not read."""
+        kind = self._matcher.live.kinds[scope.kind]
+        id = kind.collection_for(in_project=scope.project is not None).rpartition("/")[2]
+        return InventoryObject(
+            kind=kind.name,
+            id=id,
+            label=id,
+            standing=Standing.BUILT_IN,
+            project=self._shown(scope.project),
+            project_id=self._project_id(scope.project),
+        )
 
     def _is_ours(self, live: LiveObject, scope: Scope) -> bool:
         """Whether an object that no resource is bound to belongs to one, or was left behind by one.

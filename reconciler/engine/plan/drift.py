@@ -112,8 +112,14 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
     try:
         fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
         if resource is not None and resource.lifecycle.strict:
-            declared = {*resource.spec, *record.applied}
-            undeclared = diff.strict_fields(kind, declared=declared, live=live, ignore=ignore)
+            undeclared = diff.strict_changes(
+                kind,
+                declared={*resource.spec, *record.applied},
+                changed={field.name for field in fields},
+                live=live,
+                ignore=ignore,
+                seen=record.seen,
+            )
             fields += [
                 replace(field, before=field.after, after=field.before) for field in undeclared
             ]

@@ -167,7 +167,6 @@ class _Planner:
             id=binding.live.id if binding.live else self._id_of_unread(resource, binding),
             project_id=self.snapshot.project_id(resource.address.project),
             scope=resource.kind.scope.value,
-            restored=resource.restored,
             depends_on=tuple(sorted(depends_on)),
             location=resource.location,
             removal=resource.kind.removal,
@@ -176,8 +175,13 @@ class _Planner:
             on_remove=resource.on_remove.value,
             sets_on_remove=lifecycle.on_remove is not None,
             renamed_from=binding.renamed_from,
+            strict=lifecycle.strict,
             is_job=resource.kind.job is not None,
-            **{"desired": resource.kind.fill_defaults(resource.spec), **known},
+            **{
+                "desired": resource.kind.fill_defaults(resource.spec),
+                "restored": resource.restored,
+                **known,
+            },
         )
 
     def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
@@ -243,15 +247,18 @@ class _Planner:
             return self._base(resource, binding)
         self._note_missing(resource, desired, live, record)
         before = shown_spec(live, record)
+        restored = {**resource.restored, **_seen_values(fields, desired)}
         change = self._base(
             resource,
             binding,
             fields=fields,
+            restored=restored,
             desired=diff.without_ignored(
                 with_refusals(kind.fill_defaults(resource.spec), record), live=live, ignore=ignore
             ),
-            after={**before, **_restored_values(resource, fields), **desired},
+            after={**before, **_restored_values(restored, fields), **desired},
             before=before,
+            facts=self._facts(live),
             refusal=kind.read_only_reason(live.attributes) or "",
             warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
         )
@@ -263,6 +270,13 @@ class _Planner:
             chosen = replace(chosen, refusal="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+
+    def _facts(self, live: LiveObject) -> Spec:
+        """What the API answers beyond the fields of the kind, if policies ask for it."""
+        if not self.snapshot.inputs.options.facts:
+            return {}
+        names = {field.name for field in live.kind.fields}
+        return {name: value for name, value in live.attributes.items() if name not in names}
 
     def _note_missing(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
@@ -302,20 +316,29 @@ class _Planner:
         changes = diff.diff_fields(
             resource.kind, desired=desired, live=live, record=record, restored=resource.restored
         )
-        changes += self._strict_changes(resource, desired, live, changes)
+        changes += self._strict_changes(resource, desired, live, record, changes)
         if changes or record is not None or resource.lifecycle.ignore_changes:
             return tuple(changes)  # what we remember tells more than a digest does
         return tuple(jobs.other_inputs(live, inputs))
 
     @staticmethod
     def _strict_changes(
-        resource: Resource, desired: Spec, live: LiveObject, changes: Sequence[FieldChange]
+        resource: Resource,
+        desired: Spec,
+        live: LiveObject,
+        record: Record | None,
+        changes: Sequence[FieldChange],
     ) -> list[FieldChange]:
         if not resource.lifecycle.strict:
             return []
-        declared = {*desired, *resource.spec, *(change.name for change in changes)}
-        ignore = resource.lifecycle.ignore_changes
-        return diff.strict_fields(resource.kind, declared=declared, live=live, ignore=ignore)
+        return diff.strict_changes(
+            resource.kind,
+            declared={*desired, *resource.spec},
+            changed={change.name for change in changes},
+            live=live,
+            ignore=resource.lifecycle.ignore_changes,
+            seen=record.seen if record else {},
+        )
 
     def _chosen(
         self, resource: Resource, binding: Binding, live: LiveObject, change: Change
@@ -405,9 +428,18 @@ def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
     )
 
 
-def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
+def _restored_values(restored: Spec, fields: Sequence[FieldChange]) -> Spec:
     changed = {change.name for change in fields}
-    return {name: value for name, value in resource.restored.items() if name in changed}
+    return {name: value for name, value in restored.items() if name in changed}
+
+
+def _seen_values(fields: Sequence[FieldChange], desired: Spec) -> Spec:
+    """The values that strict mode writes back to undeclared fields without a known default."""
+    return {
+        change.name: change.after
+        for change in fields
+        if change.note == diff.MOVED_NOTE and change.name not in desired
+    }
 
 
 def _warnings(

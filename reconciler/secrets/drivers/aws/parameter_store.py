@@ -19,7 +19,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, Service
-from reconciler.secrets.drivers.owners import OWNER, foreign_owner, owner_tag
+from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
 
 _SERVICE = Service("ssm", "AWS Parameter Store", "AWS_ENDPOINT_URL_SSM")
 _NAME = r"^/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,14}$"
@@ -61,6 +61,7 @@ class ParameterStoreSink:
     reads_back: ClassVar[bool] = True
 
     def __init__(self, context: SinkContext) -> None:
+        self._context = context
         self._aws = AwsClient(_SERVICE, context)
         self._replaced: dict[str, _Replaced] = {}
         """What was there before, for each token that this run put."""
@@ -103,7 +104,7 @@ class ParameterStoreSink:
     def read(self, target: Any, *, owner: str) -> Secret | None:
         """The newest version, if the parameter is ours."""
         tags = self._tags(target)
-        if tags is None or tags.get(OWNER) != owner_tag(owner):
+        if tags is None or not self._is_ours(target, tags, owner):
             return None
         return self.fetch(target)
 
@@ -120,23 +121,39 @@ class ParameterStoreSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the parameter if the key is its newest version, or take the label of an old one."""
         tags = self._tags(target)
-        if tags is None or tags.get(OWNER) != owner_tag(owner):
+        if tags is None or not self._is_ours(target, tags, owner):
             return
         version, token = receipt.get("version"), receipt.get("token")
+        before = self._before(target, receipt, owner, tags)
         try:
             newest = self._version(target)
-            if newest is None:
+            if newest is None or (not receipt and before and before.version == newest):
                 return
-            is_newest = tags.get(_TOKEN) == token
+            is_newest = not receipt or tags.get(_TOKEN) == token
             if isinstance(version, int) and version < newest and not is_newest:
                 self._remove_label(target, version)
-            elif token in self._replaced:
-                self._put_back(target, self._replaced[token], owner)
+            elif before is not None:
+                self._put_back(target, before, owner)
             else:
                 self._aws.write("delete_parameter", Name=target["name"])
         except AwsError as error:
             if error.code not in _ABSENT:
                 raise _sink_error(target, error) from None
+
+    def _before(
+        self, target: Any, receipt: Receipt, owner: str, tags: dict[str, str]
+    ) -> _Replaced | None:
+        """The version whose key is valid without that of the receipt.
+
+        A put of this run is taken back where another sink refused the key, and an interrupted one
+        left the key of the state's receipt valid.
+        """
+        if receipt:
+            return self._replaced.get(str(receipt.get("token")))
+        recorded = self._context.receipt(self.place(target), owner)
+        if recorded is None or not isinstance(recorded.get("version"), int):
+            return None
+        return _Replaced(recorded["version"], {**tags, _TOKEN: str(recorded.get("token"))})
 
     # --- facts
 
@@ -153,11 +170,16 @@ class ParameterStoreSink:
         return {tag["Key"]: tag.get("Value", "") for tag in answer.get("TagList") or ()}
 
     def _require_ours(self, target: Any, tags: dict[str, str] | None, owner: str) -> None:
-        if tags is not None and tags.get(OWNER) != owner_tag(owner):
+        if tags is not None and not self._is_ours(target, tags, owner):
             raise SinkError(
                 f"{_named(target)} {foreign_owner(tags.get(OWNER))}",
                 hint="choose another name, or remove the parameter",
             )
+
+    def _is_ours(self, target: Any, tags: dict[str, str], owner: str) -> bool:
+        receipt = self._context.receipt(self.place(target), owner) or {}
+        is_recorded = _TOKEN in tags and receipt.get("token") == tags[_TOKEN]
+        return is_ours(tags.get(OWNER), owner, is_recorded=is_recorded)
 
     def _version(self, target: Any, label: str = "") -> int | None:
         """The number of the newest or the labelled version. AWS answers its value encrypted."""

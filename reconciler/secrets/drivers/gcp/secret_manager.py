@@ -24,7 +24,7 @@ from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.fields import content_of, field_of
 from reconciler.secrets.drivers.gcp.checksum import crc32c
 from reconciler.secrets.drivers.gcp.credentials import access_token, credentials_file, read_file
-from reconciler.secrets.drivers.owners import OWNER, foreign_owner
+from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours
 from reconciler.secrets.http import Answer, SinkHttp
 
 PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
@@ -111,7 +111,7 @@ class GcpSecretManagerSink:
         self._require_ours(target, facts, owner)
         if facts is None:
             facts = self._create(target, owner)
-        elif facts.owner is None:
+        elif facts.owner != owner:
             self._annotate(target, {**facts.annotations, OWNER: owner}, facts.etag)
         content = content_of(secret, target.get("field")).encode()
         try:
@@ -128,7 +128,7 @@ class GcpSecretManagerSink:
     def read(self, target: Any, *, owner: str) -> Secret | None:
         """The latest version, if the secret is ours."""
         facts = self._facts(target)
-        if facts is None or facts.owner != owner or not facts.versions:
+        if facts is None or not self._is_ours(target, facts, owner) or not facts.versions:
             return None
         return self.fetch(target)
 
@@ -146,17 +146,20 @@ class GcpSecretManagerSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Destroy the version of a receipt and those before it; delete a secret without any."""
         facts = self._facts(target)
-        if facts is None or facts.owner != owner:
+        if facts is None or not self._is_ours(target, facts, owner):
             return
         version, token = receipt.get("version"), receipt.get("token")
         newest = facts.versions[0] if facts.versions else 0
+        before = self._before(target, receipt, owner)
+        if not receipt and before and before.version == newest:
+            return
         is_newest = (
             not isinstance(version, int)
             or version >= newest
             or facts.annotations.get(_TOKEN) == token
         )
-        if is_newest and token in self._replaced:
-            self._put_back(target, self._replaced[token], newest)
+        if is_newest and before and before.version in facts.versions:
+            self._put_back(target, before, newest)
             return
         doomed = [one for one in facts.versions if is_newest or one <= int(version or 0)]
         for one in doomed:
@@ -164,6 +167,19 @@ class GcpSecretManagerSink:
         if facts.is_made_by_us and len(doomed) == len(facts.versions):
             answer = self._send("DELETE", self._path(target))
             self._require(answer, target, "delete", also=(_ABSENT,))
+
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> _Replaced | None:
+        """The version whose key is valid without that of the receipt.
+
+        A put of this run is taken back where another sink refused the key, and an interrupted one
+        left the key of the state's receipt valid.
+        """
+        if receipt:
+            return self._replaced.get(str(receipt.get("token")))
+        recorded = self._context.receipt(self.place(target), owner)
+        if recorded is None or not isinstance(recorded.get("version"), int):
+            return None
+        return _Replaced(recorded["version"], recorded.get("token"))
 
     # --- facts
 
@@ -196,7 +212,7 @@ class GcpSecretManagerSink:
                 return
 
     def _require_ours(self, target: Any, facts: _Facts | None, owner: str) -> None:
-        if facts is None or facts.owner == owner:
+        if facts is None or self._is_ours(target, facts, owner):
             return
         # An empty secret, made for its replication and policy, waits for a key.
         if facts.owner is not None or facts.versions:
@@ -204,6 +220,13 @@ class GcpSecretManagerSink:
                 f"{_named(target)} {foreign_owner(facts.owner)}",
                 hint="choose another name, or remove the secret",
             )
+
+    def _is_ours(self, target: Any, facts: _Facts, owner: str) -> bool:
+        receipt = self._context.receipt(self.place(target), owner) or {}
+        token = facts.annotations.get(_TOKEN)
+        return is_ours(
+            facts.owner, owner, is_recorded=bool(token) and receipt.get("token") == token
+        )
 
     def _content(self, target: Any, version: str) -> bytes | None:
         answer = self._get(f"{self._path(target)}/versions/{version}:access")
