@@ -1,8 +1,8 @@
 """Delivers keys to Secrets of Kubernetes, by server-side apply.
 
-Each key is applied by a field manager of its own, named after its owner, so the API server knows which part of a Secret is whose,
-and refuses a write to the part of another. That is never forced. What is ours is read from the
-metadata, without the values.
+Each key has a field manager of its own, named after its owner. So the API server knows which part
+of a Secret is whose, and refuses a write to the part of another; that is never forced. What is ours
+is read from the metadata, without the values.
 """
 
 from __future__ import annotations
