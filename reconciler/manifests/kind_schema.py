@@ -17,6 +17,7 @@ from reconciler.manifests.type_schema import (
     id_schema,
     is_json,
     type_schema,
+    value_or_expression,
 )
 from reconciler.model.kind import Declaration, Field, Kind, OnRemove, ScopeType
 from reconciler.model.types import Text
@@ -26,16 +27,13 @@ API_VERSION = "reconciler/v1"
 
 def kind_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     """The schema of one document."""
-    return {
-        "$schema": DIALECT,
-        "title": kind.name,
-        **document_schema(kind, expressions=expressions),
-    }
+    return {"$schema": DIALECT, **document_schema(kind, expressions=expressions)}
 
 
 def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     """The same, as a part of a larger schema."""
     return {
+        "title": kind.name,
         "type": "object",
         "description": kind.doc,
         "markdownDescription": _kind_markdown(kind),
@@ -87,7 +85,7 @@ def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
         key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema
     }
     rest = {key: limit for key, limit in schema.items() if key not in limits}
-    return {**rest, "anyOf": [limits, EXPRESSION_TEXT]}
+    return {**rest, "anyOf": value_or_expression(limits)}
 
 
 def _for_each() -> dict[str, Any]:
