@@ -61,6 +61,8 @@ def comment(
         talk("This job belongs to no pull request, so nothing was posted.")
         return 0
     key = key_of(str(options.chdir), options.env)
+    if commit:  # beside the plan, whose digest a second run of the apply needs again
+        key = f"{key}/applied"
     done = post_note(host, request, key, _posted(report, json_file))
     talk(f"The comment of {key} at {request.number} was {done}.")
     return 0
