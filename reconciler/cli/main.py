@@ -48,6 +48,7 @@ COMMANDS = {
     "explain": "Document a kind or a field, or list the kinds.",
     "state": "List, show, move and remove records of the state.",
     "schema": "Print the JSON Schema of manifests.",
+    "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
 }
 """Each command and its summary, the first sentence of its help, in the order of the help page."""
