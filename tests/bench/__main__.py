@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import adoption, backends, measures
+from tests.bench import adoption, backends, measures, policies, reports
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
@@ -24,6 +24,8 @@ SUBJECTS = {
     "linearity": measures.linearity,
     "folders": measures.folders,
     "backends": backends.backends,
+    "reports": reports.reports,
+    "policies": policies.policies,
     "peer": measures.peer,
 }
 
