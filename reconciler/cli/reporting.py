@@ -19,7 +19,7 @@ from reconciler.errors import UsageError
 from reconciler.model.formats import REPORT_FORMATS
 
 if TYPE_CHECKING:
-    from reconciler.model.change import Plan
+    from reconciler.model.change import ApplyResult, Plan
     from reconciler.render import Renderer
 
 Render = Callable[["Renderer"], str]
@@ -121,6 +121,20 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
         diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is not Severity.ERROR
     )
     return replace(plan, refusals=(), diagnostics=warnings)
+
+
+def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResult:
+    """The result for standard output: as text, errors of the plan without what stderr shows."""
+    from msgspec.structs import replace
+
+    if options.format not in (None, "text", "github"):
+        return result
+    outcomes = []
+    for outcome in result.outcomes:
+        if outcome.change.blocked:
+            outcome = replace(outcome, message=outcome.message.partition(": ")[0], hint="")
+        outcomes.append(outcome)
+    return replace(result, outcomes=tuple(outcomes))
 
 
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
