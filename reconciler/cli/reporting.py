@@ -237,6 +237,8 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
 
 def talk(text: str) -> None:
     """Write a message to stderr, which is never part of the result."""
+    from reconciler.cli.github import harmless
     from reconciler.render.escape import terminal
 
-    click.echo("\n".join(terminal(line) for line in redactor(text).split("\n")), err=True)
+    shown = "\n".join(terminal(line) for line in redactor(text).split("\n"))
+    click.echo(harmless(shown, "text"), err=True)
