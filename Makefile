@@ -13,8 +13,8 @@ AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
-demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator
-	@$(BIN)/python examples/demo.py
+demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator; STEP=drift tells one chapter
+	@$(BIN)/python examples/demo.py $(STEP)
 
 test: $(VENV)/.dev  ## All tests but those of `make test-backends` and `make test-slow`
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends and not slow" $(ARGS)
