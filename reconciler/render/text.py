@@ -195,7 +195,7 @@ class TextRenderer:
         yield from self._entries(drift_entries(drift, self._layout))
 
     def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
-        yield from _outcome_lines(outcome, width, self._width)
+        yield from _outcome_lines(outcome, width, self._width, is_terminal=self._wraps)
         if outcome.blame:
             yield line(_FIELD_INDENT, Span(outcome.blame, "dim"))
         yield from self._entries(moved_entries(outcome, self._layout))
@@ -357,7 +357,7 @@ def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
     return lines
 
 
-def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
+def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool) -> Iterator[Line]:
     mark, style = MARKS[outcome.status]
     ident = f" ({outcome.id})" if outcome.id else ""
     took = f"  {phrases.duration(outcome.seconds)}" if outcome.seconds else ""
@@ -371,6 +371,8 @@ def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
         beside = f"   {verb}"
     else:
         message = ""
+    if used + 4 > room and is_terminal:
+        ident = ""  # `state list` has the ids, and an object has one line
     yield line(*head, Span(beside, style), Span(f"{ident}{took}", "dim"))
     for text in (message, outcome.hint):
         for part in text.split("\n") if text else ():
