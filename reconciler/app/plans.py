@@ -21,6 +21,7 @@ from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session, settle_seconds
+from reconciler.engine.binding.deliveries import with_deliveries
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.plan.guard import FEW_VANISHED, Limits, refusals, vanished
@@ -167,7 +168,7 @@ def plan_inputs(
         replace=parse_addresses(request.replace, "--replace"),
         budget_calls=request.budget,
     )
-    records = store.records()
+    records = with_deliveries(store.records(), session.ownership.deliveries, ALL_KINDS)
     parse_addresses(request.allow_delete, "--allow-delete")  # refuse it before the first call
 
     def with_digests(configuration: Configuration) -> tuple[Resource, ...]:

@@ -32,6 +32,7 @@ from reconciler.app.secret_digests import new_key, revealed
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
+from reconciler.engine.binding.deliveries import journaled_deliveries
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
@@ -307,12 +308,14 @@ class Session:
     def ownership(self) -> Ownership:
         """This stack's identity, and what earlier runs left unfinished."""
         stack = self.stack
-        begun = unfinished_work(self.store.unfinished(), ALL_KINDS, clock=self.server_clock)
+        entries = self.store.unfinished()
+        begun = unfinished_work(entries, ALL_KINDS, clock=self.server_clock)
         return Ownership(
             stack.name,
             stack.environment,
             *begun,
             former=self.store.former_owners(),
+            deliveries=journaled_deliveries(entries),
             # `writable` replaces the store, so each call asks for the present one.
             held_ids=lambda address: self.store.held_ids(address),
             holders=lambda kind, live_id: self.store.holders(kind, live_id),

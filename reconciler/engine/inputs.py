@@ -31,6 +31,12 @@ class PlanOptions(Struct, frozen=True):
     targets: tuple[Address, ...] = ()
     replace: tuple[Address, ...] = ()
     budget_calls: int | None = None
+    rotate_now: tuple[Address, ...] = ()
+    """The resources whose keys are rotated whatever their age."""
+    revoke_now: bool = False
+    """Revoke the earlier keys of these resources at once."""
+    offline: bool = False
+    """Whether the records stand for live objects."""
 
 
 class PlanInputs(Struct, frozen=True):

@@ -184,10 +184,14 @@ class KeySinkType(Struct, frozen=True):
     """The destination of a key that the API shows once: `write_to` a file or a command.
 
     If the object itself is the key, `shown_in` names the part of the create call's answer that
-    contains it. Otherwise keys belong to the object and can be created again.
+    contains it. Otherwise keys belong to the object and can be created again, and `listed_as` is the
+    kind whose list shows them.
     """
 
     shown_in: str | None = None
+    listed_as: str = ""
+    rotates: bool = False
+    """Whether another key can take the place of this one while both are valid."""
 
 
 class SecretValueType(Struct, frozen=True):
