@@ -18,6 +18,7 @@
     ├── StalePlanError           manifests, state or objects changed since the plan
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
+    │   └── UncertainDeliveryError   nobody knows whether a secret was delivered
     ├── JobError                 a job failed, or did not end in time
     └── Interrupted              the user stopped the run
 
@@ -150,6 +151,16 @@ class GuardError(ReconcilerError):
 
 class SinkError(ReconcilerError):
     """A secret could not be delivered to its destination."""
+
+
+class UncertainDeliveryError(SinkError):
+    """A secret was sent to its destination, and nobody knows whether it arrived.
+
+    The key stays valid, because its users may read it there already. The next run decides.
+    """
+
+    sent_at: float | None = None
+    """When it was sent, in unix seconds of the API's clock; None if unknown."""
 
 
 class JobError(ReconcilerError):

@@ -51,7 +51,7 @@ LIBRARIES = {
     "jmespath": {"rules/bounded.py"},
     "regex": {"rules/bounded.py"},
     "deepdiff": {"engine/diff.py"},
-    "httpx": {"api/"},
+    "httpx": {"api/", "secrets/http.py"},
     "click": {"cli/"},
     "rich": {"render/"},
     "starlette": {"emulator/"},

@@ -15,6 +15,7 @@ from reconciler.manifests.configuration import Credential
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.secret import Secret
+from reconciler.model.sinks import receipts_in, targets_of
 from reconciler.model.types import KeySinkType
 from reconciler.secrets import digests
 
@@ -67,16 +68,16 @@ def _delivered(records: Mapping[Address, Record]) -> Iterator[_Delivery]:
     for address, record in records.items():
         for name in _key_fields(address.kind):
             entry = record.delivered.get(name)
-            if isinstance(entry, Mapping):
-                yield _Delivery(address, name, entry.get("receipt") or {})
+            for receipt in receipts_in(entry):
+                yield _Delivery(address, name, receipt)
 
 
 def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
     for resource in configuration.resources:
         for name in _key_fields(resource.address.kind):
             value = resource.spec.get(name)
-            target = value.get("write_to") if isinstance(value, Mapping) else None
-            if isinstance(target, Mapping):
+            write_to = value.get("write_to") if isinstance(value, Mapping) else None
+            for target in targets_of(write_to):
                 yield _Delivery(resource.address, name, target)
 
 

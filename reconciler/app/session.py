@@ -22,8 +22,10 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
+from reconciler.api.transport.side_client import connect
 from reconciler.api.transport.throttle import Throttle
 from reconciler.app.backend import location_of
+from reconciler.app.deliveries import begun_deliveries, delivered
 from reconciler.app.known_secrets import remembered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
@@ -46,12 +48,13 @@ from reconciler.manifests import (
     load_configuration,
     load_stack,
 )
+from reconciler.model.allowance import allowed_places
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
-from reconciler.secrets.sinks import SinkSet, known_files
+from reconciler.secrets.sinks import SinkSet
 from reconciler.state import StateStore
 from reconciler.state.encryption import Cipher, cipher_of
 
@@ -215,18 +218,10 @@ class Session:
         stack = self.declared.stack
         expect_recorded(self.client, self.store, self.base_url)
         records = self.store.records().values()
-        sinks = SinkSet(
-            stack.root,
-            redactor=self.redactor,
-            known=known_files(record.delivered for record in records),
-            owner=f"{stack.name}/{stack.environment}",
-            run=partial(run_program, stop=self.stop, permit=self._permit),
-            permit=self._permit,
-        )
         return HttpProvider(
             self.client,
             self.keys,
-            sinks,
+            self.sinks,
             stack.root,
             stack.projects,
             default_project=stack.project,
@@ -235,6 +230,24 @@ class Session:
             parallelism=min(self.parallelism, 4),
             recorded=records,
             pages=load_pages(self.store),
+        )
+
+    @cached_property
+    def sinks(self) -> SinkSet:
+        """Where the keys of this stack are delivered."""
+        stack = self.stack
+        return SinkSet(
+            stack.root,
+            self.redactor,
+            owner=f"{stack.name}/{stack.environment}",
+            env=self.settings.env,
+            deliveries=lambda: delivered(self.store),
+            begun=lambda: begun_deliveries(self.store),
+            allowed=allowed_places(self.settings.allow_sinks, self.settings.env),
+            connect=partial(connect, environ=self.settings.env),
+            run=partial(run_program, stop=self.stop, permit=self._permit),
+            permit=self._permit,
+            sleep=self.stop.wait,
         )
 
     @cached_property

@@ -30,6 +30,7 @@ class GlobalOptions:
     var: tuple[str, ...] = ()
     var_file: tuple[Path, ...] = ()
     allow_env: tuple[str, ...] = ()
+    allow_sinks: tuple[str, ...] = ()
     format: str | None = None
     report: tuple[str, ...] = ()
     parallelism: int = 10
@@ -48,7 +49,7 @@ class GlobalOptions:
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options overridden by `values`; None and empty values override nothing."""
         given = {name: value for name, value in values.items() if value not in (None, (), False, 0)}
-        for name in ("var", "var_file", "allow_env", "report"):
+        for name in ("var", "var_file", "allow_env", "allow_sinks", "report"):
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
         merged = replace(self, **given)
@@ -89,6 +90,12 @@ _GLOBAL = (
         multiple=True,
         metavar="NAME",
         help="Let manifests read this environment variable, in addition to those in RECONCILER_ALLOW_ENV; repeatable.",
+    ),
+    click.option(
+        "--allow-sinks",
+        multiple=True,
+        metavar="GLOB",
+        help="Deliver keys only to such places, as vault:secret/search/**; adds to RECONCILER_ALLOW_SINKS; repeatable.",
     ),
     click.option(
         "--report",

@@ -65,6 +65,7 @@ def _settings_of(options: GlobalOptions) -> Settings:
         variables=dict(_variables_of(options)),
         variable_files=options.var_file,
         allow_env=options.allow_env,
+        allow_sinks=options.allow_sinks,
         backend=_as_text(options.backend or "") or None,
         env={name: _as_text(value) for name, value in os.environ.items()},
     )

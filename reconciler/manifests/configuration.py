@@ -31,6 +31,8 @@ class Settings(Struct, frozen=True):
     allow_env: Sequence[str] = ()
     """Environment variables that manifests may read, in addition to those in RECONCILER_ALLOW_ENV.
     """
+    allow_sinks: Sequence[str] = ()
+    """Globs of places that keys may be delivered to, in addition to RECONCILER_ALLOW_SINKS."""
     backend: str | None = None
     """The address of the state, with its credentials; without one, RECONCILER_BACKEND in `env` holds."""
     env: Mapping[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
+from reconciler.model.sinks import targets_of
 from reconciler.model.types import KeySinkType
 
 _ONE = {
@@ -30,13 +31,13 @@ def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
     """The files that a resource's keys are written to, with the field that names each."""
     for field in resource.kind.own_calls:
         value = resource.spec.get(field.name) if isinstance(field.type, KeySinkType) else None
-        target = value.get("write_to") if isinstance(value, Mapping) else None
-        path = target.get("file") if isinstance(target, Mapping) else None
-        if isinstance(path, str):
-            try:
-                yield field.name, relative(path)
-            except Problem:
-                continue  # noted where the resource is checked by itself
+        for target in targets_of(value.get("write_to") if isinstance(value, Mapping) else None):
+            path = target.get("file")
+            if isinstance(path, str):
+                try:
+                    yield field.name, relative(path)
+                except Problem:
+                    continue  # noted where the resource is checked by itself
 
 
 class CrossChecks(Struct, frozen=True):

@@ -13,6 +13,7 @@ from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.nulls import may_be_null
 from reconciler.model.address import NAME_PATTERN
 from reconciler.model.kind import Field, Mutability
+from reconciler.model.sinks import sink_classes
 from reconciler.model.types import (
     SERVER_CHOSEN,
     Boolean,
@@ -35,6 +36,8 @@ from reconciler.model.types import (
     Type,
 )
 
+MOST_TARGETS = 10
+"""How many destinations one key can have."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_NAME = 150
 NAME_SCHEMA: dict[str, Any] = {
@@ -360,25 +363,35 @@ class _Maker:
         }
 
     def _key_sink(self, nullable: bool) -> dict[str, Any]:
-        file = described("A file in the stack's folder; only its owner will be able to read it.")
-        command = described("A program and its arguments; it receives the key on standard input.")
+        properties = {
+            sink.name: {**described(sink.description), **self.make(sink.type)}
+            for sink in sink_classes()
+        }
         target = self._typed(
             "object",
             False,
-            properties={
-                "file": {**file, "type": "string", "minLength": 1},
-                "command": {**command, **self.make(ListOf(Text(), min_items=1))},
-            },
+            properties=properties,
             minProperties=1,
             maxProperties=1,
             additionalProperties=False,
         )
-        target["$comment"] = "Write either `file` or `command`."
-        notes = described("Where to deliver the key.")
+        target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
+        several = {
+            "type": "array",
+            "if": {"type": "array"},
+            "then": {"items": target, "minItems": 1, "maxItems": MOST_TARGETS},
+            "else": target,
+        }
+        notes = described("Where to deliver the key: one destination, or a list of several.")
+        write_to = {**notes, **several, "type": _both(target["type"], "array")}
         return self._typed(
             "object",
             nullable,
-            properties={"write_to": {**notes, **target}},
+            properties={"write_to": write_to},
             required=["write_to"],
             additionalProperties=False,
         )
+
+
+def _both(names: str | list[str], other: str) -> list[str]:
+    return [*([names] if isinstance(names, str) else names), other]

@@ -63,25 +63,30 @@ class Steps(Protocol):
 class Sinks(Protocol):
     """Where secrets go.
 
-    A target is the `write_to` of a manifest: `{file: PATH}` or `{command: [ARG, …]}`.
+    A target is one element of the `write_to` of a manifest, `{SINK: VALUE}`; see
+    `model/sinks.py:targets_of`. Properties of its sink are those of
+    `model/sinks.py:named_sink`.
     """
 
-    def check(self, target: Spec) -> None:
+    def check(self, target: Spec, *, address: Address) -> None:
         """Raise SinkError if the target could not take a secret now.
 
         Examples are a file that is not ours and a command that does not exist.
         """
 
-    def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
+    def put(
+        self, target: Spec, secret: Secret, *, address: Address, token: str
+    ) -> Mapping[str, Any]:
         """Deliver the secret and return a receipt: JSON to store, without the secret.
 
-        Raises SinkError.
+        `token` identifies the secret, see `model/sinks.py:Sink.put`. Raises SinkError if it was
+        certainly not delivered, and UncertainDeliveryError if it may have been.
         """
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
         """The secret of an earlier `put`, where it can be read back and nobody changed it."""
 
-    def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
+    def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
         """Remove what `put` delivered if nobody changed it; does nothing for commands."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.model.sinks import sink_classes
 from reconciler.model.types import (
     Boolean,
     BundleType,
@@ -88,31 +90,21 @@ def children_of(kind: Type) -> dict[str, Property]:
         case BundleType():
             return _by_name(_GLOBS)
         case KeySinkType():
-            return {_WRITE_TO.name: _WRITE_TO}
+            return {_write_to().name: _write_to()}
         case SecretValueType():
             return _by_name(_SOURCES)
     return {}
 
 
-_WRITE_TO = Property(
-    "write_to",
-    Object(
-        (
-            Property(
-                "file",
-                Text(),
-                "A file below the stack's folder; only its owner can read it.",
-            ),
-            Property(
-                "command",
-                ListOf(Text()),
-                "A program and its arguments; it receives the key on standard input.",
-            ),
-        )
-    ),
-    "A file or a command.",
-    required=True,
-)
+@cache
+def _write_to() -> Property:
+    sinks = tuple(Property(sink.name, sink.type, sink.description) for sink in sink_classes())
+    return Property(
+        "write_to",
+        Object(sinks),
+        "One destination, or a list of several.",
+        required=True,
+    )
 
 
 _SOURCES = (

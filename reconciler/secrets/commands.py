@@ -7,7 +7,9 @@ redacted before it is shown.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
 from reconciler.errors import Interrupted, SinkError
-from reconciler.model.address import Address
-from reconciler.model.secret import Redactor, Secret
-from reconciler.secrets import digests
+from reconciler.model.secret import Secret
+from reconciler.model.sinks import Receipt, SinkContext
+from reconciler.model.types import ListOf, Text, Type
 
 TIMEOUT_SECONDS = 60.0
 _GRACE_SECONDS = 3.0
@@ -48,24 +50,42 @@ class CommandSink:
     """Runs commands in the root folder. A program name with a slash is relative to it; others are
     looked up on PATH."""
 
-    def __init__(self, root: Path, redactor: Redactor, run: Runner) -> None:
-        self._root = root.resolve()
-        self._redactor = redactor
-        self._run = run
+    name: ClassVar[str] = "command"
+    description: ClassVar[str] = (
+        "A program and its arguments; it receives the key on standard input, without a newline."
+    )
+    type: ClassVar[Type] = ListOf(Text(), min_items=1)
+    keeps_versions: ClassVar[bool] = False
+    reads_back: ClassVar[bool] = False
 
-    def check(self, command: Sequence[str]) -> None:
+    def __init__(self, context: SinkContext) -> None:
+        self._root = context.root.resolve()
+        self._redactor = context.redactor
+        self._run: Runner = context.run
+
+    @staticmethod
+    def place(target: Sequence[str]) -> str:
+        """`command:` and the words as JSON where one has a space: each command is a place."""
+        words = [
+            word if re.fullmatch(r"[\w./:=@+-]+", word) else json.dumps(word) for word in target
+        ]
+        return f"command:{' '.join(words)}"
+
+    def check(self, target: Sequence[str], *, owner: str) -> None:  # noqa: ARG002 - commands know none
         """Raise SinkError if the program does not exist. Runs nothing."""
-        self._program(command[0])
+        self._program(target[0])
 
-    def put(self, command: Sequence[str], secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Run the command with the key and a newline on its standard input, and return the receipt.
-        Raises SinkError."""
+    def put(self, target: Sequence[str], secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - commands know none
+        """Run the command with the key on its standard input, and return the receipt.
+
+        Raises SinkError.
+        """
+        command, address = target, owner
         program = self._program(command[0])
-        content = secret.reveal().encode() + b"\n"
         try:
             ended = self._run(
                 [program, *command[1:]],
-                input=content,
+                input=secret.reveal().encode(),
                 cwd=self._root,
                 env=self._environment(),
                 timeout=TIMEOUT_SECONDS,
@@ -82,7 +102,14 @@ class CommandSink:
             raise SinkError(
                 message + self._said(ended.stdout, ended.stderr), hint="run it by hand to see why"
             )
-        return {"sink": "command", "command": list(command), "digest": digests.digest(content)}
+        return {"command": list(command)}
+
+    def read(self, target: Sequence[str], *, owner: str) -> Secret | None:  # noqa: ARG002
+        """Nothing: a command returns no key."""
+        return None
+
+    def withdraw(self, target: Sequence[str], receipt: Receipt, *, owner: str) -> None:
+        """Do nothing: only the command knows where it put the key."""
 
     def _program(self, name: str) -> str:
         command = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot

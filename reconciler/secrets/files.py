@@ -15,11 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from posixpath import normpath
+from typing import Any, ClassVar
 
 from reconciler.errors import SinkError
-from reconciler.model.address import Address
 from reconciler.model.secret import Secret
+from reconciler.model.sinks import Receipt, SinkContext
+from reconciler.model.types import Text, Type
 from reconciler.secrets import digests
 
 _LARGEST_OURS_BYTES = 65_536
@@ -27,60 +29,58 @@ _LONGEST_NAME_BYTES = 200  # what systems allow, 255, less what the names beside
 
 
 class FileSink:
-    """Files below a root folder. `known` maps paths, as manifests write them, to digests of what we
-    wrote there.
+    """Files below the stack's folder."""
 
-    `owner` is stack and environment; together with an address it names the owner of a key.
-    `permit` is called just before a file is replaced or removed, and raises to prevent that.
-    """
+    name: ClassVar[str] = "file"
+    description: ClassVar[str] = "A file below the stack's folder; only its owner can read it."
+    type: ClassVar[Type] = Text(min_length=1)
+    keeps_versions: ClassVar[bool] = False
+    reads_back: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        root: Path,
-        known: Mapping[str, str],
-        *,
-        owner: str,
-        permit: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._owner = owner
-        self._permit = permit
-        self._root = root.resolve()
-        self._known = dict(known)
+    def __init__(self, context: SinkContext) -> None:
+        self._permit = context.permit
+        self._receipt = context.receipt
+        self._root = context.root.resolve()
         self._guard = threading.Lock()
 
-    def check(self, path: str) -> None:
+    @staticmethod
+    def place(target: str) -> str:
+        """`file:PATH`, relative to the stack's folder and without detours."""
+        return f"file:{normpath(target)}"
+
+    def check(self, target: str, *, owner: str) -> None:
         """Raise SinkError if the file cannot take a key now. Writes nothing."""
+        path = target
         with _explained(path):
             file = self._locate(path)
-            self._require_ours(path, file)
+            self._require_ours(path, file, owner)
             folder = next(parent for parent in file.parents if parent.exists())
             if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
                 raise SinkError(f'"{path}" cannot be written: {folder} is not a writable folder')
 
-    def put(self, path: str, secret: Secret, *, address: Address) -> Mapping[str, Any]:
+    def put(self, target: str, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - a digest is enough
         """Write the key and a newline atomically, and return the receipt. Raises SinkError."""
+        path = target
         content = secret.reveal().encode() + b"\n"
-        owner = self._owner_of(address)
         with self._guard, _explained(path):
             file = self._locate(path)
-            self._require_ours(path, file)
-            _require_same_owner(path, file, owner)
+            self._require_ours(path, file, owner)
             _make_private_folders(file.parent)
             mark = digests.digest(content)
             # The digest of what is there now stays in the proof until the key is in place: a kill
             # in between must leave a file that is still known as ours.
             before = [
                 known
-                for known in self._digests(path, file)
+                for known in self._digests(path, file, owner)
                 if digests.matches(_content(file), known)
             ]
             _replace(_proof_of(file), _proof(owner, [mark, *before]), self._permit)
             _replace(file, content, self._permit)
-            self._known[path] = mark
-        return {"sink": "file", "file": path, "digest": mark}
+        return {"file": path, "digest": mark}
 
-    def recall(self, path: str, *, address: Address) -> Secret | None:
-        """The key in the file, if the proof beside it says that we wrote it for this address."""
+    def read(self, target: str, *, owner: str) -> Secret | None:
+        """The key in the file, if the proof beside it says that we wrote it for this owner."""
+        path = target
         with self._guard, _explained(path):
             file = self._locate(path)
             content, proof = _content(file), _read_proof(file)
@@ -89,17 +89,19 @@ class FileSink:
                 for known_digest in proof.get("digests", ())
                 if isinstance(known_digest, str)
             ]
-            if proof.get("owner") != self._owner_of(address) or not any(
-                digests.matches(content, it) for it in known
-            ):
+            if proof.get("owner") != owner or not any(digests.matches(content, it) for it in known):
                 return None
             return Secret(content.decode().strip())
 
-    def _owner_of(self, address: Address) -> str:
-        return "/".join(part for part in (self._owner, str(address)) if part)
+    def withdraw(self, target: str, receipt: Receipt, *, owner: str) -> None:
+        """Remove the file if its content still matches the receipt. Raises SinkError on failure."""
+        path, digest = receipt.get("file", target), receipt.get("digest")
+        if isinstance(path, str) and isinstance(digest, str):
+            self._remove(path, digest)
+        else:
+            self._abandon(target, owner)
 
-    def withdraw(self, path: str, digest: str) -> None:
-        """Remove the file if its content still matches the digest. Raises SinkError on failure."""
+    def _remove(self, path: str, digest: str) -> None:
         with self._guard, _explained(path):
             try:
                 file = self._locate(path)
@@ -116,7 +118,7 @@ class FileSink:
                 _temporary_of(_proof_of(file)).unlink(missing_ok=True)
                 _sync_folder(file.parent)
 
-    def abandon(self, path: str) -> None:
+    def _abandon(self, path: str, owner: str) -> None:
         """Remove what an interrupted delivery left: the key that its proof knows, the proof, and
         temporary files."""
         with self._guard, _explained(path):
@@ -128,9 +130,7 @@ class FileSink:
             proven = [
                 known for known in _read_proof(file).get("digests", ()) if isinstance(known, str)
             ]
-            is_ours = str(_read_proof(file).get("owner", "")).startswith(
-                f"{self._owner}/" if self._owner else ""
-            )
+            is_ours = _read_proof(file).get("owner") == owner
             if is_ours and (
                 not _exists(file) or any(digests.matches(_content(file), known) for known in proven)
             ):
@@ -162,23 +162,30 @@ class FileSink:
             )
         return folder / file.name
 
-    def _require_ours(self, path: str, file: Path) -> None:
+    def _require_ours(self, path: str, file: Path, owner: str) -> None:
         if not _exists(file):
             return
         if not stat.S_ISREG(file.lstat().st_mode):
             raise SinkError(f'"{path}" is not a regular file', hint="choose another file")
         content = _content(file)
-        if content and not any(
-            digests.matches(content, known) for known in self._digests(path, file)
-        ):
+        if not content or self._is_recorded(path, content, owner):
+            return
+        if not any(digests.matches(content, known) for known in self._digests(path, file, owner)):
             raise SinkError(
                 f'"{path}" exists and was not written by reconciler, so it is not overwritten',
                 hint="move it away, or choose another file",
             )
+        _require_same_owner(path, file, owner)
 
-    def _digests(self, path: str, file: Path) -> Iterator[str]:
-        if path in self._known:
-            yield self._known[path]
+    def _is_recorded(self, path: str, content: bytes, owner: str) -> bool:
+        """Whether the state knows the content as this owner's, who may have been renamed since."""
+        receipt = self._receipt(self.place(path), owner)
+        return receipt is not None and digests.matches(content, str(receipt.get("digest")))
+
+    def _digests(self, path: str, file: Path, owner: str) -> Iterator[str]:
+        receipt = self._receipt(self.place(path), owner)
+        if receipt is not None:
+            yield str(receipt.get("digest"))
         for known in _read_proof(file).get("digests", ()):
             if isinstance(known, str):
                 yield known

@@ -1,31 +1,49 @@
-"""Sinks: they move a key from the API's answer into a file or a command, and keep no copy.
+"""The sinks of a run. They move a key from the API's answer to its destination and keep no copy.
 
-A target is the `write_to` of a manifest, `{file: PATH}` or `{command: [ARG, …]}`. The state stores
-the receipt of a delivery. It names the target and recognises the key, and does not contain it.
+A target is what `write_to` of a manifest names, `{SINK: VALUE}`. The state stores the receipt of a
+delivery. It names the place and recognises the key, and does not contain it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
+from reconciler.model.allowance import Allowance
 from reconciler.model.secret import Redactor, Secret
+from reconciler.model.sinks import (
+    Receipt,
+    Sink,
+    SinkContext,
+    named_sink,
+    place_of,
+    places_of,
+    receipts_in,
+)
 from reconciler.model.values import Spec
-from reconciler.secrets.commands import CommandSink, Runner, run_program
-from reconciler.secrets.files import FileSink
+from reconciler.secrets import digests
+from reconciler.secrets.commands import Runner, run_program
+
+
+def _connect_nowhere(*_: Any, **__: Any) -> Any:
+    raise SinkError("this run has no network for sinks")
 
 
 class SinkSet:
     """All sinks, behind the `Sinks` protocol. Thread-safe.
 
-    `root` is the stack's folder: files stay below it, and commands run in it. `known` are the
-    digests of earlier receipts by path (see `known_files`); a file with such a digest is ours to
-    replace. `owner` names the owner of the keys as `stack/environment`: two environments that name
-    the same file must not replace each other's keys. `permit` is called just before a
-    file is replaced or removed, and raises to prevent that; give `run` the same.
+    `root` is the stack's folder: files stay below it, and commands run in it. `owner` names the
+    owner of the keys as `stack/environment`: two environments that name the same place must not
+    replace each other's keys. `env` has the addresses and credentials of sinks. `deliveries` are
+    the receipts of earlier runs, below any value, and `begun` the targets of deliveries without a
+    recorded outcome, each with its address; both are asked at the first use. `permit` is called
+    just before each write, and raises to prevent that; give `run` the same. `allowed` are globs of
+    places, see `Allowance`.
     """
 
     def __init__(
@@ -34,88 +52,167 @@ class SinkSet:
         redactor: Redactor,
         *,
         owner: str = "",
-        known: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        deliveries: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
+        begun: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
+        allowed: Sequence[str] = (),
+        connect: Callable[..., Any] = _connect_nowhere,
         run: Runner = run_program,
         permit: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._redactor = redactor
-        self._files = FileSink(root, known or {}, owner=owner, permit=permit)
-        self._commands = CommandSink(root, redactor, run)
+        self._owner = owner
+        self._allowance = Allowance(allowed)
+        self._history = _History(deliveries, begun, self._owner_of)
+        self._context = SinkContext(
+            env=env or {},
+            root=root,
+            redactor=redactor,
+            permit=permit,
+            connect=connect,
+            run=run,
+            sleep=sleep,
+            receipt=self._history.receipt,
+            was_begun=self._history.was_begun,
+        )
+        self._sinks: dict[str, Sink] = {}
+        self._lock = threading.Lock()
 
-    def check(self, target: Spec) -> None:
-        """Raise SinkError if the target cannot take a secret now. Writes and runs nothing."""
-        match _shape(target):
-            case "file", str(path):
-                self._files.check(path)
-            case _, command:
-                self._commands.check(command)
+    def check(self, target: Spec, *, address: Address) -> None:
+        """Raise SinkError if the target cannot take a key now. Writes and runs nothing."""
+        sink, value = self._sink(target)
+        self._allowance.require(place_of(target))
+        sink.check(value, owner=self._owner_of(address))
 
-    def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Deliver the secret and a newline.
+    def put(self, target: Spec, secret: Secret, *, address: Address, token: str) -> Receipt:
+        """Deliver the key and return the receipt: `{sink, place, digest, …}`.
 
-        The receipt is `{sink: file, file, digest}` or `{sink: command, command, digest}`. Raises
-        SinkError if the target did not take the secret (a command that fails may have).
+        `token` identifies the key, see `Sink.put`. Raises SinkError if the target did not take the
+        key, and UncertainDeliveryError if it may have.
         """
         self._redactor.add(secret)
-        match _shape(target):
-            case "file", str(path):
-                return self._files.put(path, secret, address=address)
-            case _, command:
-                return self._commands.put(command, secret, address=address)
+        sink, value = self._sink(target)
+        place, owner = place_of(target), self._owner_of(address)
+        self._allowance.require(place)
+        is_first = self._history.begin(place, owner)
+        try:
+            made = sink.put(value, secret, owner=owner, token=token)
+        except UncertainDeliveryError:
+            raise
+        except SinkError:
+            if is_first:
+                self._history.take_back(place, owner)
+            raise
+        mark = digests.digest(secret.reveal().encode() + b"\n")
+        receipt = {"sink": sink.name, "place": place, "digest": mark, **made}
+        self._history.record(place, owner, receipt)
+        return receipt
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
-        """The secret of an earlier `put` for the address, if the file still holds it. Commands
-        return nothing."""
-        match _shape(target):
-            case "file", str(path):
-                return self._files.recall(path, address=address)
-        return None
+        """The key of an earlier `put` for the address, where the sink can read it back."""
+        sink, value = self._sink(target)
+        if not sink.reads_back:
+            return None
+        secret = sink.read(value, owner=self._owner_of(address))
+        if secret is not None:
+            self._redactor.add(secret)
+        return secret
 
-    def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
-        """Remove the file that `put` wrote, if it is unchanged. Raises SinkError on failure.
+    def withdraw(self, target: Spec, receipt: Receipt, *, address: Address) -> None:
+        """Remove what `put` delivered, if it is unchanged. Raises SinkError on failure.
 
-        Without a receipt, `put` was interrupted, and what it had written is removed.
+        With an empty receipt, `put` was interrupted, and what it wrote is removed.
         """
-        path, digest = receipt.get("file", target.get("file")), receipt.get("digest")
-        if isinstance(path, str) and isinstance(digest, str):
-            self._files.withdraw(path, digest)
-        elif isinstance(path, str):
-            self._files.abandon(path)
+        sink, value = self._sink(target)
+        sink.withdraw(value, receipt, owner=self._owner_of(address))
+
+    def _owner_of(self, address: Address) -> str:
+        return "/".join(part for part in (self._owner, str(address)) if part)
+
+    def _sink(self, target: Spec) -> tuple[Sink, Any]:
+        driver, value = named_sink(target)
+        with self._lock:
+            if driver.name not in self._sinks:
+                self._sinks[driver.name] = driver(self._context)
+            return self._sinks[driver.name], value
+
+
+class _History:
+    """What is known of earlier deliveries, by place and owner."""
+
+    def __init__(
+        self,
+        deliveries: Callable[[], Iterable[tuple[Address, Any]]],
+        begun: Callable[[], Iterable[tuple[Address, Any]]],
+        owner_of: Callable[[Address], str],
+    ) -> None:
+        self._earlier = deliveries
+        self._earlier_begun = begun
+        self._owner_of = owner_of
+        self._receipts: dict[tuple[str, str], Receipt] | None = None
+        self._begun: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def receipt(self, place: str, owner: str) -> Receipt | None:
+        """The receipt of the last delivery."""
+        with self._lock:
+            return self._read().get((place, owner))
+
+    def was_begun(self, place: str, owner: str) -> bool:
+        """Whether a delivery has no recorded outcome."""
+        with self._lock:
+            self._read()
+            return (place, owner) in self._begun
+
+    def begin(self, place: str, owner: str) -> bool:
+        """Note that a delivery begins; False if an earlier one did, without a recorded outcome."""
+        with self._lock:
+            self._read()
+            is_first = (place, owner) not in self._begun
+            self._begun.add((place, owner))
+            return is_first
+
+    def take_back(self, place: str, owner: str) -> None:
+        """Note that a delivery certainly did not happen."""
+        with self._lock:
+            self._begun.discard((place, owner))
+
+    def record(self, place: str, owner: str, receipt: Receipt) -> None:
+        """Note the outcome of a delivery."""
+        with self._lock:
+            self._read()[place, owner] = receipt
+            self._begun.discard((place, owner))
+
+    def _read(self) -> dict[tuple[str, str], Receipt]:
+        if self._receipts is None:
+            self._receipts = {}
+            for address, delivered in self._earlier():
+                for receipt in receipts_in(delivered):
+                    self._receipts[place_in(receipt), self._owner_of(address)] = receipt
+            for address, write_to in self._earlier_begun():
+                for place in places_of(write_to):
+                    self._begun.add((place, self._owner_of(address)))
+        return self._receipts
+
+
+def place_in(receipt: Receipt) -> str:
+    """The place of a receipt. Receipts of older versions have only the path of a file."""
+    place = receipt.get("place")
+    if isinstance(place, str):
+        return place
+    return place_of({"file": receipt["file"]}) if "file" in receipt else ""
 
 
 def known_files(specs: Iterable[Any]) -> dict[str, str]:
     """Path and digest of every file receipt below `specs`, such as the `delivered` of all records."""
-    return {receipt["file"]: receipt["digest"] for spec in specs for receipt in _receipts_in(spec)}
+    return {
+        receipt["file"]: receipt["digest"]
+        for receipt in receipts_in(list(specs))
+        if receipt["sink"] == "file" and "file" in receipt
+    }
 
 
 def digests_in(specs: Iterable[Any]) -> Iterator[str]:
-    """The digest of every receipt below `specs`, of files and of commands."""
-    return (
-        receipt["digest"] for spec in specs for receipt in _receipts_in(spec, ("file", "command"))
-    )
-
-
-def _receipts_in(value: Any, sinks: Collection[str] = ("file",)) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        sink = value.get("sink")
-        if sink in sinks and sink in value and "digest" in value:
-            yield value
-        for element in value.values():
-            yield from _receipts_in(element, sinks)
-    elif isinstance(value, list | tuple):
-        for element in value:
-            yield from _receipts_in(element, sinks)
-
-
-def _shape(target: Spec) -> tuple[str, Any]:
-    match dict(target):
-        case {"file": str(path), **rest} if path and not rest:
-            return "file", path
-        case {"command": [_, *_] as command, **rest} if not rest and all(
-            isinstance(arg, str) for arg in command
-        ):
-            return "command", command
-    raise SinkError(
-        "a key can be written to a file or to a command",
-        hint="write {file: PATH} or {command: [PROGRAM, ARG, …]}",
-    )
+    """The digest of every receipt below `specs`."""
+    return (receipt["digest"] for receipt in receipts_in(list(specs)))

@@ -22,7 +22,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.errors import AmbiguousError
+from reconciler.errors import AmbiguousError, UncertainDeliveryError
 from reconciler.model.address import Address
 from reconciler.model.provider import Step
 from reconciler.model.resource import Record
@@ -170,7 +170,7 @@ class Journal:
         After an ambiguous answer it stays open, since nothing is known of its outcome. Only its
         times are written: when the call was sent, and when it was clear that no answer would come.
         """
-        if isinstance(error, AmbiguousError):
+        if isinstance(error, AmbiguousError | UncertainDeliveryError):
             with self._database.write() as connection:
                 connection.execute(
                     "UPDATE journal SET began_at = coalesce(?, began_at), ended_at = ? WHERE seq = ?",

@@ -110,21 +110,23 @@ class MemorySinks:
         self.unready = False
         self.failing = False
 
-    def check(self, target: Spec) -> None:
+    def check(self, target: Spec, *, address: Address) -> None:
         if self.unready:
             raise SinkError("the target is not ready")
 
-    def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
+    def put(
+        self, target: Spec, secret: Secret, *, address: Address, token: str
+    ) -> Mapping[str, Any]:
         if self.failing:
             raise SinkError("the target refused")
         self.held[target["file"]] = secret.reveal()
-        return {"sink": "file", "file": target["file"]}
+        return {"sink": "file", "file": target["file"], "digest": ""}
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
         found = self.held.get(target["file"])
         return None if found is None else Secret(found)
 
-    def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
+    def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
         self.held.pop(receipt["file"], None)
 
 

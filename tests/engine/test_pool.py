@@ -50,7 +50,7 @@ def test_what_has_to_wait_for_the_pace_of_one_route_lets_the_other_routes_go_on(
     )
     key = Given("OPENAI_KEY", Secret("sk-000000000000001234"))
     keys = KeyRing(admin=key, default=key, projects=dict.fromkeys(PROJECTS, key), root=tmp_path)
-    sinks = SinkSet(tmp_path, Redactor(), known=(), owner="stack/default")
+    sinks = SinkSet(tmp_path, Redactor(), owner="stack/default")
     with closing(client):
         reader = Reader(
             HttpProvider(client, keys, sinks, tmp_path, PROJECTS), KINDS, parallelism=2, pages={}

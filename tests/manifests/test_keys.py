@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.manifests import check_credentials
+from reconciler.model.sinks import sink_names
 from tests.manifests.conftest import PROJECT, Folder
 
 KEY = "sk-proj-THISisAkeyTHATisINuse"
@@ -177,14 +178,16 @@ def test_what_only_looks_like_a_key_is_a_warning(folder: Folder) -> None:
     ]
 
 
+SINK_LIST = ", ".join(f"`{name}`" for name in sink_names())
+
 SINKS = {
     "nothing": (
         "{write_to: {}}",
-        "Wrong length: spec.key.write_to has 0 pairs; the minimum is 1. Write either `file` or `command`.",
+        f"Wrong length: spec.key.write_to has 0 pairs; the minimum is 1. Write one of {SINK_LIST}.",
     ),
     "both": (
         "{write_to: {file: a, command: [b]}}",
-        "Too many: spec.key.write_to has 2 pairs; the maximum is 1. Write either `file` or `command`.",
+        f"Too many: spec.key.write_to has 2 pairs; the maximum is 1. Write one of {SINK_LIST}.",
     ),
     "command as text": (
         "{write_to: {command: a}}",

@@ -23,6 +23,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.throttle import Throttle
+from reconciler.app.deliveries import begun_deliveries, delivered
 from reconciler.app.planning import Planning
 from reconciler.app.secret_digests import SecretDigests, revealed
 from reconciler.emulator import Emulator
@@ -40,7 +41,6 @@ from reconciler.model.diagnostic import Severity
 from reconciler.model.kind import Kind
 from reconciler.model.secret import Redactor
 from reconciler.secrets import SinkSet
-from reconciler.secrets.sinks import known_files
 from reconciler.state import StateStore
 from tests.properties.bench import pending
 from tests.whole_examples import FILES, make_a_persons_key, whole_example
@@ -268,11 +268,16 @@ class Life:
 
     def _provider(self, store: StateStore, client: Client) -> HttpProvider:
         stack = self._configuration.stack
-        known = known_files(record.delivered for record in store.records().values())
         return HttpProvider(
             client,
             self._keys,
-            SinkSet(self.root, Redactor(), known=known, owner="stack/default"),
+            SinkSet(
+                self.root,
+                Redactor(),
+                owner="stack/default",
+                deliveries=lambda: delivered(store),
+                begun=lambda: begun_deliveries(store),
+            ),
             self.root,
             stack.projects,
             settle_seconds=SETTLE_SECONDS,

@@ -13,6 +13,7 @@ from reconciler.secrets import SinkSet
 from tests.state.killing import kill_at_every_call
 
 ADDRESS = Address.parse("ServiceAccount/search/indexer")
+TOKEN = "0" * 32
 TARGET = {"file": "secrets/indexer.key"}
 base = Path(sys.argv[1])
 
@@ -20,7 +21,7 @@ base = Path(sys.argv[1])
 def put(number: int, key: str) -> None:
     root = base / str(number)
     root.mkdir(exist_ok=True)
-    SinkSet(root, Redactor()).put(TARGET, Secret(key), address=ADDRESS)
+    SinkSet(root, Redactor()).put(TARGET, Secret(key), address=ADDRESS, token=TOKEN)
 
 
 def replace(number: int) -> None:

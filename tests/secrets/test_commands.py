@@ -18,6 +18,7 @@ from reconciler.secrets import SinkSet, digests
 from reconciler.secrets.commands import run_program
 
 INDEXER = Address.parse("ServiceAccount/search/indexer")
+TOKEN = "0" * 32
 KEY = Secret("a-key-of-no-known-shape")
 ADMIN = Secret("the-admin-key-in-use")
 
@@ -31,16 +32,21 @@ def python(code: str, *arguments: str) -> Mapping[str, Any]:
     return {"command": [sys.executable, "-c", code, *arguments]}
 
 
-def test_the_key_and_a_newline_come_on_standard_input(sinks: SinkSet, tmp_path: Path) -> None:
-    sinks.put(python("import sys; open('out', 'w').write(sys.stdin.read())"), KEY, address=INDEXER)
-    assert (tmp_path / "out").read_text() == f"{KEY.reveal()}\n"
+def test_the_key_comes_on_standard_input_without_a_newline(sinks: SinkSet, tmp_path: Path) -> None:
+    sinks.put(
+        python("import sys; open('out', 'w').write(sys.stdin.read())"),
+        KEY,
+        address=INDEXER,
+        token=TOKEN,
+    )
+    assert (tmp_path / "out").read_text() == KEY.reveal()
 
 
 def test_the_key_is_neither_an_argument_nor_in_the_environment(
     sinks: SinkSet, tmp_path: Path
 ) -> None:
     code = "import os, sys; open('out', 'w').write(repr(sys.argv) + repr(os.environ))"
-    sinks.put(python(code), KEY, address=INDEXER)
+    sinks.put(python(code), KEY, address=INDEXER, token=TOKEN)
     assert KEY.reveal() not in (tmp_path / "out").read_text()
 
 
@@ -51,7 +57,10 @@ def test_our_own_credentials_are_not_handed_down(
     monkeypatch.setenv("MY_OWN_NAME_FOR_IT", ADMIN.reveal())
     monkeypatch.setenv("HARMLESS", "yes")
     sinks.put(
-        python("import os; open('out', 'w').write('\\n'.join(os.environ))"), KEY, address=INDEXER
+        python("import os; open('out', 'w').write('\\n'.join(os.environ))"),
+        KEY,
+        address=INDEXER,
+        token=TOKEN,
     )
     names = (tmp_path / "out").read_text().splitlines()
     assert ("HARMLESS" in names, "OPENAI_API_KEY" in names, "MY_OWN_NAME_FOR_IT" in names) == (
@@ -66,13 +75,14 @@ def test_no_shell_reads_the_arguments(sinks: SinkSet, tmp_path: Path) -> None:
         python("import sys; open('out', 'w').write(sys.argv[1])", "$(id) && *"),
         KEY,
         address=INDEXER,
+        token=TOKEN,
     )
     assert (tmp_path / "out").read_text() == "$(id) && *"
 
 
 def test_the_receipt_is_the_command(sinks: SinkSet) -> None:
     target = python("pass")
-    receipt = sinks.put(target, KEY, address=INDEXER)
+    receipt = sinks.put(target, KEY, address=INDEXER, token=TOKEN)
     assert (receipt["sink"], receipt["command"]) == ("command", target["command"])
     assert digests.matches(KEY.reveal().encode() + b"\n", receipt["digest"])
 
@@ -83,7 +93,7 @@ def test_a_failure_is_told_with_the_last_words_redacted(sinks: SinkSet) -> None:
         "sys.exit(f'bad {key}' if key else 0)"
     )
     with pytest.raises(SinkError, match="exit code 1") as caught:
-        sinks.put(python(code), KEY, address=INDEXER)
+        sinks.put(python(code), KEY, address=INDEXER, token=TOKEN)
     message = str(caught.value)
     assert "ServiceAccount/search/indexer" in message
     assert f"denied / bad {MASK}" in message
@@ -93,11 +103,11 @@ def test_a_failure_is_told_with_the_last_words_redacted(sinks: SinkSet) -> None:
 
 def test_a_program_that_was_killed_is_a_failure(sinks: SinkSet) -> None:
     with pytest.raises(SinkError, match="ended by SIGKILL"):
-        sinks.put(python("import os; os.kill(os.getpid(), 9)"), KEY, address=INDEXER)
+        sinks.put(python("import os; os.kill(os.getpid(), 9)"), KEY, address=INDEXER, token=TOKEN)
 
 
 def test_a_program_that_does_not_read_its_input_may_still_succeed(sinks: SinkSet) -> None:
-    sinks.put(python("pass"), Secret("k" * 1_000_000), address=INDEXER)
+    sinks.put(python("pass"), Secret("k" * 1_000_000), address=INDEXER, token=TOKEN)
 
 
 def test_a_program_that_takes_too_long_is_a_failure(tmp_path: Path) -> None:
@@ -112,7 +122,9 @@ def test_a_program_that_takes_too_long_is_a_failure(tmp_path: Path) -> None:
         )
 
     with pytest.raises(SinkError, match=f"within 60 seconds; it said: waiting for {MASK}"):
-        SinkSet(tmp_path, Redactor(), run=run_out_of_time).put(python("pass"), KEY, address=INDEXER)
+        SinkSet(tmp_path, Redactor(), run=run_out_of_time).put(
+            python("pass"), KEY, address=INDEXER, token=TOKEN
+        )
     assert limits == [60.0]
 
 
@@ -129,8 +141,8 @@ def test_a_time_out_ends_the_program_and_its_children(tmp_path: Path) -> None:
 )
 def test_a_program_that_does_not_exist_is_refused(sinks: SinkSet, name: str) -> None:
     for act in (
-        lambda: sinks.check({"command": [name]}),
-        lambda: sinks.put({"command": [name]}, KEY, address=INDEXER),
+        lambda: sinks.check({"command": [name]}, address=INDEXER),
+        lambda: sinks.put({"command": [name]}, KEY, address=INDEXER, token=TOKEN),
     ):
         with pytest.raises(SinkError, match=f'there is no program "{name}"'):
             act()
@@ -141,31 +153,31 @@ def test_a_program_of_the_stack_is_looked_for_in_its_folder(sinks: SinkSet, tmp_
     script.parent.mkdir()
     script.write_text("#!/bin/sh\ncat > out\n")
     script.chmod(0o755)
-    sinks.put({"command": ["./scripts/store"]}, KEY, address=INDEXER)
-    assert (tmp_path / "out").read_text() == f"{KEY.reveal()}\n"
+    sinks.put({"command": ["./scripts/store"]}, KEY, address=INDEXER, token=TOKEN)
+    assert (tmp_path / "out").read_text() == KEY.reveal()
 
 
 def test_a_file_that_cannot_be_executed_is_refused(sinks: SinkSet, tmp_path: Path) -> None:
     (tmp_path / "script").write_text("#!/bin/sh\n")
     with pytest.raises(SinkError, match="no program"):
-        sinks.check({"command": ["./script"]})
+        sinks.check({"command": ["./script"]}, address=INDEXER)
 
 
 def test_a_file_that_is_no_program_is_a_failure(sinks: SinkSet, tmp_path: Path) -> None:
     (tmp_path / "script").write_bytes(b"\x00\x01")
     (tmp_path / "script").chmod(0o755)
     with pytest.raises(SinkError, match="cannot be run"):
-        sinks.put({"command": ["./script"]}, KEY, address=INDEXER)
+        sinks.put({"command": ["./script"]}, KEY, address=INDEXER, token=TOKEN)
 
 
 def test_checking_runs_nothing(sinks: SinkSet, tmp_path: Path) -> None:
-    sinks.check(python("open('out', 'w')"))
+    sinks.check(python("open('out', 'w')"), address=INDEXER)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_there_is_nothing_to_withdraw_from_a_command(sinks: SinkSet) -> None:
     target = python("raise SystemExit(1)")
-    sinks.withdraw(target, {"sink": "command", "command": target["command"]})
+    sinks.withdraw(target, {"sink": "command", "command": target["command"]}, address=INDEXER)
 
 
 class Replaced(Exception):
@@ -179,6 +191,9 @@ def test_a_run_that_was_replaced_hands_over_no_key(tmp_path: Path) -> None:
     sinks = SinkSet(tmp_path, Redactor(), run=partial(run_program, permit=permit))
     with pytest.raises(Replaced):
         sinks.put(
-            python("import sys; open('out', 'w').write(sys.stdin.read())"), KEY, address=INDEXER
+            python("import sys; open('out', 'w').write(sys.stdin.read())"),
+            KEY,
+            address=INDEXER,
+            token=TOKEN,
         )
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ its age.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import threading
@@ -20,13 +21,21 @@ from msgspec import Struct
 from reconciler.api.keys import KeyRing
 from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite, create_once
 from reconciler.api.objects.scoped import id_of
-from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
+from reconciler.errors import (
+    AmbiguousError,
+    AnswerError,
+    ApiError,
+    NotFoundError,
+    SinkError,
+    UncertainDeliveryError,
+)
 from reconciler.model.address import Address
 from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, SETTLE_SECONDS, Window, pauses
 from reconciler.model.kind import Field
 from reconciler.model.provider import CREATE, Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
+from reconciler.model.sinks import receipts_in, targets_of
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Spec
 
@@ -66,8 +75,7 @@ class KeyDelivery(FieldHandler):
 
     def check(self, field_write: FieldWrite) -> None:
         """Raise SinkError before a key is created that no sink can take."""
-        if field_write.value is not None:
-            self._sinks.check(field_write.value["write_to"])
+        check_targets(self._sinks, field_write)
 
     def body(self, field_write: FieldWrite) -> Spec:
         """Ask for an account without a key where none is wanted; the default is one with a key."""
@@ -134,7 +142,7 @@ class KeyDelivery(FieldHandler):
         _delete_keys(context, outdated - {current.get("key_id")})
         if previous and previous.get("target") != current.get("target"):
             try:
-                _withdraw(self._sinks, previous)
+                _withdraw(self._sinks, previous, context, except_target=current.get("target"))
             except SinkError as error:
                 context.notes.append(
                     f"The key before this one is dead, and could not be removed: {error}"
@@ -145,17 +153,22 @@ class KeyDelivery(FieldHandler):
         if field_write.value is None:
             return None
         context = field_write.context
-        target = field_write.value["write_to"]
+        write_to = field_write.value["write_to"]
         address = _address_of(context)
-        secret = self._sinks.recall(target, address=address)
+        secret = next(
+            filter(
+                None, (self._sinks.recall(one, address=address) for one in targets_of(write_to))
+            ),
+            None,
+        )
         if secret is None:
             return None
         context.client.http.redactor.add(secret)
         matches = [_key_id(key) for key in _keys_of(context, live) if _shows(key, secret)]
         if len(matches) != 1:
             return None
-        receipt = self._sinks.put(target, secret, address=address)
-        return _delivery(matches[0], target, receipt)
+        receipts = put_everywhere(self._sinks, write_to, secret, address, matches[0])
+        return _delivery(matches[0], write_to, receipts)
 
     # --- removal
 
@@ -163,9 +176,9 @@ class KeyDelivery(FieldHandler):
         """Withdraw all deliveries; the API deletes the keys together with the account."""
         previous = _previous_delivery(field_write)
         if previous:
-            _withdraw(self._sinks, previous)
+            _withdraw(self._sinks, previous, field_write.context)
         for delivery in field_write.context.steps.finished(DELIVER):
-            _withdraw(self._sinks, delivery)
+            _withdraw(self._sinks, delivery, field_write.context)
         self._withdraw_unfinished(field_write.context, except_target=None)
 
     def delete_leftovers(self, field_write: FieldWrite, live: LiveObject) -> None:
@@ -176,7 +189,7 @@ class KeyDelivery(FieldHandler):
             if delivery.get("target") == kept.get("target"):
                 kept = delivery
             else:
-                _withdraw(self._sinks, delivery)
+                _withdraw(self._sinks, delivery, context, except_target=kept.get("target"))
         self._withdraw_unfinished(context, except_target=kept.get("target"))
         lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
         _delete_keys(context, lost_ids - {kept.get("key_id")})
@@ -184,8 +197,7 @@ class KeyDelivery(FieldHandler):
     def _withdraw_unfinished(self, context: ChangeContext, *, except_target: Any) -> None:
         """Withdraw what interrupted deliveries may have left in other targets."""
         for delivery in context.steps.unfinished(DELIVER):
-            if delivery.get("target") and delivery["target"] != except_target:
-                self._sinks.withdraw(delivery["target"], {})
+            _withdraw(self._sinks, delivery, context, except_target=except_target)
 
     # --- creating and delivering
 
@@ -211,12 +223,15 @@ class KeyDelivery(FieldHandler):
     def _deliver(self, field_write: FieldWrite, key: NewKey) -> None:
         """Hand a key to its sink; delete it again if the sink fails."""
         context = field_write.context
-        target = field_write.value["write_to"]
+        write_to = field_write.value["write_to"]
+        address = _address_of(context)
         try:
-            with context.steps.step(DELIVER, key_id=key.id, target=dict(target)) as step:
-                receipt = self._sinks.put(target, key.secret, address=_address_of(context))
-                delivery = _delivery(key.id, target, receipt)
+            with context.steps.step(DELIVER, key_id=key.id, target=write_to) as step:
+                receipts = put_everywhere(self._sinks, write_to, key.secret, address, key.id)
+                delivery = _delivery(key.id, write_to, receipts)
                 step.done(key.id, **delivery)
+        except UncertainDeliveryError:
+            raise
         except SinkError as error:
             sentences = (str(error), _delete_key(context, key.id))
             raise SinkError(" ".join(filter(None, sentences)), hint=error.hint) from error
@@ -297,8 +312,7 @@ class ShownOnceDelivery(FieldHandler):
 
     def check(self, field_write: FieldWrite) -> None:
         """Raise SinkError before an object is created whose secret no sink can take."""
-        if field_write.value is not None:
-            self._sinks.check(field_write.value["write_to"])
+        check_targets(self._sinks, field_write)
 
     def after_create(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Deliver the secret, or delete the object."""
@@ -315,12 +329,15 @@ class ShownOnceDelivery(FieldHandler):
         context.client.http.redactor.add(secret)
         if field_write.value is None:
             return
-        target = field_write.value["write_to"]
+        write_to = field_write.value["write_to"]
+        address = _address_of(context)
         try:
-            with context.steps.step(DELIVER, id=live.id) as step:
-                receipt = self._sinks.put(target, secret, address=_address_of(context))
-                delivery = _delivery(live.own_id, target, receipt)
+            with context.steps.step(DELIVER, id=live.id, target=write_to) as step:
+                receipts = put_everywhere(self._sinks, write_to, secret, address, live.own_id)
+                delivery = _delivery(live.own_id, write_to, receipts)
                 step.done(live.id, **delivery)
+        except UncertainDeliveryError:
+            raise
         except SinkError:
             _discard(context, live)
             raise
@@ -333,15 +350,49 @@ class ShownOnceDelivery(FieldHandler):
         """Withdraw the delivery: the secret is useless now."""
         previous = _previous_delivery(field_write)
         if previous:
-            _withdraw(self._sinks, previous)
+            _withdraw(self._sinks, previous, field_write.context)
 
 
 # --- deliveries
 
 
-def _delivery(key_id: str, target: Spec, receipt: Spec) -> dict[str, Any]:
+def check_targets(sinks: Sinks, field_write: FieldWrite) -> None:
+    """Raise SinkError if any target of a field could not take a key now."""
+    if field_write.value is None:
+        return
+    for target in targets_of(field_write.value["write_to"]):
+        sinks.check(target, address=_address_of(field_write.context))
+
+
+def put_everywhere(
+    sinks: Sinks, write_to: Any, secret: Secret, address: Address, key_id: str
+) -> Any:
+    """Deliver a key to all targets; the receipt, or a list of receipts for a list of targets.
+
+    Where one refuses, the others lose the key again, and SinkError is raised.
+    """
+    receipts: list[Spec] = []
+    targets = targets_of(write_to)
+    try:
+        for target in targets:
+            receipts.append(sinks.put(target, secret, address=address, token=token_of(key_id)))  # noqa: PERF401 - what was delivered before an error counts
+    except UncertainDeliveryError:
+        raise
+    except SinkError:
+        for target, receipt in zip(targets, receipts, strict=False):
+            sinks.withdraw(target, receipt, address=address)
+        raise
+    return receipts if isinstance(write_to, list | tuple) else receipts[0]
+
+
+def token_of(key_id: str) -> str:
+    """The token of a key's deliveries: the same in every run, and of no use to find the key."""
+    return hashlib.sha256(key_id.encode()).hexdigest()[:32]
+
+
+def _delivery(key_id: str, write_to: Any, receipts: Any) -> dict[str, Any]:
     """A delivery as the journal and the state record it."""
-    return {"key_id": key_id, "target": dict(target), "receipt": dict(receipt)}
+    return {"key_id": key_id, "target": write_to, "receipt": receipts}
 
 
 def _previous_delivery(field_write: FieldWrite) -> Spec:
@@ -356,13 +407,21 @@ def _finished_delivery(field_write: FieldWrite) -> dict[str, Any] | None:
     if field_write.value is None or not finished:
         return None
     last = finished[-1]
-    if last.get("target") != dict(field_write.value["write_to"]):
+    if last.get("target") != field_write.value["write_to"]:
         return None
     return {name: last[name] for name in ("key_id", "target", "receipt")}
 
 
-def _withdraw(sinks: Sinks, delivery: Spec) -> None:
-    sinks.withdraw(delivery["target"], delivery.get("receipt") or {})
+def _withdraw(
+    sinks: Sinks, delivery: Spec, context: ChangeContext, *, except_target: Any = None
+) -> None:
+    """Remove a key from all its targets but those that hold another key by now."""
+    kept = targets_of(except_target)
+    receipts = list(receipts_in(delivery.get("receipt")))
+    for at, target in enumerate(targets_of(delivery.get("target"))):
+        if target not in kept:
+            receipt = receipts[at] if at < len(receipts) else {}
+            sinks.withdraw(target, receipt, address=_address_of(context))
 
 
 def _address_of(context: ChangeContext) -> Address:

@@ -18,6 +18,7 @@ from reconciler.model.destruction import EVERYTHING, Loss, LossRule, Lost, When
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.keys import targets_in
 from reconciler.model.kind import Field, Kind, Removal
+from reconciler.model.sinks import places_of, targets_of
 from reconciler.model.types import BundleType, FileSetType, KeySinkType
 from reconciler.model.values import FileSet, Unknown, value_at
 
@@ -90,13 +91,17 @@ def _targets(value: Any) -> dict[str, Any]:
 
 
 def _sink(value: Any) -> str:
-    target = value.get("write_to") if isinstance(value, Mapping) else None
-    if not isinstance(target, Mapping):
-        return "its former place"
+    targets = targets_of(value.get("write_to") if isinstance(value, Mapping) else None)
+    return " and ".join(map(_shown_target, targets)) or "its former place"
+
+
+def _shown_target(target: Mapping[str, Any]) -> str:
     command = target.get("command")
     if isinstance(command, list | tuple) and command:
         return f"the command {command[0]}"
-    return str(target.get("file") or "its former place")
+    if isinstance(target.get("file"), str):
+        return str(target["file"])
+    return " and ".join(places_of(target)) or "its former place"
 
 
 def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:

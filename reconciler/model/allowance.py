@@ -1,0 +1,55 @@
+"""Which places keys may be delivered to, as whoever runs the program decided.
+
+Manifests of a pull request name paths. `RECONCILER_ALLOW_SINKS` and `--allow-sinks` bound them with
+globs such as `vault:secret/search/**`: `*` stands for any text within one part of a path, `**` for
+any number of parts. Without any, every place is allowed that the credentials of a sink open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from reconciler.errors import SinkError
+
+VARIABLE = "RECONCILER_ALLOW_SINKS"
+OPTION = "--allow-sinks"
+
+_PARTS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+_PART = re.compile(r"\*\*|\*|\?")
+
+
+def allowed_places(option: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...]:
+    """The globs of the option and of the variable, which separates them by commas or spaces."""
+    return tuple(dict.fromkeys((*option, *re.split(r"[\s,]+", env.get(VARIABLE, "").strip(" ,")))))
+
+
+class Allowance:
+    """The places that keys may be delivered to; without globs, all."""
+
+    def __init__(self, globs: Sequence[str]) -> None:
+        self._globs = tuple(glob for glob in globs if glob)
+        self._expressions = [re.compile("".join(_expression(glob))) for glob in self._globs]
+
+    def objection(self, place: str) -> str:
+        """Why a place is not allowed; empty if it is."""
+        if not self._globs or any(one.fullmatch(place) for one in self._expressions):
+            return ""
+        return f'no key may be delivered to "{place}": allowed are {", ".join(self._globs)}'
+
+    def require(self, place: str) -> None:
+        """Raise SinkError if a place is not allowed."""
+        if objection := self.objection(place):
+            raise SinkError(
+                objection,
+                hint=f"choose an allowed place; who runs reconciler sets {VARIABLE} or {OPTION}",
+            )
+
+
+def _expression(glob: str) -> Iterator[str]:
+    end = 0
+    for wildcard in _PART.finditer(glob):
+        yield re.escape(glob[end : wildcard.start()])
+        yield _PARTS[wildcard[0]]
+        end = wildcard.end()
+    yield re.escape(glob[end:])

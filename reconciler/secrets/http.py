@@ -1,0 +1,156 @@
+"""Requests of sinks: short time limits, a few attempts, and errors that are sentences for the user.
+
+A sink's writes are idempotent, so a write without an answer is sent again. If no attempt is
+answered, nobody knows whether it arrived, and UncertainDeliveryError says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from msgspec import Struct, field
+
+from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.model.sinks import SinkContext
+
+ATTEMPTS = 4
+_PAUSES = (0.5, 1.0, 2.0)
+_LONGEST_PAUSE = 10.0
+_LARGEST_ANSWER_BYTES = 4 << 20
+_BUSY = (429, 502, 503, 504)
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_SHOWN_CHARACTERS = 300
+
+
+class Answer(Struct, frozen=True):
+    """An answer: its status, its JSON (None if it has none), and its headers in lower case."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class SinkHttp:
+    """Sends the requests of one sink to one server. Thread-safe.
+
+    `server` names the server in messages, for example "Vault at https://vault.example:8200".
+    `message_of` finds the server's own explanation in the JSON of an error.
+    """
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        context: SinkContext,
+        server: str,
+        *,
+        message_of: Callable[[Any], str] = lambda body: "",  # noqa: ARG005 - no explanation
+        busy: tuple[int, ...] = _BUSY,
+    ) -> None:
+        self._client = client
+        self._context = context
+        self.server = server
+        self._message_of = message_of
+        self._busy = busy
+
+    def get(self, path: str, **more: Any) -> Answer:
+        """Send a read. Raises SinkError if there is no answer."""
+        return self.send("GET", path, is_write=False, **more)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: Any = None,
+        content: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_write: bool = True,
+    ) -> Answer:
+        """Send a request until there is an answer that is no excuse; any status is an answer.
+
+        Raises UncertainDeliveryError for a write that may have happened, and SinkError for a
+        request that certainly had no effect.
+        """
+        if json_body is not None:
+            content = json.dumps(json_body).encode()
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        is_uncertain = False
+        for attempt in range(ATTEMPTS):
+            if is_write:
+                self._context.permit()
+            try:
+                answer = self._once(method, path, content, params, headers)
+            except httpx.TransportError as error:
+                is_uncertain = is_uncertain or (is_write and not isinstance(error, _NEVER_SENT))
+                problem = f"cannot be reached: {_why(error)}"
+                pause = None
+            except (httpx.InvalidURL, httpx.DecodingError, _TooLarge) as error:
+                is_uncertain = is_uncertain or is_write
+                problem = f"gives an answer that cannot be read: {error}"
+                pause = None
+            else:
+                if answer.status not in self._busy and answer.status < 500:
+                    return answer
+                is_uncertain = is_uncertain or (is_write and answer.status >= 500)
+                problem = f"answers with status {answer.status}{self.explanation(answer)}"
+                pause = _retry_after(answer)
+                if answer.status >= 500 and answer.status not in self._busy and not is_write:
+                    break
+            if attempt < ATTEMPTS - 1:
+                self._context.sleep(_PAUSES[attempt] if pause is None else pause)
+        raise self._unanswered(problem, is_uncertain)
+
+    def explanation(self, answer: Answer) -> str:
+        """What the server says about an error, redacted: `: …`, or an empty string."""
+        said = self._message_of(answer.body) if isinstance(answer.body, dict | list) else ""
+        text = " ".join(self._context.redactor(said).split())
+        shown = "".join(character for character in text if character.isprintable())
+        return f": {shown[:_SHOWN_CHARACTERS]}" if shown else ""
+
+    def _unanswered(self, problem: str, is_uncertain: bool) -> SinkError:
+        text = self._context.redactor(f"{self.server} {problem}")
+        if is_uncertain:
+            return UncertainDeliveryError(
+                f"{text}, so it is unknown whether the key arrived",
+                hint="run the same command again once the server answers",
+            )
+        return SinkError(text, hint="check its address, and that it is running")
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        with self._client.stream(
+            method, path, content=content, params=params, headers=headers
+        ) as response:
+            received = bytearray()
+            for part in response.iter_bytes():
+                received += part
+                if len(received) > _LARGEST_ANSWER_BYTES:
+                    raise _TooLarge("it is larger than 4 MiB")
+        try:
+            body = json.loads(received) if received else None
+        except ValueError:
+            body = None
+        return Answer(response.status_code, body, dict(response.headers))
+
+
+class _TooLarge(Exception):
+    """An answer that no sink would give."""
+
+
+def _why(error: httpx.TransportError) -> str:
+    return str(error) or type(error).__name__
+
+
+def _retry_after(answer: Answer) -> float | None:
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_PAUSE) if text.isdigit() else None
