@@ -60,6 +60,10 @@ class PlanRequest:
     budget: int | None = None
     destroy: bool = False
     unmanaged: bool = False
+    rotate: tuple[str, ...] = ()
+    """The addresses whose keys are rotated whatever their age; set by `rotate --now`."""
+    revoke: bool = False
+    """With `rotate`: revoke their earlier keys at once."""
     inventory: bool = False
     """Read every kind, and go on where a list cannot be read. No option of `plan`."""
 
@@ -166,6 +170,8 @@ def plan_inputs(
         inventory=request.inventory,
         targets=parse_addresses(request.target, "--target"),
         replace=parse_addresses(request.replace, "--replace"),
+        rotate_now=parse_addresses(request.rotate, "rotate"),
+        revoke_now=request.revoke,
         budget_calls=request.budget,
     )
     records = with_deliveries(store.records(), session.ownership.deliveries, ALL_KINDS)

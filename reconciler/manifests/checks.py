@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reconciler.manifests.key_checks import key_problems
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
 from reconciler.manifests.references import AddressIndex, unknown_part
@@ -39,6 +40,7 @@ def check_resource(
                 if isinstance(member, dict):
                     yield from _member(member, ("spec", field.name, index))
         elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
+            yield from key_problems(resource, field.name, value)
             yield from _sink(value, ("spec", field.name, "write_to", "file"))
 
 

@@ -78,7 +78,7 @@ class Reason(StrEnum):
     FIELD_FORCES_REPLACEMENT = "a changed field can only be set at creation"
     EXPIRED = "it has expired and cannot be used again"
     KEY_LOST = "an interrupted run created it without delivering its key"
-    ROTATION = "its keys take turns"
+    ROTATION = "its keys are rotated"
     SATISFIED = "its purpose is already met"
     RUNNING = "it is still running"
     OTHER_INPUTS = "its inputs changed since it last ran"
@@ -256,13 +256,18 @@ class Drift(Struct, frozen=True):
     fields: tuple[FieldChange, ...] = ()
     deleted: bool = False
     """Whether the whole object is gone."""
-    overdue: str = ""
-    """Which key should have been rotated by now, as a clause; empty if none."""
     location: SourceLocation | None = None
     project_id: str | None = None
     scope: str = ""
     blame: str = ""
     """Who changed it, according to the audit log; empty if the log was not read."""
+    overdue: str = ""
+    """Which key should have been rotated by now, as a clause; empty if none."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether somebody changed or deleted the object, and not only a key of it is overdue."""
+        return self.deleted or bool(self.fields)
 
 
 class OutputChange(Struct, frozen=True):

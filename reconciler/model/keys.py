@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from reconciler.model.durations import DAY_SECONDS, seconds_of
 from reconciler.model.json_codec import sorted_json
+from reconciler.model.sinks import targets_of
 from reconciler.model.values import Spec
 
 OVERLAP_SECONDS = 7 * DAY_SECONDS
@@ -28,7 +29,9 @@ UNUSED_SECONDS = DAY_SECONDS
 """How long an earlier key must be unused before it is revoked, unless the manifest says otherwise."""
 
 PREVIOUS = "previous"
-_OF_ONE_KEY = ("key_id", "target", "receipt", "made_at", "expires_at", "kept_in", "kept_receipt")
+KEPT = "kept"
+"""The part of an earlier key that names the second slot it was copied to: `{target, receipt}`."""
+_OF_ONE_KEY = ("key_id", "target", "receipt", "made_at", "expires_at")
 
 
 class KeyAction(StrEnum):
@@ -90,16 +93,9 @@ def policy_of(value: Any) -> RotationPolicy:
     )
 
 
-def targets_in(write_to: Any) -> Sequence[Any]:
-    """The destinations that a `write_to` names, one or a list of several."""
-    if write_to is None:
-        return ()
-    return tuple(write_to) if isinstance(write_to, list | tuple) else (write_to,)
-
-
 def same_places(one: Any, other: Any) -> bool:
     """Whether two `write_to` name the same destinations."""
-    return set(map(sorted_json, targets_in(one))) == set(map(sorted_json, targets_in(other)))
+    return set(map(sorted_json, targets_of(one))) == set(map(sorted_json, targets_of(other)))
 
 
 def one_key(entry: Spec) -> dict[str, Any]:
@@ -121,14 +117,18 @@ def key_ids(entry: Any) -> Iterator[str]:
 
 
 def with_next(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
-    """The entry once another key is the current one. Without a current key, that is the first."""
+    """The entry once another key is the current one. Without a current key, that is the first.
+
+    `kept` of the new key is the second slot of the one that it succeeds.
+    """
     if entry.get("key_id") == key.get("key_id"):
-        return {PREVIOUS: list(earlier_keys(entry)), **one_key(key)}
+        return _with_earlier(one_key(key), earlier_keys(entry))
     earlier = list(earlier_keys(entry))
     if entry.get("key_id"):
-        earlier.append({**one_key(entry), "replaced_at": replaced_at})
+        kept = {KEPT: key[KEPT]} if key.get(KEPT) else {}
+        earlier.append({**one_key(entry), "replaced_at": replaced_at, **kept})
     earlier = [old for old in earlier if old.get("key_id") != key.get("key_id")]
-    return {PREVIOUS: earlier, **one_key(key)}
+    return _with_earlier(one_key(key), earlier)
 
 
 def with_open(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
@@ -142,4 +142,22 @@ def with_open(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
 def without_key(entry: Spec, key_id: str) -> dict[str, Any]:
     """The entry without one of its earlier keys."""
     rest = [key for key in earlier_keys(entry) if key.get("key_id") != key_id]
-    return {**entry, PREVIOUS: rest}
+    return _with_earlier(entry, rest)
+
+
+def _with_earlier(entry: Spec, earlier: Sequence[Spec]) -> dict[str, Any]:
+    rest = {name: part for name, part in entry.items() if name != PREVIOUS}
+    return {PREVIOUS: list(earlier), **rest} if earlier else rest
+
+
+def still_used(step: KeyStep, shown: Spec, now: float) -> str:
+    """Why a key must not be revoked after all, as the API shows it now; empty if it may be."""
+    if step.unused_seconds is None:
+        return ""
+    if "last_used_at" not in shown:
+        return f"{step.key_id} stays: the API does not show when it was last used."
+    used_at = shown["last_used_at"]
+    is_time = isinstance(used_at, int | float)
+    if used_at is None or (is_time and now - used_at >= step.unused_seconds):
+        return ""
+    return f"{step.key_id} stays: it was used after the plan was made."

@@ -33,6 +33,8 @@ class Text(Struct, frozen=True):
     max_length: int | None = None
     min_length: int | None = None
     pattern: str | None = None
+    pattern_hint: str = ""
+    """What a text that matches is, as a noun: `a duration such as 90d`."""
     choices: tuple[str, ...] = ()
     open_choices: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)

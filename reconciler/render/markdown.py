@@ -197,6 +197,8 @@ def _warnings(plan: Plan) -> Iterator[Section]:
             yield Section(partial(_warning, change, warning), "warning")
         if note := phrases.job_note(change):
             yield Section(partial(_note, change, note), "note")
+        for step in change.keys if not change.is_change else ():
+            yield Section(partial(_note, change, phrases.key_step(step)), "note")
         if change.reason is Reason.WAITS:
             yield Section(partial(_note, change, f"skipped: {change.blocked}"), "note")
 
@@ -233,6 +235,7 @@ def _about(change: Change) -> str:
         parts.append(f"**Destroys:** {_spans(lost)}.")
     if steps := phrases.steps(change):
         parts.append(f"{_capital(steps)}.")
+    parts += [f"{_capital(_spans(phrases.key_step(step)))}." for step in change.keys]
     if change.action is Action.ADOPT and change.mark:
         parts.append(f"Writes the mark {code_span(change.mark)} to its metadata.")
     if change.renamed_from:
@@ -375,4 +378,11 @@ def _capital(text: str) -> str:
 def _drift_counts(plan: Plan) -> str:
     if not plan.drift:
         return "none"
-    return f"{count(len(plan.drift), 'object')} changed outside reconciler"
+    changed = sum(drift.is_changed for drift in plan.drift)
+    overdue = sum(bool(drift.overdue) for drift in plan.drift)
+    parts = []
+    if changed:
+        parts.append(f"{count(changed, 'object')} changed outside reconciler")
+    if overdue:
+        parts.append(f"{count(overdue, 'key')} overdue")
+    return ", ".join(parts)

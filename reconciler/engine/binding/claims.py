@@ -52,7 +52,9 @@ class Claims:
     @cached_property
     def delivered_keys(self) -> set[str]:
         """The ids of keys that belong to our objects."""
-        entries = (entry for record in self._records.values() for entry in record.delivered.values())
+        entries = (
+            entry for record in self._records.values() for entry in record.delivered.values()
+        )
         return {key_id for entry in entries for key_id in key_ids(entry)}
 
     def claim(self, live: LiveObject, address: Address) -> None:

@@ -16,7 +16,6 @@ from reconciler.model.change import Action, Change
 from reconciler.model.comparing import canonical, same
 from reconciler.model.destruction import EVERYTHING, Loss, LossRule, Lost, When
 from reconciler.model.json_codec import sorted_json
-from reconciler.model.keys import targets_in
 from reconciler.model.kind import Field, Kind, Removal
 from reconciler.model.sinks import places_of, targets_of
 from reconciler.model.types import BundleType, FileSetType, KeySinkType
@@ -87,7 +86,7 @@ def _key_loss(type: KeySinkType, before: Any, after: Any) -> Iterator[Loss]:
 
 def _targets(value: Any) -> dict[str, Any]:
     write_to = value.get("write_to") if isinstance(value, Mapping) else None
-    return {sorted_json(target).decode(): target for target in targets_in(write_to)}
+    return {sorted_json(target).decode(): target for target in targets_of(write_to)}
 
 
 def _sink(value: Any) -> str:

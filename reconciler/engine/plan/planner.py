@@ -106,9 +106,7 @@ class _Planner:
         if live is None and binding.record is not None and reference.address in self._errors:
             # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
             return _as_recorded(reference, binding.record, self.snapshot.kind(reference.address))
-        stays = live is not None and (
-            change is None or not change.makes_object
-        )
+        stays = live is not None and (change is None or not change.makes_object)
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
         value = value_at(self.specs.get(reference.address, {}), reference.path)
@@ -388,6 +386,8 @@ def _is_held_lightly(kind: Kind, change: Change) -> bool:
     if change.action.destroys:
         return False
     own = {field.name for field in kind.own_calls if isinstance(field.type, KeySinkType)}
+    if change.makes_object:
+        return True
     return kind.held_for_removal or (bool(own) and set(change.field_names) <= own)
 
 

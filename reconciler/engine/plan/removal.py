@@ -240,8 +240,12 @@ def _orphan(
 
 def _replaced_object(snapshot: Snapshot, address: Address, record: Record) -> Iterable[Change]:
     # Earlier keys of a resource that stays are revoked by its own change, once nobody uses them.
-    turns = set()
-    if address in snapshot.resources and address not in snapshot.selection.to_destroy:
+    # Those of a resource that is let go stay as well.
+    turns: set[str] = set()
+    on_remove = record.on_remove or snapshot.kind(address).on_remove
+    is_retained = on_remove is OnRemove.RETAIN or address.project in _retained_projects(snapshot)
+    is_declared = address in snapshot.resources and address not in snapshot.selection.to_destroy
+    if record.deposed and (is_declared or is_retained):
         turns = {id for entry in record.delivered.values() for id in key_ids(entry)}
     for id in record.deposed:
         if id in turns:

@@ -33,6 +33,8 @@ def with_key_steps(
     snapshot: Snapshot, change: Change, record: Record | None, live: LiveObject, spec: Spec
 ) -> Change:
     """The change with the steps of the keys of its object."""
+    if record is not None and _is_succession(change, live):
+        change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION, destructive="")
     if record is None or change.action not in _WITH_KEYS:
         return change
     steps: list[KeyStep] = []
@@ -47,6 +49,16 @@ def with_key_steps(
     return change
 
 
+def _is_succession(change: Change, live: LiveObject) -> bool:
+    """Whether a changed field needs another key, which can be delivered beside the present one."""
+    needs_object = change.reason is Reason.FIELD_FORCES_REPLACEMENT
+    rotates = any(
+        isinstance(field.type, KeySinkType) and field.type.rotates and field.type.shown_in
+        for field in live.kind.own_calls
+    )
+    return change.action is Action.REPLACE and needs_object and rotates
+
+
 def overdue(change: Change) -> Drift | None:
     """The drift of an object with a key that should have been rotated by now."""
     due = [step.why for step in change.keys if step.is_due]
@@ -55,7 +67,7 @@ def overdue(change: Change) -> Drift | None:
     return Drift(
         change.address,
         change.id or "",
-        overdue=f"its key {due[0]}",
+        overdue=f"its key should have been rotated: {due[0].partition(': ')[2]}",
         location=change.location,
         project_id=change.project_id,
         scope=change.scope,
@@ -125,6 +137,10 @@ class _KeyField:
             return self._rotate(
                 "will be rotated: an interrupted run may have delivered another key"
             )
+        forced = [field.name for field in self._change.fields if field.forces_replacement]
+        if self._is_object and forced:
+            names = " and ".join(dict.fromkeys(forced))
+            return self._rotate(f"will be rotated: {names} can only be set at creation")
         delivered = self._entry.get("target")
         if delivered is not None and not same_places(delivered, self._value.get("write_to")):
             return self._rotate("will be rotated: its destination changes")
@@ -169,7 +185,9 @@ class _KeyField:
             return None
         if blocking is not None:
             reason = blocking.why.partition(": ")[2]
-            why = f"will be rotated later: {in_words(age)} old, but the key before it stays: {reason}"
+            why = (
+                f"will be rotated later: {in_words(age)} old, but the key before it stays: {reason}"
+            )
             return replace(self._keep(why), is_due=True)
         return replace(self._rotate(f"will be rotated: {in_words(age)} old"), is_due=True)
 
@@ -275,5 +293,6 @@ def used_ago(seconds: float) -> str:
 
 
 def _time(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)

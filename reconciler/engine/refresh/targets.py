@@ -124,7 +124,10 @@ class ReadTargets:
         for address in self._selection.order:
             record = self._inputs.records.get(address)
             for field in self._resources[address].kind.own_calls if record is not None else ():
-                if not isinstance(field.type, KeySinkType) or field.type.listed_as not in self._kinds:
+                if (
+                    not isinstance(field.type, KeySinkType)
+                    or field.type.listed_as not in self._kinds
+                ):
                     continue
                 entry = record.delivered.get(field.name) if record is not None else None
                 value = self._resources[address].spec.get(field.name)
