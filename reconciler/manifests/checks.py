@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reconciler.manifests.destinations import targets_in
 from reconciler.manifests.key_checks import key_problems
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
@@ -41,7 +42,8 @@ def check_resource(
                     yield from _member(member, ("spec", field.name, index))
         elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
             yield from key_problems(resource, field.name, value)
-            yield from _sink(value, ("spec", field.name, "write_to", "file"))
+            for trail, target in targets_in(value):
+                yield from _file(target.get("file"), ("spec", field.name, *trail))
 
 
 def check_rule(rule: Rule, written: Spec) -> Iterator[SchemaViolation]:
@@ -156,9 +158,7 @@ def _member(member: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation
         )
 
 
-def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
-    target = value.get("write_to")
-    path = target.get("file") if isinstance(target, Mapping) else None
+def _file(path: Any, trail: Trail) -> Iterator[SchemaViolation]:
     if not isinstance(path, str):
         return
     try:

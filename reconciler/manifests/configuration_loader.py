@@ -28,6 +28,7 @@ from reconciler.manifests.room import NoRoomError, Room
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.model.address import Address
+from reconciler.model.allowance import allowed_places
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
@@ -84,7 +85,9 @@ def load_configuration(
         ),
         problems,
     )
-    _check_together(made, {document.file for document in documents}, opened, declared, problems)
+    _check_together(
+        made, {document.file for document in documents}, opened, declared, problems, settings
+    )
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
     resources = tuple(made.resources[address][0] for address in sorted(made.resources))
     ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
@@ -116,6 +119,7 @@ def _check_together(
     opened: OpenStack,
     declared: AddressIndex,
     problems: Problems,
+    settings: Settings,
 ) -> None:
     stack = opened.stack
     CrossChecks(
@@ -130,6 +134,7 @@ def _check_together(
         problems=problems,
         rules=made.rules,
         project_ids=stack.projects,
+        allowed_sinks=allowed_places(settings.allow_sinks, settings.env),
     ).check()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.manifests.configuration import Configuration, Credential, Credentials
-from reconciler.manifests.cross_checks import key_files
+from reconciler.manifests.destinations import key_files
 from reconciler.manifests.expressions import Expression, Source, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
@@ -201,7 +201,7 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
 
 
 def _written(configuration: Configuration) -> set[str]:
-    return {path for resource in configuration.resources for _, path in key_files(resource)}
+    return {path for resource in configuration.resources for path in key_files(resource)}
 
 
 def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:

@@ -3,14 +3,14 @@ cycles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from reconciler.manifests.key_targets import KeyTargets, folder_among
-from reconciler.manifests.paths import relative
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.destinations import check_destinations, destinations
+from reconciler.manifests.key_targets import KeyTargets
+from reconciler.manifests.problems import Problems
 from reconciler.manifests.references import MOST_GUESSES, AddressIndex, cycles, needs, trail_to
 from reconciler.manifests.source_map import Document
 from reconciler.model.address import Address
@@ -18,8 +18,6 @@ from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
-from reconciler.model.sinks import targets_of
-from reconciler.model.types import KeySinkType
 
 _ONE = {
     True: "there can be only one such object.",
@@ -27,24 +25,12 @@ _ONE = {
 }
 
 
-def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
-    """The files that a resource's keys are written to, with the field that names each."""
-    for field in resource.kind.own_calls:
-        value = resource.spec.get(field.name) if isinstance(field.type, KeySinkType) else None
-        for target in targets_of(value.get("write_to") if isinstance(value, Mapping) else None):
-            path = target.get("file")
-            if isinstance(path, str):
-                try:
-                    yield field.name, relative(path)
-                except Problem:
-                    continue  # noted where the resource is checked by itself
-
-
 class CrossChecks(Struct, frozen=True):
     """Checks all resources and rules against each other.
 
     `projects` are those of the stack, `keys` the projects that the stack has keys for, each with
-    its source location. `project_ids` are the ids of the stack's projects.
+    its source location. `project_ids` are the ids of the stack's projects, and `allowed_sinks` globs
+    of the places that keys may be delivered to.
     """
 
     resources: Mapping[Address, tuple[Resource, Document]]
@@ -55,11 +41,12 @@ class CrossChecks(Struct, frozen=True):
     problems: Problems
     rules: Mapping[Address, tuple[Rule, Document]]
     project_ids: Mapping[str, str] = {}
+    allowed_sinks: Sequence[str] = ()
 
     def check(self) -> None:
         """Report every problem."""
         self._projects()
-        self._key_files()
+        self._destinations()
         self._one_object_each()
         self._one_address_each()
         self._renames()
@@ -133,27 +120,9 @@ class CrossChecks(Struct, frozen=True):
                     resource, ("lifecycle", "adopt"), "One object under two addresses", detail
                 )
 
-    def _key_files(self) -> None:
-        files = [
-            (resource, name, path) for resource in self._all() for name, path in key_files(resource)
-        ]
-        written: dict[str, Resource] = {}
-        for resource, name, path in files:
-            trail: Trail = ("spec", name, "write_to", "file")
-            other = written.setdefault(path, resource)
-            if other is not resource:
-                detail = f'{other.address} also writes its key to "{path}".'
-                self._add(resource, trail, "Two keys in one file", detail)
-            elif objection := self.targets.objection(path):
-                self._add(
-                    resource, trail, "Unusable file for a key", f"{objection} Choose another file."
-                )
-        for resource, name, path in files:
-            if above := folder_among(path, written):
-                detail = f'{written[above].address} writes its key to "{above}", which therefore cannot be a folder.'
-                self._add(
-                    resource, ("spec", name, "write_to", "file"), "Unusable file for a key", detail
-                )
+    def _destinations(self) -> None:
+        found = [target for resource in self._all() for target in destinations(resource)]
+        check_destinations(found, self.targets, self.allowed_sinks, self._add)
 
     def _one_object_each(self) -> None:
         seen: dict[tuple[Any, ...], Resource] = {}

@@ -8,10 +8,10 @@ from typing import Any
 from reconciler.errors import SinkError
 from reconciler.manifests.validate import SchemaViolation
 from reconciler.model.durations import in_words, seconds_of
-from reconciler.model.keys import policy_of, same_places
+from reconciler.model.keys import policy_of
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
-from reconciler.model.sinks import named_sink, places_of, targets_of
+from reconciler.model.sinks import named_sink, targets_of
 
 
 def key_problems(
@@ -53,11 +53,6 @@ def _second_slot(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViola
     if not isinstance(slot, Mapping):
         return
     at = (*trail, "previous_to")
-    if any(same_places(slot, target) for target in targets_of(write_to)) or (
-        set(places_of(slot)) & set(places_of(write_to))
-    ):
-        detail = "previous_to is also a destination of the new key. Choose another one."
-        yield SchemaViolation(at, "Two keys in one place", detail)
     readable = []
     for target in targets_of(write_to):
         try:

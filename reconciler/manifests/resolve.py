@@ -10,8 +10,8 @@ from typing import Any
 from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource, check_rule
 from reconciler.manifests.credential_scan import CredentialScan
-from reconciler.manifests.cross_checks import key_files
 from reconciler.manifests.deferred_files import DeferredFiles
+from reconciler.manifests.destinations import key_files
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.fast_validation import LATER
@@ -144,7 +144,7 @@ class Resolver:
         )
         for finding in check_resource(resource, self._declared, document["spec"]):
             self._note(instance, finding)
-        for _, path in key_files(resource):
+        for path in key_files(resource):
             self._files.withhold(self._files.root / path)
         return resource
 

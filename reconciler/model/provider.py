@@ -239,7 +239,9 @@ class LiveWriter(Protocol):
         calls of their own.
         """
 
-    def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
+    def delete(
+        self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps
+    ) -> None:
         """Remove the object as its kind requires: delete, archive, or restore overwritten values.
 
         Succeeds if the object is gone already. Stops a running job first. Where a job itself

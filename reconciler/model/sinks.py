@@ -32,6 +32,7 @@ ENTRY_POINT = "reconciler.sinks"
 BUILT_IN = {
     "file": "reconciler.secrets.files:FileSink",
     "command": "reconciler.secrets.commands:CommandSink",
+    "vault": "reconciler.secrets.drivers.vault:VaultSink",
 }
 """The drivers of this package, each as `MODULE:CLASS`."""
 

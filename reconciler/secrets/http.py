@@ -17,7 +17,8 @@ from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 
 ATTEMPTS = 4
-_PAUSES = (0.5, 1.0, 2.0)
+PAUSES = (0.5, 1.0, 2.0)
+"""How many seconds to wait after each attempt but the last."""
 _LONGEST_PAUSE = 10.0
 _LARGEST_ANSWER_BYTES = 4 << 20
 _BUSY = (429, 502, 503, 504)
@@ -101,7 +102,7 @@ class SinkHttp:
                 if answer.status >= 500 and answer.status not in self._busy and not is_write:
                     break
             if attempt < ATTEMPTS - 1:
-                self._context.sleep(_PAUSES[attempt] if pause is None else pause)
+                self._context.sleep(PAUSES[attempt] if pause is None else pause)
         raise self._unanswered(problem, is_uncertain)
 
     def explanation(self, answer: Answer) -> str:

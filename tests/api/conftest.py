@@ -175,7 +175,8 @@ class World:
         )
 
     def delete(self, live: LiveObject, *, record: Record | None = None) -> None:
-        self.provider.delete(live, record=record, steps=self.steps)
+        address = Address(live.kind.name, "it", live.project)
+        self.provider.delete(live, address=address, record=record, steps=self.steps)
 
     def record_of(self, written: Written) -> Record:
         address = Address(written.live.kind.name, "it", written.live.project)

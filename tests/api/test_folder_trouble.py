@@ -268,7 +268,7 @@ def test_an_upload_of_content_that_has_changed_is_deleted(world: World) -> None:
 
 def test_an_upload_is_deleted_with_the_store_that_it_was_meant_for(world: World) -> None:
     live = died_before_attaching(world, member(world, "a.md", "a"))
-    world.provider.delete(live, record=Record(STORE, live.id), steps=world.steps)
+    world.provider.delete(live, address=STORE, record=Record(STORE, live.id), steps=world.steps)
     assert uploaded(world) == []
 
 

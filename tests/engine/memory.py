@@ -130,7 +130,9 @@ class MemoryApi(MemoryReader):
             step.done(live.id)
         return Written(changed)
 
-    def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
+    def delete(
+        self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps
+    ) -> None:
         """Delete an object; one that is gone is no error."""
         del record
         with steps.step("delete") as step:

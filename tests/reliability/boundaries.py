@@ -42,6 +42,7 @@ class Boundaries:
         self._fatal = fatal
         self._at_fatal = at_fatal
         self._lock = threading.Lock()
+        self._is_cut = False
 
     def cross(self, name: str) -> None:
         with self._lock:
@@ -49,6 +50,25 @@ class Boundaries:
             self.passed.append(name)
         if is_fatal:
             self._at_fatal(name)
+
+    def cut(self, *, for_good: bool) -> None:
+        """Cut connections at the fatal boundary, which is one of a request, in place of calling `at_fatal`."""
+
+        def fail(name: str) -> None:
+            if for_good:
+                self._is_cut = True
+            raise (
+                httpx.ReadError("the connection was cut")
+                if name.startswith("after")
+                else httpx.ConnectError("no connection")
+            )
+
+        self._at_fatal = fail
+
+    def require_connection(self) -> None:
+        """Raise if connections were cut for good."""
+        if self._is_cut:
+            raise httpx.ConnectError("no connection")
 
     def watch(self) -> None:
         """Put this in the way of everything in this process that takes effect elsewhere."""
@@ -63,6 +83,7 @@ def _watch_requests(boundaries: Boundaries) -> None:
     send = httpx.HTTPTransport.handle_request
 
     def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        boundaries.require_connection()
         name = f"{request.method} {_IDS.sub('*', request.url.path)}"
         boundaries.cross(f"before {name}")
         response = send(self, request)

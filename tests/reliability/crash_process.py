@@ -20,12 +20,14 @@ from typing import Any
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.retry import Policy
 from reconciler.cli.main import run
+from reconciler.secrets import http
 from tests.reliability.boundaries import Boundaries
 
 
 def main() -> None:
     """Run a command until its end, or its death."""
     Policy._backoff = lambda *_: 0.01  # type: ignore[method-assign] # bad weather here is over when it has struck
+    http.PAUSES = (0.01, 0.01, 0.01)
     fate = json.loads(sys.argv[1])
     _upload_in_parts_from(fate["whole_bytes"])
     _set_clock_ahead(fate["clock_ahead"])
@@ -36,6 +38,8 @@ def _run(arguments: list[str], fate: dict[str, Any]) -> int:
     report = os.open(fate["report"], os.O_WRONLY)
     write = os.write  # before it is watched
     boundaries = Boundaries(fate["fatal"], _at_fatal(fate["control"], report, write))
+    if fate["cut"] is not None:
+        boundaries.cut(for_good=fate["cut"] != "once")
     if fate["watched"]:
         boundaries.watch()
     if fate["seconds"] is not None:

@@ -68,12 +68,14 @@ class Mortals:
         at_fatal: Callable[[Stopped], None] | None = None,
         parallelism: int = 1,
         clock_ahead: float = 0.0,
+        cut: str | None = None,
         whole_bytes: int,
     ) -> Ended:
         """Run a command line; it dies before boundary `fatal`, or after some `seconds`.
 
         With `at_fatal` it does not die at that boundary: the thread that got there waits until the call returns.
-        Its clock is some seconds ahead of everybody else's.
+        Its clock is some seconds ahead of everybody else's. With `cut` it does not die: its connection is cut there,
+        "once" or "from then on".
         """
         with tempfile.NamedTemporaryFile() as report, _control(at_fatal) as control:
             fate = {
@@ -81,6 +83,7 @@ class Mortals:
                 "fatal": fatal,
                 "watched": watched,
                 "seconds": seconds,
+                "cut": cut,
                 "clock_ahead": clock_ahead,
                 "whole_bytes": whole_bytes,
             }

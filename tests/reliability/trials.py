@@ -122,6 +122,11 @@ class Stage:
             problems.append("no notice of the lock of a dead holder")
         return problems + self.wrong(expected)
 
+    @property
+    def folder(self) -> Path:
+        """The stack of the present trial."""
+        return self._folder
+
     def copy_folder(self, name: str) -> Path:
         """The stack as it is at the start, in a folder of another machine."""
         folder = self.base / name

@@ -115,9 +115,10 @@ class HttpWriter:
         live = replace(live, attributes={**live.attributes, **context.answer})
         return _written(context, live, values)
 
-    def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
+    def delete(
+        self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps
+    ) -> None:
         """Remove the object as its kind declares. An object that is gone already is no error."""
-        address = record.address if record else None
         context = ChangeContext(self._scopes.collection_of(live), address, steps, record)
         match live.kind.removal:
             case Removal.DELETE:

@@ -45,7 +45,7 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     existing = _find_existing(change, desired, context)
     if existing is not None and kind.is_shown_once:
         # Its secret was shown once and is lost, so a new object takes its place.
-        context.writer.delete(existing, record=None, steps=journal)
+        context.writer.delete(existing, address=change.address, record=None, steps=journal)
         existing = None
     # Each of the three ways ends with one object that matches the manifest.
     if existing is not None:
@@ -81,7 +81,7 @@ def delete_undelivered(
     criteria = _criteria(change, desired, context, tuple(unknown))
     live = context.search.find_until_settled(criteria, by_earlier_run=True)
     if live is not None:
-        context.writer.delete(live, record=None, steps=journal)
+        context.writer.delete(live, address=change.address, record=None, steps=journal)
 
 
 def create_once(
@@ -135,7 +135,7 @@ def _create_new(
             return _converge(change, desired, live, context, journal)
         # The secret that it showed went with the lost answer, so the object is of no use.
         discarded.add(live.id)
-        context.writer.delete(live, record=None, steps=journal)
+        context.writer.delete(live, address=change.address, record=None, steps=journal)
         return None
 
     return create_once(send, find, clock=context.consistency.clock)

@@ -26,7 +26,9 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     if live is not None and change.removal is Removal.CANCEL:
         context.writer.cancel(live, steps=journal)
     elif live is not None:
-        context.writer.delete(live, record=_record_of(record, live), steps=journal)
+        context.writer.delete(
+            live, address=change.address, record=_record_of(record, live), steps=journal
+        )
     # An object that is gone already ends here too: the state still has to drop it.
     if record is not None and change.id != record.id:
         deposed = tuple(id for id in record.deposed if id != change.id)

@@ -64,4 +64,4 @@ def _finish_earlier_delete(change: Change, context: ActionContext, journal: Chan
     record = context.records.get(change.address)
     if record is not None and record.delivered and change.on_remove == OnRemove.DELETE:
         gone = LiveObject(context.kind_of(change), record.id, {}, change.address.project)
-        context.writer.delete(gone, record=record, steps=journal)
+        context.writer.delete(gone, address=change.address, record=record, steps=journal)

@@ -63,7 +63,8 @@ def _revoke(
     # An object that is gone has destinations to be withdrawn from all the same.
     old = live or LiveObject(kind, key_id, {}, change.address.project)
     try:
-        context.writer.delete(old, record=_record_of(record, step), steps=journal)
+        own_record = _record_of(record, step)
+        context.writer.delete(old, address=change.address, record=own_record, steps=journal)
     except SinkError as error:
         return record, (
             f"{key_id} is revoked, and could not be removed from its destination; the next apply "

@@ -1,0 +1,143 @@
+"""Checks the destinations of keys: each is allowed, known before apply, and used by one key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.errors import SinkError
+from reconciler.manifests.fast_validation import LATER
+from reconciler.manifests.key_targets import KeyTargets, folder_among
+from reconciler.manifests.paths import relative
+from reconciler.manifests.problems import Problem
+from reconciler.model.allowance import OPTION, VARIABLE, Allowance
+from reconciler.model.paths import Trail
+from reconciler.model.resource import Resource
+from reconciler.model.sinks import place_of
+from reconciler.model.types import KeySinkType
+
+_FILE = "file"
+
+Report = Callable[[Resource, Trail, str, str], None]
+
+
+class Destination(Struct, frozen=True):
+    """A target of a key: the resource, the position of the value in its document, and the target."""
+
+    resource: Resource
+    trail: Trail
+    target: Mapping[str, Any]
+
+    @property
+    def file(self) -> str:
+        """The path of a file, relative and normalized; empty for other sinks and unusable paths."""
+        path = self.target.get(_FILE)
+        if not isinstance(path, str):
+            return ""
+        try:
+            return relative(path)
+        except Problem:
+            return ""  # reported where the resource is checked by itself
+
+
+def destinations(resource: Resource) -> Iterator[Destination]:
+    """The targets of a resource's keys."""
+    for field in resource.kind.own_calls:
+        if not isinstance(field.type, KeySinkType):
+            continue
+        for trail, target in targets_in(resource.spec.get(field.name)):
+            yield Destination(resource, ("spec", field.name, *trail), target)
+
+
+def targets_in(value: Any) -> Iterator[tuple[Trail, Mapping[str, Any]]]:
+    """The targets of a field, each with the path to its value; what is malformed is left out."""
+    write_to = value.get("write_to") if isinstance(value, Mapping) else None
+    slot = value.get("previous_to") if isinstance(value, Mapping) else None
+    if isinstance(slot, Mapping) and len(slot) == 1:
+        yield ("previous_to", next(iter(slot))), slot
+    if isinstance(write_to, Mapping) and len(write_to) == 1:
+        yield ("write_to", next(iter(write_to))), write_to
+    elif isinstance(write_to, list | tuple):
+        for index, target in enumerate(write_to):
+            if isinstance(target, Mapping) and len(target) == 1:
+                yield ("write_to", index, next(iter(target))), target
+
+
+def key_files(resource: Resource) -> Iterator[str]:
+    """The files that a resource's keys are written to."""
+    return (destination.file for destination in destinations(resource) if destination.file)
+
+
+def check_destinations(
+    found: Sequence[Destination], targets: KeyTargets, allowed: Sequence[str], report: Report
+) -> None:
+    """Report every destination that cannot be used. `allowed` are globs of places."""
+    allowance = Allowance(allowed)
+    written: dict[str, Destination] = {}
+    for destination in found:
+        place = _place(destination, report)
+        if not place:
+            continue
+        objection = allowance.objection(place)
+        other = written.setdefault(place, destination)
+        if objection:
+            detail = f"{objection}. Choose one of these, or change {VARIABLE} or {OPTION}."
+            _report(report, destination, "Destination not allowed", _sentence(detail))
+        elif other is not destination:
+            _report_shared(destination, other, place, report)
+        elif destination.file and (objection := targets.objection(destination.file)):
+            detail = f"{objection} Choose another file."
+            _report(report, destination, "Unusable file for a key", detail)
+    files = {one.file: one for one in written.values() if one.file}
+    for destination in files.values():
+        if above := folder_among(destination.file, files):
+            holder = files[above].resource.address
+            detail = f'{holder} writes its key to "{above}", which therefore cannot be a folder.'
+            _report(report, destination, "Unusable file for a key", detail)
+
+
+def _place(destination: Destination, report: Report) -> str:
+    """The place of a destination; empty, and reported, if it has none."""
+    if _FILE in destination.target and not destination.file:
+        return ""  # reported where the resource is checked by itself
+    if _has_later(destination.target):
+        detail = "A destination has to be known before the apply: write it without a reference to an object."
+        _report(report, destination, "Unknown destination", detail)
+        return ""
+    try:
+        return place_of(destination.target)
+    except SinkError as error:
+        _report(report, destination, "Invalid destination", f"{_sentence(str(error))}")
+        return ""
+
+
+def _report_shared(
+    destination: Destination, other: Destination, place: str, report: Report
+) -> None:
+    if destination.resource is other.resource:
+        detail = f'"{place}" is listed twice: remove one of the two.'
+        _report(report, destination, "One destination twice", detail)
+    elif destination.file:
+        detail = f'{other.resource.address} also writes its key to "{destination.file}".'
+        _report(report, destination, "Two keys in one file", detail)
+    else:
+        detail = f'{other.resource.address} also delivers its key to "{place}".'
+        _report(report, destination, "Two keys in one place", detail)
+
+
+def _report(report: Report, destination: Destination, summary: str, detail: str) -> None:
+    report(destination.resource, destination.trail, summary, detail)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _has_later(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_later, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_later, value))
+    return isinstance(value, LATER)

@@ -1,0 +1,1 @@
+"""Drivers of sinks that are servers, a module each."""

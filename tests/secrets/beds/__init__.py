@@ -1,0 +1,71 @@
+"""Places for tests to deliver keys to, one bed for each sink.
+
+A bed is a server, or a folder, and what an application that reads its key there would see. To add one, write a module
+with a class like `Bed` and list it in `BEDS`. Every test that is parametrized with `every_bed` then runs on it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+BEDS = {
+    "file": "tests.secrets.beds.local:FileBed",
+    "command": "tests.secrets.beds.local:CommandBed",
+    "vault": "tests.secrets.beds.vault:VaultBed",
+}
+"""The class of each bed, as MODULE:CLASS."""
+
+SERVERS = {"vault"}
+"""Beds whose server takes seconds to start; their tests are slow."""
+
+
+class Bed(Protocol):
+    """Where one sink delivers keys in a test. `folder` is the stack's folder."""
+
+    removes: bool
+    """Whether a withdrawal can remove a key."""
+    holds_owner: bool
+    """Whether the place itself names its owner."""
+
+    def __init__(self) -> None:
+        """Start what is needed, and empty it."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of a process that delivers keys here."""
+
+    def target(self, name: str) -> dict[str, Any]:
+        """The target with a name, as `write_to` has it."""
+
+    def keys(self, folder: Path) -> Mapping[str, str]:
+        """The key that an application would read now, by the name of its target."""
+
+    def plant(self, name: str, folder: Path) -> None:
+        """Put something of somebody else at a target."""
+
+    def planted(self, name: str, folder: Path) -> bool:
+        """Whether that is still there, unchanged."""
+
+    def save(self) -> Any:
+        """What is stored outside of the folder."""
+
+    def restore(self, saved: Any) -> None:
+        """Bring that back, and nothing else."""
+
+
+def bed_named(name: str) -> Bed:
+    """A new bed."""
+    module, _, cls = BEDS[name].partition(":")
+    bed: Bed = getattr(importlib.import_module(module), cls)()
+    return bed
+
+
+every_bed = pytest.mark.parametrize(
+    "bed_name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SERVERS else []) for name in BEDS],
+)
