@@ -89,8 +89,8 @@ class Demo:
             projects = client.get("/organization/projects", params={"limit": 100}).json()["data"]
             support = next(project["id"] for project in projects if "support" in project["name"])
             base = f"/organization/projects/{support}"
-            client.post(f"{base}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 450})
-            limit = "POST /organization/projects/…/rate_limits/rl-gpt-4.1"
+            client.post(f"{base}/rate_limits/rl-gpt-5.4", json={"max_requests_per_1_minute": 450})
+            limit = "POST /organization/projects/…/rate_limits/rl-gpt-5.4"
             print(f"  {limit}   max_requests_per_1_minute: 450")
             accounts = client.get(f"{base}/service_accounts", params={"limit": 100}).json()["data"]
             victim = next(account for account in accounts if "deploy" not in account["name"])

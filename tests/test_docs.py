@@ -1,9 +1,9 @@
 """The documentation matches the program.
 
 The info string of a code block selects its check: `yaml manifest` and `yaml stack` must validate, `yaml workflow` and
-`yaml gitlab` must be pipelines of GitHub and GitLab. Text between a marker such as `<!-- command plan -->` and
-`<!-- end -->` is generated from the program: `RECONCILER_GOLDEN=write pytest tests/test_docs.py` writes it, and the
-tests compare it otherwise.
+`yaml gitlab` must be pipelines of GitHub and GitLab, `yaml of PATH` is a part of an example. Text between a marker such
+as `<!-- command plan -->` and `<!-- end -->` is generated from the program: `RECONCILER_GOLDEN=write pytest
+tests/test_docs.py` writes it, and the tests compare it otherwise.
 """
 
 from __future__ import annotations
@@ -135,8 +135,18 @@ def folder_with(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
+EXCERPTS = [block for block in BLOCKS if block.info.startswith("yaml of ")]
+"""Blocks that repeat a part of an example."""
+
+
+@pytest.mark.parametrize("block", EXCERPTS, ids=str)
+def test_an_excerpt_of_an_example_is_in_its_file(block: Block) -> None:
+    path = block.info.removeprefix("yaml of ")
+    assert block.text in (ROOT / path).read_text(encoding="utf-8")
+
+
 def test_every_yaml_block_says_what_it_is() -> None:
-    wrong = [str(block) for block in BLOCKS if block.info.startswith("yaml") and block not in [
+    wrong = [str(block) for block in BLOCKS if block.info.startswith("yaml") and block not in EXCERPTS and block not in [
         *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow"), *of("yaml gitlab")
     ]]  # fmt: skip
     assert wrong == []
@@ -163,7 +173,7 @@ def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(
     root = folder_with(
         tmp_path, {"reconciler.yaml": block.text, "manifests/example.yaml": REFERENCED_RESOURCES}
     )
-    for environment in (None, *yaml.safe_load(block.text)["spec"].get("environments", ())):
+    for environment in yaml.safe_load(block.text)["spec"].get("environments") or (None,):
         assert (
             load_configuration(Settings(root=root, environment=environment), KINDS).warnings == ()
         )
@@ -202,7 +212,7 @@ def test_the_plan_in_the_readme_is_what_the_program_prints(workspace: Workspace)
     workspace.run("-e", "dev", "apply", "--yes", expect=0)
     project = workspace.run("-e", "dev", "output", "support_project", expect=0).out.strip()
     httpx.post(
-        f"{workspace.emulator.base_url}/organization/projects/{project}/rate_limits/rl-gpt-4.1",
+        f"{workspace.emulator.base_url}/organization/projects/{project}/rate_limits/rl-gpt-5.4",
         headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"},
         json={"max_requests_per_1_minute": 450},
     ).raise_for_status()

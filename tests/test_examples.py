@@ -10,7 +10,12 @@ import pytest
 from tests.conftest import Workspace
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-CASES = [("minimal", ()), ("acme", ("-e", "dev")), ("acme", ("-e", "prod"))]
+CASES = [
+    ("minimal", ()),
+    ("acme", ("-e", "dev")),
+    ("acme", ("-e", "prod")),
+    ("teams", ("-e", "prod")),
+]
 every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: "".join(value))
 
 

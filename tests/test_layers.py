@@ -51,7 +51,12 @@ LIBRARIES = {
     "jmespath": {"rules/bounded.py"},
     "regex": {"rules/bounded.py"},
     "deepdiff": {"engine/diff.py"},
-    "httpx": {"api/", "secrets/http.py"},
+    "httpx": {
+        "api/",
+        "secrets/http.py",
+        "secrets/drivers/instance_metadata.py",
+        "secrets/drivers/gcp/credentials.py",
+    },
     "click": {"cli/"},
     "rich": {"render/"},
     "starlette": {"emulator/"},
@@ -61,6 +66,9 @@ LIBRARIES = {
     "obstore": {"state/remote/objects/bucket.py"},
     "cryptography": {"state/encryption.py"},
     "pyrage": {"state/encryption.py"},
+    "boto3": {"secrets/drivers/aws/client.py"},
+    "botocore": {"secrets/drivers/aws/client.py"},
+    "google": {"secrets/drivers/gcp/credentials.py"},
 }
 """The only places, as path prefixes, that may import a library."""
 

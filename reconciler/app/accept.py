@@ -11,8 +11,9 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.app.addresses import parse_addresses
 from reconciler.app.applying import locked
-from reconciler.app.plans import PlanRequest, parse_addresses, plan_stack
+from reconciler.app.plans import PlanRequest, plan_stack
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError, UsageError
 from reconciler.kinds import ALL_KINDS, KINDS

@@ -44,14 +44,30 @@ def shutdown_of(model: str) -> date | None:
 
 
 def shutdown_warnings(
-    resources: Iterable[Resource], *, base_url: str, today: date
+    resources: Iterable[Resource],
+    *,
+    base_url: str,
+    today: date,
+    announced: Mapping[str, date | None] | None = None,
 ) -> list[Diagnostic]:
     """A warning for each model whose end is near or past, with the places that name it.
 
-    Other servers may keep a model, so there are none for them.
+    `announced` are the ends that the server itself lists, by model. Without them, the shipped dates
+    count, and only for OpenAI's own server: others may keep a model.
     """
-    if urlsplit(base_url).hostname != urlsplit(DEFAULT_BASE_URL).hostname:
+    is_openai = urlsplit(base_url).hostname == urlsplit(DEFAULT_BASE_URL).hostname
+    if not announced and not is_openai:
         return []
+    warnings = []
+    for model, places in sorted(uses_of_models(resources).items()):
+        end = (announced or {}).get(model) or (shutdown_of(model) if is_openai else None)
+        if end is not None and (end - today).days <= NEAR_DAYS:
+            warnings.append(_warning(model, end, places, today))
+    return warnings
+
+
+def uses_of_models(resources: Iterable[Resource]) -> dict[str, list[tuple[Resource, str]]]:
+    """The places that need a model, by model: a resource and the path of a field."""
     uses: dict[str, list[tuple[Resource, str]]] = {}
     for resource in resources:
         # Settings of a model, such as rate limits, do no harm when the model ends.
@@ -59,12 +75,7 @@ def shutdown_warnings(
             continue
         for trail, model in _models_in(resource.spec):
             uses.setdefault(model, []).append((resource, dotted(trail)))
-    warnings = []
-    for model, places in sorted(uses.items()):
-        end = shutdown_of(model)
-        if end is not None and (end - today).days <= NEAR_DAYS:
-            warnings.append(_warning(model, end, places, today))
-    return warnings
+    return uses
 
 
 def _models_in(value: Any, above: Trail = ()) -> Iterator[tuple[Trail, str]]:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
+from reconciler.app.addresses import is_pattern, matching, parse_addresses, select_addresses
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.model_shutdowns import shutdown_warnings
@@ -35,7 +37,6 @@ from reconciler.errors import (
 )
 from reconciler.kinds import ALL_KINDS, KINDS
 from reconciler.manifests import Configuration, check_credentials
-from reconciler.model.address import Address
 from reconciler.model.change import Plan
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
@@ -163,19 +164,22 @@ def plan_inputs(
 ) -> PlanInputs:
     """What a plan of the session is made from. Makes no call."""
     declared, store = session.declared, session.store
+    records = with_deliveries(store.records(), session.ownership.deliveries, ALL_KINDS)
+    known = {*records, *(resource.address for resource in declared.resources)}
     options = PlanOptions(
         destroy=request.destroy,
         adopt=request.adopt,
         unmanaged=request.unmanaged,
         inventory=request.inventory,
-        targets=parse_addresses(request.target, "--target"),
-        replace=parse_addresses(request.replace, "--replace"),
+        targets=select_addresses(request.target, "--target", known),
+        replace=select_addresses(request.replace, "--replace", known),
         rotate_now=parse_addresses(request.rotate, "rotate"),
         revoke_now=request.revoke,
         budget_calls=request.budget,
     )
-    records = with_deliveries(store.records(), session.ownership.deliveries, ALL_KINDS)
-    parse_addresses(request.allow_delete, "--allow-delete")  # refuse it before the first call
+    for text in request.allow_delete:  # refuse a malformed one before the first call
+        if not is_pattern(text):
+            parse_addresses((text,), "--allow-delete")
 
     def with_digests(configuration: Configuration) -> tuple[Resource, ...]:
         return tuple(
@@ -213,13 +217,16 @@ def plan_inputs(
 
 def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     """The plan with one sentence for each guard that refuses it."""
-    allowed = parse_addresses(request.allow_delete, "--allow-delete")
     known = {*session.store.records(), *(change.address for change in plan.changes)}
     known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
-    for address in allowed:
+    named = select_addresses(request.allow_delete, "--allow-delete", known)
+    for address in named:
         if address not in known:
             hint = nearest(str(address), map(str, known))
             raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+    # An entry of the stack file stays after its object is gone, so it may match nothing.
+    reviewed = (matching(text, known) for text in session.stack.allow_delete)
+    allowed = {*named, *chain.from_iterable(reviewed)}
     keys = keys_in_use(session.declared, session.store.records())
     refused = refusals(plan, _limits(session), allowed=allowed, keys=keys)
     return replace(plan, refusals=tuple(refused))
@@ -243,17 +250,6 @@ def retired(kinds: Iterable[Kind], *, base_url: str, today: str) -> list[str]:
     retirements = (kind.retirement for kind in kinds)
     past = (one for one in retirements if one and one.since <= today)
     return list(dict.fromkeys(retirement.sentence for retirement in past))
-
-
-def parse_addresses(texts: Iterable[str], option: str) -> tuple[Address, ...]:
-    """The addresses that an option names; raises UsageError naming the option."""
-    addresses = []
-    for text in texts:
-        try:
-            addresses.append(Address.parse(text))
-        except ValueError as error:
-            raise UsageError(f"{option}: {error}") from error
-    return tuple(addresses)
 
 
 def _limits(session: Session) -> Limits:

@@ -8,7 +8,8 @@ from dataclasses import replace as replace_dataclass
 from msgspec.structs import replace
 
 from reconciler.api.objects.uploads import Uploader
-from reconciler.app.plans import PlanRequest, parse_addresses, unchecked_plan
+from reconciler.app.addresses import select_addresses
+from reconciler.app.plans import PlanRequest, unchecked_plan
 from reconciler.app.session import Session
 from reconciler.engine.plan.rollback import (
     RollbackTarget,
@@ -46,7 +47,9 @@ def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
     records = session.store.records()
     history = _history(session.store, run)
     before = rollback_target(history, records, KINDS, begun=session.ownership.unfinished)
-    targets = _targets(before, run, parse_addresses(request.target, "--target"))
+    targets = _targets(
+        before, run, select_addresses(request.target, "--target", before.changed_by_run)
+    )
     stack = session.stack
     use_recorded_resources(session, before, digest=f"rollback of run {run}")
     planned = _planned(session, before, targets, request)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from reconciler.api.audit import AuditQuery, newest_entries
-from reconciler.app.plans import parse_addresses
+from reconciler.app.addresses import parse_addresses
 from reconciler.app.projects import Projects
 from reconciler.app.session import Session
 from reconciler.cli.options import GlobalOptions, global_options

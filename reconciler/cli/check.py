@@ -7,8 +7,8 @@ from functools import partial
 
 import click
 
+from reconciler.app.addresses import parse_addresses
 from reconciler.app.checks import carry_out_checks, declared_checks
-from reconciler.app.plans import parse_addresses
 from reconciler.cli.applying import exit_code_of_checks
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import deliver, wants_color

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 from msgspec.structs import replace
 
+from reconciler.app.addresses import parse_addresses
 from reconciler.app.applying import locked
 from reconciler.app.origin import record_origin
-from reconciler.app.plans import PlanRequest, parse_addresses, plan_stack, require_credentials
+from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.session import CommandSession
 from reconciler.engine.apply.records import imported_record

@@ -20,7 +20,7 @@ spec:
   # backend: remote
   manifests: [manifests/]
   variables:
-    model: {{default: gpt-5.1, description: The model that agents run on.}}
+    model: {{default: gpt-5.4, description: The model that agents run on.}}
   outputs:
     hello: ${{Agent/hello}}
 """

@@ -122,13 +122,13 @@ _PLANNING = (
     click.option(
         "--target",
         multiple=True,
-        metavar="ADDRESS",
+        metavar="ADDRESS|GLOB",
         help="Plan only this address and what it needs; repeatable.",
     ),
     click.option(
         "--replace",
         multiple=True,
-        metavar="ADDRESS",
+        metavar="ADDRESS|GLOB",
         help="Replace this object even if nothing differs; repeatable.",
     ),
     click.option(
@@ -139,7 +139,7 @@ _PLANNING = (
     click.option(
         "--allow-delete",
         multiple=True,
-        metavar="ADDRESS",
+        metavar="ADDRESS|GLOB",
         help="Let the guards pass the deletion of this address; repeatable.",
     ),
     click.option(

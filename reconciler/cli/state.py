@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from reconciler.app.addresses import is_pattern, parse_addresses, renamed
 from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import decrypted, encrypted
-from reconciler.app.plans import parse_addresses
 from reconciler.cli import state_backend
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
@@ -116,25 +116,47 @@ def rm(options: GlobalOptions, address: str) -> int:
 
 
 @command.command("mv")
-@click.argument("source")
+@click.argument("source", metavar="SOURCE|GLOB")
 @click.argument("target")
 @lock_option
 @global_options
 def mv(options: GlobalOptions, source: str, target: str) -> int:
-    """Bind the object of SOURCE to TARGET instead."""
+    """Bind the object of SOURCE to TARGET instead.
+
+    Wildcards move several: `state mv 'File/a/*' 'File/b/*'`, or `state mv File/a/ File/b/`.
+    """
     session = CommandSession(options)
-    old, new = _known(session, source), _address(target)
-    if old.kind != new.kind:
-        raise UsageError(f"{old} and {new} are of different kinds")
-    if new in session.store.records():
-        raise UsageError(
-            f"{new} is bound to an object already",
-            hint=f"Forget it first: reconciler state rm {new}",
-        )
     with locked(session, "state mv"):
-        session.store.move(old, new)
-    click.echo(f"{old} is now {new}.")
+        moves = _moves(session, source, target)
+        session.store.move_all(moves)
+    for old, new in moves.items():
+        _print(f"{old} is now {new}.")
     return 0
+
+
+def _moves(session: CommandSession, source: str, target: str) -> dict[Address, Address]:
+    """The moves that the arguments ask for. Raises UsageError unless all of them are possible."""
+    records = session.store.records()
+    if is_pattern(source) or is_pattern(target):
+        try:
+            moves = renamed(source, target, records)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        if not moves:
+            raise UsageError(f'the state knows no address that matches "{source}"')
+    else:
+        moves = {_known(session, source): _address(target)}
+    for old, new in moves.items():
+        if old.kind != new.kind:
+            raise UsageError(f"{old} and {new} are of different kinds")
+        if new in records:
+            raise UsageError(
+                f"{new} is bound to an object already",
+                hint=f"Forget it first: reconciler state rm {new}",
+            )
+    if len(set(moves.values())) < len(moves):
+        raise UsageError(f'"{target}" would give several objects one address')
+    return moves
 
 
 @command.command("export")

@@ -304,7 +304,7 @@ metadata:
   name: release-notes
 spec:
   name: Release notes
-  model: gpt-5.1
+  model: gpt-5.4
   instructions: Turn merged pull requests into release notes.
 """,
 )

@@ -207,7 +207,7 @@ metadata:
   name: support-bot
 spec:
   name: Support bot
-  model: gpt-4.1
+  model: gpt-5.4
   instructions: Answer politely and briefly.
   tools: [{type: code_interpreter}]
 """,

@@ -71,6 +71,6 @@ metadata:
   project: search
 spec:
   mode: allow_list
-  model_ids: [gpt-4.1, gpt-4.1-mini]
+  model_ids: [gpt-5.4, gpt-5.4-mini]
 """,
 )

@@ -63,10 +63,10 @@ KIND = Kind(
     example="""\
 kind: RateLimit
 metadata:
-  name: gpt-4.1
+  name: gpt-5.4
   project: search
 spec:
-  model: gpt-4.1
+  model: gpt-5.4
   max_requests_per_1_minute: 500
   max_tokens_per_1_minute: 200000
 """,

@@ -180,6 +180,13 @@ class ManifestEditor:
         if instance is None:
             self._refused.append(Refused(address, name, "no manifest declares it"))
             return
+        if instance.context.module is not None:
+            # Every document that declares the module would get the value.
+            place = instance.document.location_of(("spec", name))
+            folder = instance.context.module.path
+            reason = f"its manifest is in the module {folder}: add a variable to the module"
+            self._refused.append(Refused(address, name, reason, place))
+            return
         proposals = _Proposals(self, instance, address, name)
         try:
             self._proposals += proposals.of(value)
@@ -453,6 +460,8 @@ class _Proposals:
         expression = parts[0]
         if len(parts) != 1 or not isinstance(expression, Expression):
             raise Uneditable("the value is put together from text and expressions")
+        if expression.default is not None:
+            raise Uneditable("the expression has a default, so the value may stand in two places")
         if expression.source is Source.EACH:
             self._in_each(expression, new)
         elif expression.source is Source.VARIABLE:
@@ -596,6 +605,8 @@ def _users_of(instances: Sequence[Instance]) -> dict[tuple[Source, str], frozens
     users: dict[tuple[Source, str], set[str]] = {}
     for instance in instances:
         for part in _expressions(instance.document.value):
+            if part.source is Source.VARIABLE and instance.context.module is not None:
+                continue  # a variable of the module, not of the stack
             users.setdefault((part.source, part.name), set()).add(str(instance.address))
     return {key: frozenset(addresses) for key, addresses in users.items()}
 

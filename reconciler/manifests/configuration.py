@@ -17,6 +17,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.values import SecretValue
 
 STACK_FILES = ("reconciler.yaml", "reconciler.yml")
+MODULE_FILES = ("module.yaml", "module.yml")
 DEFAULT_ENVIRONMENT = "default"
 STATE_FOLDER = ".reconciler"
 
@@ -133,6 +134,8 @@ class Stack(Struct, frozen=True):
     """The default of `lifecycle.strict`."""
     ignore: IgnoreRules = IgnoreRules()
     """Unmanaged objects that no report mentions."""
+    allow_delete: tuple[str, ...] = ()
+    """Addresses and patterns that the guards let a plan delete."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """May contain references and templates."""
     organization: str | None = None

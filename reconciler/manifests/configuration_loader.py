@@ -20,6 +20,7 @@ from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
 from reconciler.manifests.key_targets import KeyTargets
+from reconciler.manifests.modules import ModuleReader
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import AddressIndex, guess_reference
@@ -69,7 +70,10 @@ def load_configuration(
         problems.add("No manifests", _where_to_begin(opened))
     leaks = CredentialScan(opened.secrets, problems)
     room = Room()
-    instances = Expander(opened.context, declared, leaks, problems, room).expand(documents)
+    modules = ModuleReader(opened.files, known, problems)
+    instances = Expander(opened.context, declared, leaks, problems, room, modules=modules).expand(
+        documents
+    )
     contents = DeferredFiles(opened.context.files, problems)
     made = _made(
         instances,
@@ -165,6 +169,8 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
         "outputs": stack.outputs,
         "guards": [guards.max_delete_percent, guards.max_deletes, guards.max_vanished_percent],
     }
+    if stack.allow_delete:
+        whole["allow_delete"] = stack.allow_delete
     hashed.update(_canonical(whole))
     for resource in resources:
         hashed.update(_canonical([str(resource.address), resource.spec, _lifecycle(resource)]))

@@ -104,7 +104,7 @@ class CredentialReader(Struct, frozen=True):
         parts = parse(text)
         part = parts[0]
         where = f"{entry} in {self.stack_file}"
-        if len(parts) == 1 and isinstance(part, Expression):
+        if len(parts) == 1 and isinstance(part, Expression) and part.default is None:
             if part.source is Source.ENVIRONMENT:
                 return Credential(f"{part.name} ({where})", self._sendable(part.name, entry))
             if part.source is Source.FILE:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reconciler.manifests.configuration import STACK_FILES
+from reconciler.manifests.configuration import MODULE_FILES, STACK_FILES
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import read_text
 from reconciler.manifests.parsed import ParsedFiles
@@ -53,6 +53,22 @@ def read_documents(
         for document in parsed.documents(text, name, problems, is_json=path.endswith(".json")):
             if strict or _is_meant_for_us(document.value, kinds):
                 yield document
+
+
+def read_folder(
+    files: Files, folder: str, problems: Problems, parsed: ParsedFiles
+) -> Iterator[Document]:
+    """The documents of all manifests below a folder of the stack, in file order."""
+    for path in sorted(_walk(files.root, folder)):
+        name = shown(files.root / path, files.root)
+        text = _read(files, path, name, problems)
+        if text is not None:
+            yield from parsed.documents(text, name, problems, is_json=path.endswith(".json"))
+
+
+def has_module(folder: Path) -> bool:
+    """Whether a folder is a module."""
+    return any((folder / name).is_file() for name in MODULE_FILES)
 
 
 def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
@@ -130,10 +146,11 @@ def _expand(files: Files, entry: str) -> list[str]:
 
 def _walk(root: Path, folder: str) -> Iterator[str]:
     def enter(path: str) -> bool:
-        # A folder with a stack file of its own is another stack.
+        # A folder with a stack file of its own is another stack. The manifests of a module are
+        # read where a document declares it.
         inside = root / path
         return inside.name.casefold() not in _SKIPPED and not any(
-            (inside / name).exists() for name in STACK_FILES
+            (inside / name).exists() for name in (*STACK_FILES, *MODULE_FILES)
         )
 
     return (path for path in walk(root, folder, enter=enter) if path.endswith(SUFFIXES))

@@ -1,16 +1,26 @@
-"""Expands documents into instances: kind, `for_each`, name and address."""
+"""Expands documents into instances: kind, modules, `when`, `for_each`, name and address."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.manifests.credential_scan import CredentialScan, masked
-from reconciler.manifests.expressions import Context, Evaluator
+from reconciler.manifests.expressions import Context, Evaluator, ModuleFacts
+from reconciler.manifests.modules import (
+    MAX_DEPTH,
+    DeclaredModule,
+    ModuleReader,
+    ModuleSource,
+    ModuleVariables,
+    Report,
+    module_values,
+)
+from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import NoRoomError, Room
@@ -21,7 +31,8 @@ from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
 from reconciler.model.kind import Declaration, ScopeType
 from reconciler.model.paths import Trail
-from reconciler.model.values import Unknown
+from reconciler.model.rule import RuleKind
+from reconciler.model.values import Unknown, has_unknown
 
 MAX_INSTANCES = 10_000
 
@@ -29,14 +40,23 @@ MAX_INSTANCES = 10_000
 class Instance(Struct):
     """A future resource or rule: a document, its kind, and its pair of `for_each`.
 
-    `address` is None if the metadata do not give one.
+    `context` is what its expressions can read, without references. `address` is None if the
+    metadata do not give one.
     """
 
     document: Document
     kind: Declaration
     metadata: Any
+    context: Context
     each: tuple[str, Any] | None = None
     address: Address | None = None
+
+
+class _Scope(Struct, frozen=True):
+    """Where documents stand: what they can read, and the modules around them, outermost first."""
+
+    context: Context
+    modules: tuple[str, ...] = ()
 
 
 class Expander:
@@ -49,13 +69,17 @@ class Expander:
         leaks: CredentialScan,
         problems: Problems,
         room: Room | None = None,
+        *,
+        modules: ModuleReader | None = None,
     ) -> None:
         self._context = context
         self._room = room or Room()
         self._leaks = leaks
         self._declared = declared
         self._problems = problems
-        self._postponed: list[tuple[Document, list[Instance]]] = []
+        self._modules = modules or ModuleReader(context.files, ParsedFiles(), problems)
+        self._postponed: list[Callable[[], None]] = []
+        """What has to be evaluated again once all addresses are known, outer modules first."""
 
     def expand(self, documents: Iterable[Document]) -> list[Instance]:
         """The instances of all documents. A document that cannot be expanded makes the
@@ -63,26 +87,47 @@ class Expander:
 
         Stops when the size limits are reached.
         """
-        expanded: list[Instance] = []
+        try:
+            expanded = list(self._expanded(documents, _Scope(self._context)))
+        except _Stop:
+            return []
+        for resolve in self._postponed:
+            resolve()
+        return expanded
+
+    def _expanded(self, documents: Iterable[Document], scope: _Scope) -> Iterator[Instance]:
         for document in documents:
             kind = self._kind(document)
-            pairs = self._pairs(document) if kind else None
+            pairs = self._pairs(document, scope.context) if kind else None
             if kind is None or pairs is None:
                 self._declared.complete = False
                 continue
             try:
                 repeated = [part for name, part in document.value.items() if name != "for_each"]
-                self._room.take_resources(len(pairs), repeated)
-                instances = [self._instance(document, kind, pair) for pair in pairs]
+                self._room.take_resources(len(pairs.pairs), repeated)
+                instances = list(self._instances(document, kind, pairs.pairs, scope.context))
             except NoRoomError as error:
                 self._problems.add("Too much", str(error), place=document.place)
                 self._declared.complete = False
-                return []
-            if self._postponed and self._postponed[-1][0] is document:
-                self._postponed[-1][1].extend(instances)
-            expanded.extend(instances)
-        self._resolve_postponed()
-        return expanded
+                raise _Stop from error
+            if pairs.is_postponed:
+                self._postpone_pairs(document, scope.context, instances)
+            yield from instances
+            if isinstance(kind, RuleKind) and kind.expands:
+                for instance in instances:
+                    yield from self._contents(instance, scope)
+
+    def _instances(
+        self,
+        document: Document,
+        kind: Declaration,
+        pairs: Iterable[tuple[str, Any] | None],
+        context: Context,
+    ) -> Iterator[Instance]:
+        for pair in pairs:
+            own = context if pair is None else replace(context, each=pair)
+            if self._exists(document, kind, own):
+                yield self._instance(document, kind, own)
 
     def _kind(self, document: Document) -> Declaration | None:
         value = document.value
@@ -113,57 +158,151 @@ class Expander:
             f"There is no kind {shortened(kind_name)}.{guess} Known: {', '.join(known)}.",
         )
 
-    def _pairs(self, document: Document) -> list[tuple[str, Any] | None] | None:
+    def _exists(self, document: Document, kind: Declaration, context: Context) -> bool:
+        """What `when` says; a document without it exists."""
+        if "when" not in document.value:
+            return True
+        report = self._reporter(document)
+        value = Evaluator(context, report).evaluate(document.value["when"], ("when",))
+        if isinstance(value, Unknown) and not self._problems.errors:
+            detail = "The value of when must be known before apply."
+            report(Problem("Cannot decide when", detail), ("when",))
+        elif not isinstance(value, bool | Unknown):
+            detail = (
+                f"when must be true or false; found {masked(shortened(value), self._leaks.redact)}."
+            )
+            report(Problem("Wrong type", detail), ("when",))
+        if value is False:
+            self._leave_out(document, kind, context)
+        elif value is not True:
+            self._declared.complete = False
+        return value is True
+
+    def _leave_out(self, document: Document, kind: Declaration, context: Context) -> None:
+        """Note the address, so that a reference to it can say why it does not exist."""
+        metadata = Evaluator(context, _ignore).evaluate(document.value.get("metadata"))
+        address = _address(kind, metadata)
+        if address is not None and not self._leaks.holds(str(address)):
+            self._declared.leave_out(address, document.location_of(("when",)))
+
+    def _pairs(self, document: Document, context: Context) -> _Pairs | None:
         if "for_each" not in document.value:
-            return [None]
+            return _Pairs([None])
+        references: list[str] = []
 
         def later(text: str) -> Unknown:
             # What is declared is only known when every document is expanded, so references have to
             # wait.
-            if not (self._postponed and self._postponed[-1][0] is document):
-                self._postponed.append((document, []))
+            references.append(text)
             return Unknown(text)
 
-        written = self._evaluate_for_each(document, replace(self._context, reference=later))
+        written = self._evaluate_for_each(document, replace(context, reference=later))
         value = self._leaks.taken_out(written, document, ("for_each",))
         if value is not written:
             return None
+        if isinstance(value, Unknown) and self._problems.errors and not references:
+            return None  # the cause was reported where the value comes from
         try:
-            return list(_pairs_of(value))
+            pairs = list(_pairs_of(value))
         except Problem as problem:
             self._problems.take(problem, place=document.location_of(("for_each",)))
             return None
+        # Variables of a module can contain references too.
+        return _Pairs(pairs, bool(references) or has_unknown(value))
 
     def _evaluate_for_each(self, document: Document, context: Context) -> Any:
-        def report(problem: Problem, trail: Trail) -> None:
-            self._problems.take(problem, place=document.location_of(trail))
+        evaluator = Evaluator(context, self._reporter(document))
+        return evaluator.evaluate(document.value["for_each"], ("for_each",))
 
-        return Evaluator(context, report).evaluate(document.value["for_each"], ("for_each",))
+    def _postpone_pairs(
+        self, document: Document, context: Context, instances: Sequence[Instance]
+    ) -> None:
+        def resolve() -> None:
+            value = self._evaluate_for_each(
+                document, replace(context, reference=self._declared.reference)
+            )
+            known = dict(pair for pair in _pairs_of(value) if pair is not None)
+            for instance in instances:
+                if instance.each is not None:
+                    pair = instance.each[0], known[instance.each[0]]
+                    instance.each, instance.context = pair, replace(instance.context, each=pair)
 
-    def _resolve_postponed(self) -> None:
-        context = replace(self._context, reference=self._declared.reference)
-        for document, instances in self._postponed:
-            if not instances:
-                continue
-            value = self._evaluate_for_each(document, context)
-            pairs = [pair for pair in _pairs_of(value) if pair is not None]
-            for instance, pair in zip(instances, pairs, strict=True):
-                instance.each = pair
+        self._postponed.append(resolve)
 
-    def _instance(
-        self, document: Document, kind: Declaration, each: tuple[str, Any] | None
-    ) -> Instance:
+    # --- modules
+
+    def _contents(self, instance: Instance, scope: _Scope) -> Iterator[Instance]:
+        """The instances of the manifests in a module."""
+        document = instance.document
+        call = document.value.get("spec")
+        call = call if isinstance(call, dict) else {}
+        try:
+            source = self._source(instance, call.get("source"), scope)
+        except Problem as problem:
+            self._problems.take(problem, place=document.location_of(("spec", "source")))
+            source = None
+        if source is None or instance.address is None:
+            self._declared.complete = False
+            return
+        variables = ModuleVariables(source)
+        context = Context(
+            variables,
+            self._context.environment,
+            self._context.files,
+            module=ModuleFacts(instance.address.name, source.path),
+        )
+
+        def evaluate(reference: Callable[[str], Any], report: Report) -> None:
+            given = Evaluator(replace(instance.context, reference=reference), report).evaluate(
+                call.get("variables") or {}, ("spec", "variables")
+            )
+            if isinstance(given, dict):
+                variables.values = module_values(source, given, report)
+
+        evaluate(Unknown, self._reporter(document))
+        # Problems of the second evaluation are those of references, and reported with the document.
+        self._postponed.append(lambda: evaluate(self._declared.reference, _ignore))
+        declared = DeclaredModule(
+            name=instance.address.name,
+            source=source,
+            variables=variables,
+            context=context,
+            problems=self._problems,
+            location=document.place,
+        )
+        self._declared.add_module(instance.address, declared)
+        inner = _Scope(context, (*scope.modules, source.path))
+        yield from self._expanded(declared.documents(), inner)
+
+    def _source(self, instance: Instance, written: Any, scope: _Scope) -> ModuleSource | None:
+        """The module of a document; None if it has problems of its own. Raises Problem."""
+        path = Evaluator(instance.context, self._reporter(instance.document)).evaluate(
+            written, ("spec", "source")
+        )
+        if not isinstance(path, str) or not path:
+            return None  # the schema says so
+        source = self._modules.source(path)
+        if source is None:
+            return None
+        chain = (*scope.modules, source.path)
+        if source.path in scope.modules:
+            detail = f"The module declares itself: {' → '.join(chain)}."
+            raise Problem("Cycle of modules", detail)
+        if len(chain) > MAX_DEPTH:
+            detail = f"Modules can nest {MAX_DEPTH} levels deep: {' → '.join(chain)}."
+            raise Problem("Modules nested too deeply", detail)
+        return source
+
+    # --- names
+
+    def _instance(self, document: Document, kind: Declaration, context: Context) -> Instance:
         raw = document.value.get("metadata")
         metadata = raw
         if isinstance(raw, dict):
-            context = Context(
-                self._context.variable, self._context.environment, self._context.files, None, each
-            )
-            metadata = Evaluator(context, self._reporter(document), self._room).evaluate(
-                raw, ("metadata",)
-            )
+            evaluator = Evaluator(context, self._reporter(document), self._room)
+            metadata = evaluator.evaluate(raw, ("metadata",))
             metadata = self._leaks.taken_out(metadata, document, ("metadata",))
-        instance = Instance(document, kind, metadata, each)
+        instance = Instance(document, kind, metadata, context, context.each)
         instance.address = _address(kind, metadata)
         if instance.address is None:
             self._declared.complete = False
@@ -191,6 +330,21 @@ class Expander:
             place=location,
             address=address,
         )
+
+
+class _Pairs(Struct, frozen=True):
+    """The pairs of `for_each`; `is_postponed` if values depend on references."""
+
+    pairs: list[tuple[str, Any] | None]
+    is_postponed: bool = False
+
+
+class _Stop(Exception):
+    """A limit was reached, so expanding stops."""
+
+
+def _ignore(problem: Problem, trail: Trail) -> None:
+    """For an evaluation whose problems are reported elsewhere."""
 
 
 def _address(kind: Declaration, metadata: Any) -> Address | None:

@@ -2,6 +2,8 @@
 
 A string that is a single expression takes the value with its type; inside other text, values become
 text. Inserted values are never evaluated again, so a file or variable cannot inject an expression.
+`${A ?? B}` is B where A is absent or null. B is a literal or another expression. A reference can
+contain expressions for its names: `${VectorStore/${module.name}/handbook}`.
 """
 
 from __future__ import annotations
@@ -15,17 +17,24 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.manifests.files import Files
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import Absent, Problem
 from reconciler.manifests.room import Room
+from reconciler.model.address import NAME_PATTERN
 from reconciler.model.diagnostic import nearest
 from reconciler.model.paths import Trail
 from reconciler.model.values import Reference, Template, Unknown
 
-_TOKEN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_INNER = re.compile(r"\$\{[^{}]*\}")
+_TOKEN = re.compile(r"\$\$\{|\$\{((?:[^{}]|\$\{[^{}]*\}|\{\})*)\}|\$\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_IS_NAME = re.compile(NAME_PATTERN)
 _REFERENCE = re.compile(r"[A-Z][A-Za-z0-9]*/.+", re.DOTALL)
+_WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None, "[]": [], "{}": {}}
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?")
 _LONGEST = 4_200  # the longest path that a system takes, and a little more
-_FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or ${each.value}"
+_FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key}, ${each.value} or ${module.name}"
+_DEFAULT_FORMS = 'Write a number, true, false, null, "text" or another expression after ??.'
 
 
 class Source(Enum):
@@ -35,7 +44,14 @@ class Source(Enum):
     ENVIRONMENT = "env"
     FILE = "file"
     EACH = "each"
+    MODULE = "module"
     REFERENCE = "reference"
+
+
+class Literal(Struct, frozen=True):
+    """A value that is written in an expression, after `??`."""
+
+    value: Any
 
 
 class Expression(Struct, frozen=True):
@@ -45,21 +61,33 @@ class Expression(Struct, frozen=True):
     name: str
     path: tuple[str, ...]
     text: str
+    default: Expression | Literal | None = None
+    """What holds where the value is absent or null; None if the expression has no `??`."""
+    parts: tuple[str | Expression, ...] = ()
+    """The texts and expressions that make up `name`, for a reference that contains expressions."""
 
 
 Lookup = Callable[[str], Any]
 """Maps a name to a value. Raises Problem."""
 
 
+class ModuleFacts(Struct, frozen=True):
+    """What `${module.…}` reads: the name of the module and its folder, relative to the stack's."""
+
+    name: str
+    path: str
+
+
 class Context(Struct, frozen=True):
     """What expressions can read at one point. `each` is the pair of `for_each`. `reference` is None
-    where references are not allowed."""
+    where references are not allowed, `module` outside of modules."""
 
     variable: Lookup
     environment: Lookup
     files: Files
     reference: Callable[[str], Any] | None = None
     each: tuple[str, Any] | None = None
+    module: ModuleFacts | None = None
 
 
 @lru_cache(maxsize=20_000)
@@ -87,11 +115,33 @@ def _expression(text: str) -> Expression:
         raise Problem(
             "Expression too long", f"An expression may have at most {_LONGEST:,} characters."
         )
-    head, dot, rest = text.partition(".")
-    if text.startswith("file:"):
-        return Expression(Source.FILE, text[5:].strip(), (), text)
-    if _REFERENCE.fullmatch(text):
-        return Expression(Source.REFERENCE, text, (), text)
+    # The first operand contains no quotes, so the first ?? outside of inner expressions is the
+    # operator.
+    at = _INNER.sub(lambda inner: " " * len(inner[0]), text).find("??")
+    first = text if at < 0 else text[:at]
+    expression = _operand(first.strip(), text)
+    if at < 0:
+        return expression
+    if expression.source is Source.REFERENCE:
+        detail = f'"${{{text}}}": {first.strip()} is known only after apply, so ?? cannot decide.'
+        raise Problem("No default for a reference", detail)
+    default = _default(text[at + 2 :].strip(), text)
+    return Expression(expression.source, expression.name, expression.path, text, default)
+
+
+def _operand(part: str, text: str) -> Expression:
+    """An expression without `??`. `text` is the whole one, for messages."""
+    head, dot, rest = part.partition(".")
+    if part.startswith("file:"):
+        return Expression(Source.FILE, part[5:].strip(), (), text)
+    if _REFERENCE.fullmatch(part):
+        parts = parse(part) if "${" in part else ()
+        if any(isinstance(inner, Expression) and inner.parts for inner in parts):
+            raise Problem("Nested too deeply", f'"${{{text}}}" nests expressions twice.')
+        return Expression(Source.REFERENCE, part, (), text, None, parts)
+    if "${" in part:
+        detail = f'"${{{text}}}": only the names in a reference can be expressions, such as ${{File/${{each.key}}}}.'
+        raise Problem("Nested expression", detail)
     name, *path = rest.split(".") if dot else ("",)
     if (
         head in ("var", "env")
@@ -102,7 +152,28 @@ def _expression(text: str) -> Expression:
         return Expression(Source(head), name, tuple(path), text)
     if head == "each" and all(path) and (name == "value" or (name == "key" and not path)):
         return Expression(Source.EACH, name, tuple(path), text)
+    if head == "module" and name in ("name", "path") and not path:
+        return Expression(Source.MODULE, name, (), text)
     raise Problem("Unknown expression", f'"${{{text}}}" is not one of {_FORMS}. {_literally()}')
+
+
+def _default(part: str, text: str) -> Expression | Literal:
+    if part.startswith(('"', "'")):
+        if len(part) < 2 or part[-1] != part[0] or part[0] in part[1:-1]:
+            detail = f'"${{{text}}}": the text after ?? must end with the quote it begins with.'
+            raise Problem("Unfinished default", detail)
+        return Literal(part[1:-1])
+    if part in _WORDS:
+        return Literal(_WORDS[part])
+    if _NUMBER.fullmatch(part):
+        return Literal(int(part) if _INTEGER.fullmatch(part) else float(part))
+    try:
+        return _expression(part)
+    except Problem as problem:
+        if problem.summary != "Unknown expression":
+            raise
+        detail = f'"${{{text}}}": {part or "nothing"} is no default. {_DEFAULT_FORMS}'
+        raise Problem("Unknown default", detail) from None
 
 
 def _literally() -> str:
@@ -213,21 +284,70 @@ def _inline(value: Any, part: str | Expression) -> str | Reference:
 
 
 def _look_up(part: Expression, context: Context) -> Any:
+    if part.default is None:
+        return _read(part, context)
+    try:
+        value = _read(part, context)
+    except Absent:
+        value = None
+    if value is not None:
+        return value
+    if isinstance(part.default, Literal):
+        return part.default.value
+    return _look_up(part.default, context)
+
+
+def _read(part: Expression, context: Context) -> Any:
+    """The value of an expression, without its default."""
     match part.source:
         case Source.VARIABLE:
-            return descend(context.variable(part.name), part.path, f"var.{part.name}")
+            value = context.variable(part.name)
+            return descend(value, part.path, f"var.{part.name}", guess=part.default is None)
         case Source.ENVIRONMENT:
             return context.environment(part.name)
         case Source.FILE:
-            return context.files.text(part.name)
+            return context.files.text(_path_of(part.name, context.module))
         case Source.EACH:
             return _each(part, context.each)
+        case Source.MODULE:
+            return _module(part, context.module)
     if context.reference is None:
         raise Problem(
             "Reference not possible here",
             f'"${{{part.text}}}" is known only after apply, but this value must be known before.',
         )
-    return context.reference(part.text)
+    if not part.parts:
+        return context.reference(part.name)
+    names = [name if isinstance(name, str) else _name(name, context) for name in part.parts]
+    if any(isinstance(name, Unknown) for name in names):
+        return Unknown(part.text)
+    return context.reference("".join(map(str, names)))
+
+
+def _name(part: Expression, context: Context) -> str | Unknown:
+    """The value of an expression inside of a reference, where it must be a name."""
+    value = _look_up(part, context)
+    if isinstance(value, Unknown):
+        return value
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _IS_NAME.fullmatch(text):
+        detail = f'"${{{part.text}}}" must be a name here: letters, digits, ".", "_" and "-".'
+        raise Problem("Not a name", detail)
+    return text
+
+
+def _path_of(path: str, module: ModuleFacts | None) -> str:
+    """A path relative to the stack's folder; in a module, `./…` is relative to the module's."""
+    if module is not None and path.startswith("./"):
+        return f"{module.path}/{path[2:]}"
+    return path
+
+
+def _module(part: Expression, module: ModuleFacts | None) -> str:
+    if module is None:
+        detail = f'"${{{part.text}}}" is only valid in the manifests of a module.'
+        raise Problem("Not in a module", detail)
+    return module.name if part.name == "name" else module.path
 
 
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
@@ -235,15 +355,24 @@ def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
         raise Problem(
             "No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.'
         )
-    return each[0] if part.name == "key" else descend(each[1], part.path, "each.value")
+    if part.name == "key":
+        return each[0]
+    return descend(each[1], part.path, "each.value", guess=part.default is None)
 
 
-def descend(value: Any, path: Sequence[str], name: str) -> Any:
-    """The value below a dotted path. Keys can contain dots: the longest existing key wins."""
+def descend(value: Any, path: Sequence[str], name: str, *, guess: bool = True) -> Any:
+    """The value below a dotted path. Keys can contain dots: the longest existing key wins.
+
+    Raises Absent if a map or list has no such key, and Problem if there can be none. `guess` adds
+    suggestions to the message, which take time.
+    """
     at = 0
     while at < len(path):
         if isinstance(value, Unknown):
             return value
+        if isinstance(value, Reference | Template):
+            detail = f'"{name}" is known only after apply, so nothing below it can be read.'
+            raise Problem("Known only after apply", detail)
         if isinstance(value, list) and path[at].isdecimal() and int(path[at]) < len(value):
             value, name, at = value[int(path[at])], f"{name}.{path[at]}", at + 1
             continue
@@ -253,9 +382,10 @@ def descend(value: Any, path: Sequence[str], name: str) -> Any:
         )
         if end is None:
             known = f" It has {_listed(keys)}." if keys else ""
-            raise Problem(
-                "No such key", f'"{name}" has no "{path[at]}".{nearest(path[at], keys) or known}'
-            )
+            advice = (nearest(path[at], keys) or known) if guess else ""
+            # A text or number that should be a map is a mistake, which a default must not hide.
+            problem = Absent if value is None or isinstance(value, dict | list) else Problem
+            raise problem("No such key", f'"{name}" has no "{path[at]}".{advice}')
         key = ".".join(path[at:end])
         value, name, at = value[key], f"{name}.{key}", end
     return value

@@ -47,6 +47,7 @@ def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
             "kind": {"const": kind.name, "description": kind.doc},
             "metadata": _metadata(kind, expressions=expressions),
             "for_each": _for_each(),
+            "when": _when(),
             "spec": _spec(kind, expressions=expressions),
             **(
                 {"lifecycle": _lifecycle(kind, expressions=expressions)}
@@ -99,6 +100,16 @@ def _for_each() -> dict[str, Any]:
         "uniqueItems": True,
         "pattern": EXPRESSION_TEXT["pattern"],
         "patternErrorMessage": "Expected a map, a list of strings, or one expression.",
+    }
+
+
+def _when() -> dict[str, Any]:
+    return {
+        "description": "Whether the document exists: true, false, or an expression.",
+        "markdownDescription": "Whether the document exists: `true`, `false`, or an expression such "
+        "as `${var.production}`. With `for_each`, it decides for each entry.",
+        "type": ["boolean", "string"],
+        **_only_expression(),
     }
 
 

@@ -24,6 +24,10 @@ class Problem(Exception):
         self.detail = detail
 
 
+class Absent(Problem):
+    """A value does not exist. In an expression, `??` may provide a default for it."""
+
+
 class Problems:
     """Collects diagnostics. The same problem at the same location counts once, however often a loop
     meets it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.manifests.problems import Problem
 from reconciler.model.address import Address
@@ -24,6 +24,9 @@ from reconciler.model.types import (
     types_in,
 )
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
+
+if TYPE_CHECKING:
+    from reconciler.manifests.modules import DeclaredModule
 
 MOST_GUESSES = 50
 """How many problems get a suggestion. Finding the nearest of ten thousand names is slow, and that
@@ -46,7 +49,9 @@ class AddressIndex:
         self._places: dict[Address, SourceLocation] = {}
         self._by_text: dict[str, Address] = {}
         self._by_kind: dict[str, list[str]] = {}
-        self._found: dict[str, Reference | Unknown] = {}
+        self._found: dict[str, Any] = {}
+        self._modules: dict[Address, DeclaredModule] = {}
+        self._left_out: dict[str, SourceLocation] = {}
         self._guesses: dict[tuple[str, str | None], str] = {}
 
     def add(self, address: Address, location: SourceLocation) -> SourceLocation | None:
@@ -63,6 +68,14 @@ class AddressIndex:
     def __contains__(self, address: object) -> bool:
         return address in self._places
 
+    def add_module(self, address: Address, module: DeclaredModule) -> None:
+        """Let `${Module/NAME.OUTPUT}` read the outputs of a module."""
+        self._modules.setdefault(address, module)
+
+    def leave_out(self, address: Address, location: SourceLocation) -> None:
+        """Note a document that does not exist, because of its `when` at a location."""
+        self._left_out.setdefault(str(address), location)
+
     def projects(self) -> dict[str, Address]:
         """The declared projects, by name."""
         return {
@@ -71,18 +84,21 @@ class AddressIndex:
             if address.kind in self.kinds and self.kinds[address.kind].defines_project
         }
 
-    def reference(self, text: str, project: str | None = None) -> Reference | Unknown:
-        """Parse `Kind/…` of an expression. Raises Problem. `project` is that of the referring
-        resource."""
+    def reference(self, text: str, project: str | None = None) -> Any:
+        """What `Kind/…` of an expression refers to: a Reference, an Unknown, or the value of a
+        module's output. Raises Problem. `project` is that of the referring resource."""
         if text not in self._found:
             self._found[text] = self._reference(text, project)
         return self._found[text]
 
-    def _reference(self, text: str, project: str | None) -> Reference | Unknown:
+    def _reference(self, text: str, project: str | None) -> Any:
         kind = self.kinds.get(text.partition("/")[0])
         if kind is None:
             name = text.partition("/")[0]
-            if name in self.declarable:
+            declaration = self.declarable.get(name)
+            if isinstance(declaration, RuleKind) and declaration.expands:
+                return self._output(text)
+            if declaration is not None:
                 detail = (
                     f'"${{{text}}}": kind {name} declares no object, so it cannot be referred to.'
                 )
@@ -95,6 +111,7 @@ class AddressIndex:
         if address is None:
             if not self.complete:
                 return Unknown(text)
+            self._refuse_left_out(text)
             if (text, project) not in self._guesses:
                 self._guesses[text, project] = self._guess(text, kind, project)
             raise Problem(
@@ -104,6 +121,30 @@ class AddressIndex:
             path = ()
         check_field_path(kind, path)
         return Reference(address, path)
+
+    def _output(self, text: str) -> Any:
+        """The value of an output of a module, `Module/NAME.OUTPUT…`."""
+        address, path = self._longest(text)
+        module = self._modules.get(address) if address is not None else None
+        if module is not None:
+            return module.output(text, path, self.reference)
+        if not self.complete:
+            return Unknown(text)
+        self._refuse_left_out(text)
+        known = map(str, self._modules)
+        hint = nearest(text.partition(".")[0], known)
+        raise Problem("Unknown reference", f'No manifest declares "{text}".{hint}')
+
+    def _refuse_left_out(self, text: str) -> None:
+        end = len(text)
+        while end > 0 and text[:end] not in self._left_out:
+            end = text.rfind(".", 0, end)
+        if end > 0:
+            detail = (
+                f'"{text[:end]}" does not exist here: its "when" at {self._left_out[text[:end]]} '
+                'is false. Give this document the same "when", or use a variable instead.'
+            )
+            raise Problem("Reference to nothing", detail)
 
     def _longest(self, text: str) -> tuple[Address | None, tuple[str, ...]]:
         # Names have dots, and so have paths: the longest declared address wins.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource, check_rule
 from reconciler.manifests.credential_scan import CredentialScan
@@ -44,6 +46,8 @@ _STRICT = Lifecycle(strict=True)
 MAX_SENT_BYTES = 100 * 1024 * 1024
 """The largest file that a check sends, since it is held in memory."""
 
+_EXPANDED = {"for_each", "when"}
+"""Keys of a document that have done their work when it is resolved."""
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
@@ -111,6 +115,8 @@ class Resolver:
             return None
         if isinstance(instance.kind, Kind):
             return self._resource(instance, instance.kind, instance.address, document)
+        if isinstance(instance.kind, RuleKind) and instance.kind.expands:
+            return None
         if isinstance(instance.kind, RuleKind):
             return self._rule(instance, instance.kind, instance.address, document["spec"])
         raise TypeError(f"{instance.kind.name} is neither a kind of objects nor of rules")
@@ -150,7 +156,7 @@ class Resolver:
 
     def _evaluate(self, instance: Instance) -> dict[str, Any]:
         """The document with all expressions replaced, for schema validation."""
-        context, raw = self._context, instance.document.value
+        raw = instance.document.value
         project = instance.address.project if instance.address else None
 
         def reference(text: str) -> Any:
@@ -162,17 +168,12 @@ class Resolver:
                 problem, place=instance.document.location_of(trail), address=instance.address
             )
 
-        full = Context(
-            context.variable, context.environment, context.files, reference, instance.each
-        )
-        document = {key: value for key, value in raw.items() if key != "for_each"}
+        full = replace(instance.context, reference=reference)
+        document = {key: value for key, value in raw.items() if key not in _EXPANDED}
         document["metadata"] = instance.metadata
         document["spec"] = Evaluator(full, report, self._room).evaluate(raw.get("spec"), ("spec",))
         if "lifecycle" in raw:
-            known = Context(
-                context.variable, context.environment, context.files, None, instance.each
-            )
-            document["lifecycle"] = Evaluator(known, report).evaluate(
+            document["lifecycle"] = Evaluator(instance.context, report).evaluate(
                 raw["lifecycle"], ("lifecycle",)
             )
         for name in ("metadata", "spec"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.manifests.kind_schema import document_schema, kind_schema
+from reconciler.manifests.module_schema import module_schema
 from reconciler.manifests.stack_schema import stack_schema
 from reconciler.manifests.type_schema import DIALECT
 from reconciler.model.kind import Declaration
@@ -56,6 +57,7 @@ def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
         for name, kind in kinds.items()
     }
     schemas["manifest.schema.json"] = manifest_schema(kinds)
+    schemas["module-definition.schema.json"] = module_schema()
     schemas["stack.schema.json"] = stack_schema()
     return {
         name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

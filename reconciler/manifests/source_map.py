@@ -27,10 +27,20 @@ class Document:
     each pair those of key and value; for a list its own, then those of the items.
     """
 
-    __slots__ = ("_name_place", "_positions", "_sizes", "file", "place", "spec_places", "value")
+    __slots__ = (
+        "_caller",
+        "_name_place",
+        "_positions",
+        "_sizes",
+        "file",
+        "place",
+        "spec_places",
+        "value",
+    )
 
-    def __init__(self, file: str, value: Any, positions: array[int]) -> None:
+    def __init__(self, file: str, value: Any, positions: array[int], caller: str = "") -> None:
         self.file = file
+        self._caller = caller
         self.value = value
         self._positions = positions
         self._sizes: dict[int, int] = {}
@@ -39,6 +49,10 @@ class Document:
         """Where the document's content begins."""
         self.spec_places: Mapping[str, SourceLocation] = _SpecPlaces(self)
         """The places of everything below `spec`, by dotted path."""
+
+    def declared_by(self, caller: str) -> Document:
+        """The same document in a module, with locations that name what declared the module."""
+        return Document(self.file, self.value, self._positions, caller)
 
     @property
     def packed(self) -> tuple[Any, bytes]:
@@ -104,7 +118,10 @@ class Document:
     def _place(self, at: int) -> SourceLocation:
         packed = self._positions[at]
         return SourceLocation(
-            self.file, (packed >> COLUMN_BITS) + 1, (packed & ((1 << COLUMN_BITS) - 1)) + 1
+            self.file,
+            (packed >> COLUMN_BITS) + 1,
+            (packed & ((1 << COLUMN_BITS) - 1)) + 1,
+            self._caller,
         )
 
 

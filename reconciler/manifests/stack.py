@@ -61,6 +61,7 @@ from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Unknown
+from reconciler.rules import RULE_KINDS
 
 _ID = Checker({"type": "string", **ID_SCHEMA})
 _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
@@ -175,6 +176,7 @@ def _opened(
         credentials=credentials,
         strict=bool(layers.get("strict")),
         ignore=_ignore(layers, leaks, problems),
+        allow_delete=_allow_delete(layers, leaks, problems),
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
@@ -312,6 +314,12 @@ def _about_urls(finding: SchemaViolation) -> str:
 def _environment(settings: Settings, document: Document | None, problems: Problems) -> str:
     known = list(_Layers(document, "").spec.get("environments") or {})
     wanted = settings.environment
+    place = document.location_of(("spec", "environments"), key=True) if document and known else None
+    if wanted is None and known:
+        # Without a choice, a run would plan a third environment, with a state of its own.
+        detail = f"Choose one with -e: {', '.join(known)}."
+        problems.add("No environment selected", detail, place=place)
+        return DEFAULT_ENVIRONMENT
     if wanted is None or wanted in known or wanted == DEFAULT_ENVIRONMENT:
         return wanted or DEFAULT_ENVIRONMENT
     listed = (
@@ -319,7 +327,6 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
         if known
         else "The stack declares none: see spec.environments."
     )
-    place = document.location_of(("spec", "environments"), key=True) if document and known else None
     problems.add(
         "Unknown environment",
         f'"{wanted}" is not declared.{nearest(wanted, known)} {listed}',
@@ -350,12 +357,19 @@ def _variables(settings: Settings, layers: _Layers, root: Path, problems: Proble
             problems.take(problem, place=place)
     for name, value in (layers.overlay.get("variables") or {}).items():
         try:
-            variables.put(name, value)
+            variables.put(name, _over(variables.values.get(name), value))
         except Problem as problem:
             problems.take(problem, place=layers.place_of("variables", name, key=True))
     put_saved(variables, settings.saved_variables)
     put_from_command_line(variables, settings.variable_files, settings.variables, root, problems)
     return variables
+
+
+def _over(default: Any, value: Any) -> Any:
+    """The value of a variable in an environment; a map is merged into the default, key by key."""
+    if isinstance(default, dict) and isinstance(value, dict):
+        return _merged(default, value)
+    return value
 
 
 def _reporter(
@@ -412,6 +426,27 @@ def _ignore(layers: _Layers, leaks: CredentialScan, problems: Problems) -> Ignor
             detail = f'"{pattern}" names no object. For all objects of the kind, write "{kind}/*".'
             report(Problem("Incomplete address", detail), (index,))
     return IgnoreRules(tuple(patterns))
+
+
+def _allow_delete(layers: _Layers, leaks: CredentialScan, problems: Problems) -> tuple[str, ...]:
+    """The entries of `allow_delete`. One for everything would end the guards, so it is an error."""
+    entries = layers.get("allow_delete") or []
+    report = _reporter(layers, problems, "allow_delete")
+    allowed = []
+    for index, entry in enumerate(entries):
+        kind, slash, rest = entry.partition("/")
+        if leaks.holds(entry):
+            summary = "A credential does not belong in a stack file"
+            report(Problem(summary, "The value is a key that is in use."), (index,))
+        elif not slash or not rest.strip("*?/"):
+            detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
+            report(Problem("Too wide", detail), (index,))
+        elif not _WILD.search(kind) and kind not in KINDS and kind not in RULE_KINDS:
+            detail = f'"{kind}" is not a kind.{nearest(kind, KINDS)}'
+            report(Problem("Unknown kind", detail), (index,))
+        else:
+            allowed.append(entry)
+    return tuple(allowed)
 
 
 def _readable(

@@ -40,7 +40,7 @@ _PROJECT_CREDENTIAL = {
 def stack_schema() -> dict[str, Any]:
     """The schema of a stack document."""
     properties = _shared_properties()
-    properties["variables"] = _variables()
+    properties["variables"] = variables_schema()
     properties["env"] = {
         **described(
             "Restricts `${env.NAME}` to these variables, out of those that --allow-env permits."
@@ -126,6 +126,15 @@ def _shared_properties() -> dict[str, Any]:
         "encryption": _encryption(),
         "guards": _guards(),
         "ignore": _ignore(),
+        "allow_delete": {
+            **described(
+                "Addresses and patterns that the guards let a plan delete, such as `VectorStore/search/*`. "
+                "A change that deletes can carry its own permission; remove the entry afterwards."
+            ),
+            "type": ["array", "null"],
+            "items": {"type": "string", "minLength": 1},
+            "examples": [["VectorStore/search/old-handbook"]],
+        },
         "refresh": _refresh(),
         "strict": {
             **described("The default of `lifecycle.strict` for all resources."),
@@ -144,7 +153,8 @@ def _environment() -> dict[str, Any]:
     return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
 
 
-def _variables() -> dict[str, Any]:
+def variables_schema() -> dict[str, Any]:
+    """The declarations of variables, in a stack or a module."""
     declaration = {
         "type": "object",
         "properties": {

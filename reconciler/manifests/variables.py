@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from reconciler.manifests.closed import LEAK
 from reconciler.manifests.load import load_documents, parse_flow, read_text
 from reconciler.manifests.paths import shown
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Absent, Problem, Problems
 from reconciler.manifests.shapes import credential_below
 from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.values import Unknown
@@ -38,6 +38,20 @@ blanks."""
 MAY_NOT_READ = "Manifests must not read credentials"
 
 
+def declared_entry(declaration: Any) -> Mapping[str, Any]:
+    """A declaration as `{default, description, type}`; a bare value is the default."""
+    if isinstance(declaration, dict) and _DECLARES.issuperset(declaration):
+        return declaration
+    return {} if declaration is None else {"default": declaration}
+
+
+def fits_type(value: Any, type: str) -> bool:
+    """Whether a value has one of the types that a declaration can name."""
+    if isinstance(value, bool) and type != "boolean":
+        return False
+    return isinstance(value, _TYPES[type])
+
+
 class Variables(Struct):
     """The variables that a stack declares: their values, and the locations of those without a
     value."""
@@ -53,10 +67,7 @@ class Variables(Struct):
     def declare(self, name: str, declaration: Any, location: SourceLocation) -> None:
         """Add one entry of the stack's `variables`: a declaration or a bare default. Raises
         Problem."""
-        if isinstance(declaration, dict) and _DECLARES.issuperset(declaration):
-            entry = declaration
-        else:
-            entry = {} if declaration is None else {"default": declaration}
+        entry = declared_entry(declaration)
         if "type" in entry:
             self.types[name] = entry["type"]
         elif isinstance(entry.get("default"), str | None):
@@ -73,13 +84,9 @@ class Variables(Struct):
         self.missing.pop(name, None)
         self.harmless.discard(name)
         wanted = self.types.get(name)
-        if wanted:
-            fits = isinstance(value, _TYPES[wanted]) and (
-                wanted == "boolean" or not isinstance(value, bool)
-            )
-            if not fits:
-                self.values[name] = Unknown(name)
-                raise Problem("Wrong type", f'The variable "{name}" must be of type {wanted}.')
+        if wanted and not fits_type(value, wanted):
+            self.values[name] = Unknown(name)
+            raise Problem("Wrong type", f'The variable "{name}" must be of type {wanted}.')
         self.values[name] = value
 
     def put_text(self, name: str, text: str) -> None:
@@ -236,7 +243,7 @@ class Environment:
         if name not in self._allowed or (self._listed is not None and name not in self._listed):
             raise Problem("Environment variable not allowed", self._not_allowed(name))
         if name not in self._env:
-            raise Problem("Environment variable not set", f'"{name}" is not set.')
+            raise Absent("Environment variable not set", f'"{name}" is not set.')
         if "\ufffd" in self._env[name]:
             raise Problem(
                 "Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.'

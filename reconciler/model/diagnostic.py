@@ -17,15 +17,18 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class SourceLocation(Struct, frozen=True, order=True):
+class SourceLocation(Struct, frozen=True, order=True, omit_defaults=True):
     """A position in a file: the path as the user would type it, line and column from 1."""
 
     file: str
     line: int
     column: int
+    caller: str = ""
+    """In a module, the document that declared it; the same line can be read several times."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        position = f"{self.file}:{self.line}:{self.column}"
+        return f"{position} ({self.caller})" if self.caller else position
 
 
 class Diagnostic(Struct, frozen=True):

@@ -42,6 +42,8 @@ class RuleKind(Declaration, frozen=True, kw_only=True):
     removes: bool = False
     """Whether plans delete what rules of this kind match. The rule is then part of what the user
     approves."""
+    expands: bool = False
+    """Whether a document of this kind stands for other documents, and is no rule itself."""
 
 
 class Rule(Struct, frozen=True, dict=True):

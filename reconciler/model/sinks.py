@@ -33,6 +33,10 @@ BUILT_IN = {
     "file": "reconciler.secrets.files:FileSink",
     "command": "reconciler.secrets.commands:CommandSink",
     "vault": "reconciler.secrets.drivers.vault:VaultSink",
+    "aws_secrets_manager": "reconciler.secrets.drivers.aws.secrets_manager:SecretsManagerSink",
+    "aws_ssm": "reconciler.secrets.drivers.aws.parameter_store:ParameterStoreSink",
+    "gcp_secret_manager": "reconciler.secrets.drivers.gcp.secret_manager:GcpSecretManagerSink",
+    "azure_key_vault": "reconciler.secrets.drivers.azure.key_vault:KeyVaultSink",
 }
 """The drivers of this package, each as `MODULE:CLASS`."""
 

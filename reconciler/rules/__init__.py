@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from reconciler.model.rule import RuleKind
 from reconciler.rules.check import KIND as CHECK
+from reconciler.rules.module import KIND as MODULE
 from reconciler.rules.retention import KIND as RETENTION
 
 __all__ = ["CHECK", "RULE_KINDS"]
 
-RULE_KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in (CHECK, RETENTION)}
+RULE_KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in (CHECK, MODULE, RETENTION)}
 """All kinds of documents that declare no object, by name."""

@@ -189,7 +189,7 @@ metadata: {name: knows-refunds}
 spec:
   operation: createResponse
   body:
-    model: gpt-5.1
+    model: gpt-5.4
     input: How long may I take to return a coat?
   expect:
     values:

@@ -213,8 +213,13 @@ class StateStore:
         """Give a record another address. Raises StateError where `source` is unknown or `target` is
         taken.
         """
+        self.move_all({source: target})
+
+    def move_all(self, moves: Mapping[Address, Address]) -> None:
+        """Give records other addresses, all of them or none, as `move` does."""
         with self._database.write() as connection:
-            resources.move(connection, source, target)
+            for source, target in moves.items():
+                resources.move(connection, source, target)
 
     def held_ids(self, address: Address) -> Collection[str]:
         """Every id that an address was ever bound to, whatever it is bound to now."""

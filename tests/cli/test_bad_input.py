@@ -52,7 +52,7 @@ MANIFESTS = {
     "unfinished expression": (NAMED + 'spec: {model: "${"}\n', "a.yaml:3:15", "has no closing }"),
     "empty expression": (NAMED + 'spec: {model: "${}"}\n', "a.yaml:3:15", "Unknown expression"),
     "nameless variable": (NAMED + 'spec: {model: "${var.}"}\n', "a.yaml:3:15", "Unknown expression"),
-    "nested expression": (NAMED + 'spec: {model: "${var.${var.x}}"}\n', "a.yaml:3:15", "Unfinished expression"),
+    "nested expression": (NAMED + 'spec: {model: "${var.${var.x}}"}\n', "a.yaml:3:15", "Nested expression"),
     "each without for_each": (NAMED + 'spec: {model: "${each.key}"}\n', "a.yaml:3:15", "No for_each here"),
     "number as for_each": (GOOD + "for_each: 3\n", "a.yaml:4:11", "must be a map or a list of strings"),
     "name twice in for_each": (GOOD + "for_each: [a, b, a]\n", "a.yaml:4:11", "more than once"),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
-from reconciler.app.model_shutdowns import shutdown_of, shutdown_warnings
+from reconciler.app.model_shutdowns import SHUTDOWNS, shutdown_of, shutdown_warnings
 from reconciler.emulator.models import MODELS, Model
 from reconciler.model.diagnostic import Diagnostic
 from tests.conftest import Workspace
 from tests.manifests.conftest import Folder, folder
 
 __all__ = ["folder"]
+ROOT = Path(__file__).parents[2]
 
 AGENT = "kind: Agent\nmetadata: {name: bot}\nspec:\n  name: Bot\n  model: gpt-4o-2024-08-06\n"
 
@@ -71,3 +75,28 @@ def test_the_dates_are_those_of_the_emulated_models(model: Model) -> None:
     end = shutdown_of(model.id)
     shown = None if end is None else str(end)
     assert shown == model.shutdown_date
+
+
+LASTING = date(2027, 3, 31)
+TUNING = ("fine-tuning-job.md", "checkpoint-permission.md")
+"""Pages about fine-tuning: the models that can be tuned end earlier, and have no successors."""
+
+
+def pages() -> Iterator[Path]:
+    for place in ("docs", "examples"):
+        yield from (ROOT / place).rglob("*.md")
+        yield from (ROOT / place).rglob("*.yaml")
+    yield ROOT / "README.md"
+
+
+def test_docs_and_examples_name_models_that_last() -> None:
+    names = "|".join(sorted(map(re.escape, SHUTDOWNS), key=len, reverse=True))
+    model = re.compile(rf"(?<![\w.-])({names})(-\d{{4}}-\d\d-\d\d)?(?![\w-]|\.\d)")
+    ending = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in pages()
+        if path.name not in TUNING and "coverage" not in path.name
+        for match in model.finditer(path.read_text(encoding="utf-8"))
+        if (shutdown_of(match[0]) or LASTING) <= LASTING
+    ]
+    assert ending == []

@@ -138,7 +138,8 @@ def test_an_environment_has_an_organization_of_its_own(
     workspace: Workspace, rival: Emulator
 ) -> None:
     spec = "{organization: org-emulator, environments: {prod: {organization: org-rival}}}"
-    workspace.declare(ASSISTANT).write({"reconciler.yaml": STACK.format(spec=spec)}).apply()
+    workspace.declare(ASSISTANT).write({"reconciler.yaml": STACK.format(spec=spec)})
+    workspace.apply("-e", "default")
     workspace.run("apply", "--yes", "-e", "prod", "--base-url", rival.base_url, expect=0)
 
 

@@ -203,3 +203,19 @@ def test_whatever_is_accepted_is_read_back(
 
 def _same(left: Any, right: Any) -> bool:
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+
+
+def test_a_value_in_a_module_is_refused_because_every_declaration_would_get_it(
+    tmp_path: Path,
+) -> None:
+    module = tmp_path / "modules" / "m"
+    module.mkdir(parents=True)
+    (module / "module.yaml").write_text("variables: {}\n", encoding="utf-8")
+    (module / "a.yaml").write_text(HEAD + "  name: a\n  model: m\n", encoding="utf-8")
+    call = "kind: Module\nmetadata: {name: x}\nspec: {source: modules/m}\n"
+    (tmp_path / "m.yaml").write_text(call, encoding="utf-8")
+    files, [refused] = accept(tmp_path, {"name": "b"})
+    assert not files
+    assert refused.reason == (
+        "its manifest is in the module modules/m: add a variable to the module"
+    )

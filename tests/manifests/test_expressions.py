@@ -85,7 +85,7 @@ def test_a_string_that_is_one_expression_keeps_the_type(
 
 
 NOT_CLEAR = "To write ${ literally, use $${."
-FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or ${each.value}"
+FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key}, ${each.value} or ${module.name}"
 REFUSED = {
     "unknown form": (
         "${HOME}",

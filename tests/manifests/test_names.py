@@ -32,4 +32,4 @@ def test_a_backend_of_an_environment_that_is_not_used_is_no_problem(tmp_path: Pa
         f"kind: Stack\nmetadata: {{name: s}}\nspec: {stack}\n"
     )
     (tmp_path / "a.yaml").write_text(ACCOUNT)
-    assert len(load_configuration(Settings(root=tmp_path), KINDS).resources) == 2
+    assert len(load_configuration(Settings(tmp_path, "default"), KINDS).resources) == 2

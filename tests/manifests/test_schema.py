@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.kinds import KINDS as OBJECT_KINDS
 from reconciler.manifests.load import load_documents
+from reconciler.manifests.module_schema import module_schema
 from reconciler.manifests.problems import Problems
 from reconciler.manifests.schema import (
     kind_schema,
@@ -85,7 +86,8 @@ def test_the_example_of_a_kind_satisfies_its_schema(kind: Kind, expressions: boo
     "path", EXAMPLES, ids=lambda path: path.relative_to(REPOSITORY / "examples").as_posix()
 )
 def test_every_example_satisfies_the_editors_schema(path: Path) -> None:
-    schema = stack_schema() if path.name == "reconciler.yaml" else manifest_schema(KINDS)
+    schemas = {"reconciler.yaml": stack_schema(), "module.yaml": module_schema()}
+    schema = schemas.get(path.name) or manifest_schema(KINDS)
     assert [
         errors(schema, document) for document in documents(path.read_text(encoding="utf-8"))
     ] == [[] for _ in documents(path.read_text(encoding="utf-8"))]
@@ -178,7 +180,7 @@ def test_the_manifest_schema_knows_each_kind_by_its_name(
 
 
 def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
-    assert len(write_schemas(tmp_path)) == len(KINDS) + 2
+    assert len(write_schemas(tmp_path)) == len(KINDS) + 3
     assert write_schemas(tmp_path) == []
 
 

@@ -397,7 +397,9 @@ BAD = {
 def test_a_bad_stack_is_one_problem(folder: Folder, spec: str, message: str) -> None:
     folder.write(stack(spec))
     column, rest = message.split(": ", 1)
-    assert folder.problems() == [f"reconciler.yaml:3:{int(column) + 1}: {rest}"]
+    environment = "default" if "environments: {default" in spec else None
+    problems = folder.problems(environment=environment)
+    assert problems == [f"reconciler.yaml:3:{int(column) + 1}: {rest}"]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n", "kind: Stack\n---\nkind: Stack\n"])
@@ -439,10 +441,10 @@ class TestEnvironments:
         assert found.projects == {"x": "p_1", "y": "p_2"}
 
     @pytest.mark.parametrize(
-        ("environment", "model"), [(None, "a"), ("default", "a"), ("dev", "a"), ("prod", "b")]
+        ("environment", "model"), [("default", "a"), ("dev", "a"), ("prod", "b")]
     )
     def test_variables_have_the_environments_value(
-        self, folder: Folder, environment: str | None, model: str
+        self, folder: Folder, environment: str, model: str
     ) -> None:
         folder.write(
             {
@@ -451,6 +453,26 @@ class TestEnvironments:
             }
         )
         assert folder.spec("Agent/a", environment=environment)["model"] == model
+
+    def test_a_map_of_an_environment_is_merged_into_the_default_key_by_key(
+        self, folder: Folder
+    ) -> None:
+        default = "{a: {x: 1, y: {p: 1, q: 2}}, list: [1, 2]}"
+        above = "{a: {y: {q: 3}, z: 4}, list: [3]}"
+        spec = (
+            f"{{variables: {{m: {default}}}, environments: {{prod: {{variables: {{m: {above}}}}}}},"
+        )
+        folder.write(stack(f"{spec} outputs: {{m: '${{var.m}}'}}}}"))
+        assert folder.load(environment="prod").stack.outputs["m"] == {
+            "a": {"x": 1, "y": {"p": 1, "q": 3}, "z": 4},
+            "list": [3],
+        }
+
+    def test_an_environment_must_be_chosen_once_there_are_any(self, folder: Folder) -> None:
+        folder.write(stack("{environments: {prod: , dev: }}"))
+        assert folder.problems() == [
+            "reconciler.yaml:3:8: error: No environment selected: Choose one with -e: prod, dev."
+        ]
 
     def test_an_unknown_environment_names_the_known_ones(self, folder: Folder) -> None:
         folder.write(stack("{environments: {prod: , dev: }}"))
@@ -618,7 +640,7 @@ class TestSharedState:
             stack("{backend: {local: {path: state}}, environments: {prod: {backend: remote}}}")
         )
         assert folder.load_stack(environment="prod").needs_remote
-        assert folder.load_stack().backend_path == folder.root / "state"
+        assert folder.load_stack(environment="default").backend_path == folder.root / "state"
 
     def test_nothing_is_left_of_a_backend_that_an_environment_replaces(
         self, folder: Folder

@@ -12,9 +12,7 @@ from tests.security.conftest import Inside
 from tests.security.platform import MANIFESTS, Platform, manifest, write
 
 BOT = {"Assistant/bot": MANIFESTS["Assistant/bot"]}
-ENVIRONMENTS = (
-    "kind: Stack\nmetadata: {name: acme}\nspec: {manifests: [m/], environments: {prod: {}}}\n"
-)
+ENVIRONMENTS = "kind: Stack\nmetadata: {name: acme}\nspec: {manifests: [m/], environments: {dev: {}, prod: {}}}\n"
 
 Change = Callable[[Inside], object]
 
@@ -37,7 +35,11 @@ def newer(text: str) -> str:
 
 REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
     "other manifests": (
-        lambda inside: write(inside, {**BOT, "Agent/helper": MANIFESTS["Agent/helper"]}),
+        lambda inside: write(
+            inside,
+            {**BOT, "Agent/helper": MANIFESTS["Agent/helper"]},
+            **{"reconciler.yaml": ENVIRONMENTS},
+        ),
         (),
         10,
         "the manifests changed since the plan was made",
@@ -46,16 +48,16 @@ REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
         lambda inside: inside.write({"reconciler.yaml": ENVIRONMENTS.replace("acme", "umbrella")}),
         (),
         10,
-        "the plan is of acme/default, and this is umbrella/default",
+        "the plan is of acme/dev, and this is umbrella/dev",
     ),
     "other environment": (
         lambda _: None,
         ("-e", "prod"),
         10,
-        "the plan is of acme/default, and this is acme/prod",
+        "the plan is of acme/dev, and this is acme/prod",
     ),
     "other state": (
-        lambda inside: inside.apply(),
+        lambda inside: inside.apply("-e", "dev"),
         (),
         10,
         "the state has moved on since the plan was made (serial 0",
@@ -84,10 +86,13 @@ REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
 def test_a_saved_plan_is_refused_with_a_sentence_of_its_own(
     inside: Inside, change: Change, options: tuple[str, ...], code: int, sentence: str
 ) -> None:
-    write(inside, BOT, **{"reconciler.yaml": ENVIRONMENTS}).run("plan", "--out", "p.json", expect=0)
+    write(inside, BOT, **{"reconciler.yaml": ENVIRONMENTS}).run(
+        "plan", "-e", "dev", "--out", "p.json", expect=0
+    )
     change(inside)
     before = len(Platform(inside).all("Assistant"))
-    done = inside.run("apply", "p.json", *options, expect=code)
+    environment = () if "-e" in options else ("-e", "dev")
+    done = inside.run("apply", "p.json", *environment, *options, expect=code)
     assert sentence in done.err
     assert len(Platform(inside).all("Assistant")) == before
 

@@ -184,6 +184,13 @@ class Client:
         seconds = (self._throttle.seconds_for(route, number) for route, number in unsent.items())
         return Left(calls, max(seconds, default=0.0))
 
+    def admin_limits(self) -> dict[str, int]:
+        """The limits that refusals have shown, in requests a minute by admin route."""
+        return {
+            f"{route.method} {route.route}": limit
+            for route, limit in self._throttle.learned().items()
+        }
+
     # --- sending
 
     def request(

@@ -166,6 +166,15 @@ class Throttle:
                 sent.append(moment)
             return moment - now
 
+    def learned(self) -> dict[RateLimitKey, int]:
+        """The limits of admin routes that refusals have shown, in requests a minute."""
+        with self._lock:
+            return {
+                route: state.limit
+                for route, state in self._states.items()
+                if route.is_admin and state.limit is not None
+            }
+
     def _state(self, route: RateLimitKey) -> _State:
         if route not in self._states:
             pace = self._configured if route.is_admin else None

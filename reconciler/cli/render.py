@@ -1,0 +1,65 @@
+"""`reconciler render`: the expanded documents, offline and without keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+
+import click
+
+from reconciler.app.addresses import matching
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.export.expanded import expanded_json, expanded_yaml
+from reconciler.model.diagnostic import nearest
+from reconciler.model.resource import Resource
+from reconciler.model.rule import Rule
+from reconciler.render.escape import json_safe, terminal
+
+
+@click.command("render")
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS|GLOB]...")
+@partial(global_options, formats=("text", "json"))
+def command(options: GlobalOptions, addresses: tuple[str, ...]) -> int:
+    """Print the documents that manifests expand to, offline.
+
+    Modules, for_each, when, variables and files are resolved; references stay, since they are known
+    after apply. The output is YAML, or a list of documents with --format json.
+    """
+    with CommandSession(options) as session:
+        session.is_offline = True
+        configuration = session.configuration
+    documents = _selected((*configuration.resources, *configuration.rules), addresses)
+    formats = {"text": lambda: _as_yaml(documents), "json": lambda: _as_json(documents)}
+    deliver(options, formats)
+    return 0
+
+
+def _selected(
+    documents: Sequence[Resource | Rule], addresses: Sequence[str]
+) -> list[Resource | Rule]:
+    if not addresses:
+        return list(documents)
+    known = [document.address for document in documents]
+    wanted = set()
+    for text in addresses:
+        matches = matching(text, known)
+        if not matches:
+            hint = nearest(text, map(str, known))
+            raise UsageError(f'no manifest declares "{redactor(text)}".{hint}')
+        wanted |= set(matches)
+    return [document for document in documents if document.address in wanted]
+
+
+def _as_yaml(documents: Sequence[Resource | Rule]) -> str:
+    text = "---\n".join(map(expanded_yaml, documents))
+    return "".join(f"{terminal(line)}\n" for line in text.splitlines())
+
+
+def _as_json(documents: Sequence[Resource | Rule]) -> str:
+    views = [expanded_json(document) for document in documents]
+    return json_safe(json.dumps(views, indent=2, ensure_ascii=False)) + "\n"

@@ -1,0 +1,83 @@
+"""What `doctor` finds out about keys, network, clock, state and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Status(StrEnum):
+    """How serious a finding is."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"  # could not be found out, or only a write would show it
+    WARNING = "warning"
+    ERROR = "error"  # a plan or an apply of this stack would fail
+
+
+class Finding(Struct, frozen=True):
+    """One sentence about one topic, and what to do about it; `cure` is empty where nothing is."""
+
+    topic: str
+    status: Status
+    sentence: str
+    cure: str = ""
+
+
+class Readable(StrEnum):
+    """Whether a key may read a list."""
+
+    YES = "yes"
+    NO = "no"
+    ABSENT = "absent"  # the server has no such list
+    UNKNOWN = "unknown"
+
+
+class Access(Struct, frozen=True):
+    """One list that was read with one key. `needs` are the kinds, or other uses, of the list."""
+
+    path: str
+    needs: tuple[str, ...]
+    readable: Readable
+    reason: str = ""
+    """Why the list cannot be read."""
+
+
+class KeyReport(Struct, frozen=True):
+    """What one key may do. Never holds any part of the key."""
+
+    source: str
+    is_admin: bool
+    project: str | None = None
+    """The project's name in the configuration; None for the admin key and the default key."""
+    organization: str = ""
+    access: Sequence[Access] = ()
+
+
+class Needs(Struct, frozen=True):
+    """The calls that the stack's kinds take: to plan, and further ones to apply."""
+
+    kinds: tuple[str, ...] = ()
+    plan: tuple[str, ...] = ()
+    apply: tuple[str, ...] = ()
+
+
+class Examination(Struct, frozen=True):
+    """Everything that was found out."""
+
+    findings: Sequence[Finding]
+    keys: Sequence[KeyReport] = ()
+    needs: Mapping[str, Needs] = {}
+    """By the key that makes the calls: `admin` and `project`."""
+    stack: str = ""
+    environment: str = ""
+    base_url: str = ""
+    calls: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no finding is an error."""
+        return all(finding.status is not Status.ERROR for finding in self.findings)

@@ -1,0 +1,145 @@
+"""An examination as text, JSON and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import to_builtins
+
+from reconciler.model.doctor import Examination, Finding, KeyReport, Readable, Status
+from reconciler.render.escape import code_span, prose, terminal
+from reconciler.render.jsonview import document
+from reconciler.render.phrases import cost_of
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.values import count, redacted
+
+FORMAT_VERSION = "1.0"
+_MARKS = {Status.OK: "ok", Status.UNKNOWN: "?", Status.WARNING: "warning", Status.ERROR: "ERROR"}
+_SIGNS = {Status.OK: "✅", Status.UNKNOWN: "❔", Status.WARNING: "⚠️", Status.ERROR: "❌"}
+
+
+def as_text(examination: Examination) -> str:
+    """A line for each finding, its cure below it; then what to allow; then the totals."""
+    findings = examination.findings
+    width = max((len(finding.topic) for finding in findings), default=0)
+    lines = []
+    for finding in findings:
+        mark = _MARKS[finding.status]
+        lines.append(f"{mark:<7}  {finding.topic:<{width}}  {finding.sentence}")
+        indent = " " * (width + 11)
+        lines += [f"{indent}{line}" for line in finding.cure.splitlines()]
+    for name, needs in examination.needs.items():
+        key = "an admin key" if name == "admin" else "a project's key"
+        reads, writes = len(needs.plan), len(needs.apply)
+        lines += ["", f"To plan, {key} makes {count(reads, 'sort')} of reads; to apply, also"]
+        lines[-1] += f" {count(writes, 'sort')} of writes (--format json lists them). Kinds:"
+        lines.append(f"  {', '.join(needs.kinds)}")
+    lines += ["", _totals(examination)]
+    return "".join(f"{terminal(redacted(line)).rstrip()}\n" for line in lines)
+
+
+def as_json(examination: Examination) -> str:
+    """Every finding, every list by key, and the calls to allow."""
+    return document(
+        {
+            "format_version": FORMAT_VERSION,
+            "stack": examination.stack,
+            "environment": examination.environment,
+            "base_url": examination.base_url,
+            "healthy": examination.is_healthy,
+            "calls": examination.calls,
+            "seconds": examination.seconds,
+            "findings": _masked(examination.findings),
+            "keys": _masked(examination.keys),
+            "needs": _masked(examination.needs),
+        }
+    )
+
+
+def as_markdown(examination: Examination, *, limit: int = COMMENT_LIMIT) -> str:
+    """A comment for a pull request or an issue; at most `limit` characters."""
+    head = f"### Doctor: {prose(_headline(examination))}\n\n"
+    sections = [
+        Section(partial(_markdown_finding, finding), "finding") for finding in examination.findings
+    ]
+    sections += [
+        Section(partial(_markdown_key, report), "table of a key") for report in examination.keys
+    ]
+    for name, needs in examination.needs.items():
+        calls = {"plan": needs.plan, "apply": needs.apply}
+        sections.append(Section(partial(_markdown_needs, name, calls), "list of calls"))
+    foot = f"\n{prose(_totals(examination))}\n"
+    return assemble(head, sections, foot, "`reconciler doctor --format json`", limit)
+
+
+FORMATS: dict[str, Callable[[Examination], str]] = {
+    "text": as_text,
+    "json": as_json,
+    "markdown": as_markdown,
+}
+"""The formats of an examination."""
+
+
+def _headline(examination: Examination) -> str:
+    parts = []
+    for status, noun in ((Status.ERROR, "error"), (Status.WARNING, "warning")):
+        number = sum(finding.status is status for finding in examination.findings)
+        if number:
+            parts.append(count(number, noun))
+    return " and ".join(parts) or "nothing is wrong"
+
+
+def _totals(examination: Examination) -> str:
+    text = _headline(examination)
+    return f"{text[:1].upper()}{text[1:]}. {cost_of(examination.calls, examination.seconds)}."
+
+
+def _markdown_finding(finding: Finding) -> str:
+    cure = " ".join(finding.cure.split())
+    advice = f" {prose(redacted(cure))}" if cure else ""
+    sentence = prose(redacted(finding.sentence))
+    return f"- {_SIGNS[finding.status]} **{prose(finding.topic)}**: {sentence}{advice}\n"
+
+
+def _markdown_key(report: KeyReport) -> str:
+    lines = [f"\n<details><summary>{prose(report.source)}</summary>\n", "| List | Readable | Use |"]
+    lines.append("| --- | --- | --- |")
+    for access in report.access:
+        uses = ", ".join(access.needs)
+        path = code_span(access.path, in_table=True)
+        lines.append(f"| {path} | {_yes_or_no(access.readable)} | {prose(uses)} |")
+    return "\n".join([*lines, "\n</details>\n\n"])
+
+
+def _yes_or_no(readable: Readable) -> str:
+    return "no such list" if readable is Readable.ABSENT else readable.value
+
+
+def _markdown_needs(name: str, calls: Mapping[str, tuple[str, ...]]) -> str:
+    lines = [f"\n<details><summary>Calls of the {name} key</summary>\n"]
+    for use, routes in calls.items():
+        lines.append(f"\nTo {use}:\n")
+        lines += list(_bullets(routes))
+    return "\n".join([*lines, "\n</details>\n\n"])
+
+
+def _bullets(routes: tuple[str, ...]) -> Iterator[str]:
+    for route in routes:
+        yield f"- {code_span(route)}"
+
+
+def _masked(value: Any) -> Any:
+    built = to_builtins(value)
+    return _masked_texts(built)
+
+
+def _masked_texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {key: _masked_texts(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_masked_texts, value))
+    return value

@@ -1,0 +1,1 @@
+"""Sinks of Amazon Web Services: Secrets Manager and Parameter Store."""

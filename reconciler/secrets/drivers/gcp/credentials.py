@@ -1,0 +1,155 @@
+"""Access tokens for Google Cloud, from the sources that Google's own tools use, in their order.
+
+A token in a variable, then a file of credentials (the key of a service account, workload identity
+federation, a person's login), then the metadata server of the machine. Files are read by Google's
+library, because their kinds keep changing; it is imported only where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from msgspec import Struct
+
+from reconciler.errors import SinkError
+from reconciler.model.secret import Secret
+from reconciler.model.sinks import SinkContext
+from reconciler.secrets.drivers import instance_metadata
+from reconciler.secrets.drivers.access_tokens import AccessToken
+
+FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+_TOKEN_VARIABLES = ("GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN")
+_METADATA_VARIABLE = "GCE_METADATA_HOST"
+_METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_HINT = (
+    f"set {FILE_VARIABLE} or {_TOKEN_VARIABLES[0]}, or run where the metadata server gives a token"
+)
+
+
+def access_token(context: SinkContext) -> AccessToken:
+    """A token. Raises SinkError."""
+    for name in _TOKEN_VARIABLES:
+        if text := context.env.get(name, "").strip():
+            return AccessToken(text, None)
+    file = credentials_file(context.env)
+    if file is not None:
+        return _token_of_file(file, context)
+    return _token_of_machine(context.env)
+
+
+def credentials_file(env: Mapping[str, str]) -> Path | None:
+    """The file that the variable names, else that of `gcloud auth application-default login`."""
+    if named := env.get(FILE_VARIABLE, "").strip():
+        return Path(named)
+    folder = env.get("CLOUDSDK_CONFIG") or (
+        env["HOME"] + "/.config/gcloud" if env.get("HOME") else ""
+    )
+    file = Path(folder) / "application_default_credentials.json"
+    return file if folder and file.is_file() else None
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """The content of a file of credentials. Raises SinkError."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise SinkError(
+            f"the file of {FILE_VARIABLE} cannot be read: {reason}", hint=f"correct {FILE_VARIABLE}"
+        ) from None
+    if not isinstance(content, dict):
+        raise SinkError(
+            f"the file of {FILE_VARIABLE} holds no credentials", hint=f"correct {FILE_VARIABLE}"
+        )
+    return content
+
+
+def _token_of_machine(env: Mapping[str, str]) -> AccessToken:
+    host = env.get(_METADATA_VARIABLE) or "metadata.google.internal"
+    answer = instance_metadata.ask(
+        f"http://{host}{_METADATA_PATH}",
+        variable=_METADATA_VARIABLE,
+        params={},
+        headers={"Metadata-Flavor": "Google"},
+    )
+    if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+        raise SinkError("there are no credentials for Google Cloud", hint=_HINT)
+    return AccessToken(answer["access_token"], float(answer.get("expires_in", 0)))
+
+
+def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
+    content = read_file(file)
+    for name in ("private_key", "client_secret", "refresh_token"):
+        if isinstance(content.get(name), str):
+            context.redactor.add(Secret(content[name]))
+    try:
+        from google.auth import exceptions, load_credentials_from_dict
+    except ImportError:
+        raise SinkError(
+            f"reading {FILE_VARIABLE} needs a library that is not installed",
+            hint="install reconciler with its extra `gcp`",
+        ) from None
+    try:
+        credentials, _ = load_credentials_from_dict(  # type: ignore[no-untyped-call]
+            content, scopes=[_SCOPE]
+        )
+        credentials.refresh(_Transport(context))
+    except (exceptions.GoogleAuthError, ValueError) as error:
+        said = context.redactor(" ".join(str(error).split()))[:200]
+        raise SinkError(
+            f"the credentials of {FILE_VARIABLE} give no token: {said}",
+            hint=f"correct the file of {FILE_VARIABLE}",
+        ) from None
+    expiry = credentials.expiry
+    seconds = 0.0
+    if expiry is not None:
+        seconds = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
+    return AccessToken(str(credentials.token), seconds)
+
+
+class _Response(Struct, frozen=True):
+    """An answer in the form of Google's library."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class _Transport(Struct, frozen=True):
+    """Requests of Google's library, through our client with its proxy and certificates."""
+
+    context: SinkContext
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - our client has one
+        **_: Any,
+    ) -> _Response:
+        from google.auth.exceptions import TransportError
+
+        parts = urlsplit(url)
+        content = body.encode() if isinstance(body, str) else body
+        try:
+            client = self.context.connect(
+                f"{parts.scheme}://{parts.netloc}", variable=FILE_VARIABLE
+            )
+            with client:
+                target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+                answer = client.request(method, target, content=content, headers=headers)
+        except SinkError as error:
+            raise TransportError(str(error)) from None  # type: ignore[no-untyped-call]
+        except httpx.HTTPError as error:
+            problem = f"{parts.hostname} cannot be reached: {error}"
+            raise TransportError(problem) from None  # type: ignore[no-untyped-call]
+        return _Response(answer.status_code, answer.headers, answer.content)

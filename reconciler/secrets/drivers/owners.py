@@ -1,0 +1,23 @@
+"""The owner of a key, as tags, labels and annotations of other systems can hold it."""
+
+from __future__ import annotations
+
+import hashlib
+
+OWNER = "reconciler"
+"""The key of the tag that names the owner of a key."""
+
+_DIGEST_CHARACTERS = 32
+
+
+def owner_tag(owner: str, *, longest: int = 256) -> str:
+    """An owner as the value of a tag. The end of a long one is replaced by a digest of the whole."""
+    if len(owner) <= longest:
+        return owner
+    digest = hashlib.sha256(owner.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{owner[: longest - _DIGEST_CHARACTERS - 1]}.{digest}"
+
+
+def foreign_owner(tag: str | None) -> str:
+    """Who owns a place that is not ours, as the end of a sentence about it."""
+    return f'belongs to "{tag}"' if tag else "exists and was not made by reconciler"
