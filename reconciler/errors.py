@@ -18,7 +18,8 @@
     ├── StalePlanError           manifests, state or objects changed since the plan
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
-    │   └── UncertainDeliveryError   nobody knows whether a secret was delivered
+    │   ├── UncertainDeliveryError   nobody knows whether a secret was delivered
+    │   └── SinkUnreachableError     the destination did not answer, and nothing was written
     ├── JobError                 a job failed, or did not end in time
     └── Interrupted              the user stopped the run
 
@@ -161,6 +162,10 @@ class UncertainDeliveryError(SinkError):
 
     sent_at: float | None = None
     """When it was sent, in unix seconds of the API's clock; None if unknown."""
+
+
+class SinkUnreachableError(SinkError):
+    """The destination did not answer. Nothing was written, and a later run may succeed."""
 
 
 class JobError(ReconcilerError):

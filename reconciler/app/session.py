@@ -372,7 +372,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connections and the state."""
-        for resource in (self._client, self._store):
+        for resource in (self._client, self._store, self.__dict__.get("sinks")):
             if resource is not None:
                 resource.close()
 

@@ -37,6 +37,9 @@ BUILT_IN = {
     "aws_ssm": "reconciler.secrets.drivers.aws.parameter_store:ParameterStoreSink",
     "gcp_secret_manager": "reconciler.secrets.drivers.gcp.secret_manager:GcpSecretManagerSink",
     "azure_key_vault": "reconciler.secrets.drivers.azure.key_vault:KeyVaultSink",
+    "kubernetes": "reconciler.secrets.drivers.kubernetes:KubernetesSink",
+    "github_actions": "reconciler.secrets.drivers.github_actions:GithubActionsSink",
+    "gitlab_variable": "reconciler.secrets.drivers.gitlab_variable:GitlabVariableSink",
 }
 """The drivers of this package, each as `MODULE:CLASS`."""
 
@@ -202,8 +205,9 @@ def fits(kind: Type, value: Any) -> bool:
     such as a state or an expression that has a value only after a change.
     """
     match kind:
-        case Text(min_length=least):
-            return isinstance(value, str) and len(value) >= (least or 0)
+        case Text(min_length=least, choices=choices):
+            is_choice = not choices or value in choices
+            return isinstance(value, str) and len(value) >= (least or 0) and is_choice
         case Boolean():
             return isinstance(value, bool)
         case ListOf(item=item, min_items=least):
@@ -212,12 +216,13 @@ def fits(kind: Type, value: Any) -> bool:
                 and len(value) >= (least or 0)
                 and all(fits(item, element) for element in value)
             )
-        case Object(properties=properties):
+        case Object(properties=properties, exactly_one=exactly_one):
             parts = {part.name: part for part in properties}
             return (
                 isinstance(value, Mapping)
                 and value.keys() <= parts.keys()
                 and all(name in value for name, part in parts.items() if part.required)
+                and (not exactly_one or sum(name in value for name in exactly_one) == 1)
                 and all(fits(parts[name].type, element) for name, element in value.items())
             )
     return True

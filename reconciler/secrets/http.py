@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from msgspec import Struct, field
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkUnreachableError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 
 ATTEMPTS = 4
@@ -121,7 +121,7 @@ class SinkHttp:
                 f"{text}, so it is unknown whether the key arrived",
                 hint="run the same command again once the server answers",
             )
-        return SinkError(text, hint="check its address, and that it is running")
+        return SinkUnreachableError(text, hint="check its address, and that it is running")
 
     def _once(
         self,

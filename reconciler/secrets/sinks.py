@@ -70,14 +70,21 @@ class SinkSet:
             root=root,
             redactor=redactor,
             permit=permit,
-            connect=connect,
+            connect=self._connect,
             run=run,
             sleep=sleep,
             receipt=self._history.receipt,
             was_begun=self._history.was_begun,
         )
+        self._make_client = connect
+        self._clients: list[Any] = []
         self._sinks: dict[str, Sink] = {}
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections of all sinks."""
+        while self._clients:
+            self._clients.pop().close()
 
     def check(self, target: Spec, *, address: Address) -> None:
         """Raise SinkError if the target cannot take a key now. Writes and runs nothing."""
@@ -95,14 +102,15 @@ class SinkSet:
         sink, value = self._sink(target)
         place, owner = place_of(target), self._owner_of(address)
         self._allowance.require(place)
-        is_first = self._history.begin(place, owner)
         try:
             made = sink.put(value, secret, owner=owner, token=token)
         except UncertainDeliveryError:
+            self._history.begin(place, owner)
             raise
         except SinkError:
-            if is_first:
-                self._history.take_back(place, owner)
+            raise
+        except BaseException:
+            self._history.begin(place, owner)
             raise
         mark = digests.digest(secret.reveal().encode() + b"\n")
         receipt = {"sink": sink.name, "place": place, "digest": mark, **made}
@@ -122,10 +130,23 @@ class SinkSet:
     def withdraw(self, target: Spec, receipt: Receipt, *, address: Address) -> None:
         """Remove what `put` delivered, if it is unchanged. Raises SinkError on failure.
 
-        With an empty receipt, `put` was interrupted, and what it wrote is removed.
+        With an empty receipt, `put` was interrupted, and what it wrote is removed. The receipt of
+        an older key removes its version, where the sink keeps versions, and never a newer key.
         """
         sink, value = self._sink(target)
-        sink.withdraw(value, receipt, owner=self._owner_of(address))
+        place, owner = place_of(target), self._owner_of(address)
+        newest = self._history.receipt(place, owner)
+        is_outdated = receipt and newest and newest.get("digest") != receipt.get("digest")
+        if is_outdated and not sink.keeps_versions:
+            return  # the place holds a newer key by now
+        sink.withdraw(value, receipt, owner=owner)
+        if not is_outdated:
+            self._history.forget(place, owner)
+
+    def _connect(self, *arguments: Any, **more: Any) -> Any:
+        client = self._make_client(*arguments, **more)
+        self._clients.append(client)
+        return client
 
     def _owner_of(self, address: Address) -> str:
         return "/".join(part for part in (self._owner, str(address)) if part)
@@ -165,17 +186,16 @@ class _History:
             self._read()
             return (place, owner) in self._begun
 
-    def begin(self, place: str, owner: str) -> bool:
-        """Note that a delivery begins; False if an earlier one did, without a recorded outcome."""
+    def begin(self, place: str, owner: str) -> None:
+        """Note that a delivery began and has no known outcome."""
         with self._lock:
             self._read()
-            is_first = (place, owner) not in self._begun
             self._begun.add((place, owner))
-            return is_first
 
-    def take_back(self, place: str, owner: str) -> None:
-        """Note that a delivery certainly did not happen."""
+    def forget(self, place: str, owner: str) -> None:
+        """Note that a place holds nothing of an owner any more."""
         with self._lock:
+            self._read().pop((place, owner), None)
             self._begun.discard((place, owner))
 
     def record(self, place: str, owner: str, receipt: Receipt) -> None:
@@ -188,8 +208,10 @@ class _History:
         if self._receipts is None:
             self._receipts = {}
             for address, delivered in self._earlier():
-                for receipt in receipts_in(delivered):
-                    self._receipts[place_in(receipt), self._owner_of(address)] = receipt
+                # The newest delivery of a record comes first, those that are still in use follow.
+                newest = {place_in(one): one for one in reversed(list(receipts_in(delivered)))}
+                for place, receipt in newest.items():
+                    self._receipts[place, self._owner_of(address)] = receipt
             for address, write_to in self._earlier_begun():
                 for place in places_of(write_to):
                     self._begun.add((place, self._owner_of(address)))

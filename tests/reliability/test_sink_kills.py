@@ -146,8 +146,10 @@ def repaired(stage: Stage, bed: Bed, expected: list[str]) -> list[str]:
 def test_a_death_at_any_boundary_leaves_no_key_astray(
     bed_name: str, mortals: Mortals, tmp_path: Path
 ) -> None:
-    bed = bed_named(bed_name)
-    with staged(scenario_of(bed), mortals, tmp_path, backend=BedBackend(bed)) as stage:
+    with (
+        bed_named(bed_name) as bed,
+        staged(scenario_of(bed), mortals, tmp_path, backend=BedBackend(bed)) as stage,
+    ):
         assert misplaced(stage, bed) == []
         assert trials(stage, bed, chosen(telling(stage)), stage.die) == []
 
@@ -157,8 +159,10 @@ def test_a_death_at_any_boundary_leaves_no_key_astray(
 def test_a_connection_cut_at_any_request_leaves_no_key_astray(
     bed_name: str, how: str, mortals: Mortals, tmp_path: Path
 ) -> None:
-    bed = bed_named(bed_name)
-    with staged(scenario_of(bed), mortals, tmp_path, backend=BedBackend(bed)) as stage:
+    with (
+        bed_named(bed_name) as bed,
+        staged(scenario_of(bed), mortals, tmp_path, backend=BedBackend(bed)) as stage,
+    ):
         requests = [
             at
             for at, name in enumerate(stage.boundaries)
@@ -174,10 +178,12 @@ def test_a_connection_cut_at_any_request_leaves_no_key_astray(
 
 @every_bed
 def test_no_key_is_in_output_state_or_plan(bed_name: str, mortals: Mortals, tmp_path: Path) -> None:
-    bed = bed_named(bed_name)
-    with staged(
-        scenario_of(bed), mortals, tmp_path, backend=BedBackend(bed), rehearse=False
-    ) as stage:
+    with (
+        bed_named(bed_name) as bed,
+        staged(
+            scenario_of(bed), mortals, tmp_path, backend=BedBackend(bed), rehearse=False
+        ) as stage,
+    ):
         stage.begin()
         reports = ("--report", "report.json:json", "--report", "report.md:markdown", "-vv")
         planned = stage.run("plan", "--out", "plan.json", *stage.scenario.arguments[2:], "-vv")

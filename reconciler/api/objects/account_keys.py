@@ -117,13 +117,16 @@ def shows(key: Spec, secret: Secret) -> bool:
 def delete_keys(context: ChangeContext, ids: set[str | None]) -> None:
     """Delete keys; what the API refuses becomes a note of the report."""
     for key_id in sorted(id for id in ids if id is not None):
-        problem = delete_key(context, key_id)
+        problem = delete_key(context, key_id, can_fail=True)
         if problem:
             context.notes.append(problem)
 
 
-def delete_key(context: ChangeContext, key_id: str) -> str | None:
-    """Delete a key; a sentence for the report where the API refuses."""
+def delete_key(context: ChangeContext, key_id: str, *, can_fail: bool = False) -> str | None:
+    """Delete a key; a sentence for the report where the API refuses.
+
+    With `can_fail`, raises ApiError where the API did not answer, so that the next run tries again.
+    """
     path = f"{_keys_path(context)}/{{key}}"
     with context.steps.step(f"delete key {key_id}") as step:
         try:
@@ -131,6 +134,8 @@ def delete_key(context: ChangeContext, key_id: str) -> str | None:
         except NotFoundError:
             pass
         except ApiError as error:
+            if can_fail and (error.status is None or isinstance(error, AmbiguousError)):
+                raise
             return (
                 f"The key {key_id} could not be deleted and still works, as long as its account "
                 f"exists: {error}"

@@ -39,7 +39,13 @@ from reconciler.api.objects.key_places import (
     withdraw,
     withdraw_all,
 )
-from reconciler.errors import AnswerError, ApiError, SinkError, UncertainDeliveryError
+from reconciler.errors import (
+    AnswerError,
+    ApiError,
+    SinkError,
+    SinkUnreachableError,
+    UncertainDeliveryError,
+)
 from reconciler.model.consistency import SETTLE_SECONDS, Window
 from reconciler.model.keys import (
     KEPT,
@@ -209,6 +215,8 @@ class KeyDelivery(FieldHandler):
         self._withdraw_unfinished(context, {})
         try:
             withdraw_all(self._sinks, entry, context)
+        except (SinkUnreachableError, UncertainDeliveryError):
+            raise  # the next run tries again
         except SinkError as error:
             context.notes.append(
                 f"The key before this one is dead, and could not be removed: {error}"
@@ -243,6 +251,8 @@ class KeyDelivery(FieldHandler):
         try:
             for delivery in context.steps.unfinished(DELIVER):
                 withdraw(self._sinks, delivery, context, except_target=targets)
+        except (SinkUnreachableError, UncertainDeliveryError):
+            raise  # the next run tries again
         except SinkError as error:
             context.notes.append(f"What a run left in a destination could not be removed: {error}")
 

@@ -82,7 +82,7 @@ class VaultSink:
     @staticmethod
     def place(target: Any) -> str:
         """`vault:MOUNT/PATH`: fields of one secret would overwrite each other."""
-        return f"vault:{normal_path(target['path'], what='Vault')}"
+        return f"vault:{normal_path(target['path'], what='HashiCorp Vault')}"
 
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError where no version could be written. Reads metadata and permissions only."""
@@ -144,7 +144,7 @@ class VaultSink:
     # --- what is there
 
     def _mount(self, target: Any) -> _Mount:
-        path = normal_path(target["path"], what="Vault")
+        path = normal_path(target["path"], what="HashiCorp Vault")
         with self._lock:
             if path in self._mounts:
                 return self._mounts[path]

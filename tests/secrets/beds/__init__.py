@@ -7,7 +7,8 @@ with a class like `Bed` and list it in `BEDS`. Every test that is parametrized w
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ BEDS = {
     "file": "tests.secrets.beds.local:FileBed",
     "command": "tests.secrets.beds.local:CommandBed",
     "vault": "tests.secrets.beds.vault:VaultBed",
+    "kubernetes": "tests.secrets.beds.kubernetes:KubernetesBed",
+    "gitlab_variable": "tests.secrets.beds.gitlab:GitlabBed",
+    "github_actions": "tests.secrets.beds.github:GithubBed",
 }
 """The class of each bed, as MODULE:CLASS."""
 
@@ -55,14 +59,21 @@ class Bed(Protocol):
         """What is stored outside of the folder."""
 
     def restore(self, saved: Any) -> None:
-        """Bring that back, and nothing else."""
+        """Bring that back, and nothing else; with None, nothing at all."""
+
+    def close(self) -> None:
+        """End what was started for this bed alone."""
 
 
-def bed_named(name: str) -> Bed:
-    """A new bed."""
+@contextmanager
+def bed_named(name: str) -> Iterator[Bed]:
+    """A new bed, empty."""
     module, _, cls = BEDS[name].partition(":")
     bed: Bed = getattr(importlib.import_module(module), cls)()
-    return bed
+    try:
+        yield bed
+    finally:
+        bed.close()
 
 
 every_bed = pytest.mark.parametrize(

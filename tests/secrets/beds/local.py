@@ -39,6 +39,9 @@ class FileBed:
     def restore(self, saved: Any) -> None:
         """Nothing is outside of the folder."""
 
+    def close(self) -> None:
+        """Nothing was started."""
+
 
 class CommandBed(FileBed):
     """Files that a command writes."""

@@ -19,7 +19,7 @@ class VaultBed:
 
     def __init__(self) -> None:
         self.env: Mapping[str, str] = {"VAULT_ADDR": openbao_address(), "VAULT_TOKEN": ROOT_TOKEN}
-        self.restore({})
+        self.restore(None)
 
     def target(self, name: str) -> dict[str, Any]:
         return {"vault": {"path": f"secret/keys/{name}"}}
@@ -45,9 +45,13 @@ class VaultBed:
     def restore(self, saved: Any) -> None:
         for name in self._names():
             call("DELETE", f"secret/metadata/keys/{name}")
-        for name, (data, custom) in saved.items():
+        for name, (data, custom) in (saved or {}).items():
             call("POST", f"secret/metadata/keys/{name}", {"custom_metadata": custom or {}})
             call("POST", f"secret/data/keys/{name}", {"data": data})
+
+    def close(self) -> None:
+        """The server is shared; nothing is left in it."""
+        self.restore(None)
 
     def _names(self) -> list[str]:
         answer = call("LIST", "secret/metadata/keys")

@@ -1,0 +1,252 @@
+"""Delivers keys to GitLab: CI/CD variables of a project or a group.
+
+The description of a variable names its owner. GitLab shows the value of a variable together with
+its description to whoever may write it, unless the variable is hidden; the value is used for
+nothing but recognising our own write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from reconciler.errors import SinkError
+from reconciler.model.secret import Secret
+from reconciler.model.sinks import Receipt, SinkContext
+from reconciler.model.types import Boolean, Object, Property, Text, Type
+from reconciler.secrets import digests
+from reconciler.secrets.drivers.paths import credential, normal_path, setting
+from reconciler.secrets.http import Answer, SinkHttp
+
+_API = "https://gitlab.com/api/v4"
+_NAME = re.compile(r"[A-Za-z0-9_]{1,255}")
+_SCOPE = re.compile(r"[A-Za-z0-9_./${} *-]{1,255}")
+_EVERYWHERE = "*"
+_MARK = "reconciler: "
+_LONGEST_DESCRIPTION = 255
+
+
+class GitlabVariableSink:
+    """CI/CD variables of GitLab."""
+
+    name: ClassVar[str] = "gitlab_variable"
+    description: ClassVar[str] = "A CI/CD variable of GitLab, in a project or a group."
+    type: ClassVar[Type] = Object(
+        (
+            Property("project", Text(min_length=1), "The project as `GROUP/PROJECT`."),
+            Property("group", Text(min_length=1), "The group, in place of one project."),
+            Property("name", Text(min_length=1), "The name of the variable.", required=True),
+            Property(
+                "environment_scope",
+                Text(min_length=1),
+                "The environments whose jobs get the variable.",
+                default=_EVERYWHERE,
+            ),
+            Property("masked", Boolean(), "Whether job logs hide it.", default=True),
+            Property(
+                "hidden",
+                Boolean(),
+                "Whether nobody can read it again. Takes effect when the variable is created.",
+                default=False,
+            ),
+            Property(
+                "protected",
+                Boolean(),
+                "Whether only jobs of protected branches and tags get it.",
+                default=False,
+            ),
+        ),
+        exactly_one=("project", "group"),
+    )
+    keeps_versions: ClassVar[bool] = False
+    reads_back: ClassVar[bool] = True
+
+    def __init__(self, context: SinkContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._connected: SinkHttp | None = None
+
+    @staticmethod
+    def place(target: Any) -> str:
+        """`gitlab_variable:PATH/NAME`, or `…/environments/SCOPE/NAME`."""
+        path = normal_path(target.get("project") or target["group"], what="GitLab").lower()
+        name, scope = target["name"], target.get("environment_scope", _EVERYWHERE)
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f'"{name}" is no name of a GitLab variable: use at most 255 letters, digits and "_"'
+            )
+        if not _SCOPE.fullmatch(scope):
+            raise ValueError(f"{scope!r} is no environment scope")
+        if target.get("hidden") and not target.get("masked", True):
+            raise ValueError(f'"{name}" is hidden, so it is masked too: remove "masked: false"')
+        if scope == _EVERYWHERE:
+            return f"gitlab_variable:{path}/{name}"
+        return f"gitlab_variable:{path}/environments/{quote(scope, safe='')}/{name}"
+
+    def check(self, target: Any, *, owner: str) -> None:
+        """Raise SinkError where the variable could not be written, as far as GitLab tells before."""
+        self._require_ours(target, self._variable(target), owner)
+
+    def put(self, target: Any, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - the value tells whether it arrived
+        """Create or change the variable."""
+        variable = self._variable(target)
+        self._require_ours(target, variable, owner)
+        masked = bool(target.get("masked", True))
+        body = {
+            "value": secret.reveal(),
+            "description": _description(owner),
+            "masked": masked,
+            "protected": bool(target.get("protected", False)),
+            "raw": True,
+        }
+        if variable is not None:
+            answer = self._http.send(
+                "PUT", self._path(target), params=self._filter(target), json_body=body
+            )
+        else:
+            scope = target.get("environment_scope", _EVERYWHERE)
+            body |= {"key": target["name"], "environment_scope": scope}
+            if target.get("hidden"):
+                body["masked_and_hidden"] = True
+            answer = self._http.send("POST", self._folder(target), json_body=body)
+            if answer.status == 400 and "already been taken" in _message(answer.body):
+                # Either somebody was faster, or it is our own write, whose answer was lost.
+                self._require_ours(target, self._variable(target), owner)
+                body = {name: part for name, part in body.items() if name not in _CREATED_WITH}
+                answer = self._http.send(
+                    "PUT", self._path(target), params=self._filter(target), json_body=body
+                )
+        if answer.status not in (200, 201):
+            raise self._refused(answer, target, "write")
+        return {}
+
+    def read(self, target: Any, *, owner: str) -> Secret | None:
+        """The value; None for a hidden variable."""
+        variable = self._variable(target)
+        if variable is None or not self._is_ours(target, variable, owner):
+            return None
+        value = variable.get("value")
+        return Secret(value) if isinstance(value, str) and value else None
+
+    def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
+        """Delete the variable if it is ours and still has the value of the receipt."""
+        variable = self._variable(target)
+        if variable is None or not self._is_ours(target, variable, owner):
+            return
+        value = variable.get("value")
+        if receipt and isinstance(value, str):
+            content = f"{value}\n".encode()
+            if not digests.matches(content, str(receipt.get("digest"))):
+                return
+        answer = self._http.send("DELETE", self._path(target), params=self._filter(target))
+        if answer.status not in (204, 404):
+            raise self._refused(answer, target, "delete")
+
+    # --- what is there
+
+    def _variable(self, target: Any) -> Mapping[str, Any] | None:
+        answer = self._http.get(self._path(target), params=self._filter(target))
+        if answer.status == 200 and isinstance(answer.body, Mapping):
+            value = answer.body.get("value")
+            if isinstance(value, str):
+                self._context.redactor.add(Secret(value))
+            return answer.body
+        if answer.status == 404 and "variable" in _message(answer.body).lower():
+            return None
+        raise self._refused(answer, target, "look up")
+
+    def _is_ours(self, target: Any, variable: Mapping[str, Any], owner: str) -> bool:
+        description = str(variable.get("description") or "")
+        if description == _description(owner):
+            return True
+        # The owner had another name when the state last saw it.
+        receipt = self._context.receipt(self.place(target), owner)
+        content = f"{variable.get('value')}\n".encode()
+        is_recorded = receipt is not None and digests.matches(content, str(receipt.get("digest")))
+        return description.startswith(_MARK) and is_recorded
+
+    def _require_ours(self, target: Any, variable: Mapping[str, Any] | None, owner: str) -> None:
+        if variable is None or self._is_ours(target, variable, owner):
+            return
+        description = str(variable.get("description") or "")
+        holder = description.removeprefix(_MARK)
+        if holder != description:
+            raise SinkError(
+                f"{self._shown(target)} holds the key of {holder}, which would be lost",
+                hint=f"choose another name, or delete the variable if {holder} no longer exists",
+            )
+        raise SinkError(
+            f"{self._shown(target)} exists and was not written by reconciler, so it is not "
+            "overwritten",
+            hint="delete the variable, or choose another name",
+        )
+
+    # --- paths and messages
+
+    def _folder(self, target: Any) -> str:
+        kind = "projects" if "project" in target else "groups"
+        path = normal_path(target.get("project") or target["group"], what="GitLab")
+        return f"{kind}/{quote(path, safe='')}/variables"
+
+    def _path(self, target: Any) -> str:
+        return f"{self._folder(target)}/{target['name']}"
+
+    def _filter(self, target: Any) -> dict[str, str]:
+        return {"filter[environment_scope]": target.get("environment_scope", _EVERYWHERE)}
+
+    def _shown(self, target: Any) -> str:
+        return f'the variable "{self.place(target).partition(":")[2]}" of GitLab'
+
+    def _refused(self, answer: Answer, target: Any, what: str) -> SinkError:
+        said = self._http.explanation(answer)
+        message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
+        if answer.status == 401:
+            return SinkError(message, hint="set GITLAB_TOKEN to a token that is valid")
+        if answer.status in (403, 404):
+            return SinkError(
+                message,
+                hint="correct the path, or set GITLAB_TOKEN to a token with the role Maintainer "
+                "there and the scope api",
+            )
+        return SinkError(message, hint="correct the target in write_to")
+
+    @property
+    def _http(self) -> SinkHttp:
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _connect(self) -> SinkHttp:
+        context, env = self._context, self._context.env
+        address = setting(env, "CI_API_V4_URL") or _API
+        name = "PRIVATE-TOKEN" if setting(env, "GITLAB_TOKEN") else "JOB-TOKEN"
+        token = credential(
+            env, context.redactor, "GITLAB_TOKEN", "CI_JOB_TOKEN", what="The token for GitLab"
+        )
+        client = context.connect(address, variable="CI_API_V4_URL", headers={name: token})
+        return SinkHttp(client, context, f"GitLab at {address}", message_of=_message)
+
+
+_CREATED_WITH = ("key", "environment_scope", "masked_and_hidden")
+
+
+def _description(owner: str) -> str:
+    whole = f"{_MARK}{owner}"
+    if len(whole) <= _LONGEST_DESCRIPTION:
+        return whole
+    digest = hashlib.sha256(owner.encode()).hexdigest()[:32]
+    return f"{whole[: _LONGEST_DESCRIPTION - 33]}#{digest}"
+
+
+def _message(body: Any) -> str:
+    """The explanation in an error: a text, or lists of texts by field."""
+    message = body.get("message") or body.get("error") if isinstance(body, Mapping) else None
+    if isinstance(message, Mapping):
+        parts = (f"{name} {' and '.join(map(str, why))}" for name, why in message.items())
+        return "; ".join(parts)
+    return str(message or "")

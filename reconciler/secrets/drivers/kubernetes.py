@@ -1,0 +1,250 @@
+"""Delivers keys to Secrets of Kubernetes, by server-side apply.
+
+Each owner is a field manager of its own, so the API server knows which part of a Secret is whose,
+and refuses a write to the part of another. That is never forced. What is ours is read from the
+metadata, without the values.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from reconciler.errors import SinkError
+from reconciler.model.secret import Secret
+from reconciler.model.sinks import Receipt, SinkContext
+from reconciler.model.types import Object, Property, Text, Type
+from reconciler.secrets.drivers.kubeconfig import cluster_of
+from reconciler.secrets.http import Answer, SinkHttp
+
+_MANAGER = "reconciler/"
+_LONGEST_MANAGER = 128
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_KEY = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,253}")
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_PLACEHOLDER = "reconciler checks whether it may write here"
+
+
+class KubernetesSink:
+    """Secrets of Kubernetes."""
+
+    name: ClassVar[str] = "kubernetes"
+    description: ClassVar[str] = "A Secret of the Kubernetes cluster in KUBECONFIG, or of this pod."
+    type: ClassVar[Type] = Object(
+        (
+            Property("namespace", Text(min_length=1), "The namespace.", required=True),
+            Property("secret", Text(min_length=1), "The name of the Secret.", required=True),
+            Property("key", Text(min_length=1), "The key within the Secret.", required=True),
+        )
+    )
+    keeps_versions: ClassVar[bool] = False
+    reads_back: ClassVar[bool] = True
+
+    def __init__(self, context: SinkContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._connected: SinkHttp | None = None
+
+    @staticmethod
+    def place(target: Any) -> str:
+        """`kubernetes:NAMESPACE/SECRET/KEY`."""
+        for name, pattern in (("namespace", _NAMESPACE), ("secret", _NAME), ("key", _KEY)):
+            if not pattern.fullmatch(target[name]):
+                raise ValueError(f'"{target[name]}" is no {name} that Kubernetes accepts')
+        return f"kubernetes:{target['namespace']}/{target['secret']}/{target['key']}"
+
+    def check(self, target: Any, *, owner: str) -> None:
+        """Raise SinkError where the API server would refuse: it is asked to pretend (`dryRun`)."""
+        manager = self._manager(target, owner)
+        self._require_unmanaged(target, self._metadata(target), manager)
+        answer = self._apply(target, _PLACEHOLDER, manager, dry_run=True)
+        if answer.status not in (200, 201):
+            raise self._refused(answer, target, "write")
+
+    def put(self, target: Any, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - apply may be repeated
+        """Apply the key, and return the field manager."""
+        manager = self._manager(target, owner)
+        answer = self._apply(target, secret.reveal(), manager)
+        if answer.status not in (200, 201):
+            raise self._refused(answer, target, "write")
+        return {"manager": manager}
+
+    def read(self, target: Any, *, owner: str) -> Secret | None:
+        """The value, if it is our field."""
+        manager = self._manager(target, owner)
+        metadata = self._metadata(target)
+        if metadata is None or manager not in _managers_of(metadata, target["key"]):
+            return None
+        answer = self._http.get(self._path(target))
+        if answer.status != 200:
+            raise self._refused(answer, target, "read")
+        encoded = (answer.body.get("data") or {}).get(target["key"])
+        try:
+            value = base64.b64decode(str(encoded or ""), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        return Secret(value) if value else None
+
+    def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
+        """Remove our field, and the Secret if nobody else has a part in it.
+
+        A field that somebody else has changed belongs to the other since, and stays.
+        """
+        manager = str(receipt.get("manager") or self._manager(target, owner))
+        metadata = self._metadata(target)
+        if metadata is None or not any(manager == name for name, _ in _managed(metadata)):
+            return
+        if all(manager == name for name, _ in _managed(metadata)):
+            preconditions = {
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+            }
+            body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+            answer = self._http.send("DELETE", self._path(target), json_body=body)
+        else:
+            answer = self._apply(target, None, manager)
+        if answer.status not in (200, 202, 404):
+            raise self._refused(answer, target, "remove the key from")
+
+    # --- what is there
+
+    def _metadata(self, target: Any) -> Mapping[str, Any] | None:
+        answer = self._http.get(self._path(target), headers={"Accept": _METADATA})
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._refused(answer, target, "look up")
+        return dict(answer.body.get("metadata") or {})
+
+    def _manager(self, target: Any, owner: str) -> str:
+        """The name of the field manager: that of the receipt, whatever the owner is called now."""
+        receipt = self._context.receipt(self.place(target), owner)
+        if receipt is not None and isinstance(receipt.get("manager"), str):
+            return str(receipt["manager"])
+        whole = f"{_MANAGER}{owner}"
+        if len(whole) <= _LONGEST_MANAGER and whole.isprintable():
+            return whole
+        return _MANAGER + hashlib.sha256(owner.encode()).hexdigest()
+
+    def _require_unmanaged(
+        self, target: Any, metadata: Mapping[str, Any] | None, manager: str
+    ) -> None:
+        # An equal value would be no conflict for the API server, which would share the field.
+        others = _managers_of(metadata or {}, target["key"]) - {manager}
+        for other in sorted(others):
+            raise self._owned_by(target, other)
+
+    def _owned_by(self, target: Any, other: str) -> SinkError:
+        holder = other.removeprefix(_MANAGER)
+        if holder != other:
+            return SinkError(
+                f"{self._shown(target)} holds the key of {holder}, which would be lost",
+                hint=f"choose another Secret or key, or remove it if {holder} no longer exists",
+            )
+        return SinkError(
+            f'{self._shown(target)} was written by "{other}", so it is not overwritten',
+            hint="choose another Secret or key, or remove it",
+        )
+
+    # --- requests
+
+    def _apply(
+        self, target: Any, value: str | None, manager: str, *, dry_run: bool = False
+    ) -> Answer:
+        body: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": target["secret"], "namespace": target["namespace"]},
+        }
+        if value is not None:
+            encoded = base64.b64encode(value.encode()).decode()
+            body["data"] = {target["key"]: encoded}
+        return self._http.send(
+            "PATCH",
+            self._path(target),
+            json_body=body,
+            params={"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})},
+            headers={"Content-Type": "application/apply-patch+yaml", "Accept": _METADATA},
+            is_write=not dry_run,
+        )
+
+    def _path(self, target: Any) -> str:
+        return f"api/v1/namespaces/{target['namespace']}/secrets/{target['secret']}"
+
+    def _shown(self, target: Any) -> str:
+        return f'"{target["key"]}" of the Secret {target["namespace"]}/{target["secret"]}'
+
+    def _refused(self, answer: Answer, target: Any, what: str) -> SinkError:
+        if answer.status == 409:
+            for manager in _conflicting(answer.body):
+                return self._owned_by(target, manager)
+        said = self._http.explanation(answer)
+        message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
+        if answer.status == 401:
+            return SinkError(message, hint="renew the token or certificate of the kubeconfig")
+        if answer.status == 403:
+            return SinkError(
+                message,
+                hint=f"allow get, create, patch and delete on secrets in {target['namespace']}",
+            )
+        return SinkError(message, hint="correct the target in write_to, or run the command again")
+
+    @property
+    def _http(self) -> SinkHttp:
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _connect(self) -> SinkHttp:
+        context = self._context
+        cluster = cluster_of(context.env)
+        headers = {}
+        if cluster.token:
+            context.redactor.add(Secret(cluster.token))
+            headers["Authorization"] = f"Bearer {cluster.token}"
+        client = context.connect(
+            cluster.server,
+            variable=f"the server in {cluster.source}",
+            headers=headers,
+            ca=cluster.ca,
+            client_certificate=cluster.client_certificate,
+        )
+        return SinkHttp(client, context, f"Kubernetes at {cluster.server}", message_of=_message)
+
+
+def _managed(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The field managers, each with its fields."""
+    for entry in metadata.get("managedFields") or ():
+        yield str(entry.get("manager") or ""), entry.get("fieldsV1") or {}
+
+
+def _managers_of(metadata: Mapping[str, Any], key: str) -> set[str]:
+    """The field managers of one key of a Secret."""
+    return {
+        manager
+        for manager, fields in _managed(metadata)
+        if f"f:{key}" in (fields.get("f:data") or {})
+    }
+
+
+_CONFLICT = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
+
+
+def _conflicting(body: Any) -> Iterator[str]:
+    """The field managers that a conflict names."""
+    details = (body.get("details") or {}) if isinstance(body, Mapping) else {}
+    for cause in details.get("causes") or ():
+        found = _CONFLICT.search(str(cause.get("message") or ""))
+        if cause.get("reason") == "FieldManagerConflict" and found:
+            yield found[1]
+
+
+def _message(body: Any) -> str:
+    return str(body.get("message") or "") if isinstance(body, Mapping) else ""
