@@ -241,8 +241,15 @@ class KeyDelivery(FieldHandler):
             if delivery.get("key_id") not in known:
                 withdraw(self._sinks, delivery, context, except_target=entry.get("target"))
         self._withdraw_unfinished(context, entry)
+        self._withdraw_slots(context, entry)
         lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
         delete_keys(context, lost_ids - known)
+
+    def _withdraw_slots(self, context: ChangeContext, entry: Spec) -> None:
+        """Empty second slots that an interrupted rotation filled and that no earlier key has."""
+        kept = [key[KEPT]["target"] for key in earlier_keys(entry) if KEPT in key]
+        for slot in (*context.steps.finished(KEEP), *context.steps.unfinished(KEEP)):
+            withdraw(self._sinks, slot, context, except_target=kept)
 
     def _withdraw_unfinished(self, context: ChangeContext, entry: Spec) -> None:
         """Withdraw what interrupted deliveries may have left in destinations that no key has now."""

@@ -33,6 +33,7 @@ def with_key_steps(
     snapshot: Snapshot, change: Change, record: Record | None, live: LiveObject, spec: Spec
 ) -> Change:
     """The change with the steps of the keys of its object."""
+    begun = record is not None and change.reason is Reason.HALF_REPLACED
     if record is not None and _is_succession(change, live):
         change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION, destructive="")
     if record is None or change.action not in _WITH_KEYS:
@@ -40,7 +41,8 @@ def with_key_steps(
     steps: list[KeyStep] = []
     for field in live.kind.own_calls:
         if isinstance(field.type, KeySinkType) and field.type.rotates and spec.get(field.name):
-            steps += _KeyField(snapshot, change, record, live, field, spec[field.name]).steps()
+            value = spec[field.name]
+            steps += _KeyField(snapshot, change, record, live, field, value).steps(begun=begun)
     if not steps:
         return change
     change = replace(change, keys=tuple(steps), losses=(*change.losses, *_losses(steps)))
@@ -50,8 +52,11 @@ def with_key_steps(
 
 
 def _is_succession(change: Change, live: LiveObject) -> bool:
-    """Whether a changed field needs another key, which can be delivered beside the present one."""
-    needs_object = change.reason is Reason.FIELD_FORCES_REPLACEMENT
+    """Whether another key is needed, which can be delivered beside the present one.
+
+    A changed field needs one. So does a run that died after it had created one: nobody has its value.
+    """
+    needs_object = change.reason in (Reason.FIELD_FORCES_REPLACEMENT, Reason.HALF_REPLACED)
     rotates = any(
         isinstance(field.type, KeySinkType) and field.type.rotates and field.type.shown_in
         for field in live.kind.own_calls
@@ -114,12 +119,16 @@ class _KeyField:
         if self._is_object:
             self._entry.setdefault("key_id", live.own_id)
 
-    def steps(self) -> list[KeyStep]:
+    def steps(self, *, begun: bool) -> list[KeyStep]:
+        """The steps of all keys. A rotation that was `begun` is carried through."""
         options = self._snapshot.inputs.options
         is_asked = self._change.address in options.rotate_now
         revoke_now = is_asked and options.revoke_now
         older = [self._earlier(key, at_once=revoke_now) for key in earlier_keys(self._entry)]
-        rotation = self._rotation(is_asked, blocking=self._blocking(older))
+        if begun:
+            rotation: KeyStep | None = self._rotate("will be rotated: an interrupted run began it")
+        else:
+            rotation = self._rotation(is_asked, blocking=self._blocking(older))
         steps = [*([rotation] if rotation else []), *older]
         if rotation is not None and rotation.action is KeyAction.ROTATE:
             steps += self._succeeded(at_once=revoke_now)
