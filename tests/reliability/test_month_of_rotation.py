@@ -116,23 +116,24 @@ def begun(workspace: Workspace, bed: Bed) -> Read:
 def test_an_application_that_reads_its_key_every_second_is_never_refused(
     sink: str, workspace: Workspace
 ) -> None:
-    read = begun(workspace, bed_named(sink))
-    application = Application(workspace.emulator, read)
-    a_month(workspace, application)
-    assert_served(workspace, application)
-    application.close()
+    with bed_named(sink) as bed:
+        application = Application(workspace.emulator, begun(workspace, bed))
+        a_month(workspace, application)
+        assert_served(workspace, application)
+        application.close()
 
 
 def test_an_application_that_keeps_its_key_for_two_days_is_never_refused(
     workspace: Workspace,
 ) -> None:
-    read = begun(workspace, bed_named("file"))
-    eager = Application(workspace.emulator, read)
-    lazy = Application(workspace.emulator, read, keeps_hours=48)
-    a_month(workspace, eager, lazy)
-    assert_served(workspace, eager, lazy)
-    eager.close()
-    lazy.close()
+    with bed_named("file") as bed:
+        read = begun(workspace, bed)
+        eager = Application(workspace.emulator, read)
+        lazy = Application(workspace.emulator, read, keeps_hours=48)
+        a_month(workspace, eager, lazy)
+        assert_served(workspace, eager, lazy)
+        eager.close()
+        lazy.close()
 
 
 def test_an_application_that_prefers_the_second_slot_is_never_refused(
