@@ -74,7 +74,7 @@ $(VENV)/.made:
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	@echo "Installing reconciler into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[emulator]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml

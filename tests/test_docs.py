@@ -160,7 +160,9 @@ def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) 
     stack = STACK if declares_project else STACK + "  projects: {search: proj_abc123}\n"
     root = folder_with(tmp_path, {"reconciler.yaml": stack, "manifests/example.yaml": block.text})
     configuration = load_configuration(
-        Settings(root=root, env={"RECONCILER_VAR_STAGE": "ci"}), KINDS, RULE_KINDS
+        Settings(root=root, env={"RECONCILER_VAR_STAGE": "ci"}, allow_sources=("**",)),
+        KINDS,
+        RULE_KINDS,
     )
     assert configuration.resources or configuration.rules
     assert configuration.warnings == ()

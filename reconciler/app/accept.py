@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from reconciler.model.change import Change, Origin, Plan
 from reconciler.model.comparing import comparable, same
 from reconciler.model.diagnostic import nearest
 from reconciler.model.kind import Field
-from reconciler.model.resource import Record
+from reconciler.model.resource import SEEN, Record, without_seen
 from reconciler.model.values import Reference, Spec, Unknown, has_unknown, substitute, value_at
 from reconciler.rules import RULE_KINDS
 
@@ -53,14 +53,15 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
 
     Raises UsageError for an address that no manifest declares.
     """
-    lookup = _lookup(session.store.records())
+    records = session.store.records()
+    lookup = _lookup(records)
     # The manifests are read before live state: what is edited meanwhile is noticed at the end.
     editor = ManifestEditor(
         session.settings,
         KINDS,
         RULE_KINDS,
         identify=lookup,
-        refer=_expressions(session.store.records()).get,
+        refer=_expressions(records).get,
     )
     wanted = parse_addresses(addresses, "ADDRESS")
     _require_declared(session, wanted)
@@ -77,7 +78,8 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
                     refused.append(Refused(change.address, name, reason, change.location))
                     continue
                 live.setdefault(change.address, {})[name] = change.before.get(name)
-                editor.accept(change.address, name, _value(declared, change, lookup))
+                seen = _seen(records.get(change.address), name)
+                editor.accept(change.address, name, _value(declared, change, lookup, seen))
     files, objections, written = editor.result()
     fields = {
         address: {name: value for name, value in values.items() if (address, name) in written}
@@ -158,7 +160,13 @@ def _record(session: Session, acceptance: Acceptance, specs: Mapping[Address, Sp
             applied.pop(name, None)
             if value is not None and not has_unknown(value):
                 applied[name] = value
-        store.put(replace(record, applied=applied))
+        store.put(replace(record, applied=applied, answered=_without(record, fields)))
+
+
+def _without(record: Record, names: Collection[str]) -> dict[str, Any]:
+    """What was answered, without what strict mode saw of fields that are accepted."""
+    seen = {name: value for name, value in record.seen.items() if name not in names}
+    return {**without_seen(record.answered), **({SEEN: seen} if seen else {})}
 
 
 # Values
@@ -183,10 +191,15 @@ def _unwritable(declared: Field, change: Change) -> str:
     return ""
 
 
-def _value(declared: Field, change: Change, lookup: Callable[[Reference], Any]) -> Any:
+def _seen(record: Record | None, name: str) -> Any:
+    """What strict mode compares a field with."""
+    return None if record is None else record.seen.get(name)
+
+
+def _value(declared: Field, change: Change, lookup: Callable[[Reference], Any], seen: Any) -> Any:
     """The value for the manifest; MISSING where the field is not to be set."""
     desired = substitute(change.desired.get(declared.name), lookup)
-    value = accepted(declared.type, desired, change.before.get(declared.name))
+    value = accepted(declared.type, desired, change.before.get(declared.name), seen)
     if value is None:
         return None if declared.nullable else MISSING
     return value

@@ -16,6 +16,7 @@ from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.origin import record_origin
 from reconciler.app.page_hints import keep_pages
 from reconciler.app.plans import SEARCHED
+from reconciler.app.policies import decided
 from reconciler.app.secret_digests import digests_of
 from reconciler.app.session import Session
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
@@ -84,6 +85,7 @@ def apply_checked_plan(
     seconds = planned + time.monotonic() - started
     run = RunReference(run_id, origin)
     result = replace(result, calls=session.client.calls, seconds=seconds, run=run)
+    result = replace(result, policies=decided(session, result))
     if check and is_complete(result):
         # Importing the checks takes longer than a small apply.
         from reconciler.app.checks import checks_after
@@ -104,6 +106,8 @@ def plan_digest(plan: Plan) -> str:
     """SHA-256 of a plan, field by field, so that a large plan never needs one large text."""
     digest = hashlib.sha256()
     for name in plan.__struct_fields__:
+        if name == "policies":
+            continue  # what is done does not depend on them, and they depend on the time
         value = getattr(plan, name)
         for part in value if isinstance(value, tuple) else (value,):
             digest.update(sorted_json(part) + b"\n")

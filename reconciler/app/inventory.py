@@ -23,6 +23,7 @@ def take_inventory(session: Session) -> Inventory:
     inputs = plan_inputs(session, request, digests_of(session, keep=False))
     started, provider = time.monotonic(), session.provider
     calls = provider.calls
+    provider.share_lists()
     with session.progress.reading():
         snapshot = collect(inputs, provider, parallelism=session.parallelism)
     return Inventory(

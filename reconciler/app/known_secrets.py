@@ -30,6 +30,11 @@ def remembered(store: Callable[[], StateStore]) -> Remembered:
     return Remembered(paths=lambda: known.paths, holds=known.holds)
 
 
+def was_delivered(store: Callable[[], StateStore]) -> Callable[[bytes], bool]:
+    """A function that recognizes keys that were delivered. Opens the state at the first question."""
+    return _Known(store).is_delivered
+
+
 class _Known:
     """The digests of a state, read once."""
 
@@ -75,6 +80,10 @@ class _Known:
             keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent
         ):
             return True
+        return self.is_delivered(content)
+
+    def is_delivered(self, content: bytes) -> bool:
+        """Whether these bytes are a key that was delivered."""
         # A key is one word. Comparing every small file with every delivered key takes minutes.
         if len(content) > _LONGEST_KEY_BYTES or len(content.split(None, 1)) != 1:
             return False

@@ -88,6 +88,7 @@ def read_organization(session: Session, wanted: Wanted, name_projects: NameProje
 
 class _OrganizationReader:
     def __init__(self, session: Session, wanted: Wanted, name_projects: NameProjects) -> None:
+        session.provider.share_lists()
         self._session = session
         self._wanted = wanted
         self._name_projects = name_projects

@@ -21,6 +21,7 @@ from reconciler.app.model_shutdowns import shutdown_warnings
 from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
+from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session, settle_seconds
 from reconciler.engine.binding.deliveries import with_deliveries
@@ -41,6 +42,7 @@ from reconciler.model.change import Plan
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Kind
+from reconciler.model.policy import NO_POLICIES
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 
@@ -94,6 +96,10 @@ def plan_stack(
     plan, which is only a preview, errors become warnings.
     """
     require_credentials(session)
+    if needs_policies(session):
+        from reconciler.app.policies import check_policies
+
+        check_policies(session)
     kinds = (resource.kind for resource in session.declared.resources)
     today = datetime.now(UTC).date().isoformat()
     for sentence in retired(kinds, base_url=session.base_url, today=today):
@@ -137,7 +143,7 @@ def require_credentials(session: Session) -> None:
 def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Rule] = ()) -> Plan:
     """Read live state and make a plan that still contains its errors."""
     store = session.store
-    digests = digests_of(session, keep=False)
+    digests = digests_of(session, keep=False, is_offline=request.refresh == "none")
     inputs = plan_inputs(session, request, digests, rules=rules)
     session.ownership = inputs.ownership
     session.read_at = time.monotonic()
@@ -176,6 +182,7 @@ def plan_inputs(
         rotate_now=parse_addresses(request.rotate, "rotate"),
         revoke_now=request.revoke,
         budget_calls=request.budget,
+        facts=has_policies(session),
     )
     for text in request.allow_delete:  # refuse a malformed one before the first call
         if not is_pattern(text):
@@ -216,7 +223,14 @@ def plan_inputs(
 
 
 def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
-    """The plan with one sentence for each guard that refuses it."""
+    """The plan with one sentence for each guard and each result of a policy that refuses it."""
+    policy_refusals: list[str] = []
+    if needs_policies(session) or plan.policies != NO_POLICIES:
+        from reconciler.app.policies import refusals_of, with_policies
+
+        if plan.policies is NO_POLICIES:
+            plan = with_policies(session, plan)
+        policy_refusals = refusals_of(plan.policies)
     known = {*session.store.records(), *(change.address for change in plan.changes)}
     known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
     named = select_addresses(request.allow_delete, "--allow-delete", known)
@@ -229,7 +243,7 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     allowed = {*named, *chain.from_iterable(reviewed)}
     keys = keys_in_use(session.declared, session.store.records())
     refused = refusals(plan, _limits(session), allowed=allowed, keys=keys)
-    return replace(plan, refusals=tuple(refused))
+    return replace(plan, refusals=(*refused, *policy_refusals))
 
 
 def check_guards(session: Session, plan: Plan, request: PlanRequest = PlanRequest()) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from reconciler.errors import CredentialError
 from reconciler.manifests import Problem
+from reconciler.manifests.secret_inputs import one_line_sources
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.resource import Record, Resource
@@ -38,10 +39,15 @@ def new_key() -> str:
     return secrets.token_hex(_KEY_BYTES)
 
 
-def digests_of(session: Session, *, keep: bool) -> SecretDigests:
-    """The digests of a session's secrets; `keep` saves a new key in the state."""
+def digests_of(session: Session, *, keep: bool, is_offline: bool = False) -> SecretDigests:
+    """The digests of a session's secrets; `keep` saves a new key in the state.
+
+    With `is_offline`, nothing is asked over the network, so secret managers are not read.
+    """
     key = key_of(session.store, new=session.new_digest_key, keep=keep)
-    return SecretDigests(session.declared.stack.read_secret, key)
+    if is_offline:
+        return SecretDigests(session.declared.stack.read_secret, key)
+    return SecretDigests(session.sources.read, key, session.sources.reason)
 
 
 def key_of(store: StateStore, *, new: str, keep: bool) -> str:
@@ -52,14 +58,21 @@ def key_of(store: StateStore, *, new: str, keep: bool) -> str:
     return stored or new
 
 
-def revealed(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret:
+def no_secret(value: SecretValue) -> str:
+    """What to say of a secret that is not there."""
+    return f"There is no secret in {value.source}."
+
+
+def revealed(
+    read: Callable[[SecretValue], Secret | None],
+    value: SecretValue,
+    *,
+    reason: Callable[[SecretValue], str] = no_secret,
+) -> Secret:
     """The secret itself; raises CredentialError if it is missing or must not be sent."""
     secret = _read(read, value)
     if secret is None:
-        raise CredentialError(
-            f"There is no secret in {value.source}.",
-            hint="Set it where this program is run.",
-        )
+        raise CredentialError(reason(value), hint="Set it where this program is run.")
     return secret
 
 
@@ -71,16 +84,24 @@ def _read(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> S
 
 
 class SecretDigests:
-    """Puts digests on the secret values of specs. `read` returns None for a missing secret."""
+    """Puts digests on the secret values of specs. `read` returns None for a missing secret, and
+    `reason` says why it is missing."""
 
-    def __init__(self, read: Callable[[SecretValue], Secret | None], key: str) -> None:
+    def __init__(
+        self,
+        read: Callable[[SecretValue], Secret | None],
+        key: str,
+        reason: Callable[[SecretValue], str] = no_secret,
+    ) -> None:
         self._read = read
+        self._reason = reason
         self._key = bytes.fromhex(key)
 
     def resource(self, resource: Resource, record: Record | None) -> Resource:
         """The resource with digests to compare; a missing secret counts as unchanged."""
         if not _has(resource):
             return resource
+        self._require_lines(resource)
         known = {value.source: value for value in secrets_in(record.applied if record else {})}
 
         def sealed(value: SecretValue) -> SecretValue:
@@ -92,15 +113,13 @@ class SecretDigests:
         """A warning for each resource with missing secrets."""
         for resource in filter(_has, resources):
             missing = [
-                value.source
+                self._reason(value)
                 for value in secrets_in(resource.spec)
                 if _read(self._read, value) is None
             ]
             if missing:
-                sources = ", ".join(dict.fromkeys(missing))
-                detail = (
-                    f"There is nothing in {sources}, so it is not known whether the secret changed."
-                )
+                reasons = " ".join(dict.fromkeys(missing))
+                detail = f"{reasons} So it is not known whether the secret changed."
                 yield Diagnostic(
                     "A secret is not here",
                     detail,
@@ -127,8 +146,20 @@ class SecretDigests:
         return replace(change, desired=desired)
 
     def _to_send(self, value: SecretValue) -> SecretValue:
-        revealed(self._read, value)
+        revealed(self._read, value, reason=self._reason)
         return self._sealed(value) or value
+
+    def _require_lines(self, resource: Resource) -> None:
+        """Raise CredentialError for a secret of several lines that must be one."""
+        for field in resource.kind.fields:
+            for source in one_line_sources(field.type, resource.spec.get(field.name)):
+                secret = _read(self._read, SecretValue(source))
+                if secret is not None and any(char in secret.reveal() for char in "\r\n\0"):
+                    raise CredentialError(
+                        f"{resource.address}: the secret from {source} has several lines, and only "
+                        "one is allowed here",
+                        hint="name another source, or store one line there",
+                    )
 
     def _sealed(self, value: SecretValue) -> SecretValue | None:
         secret = _read(self._read, value)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec.structs import replace
 
@@ -26,11 +27,13 @@ from reconciler.api.transport.side_client import connect
 from reconciler.api.transport.throttle import Throttle
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
-from reconciler.app.known_secrets import remembered
+from reconciler.app.known_secrets import remembered, was_delivered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
+from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.secret_digests import new_key, revealed
+from reconciler.app.secret_sources import SecretSources
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
@@ -48,18 +51,24 @@ from reconciler.manifests import (
     load_configuration,
     load_stack,
 )
+from reconciler.manifests.configuration import allowed_sources
 from reconciler.manifests.shapes import OPENAI_KEY
 from reconciler.model.address import Address
 from reconciler.model.allowance import allowed_places
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
+from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.sinks import targets_of
+from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet
 from reconciler.state import StateStore
 from reconciler.state.encryption import Cipher, cipher_of
+
+if TYPE_CHECKING:
+    from reconciler.policies import Policy
 
 LOG = logging.getLogger("reconciler.app")
 LONGEST_SECONDS = 86_400.0
@@ -86,6 +95,9 @@ class Session:
     come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
     secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
     once the client exists. Setting `stop` ends the run after the calls in flight.
+
+    A long class, because it is the only place that wires the parts of a run to each other. A part
+    is a property of a few lines and decides nothing.
     """
 
     def __init__(
@@ -104,6 +116,10 @@ class Session:
         self.parallelism = parallelism
         self.stop = stop or threading.Event()
         self.notice = notice
+        self.policy_request = PolicyRequest()
+        """What the command line says about policies."""
+        self.policies: tuple[Policy, ...] | None = None
+        """The policies of the run, once `app.policies.policies_of` has loaded them."""
         self.lock_wait = 0.0
         """How many seconds to wait for another run that holds the lock."""
         self.accept_moved_state = False
@@ -112,6 +128,8 @@ class Session:
         """Whether nothing may be asked over the network, a shared state included."""
         self.needs_manifests = True
         """Whether a folder without any manifest is an error. A missing file must not read as "delete everything"."""
+        self.network_environ: Mapping[str, str] = os.environ
+        """The settings of proxy and certificates."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -233,6 +251,7 @@ class Session:
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
                 stop=self.stop,
                 permit=self._permit,
+                environ=self.network_environ,
             )
             expect_declared(client, stack)
             self._client = client
@@ -243,7 +262,6 @@ class Session:
         """The API's objects, as the engine sees them."""
         stack = self.declared.stack
         expect_recorded(self.client, self.store, self.base_url)
-        records = self.store.records().values()
         return HttpProvider(
             self.client,
             self.keys,
@@ -252,14 +270,18 @@ class Session:
             stack.projects,
             default_project=stack.project,
             settle_seconds=settle_seconds(self.settings.env),
-            reveal=partial(revealed, stack.read_secret),
+            reveal=self.reveal,
             parallelism=min(self.parallelism, 4),
-            recorded=records,
+            recorded=self.store.records().values(),
             pages=load_pages(self.store),
         )
 
+    def reveal(self, value: SecretValue) -> Secret:
+        """A secret that a body names, right before it is sent; raises CredentialError."""
+        return revealed(self.sources.read, value, reason=self.sources.reason)
+
     @cached_property
-    def sinks(self) -> SinkSet:
+    def sinks(self) -> Sinks:
         """Where the keys of this stack are delivered."""
         stack = self.stack
         return SinkSet(
@@ -274,6 +296,19 @@ class Session:
             run=partial(run_program, stop=self.stop, permit=self._permit),
             permit=self._permit,
             sleep=self.stop.wait,
+        )
+
+    @cached_property
+    def sources(self) -> SecretSources:
+        """Where the secrets come from that are sent to the API."""
+        stack = self.declared.stack
+        return SecretSources(
+            stack.read_secret,
+            self.sinks.fetch,
+            allowed=allowed_sources(self.settings),
+            in_use=stack.in_use,
+            was_delivered=was_delivered(lambda: self.store),
+            learn=self.redactor.add,
         )
 
     @cached_property

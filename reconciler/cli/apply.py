@@ -12,9 +12,16 @@ from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import decrypted
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
+from reconciler.app.policies import check_policies, with_policies
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
-from reconciler.cli.options import GlobalOptions, global_options, lock_option, planning_options
+from reconciler.cli.options import (
+    GlobalOptions,
+    global_options,
+    lock_option,
+    planning_options,
+    policy_options,
+)
 from reconciler.cli.reporting import publish_plan, talk, tell_errors
 from reconciler.cli.rollback import apply_saved_rollback
 from reconciler.cli.session import CommandSession, read_text
@@ -30,6 +37,7 @@ from reconciler.state.envelope import Content
 @click.option("--check", is_flag=True, help="Then run the checks that refer to a change.")
 @lock_option
 @planning_options
+@policy_options
 @global_options
 def command(
     options: GlobalOptions, request: PlanRequest, planfile: Path | None, yes: bool, check: bool
@@ -50,9 +58,10 @@ def _apply_new(session: CommandSession, request: PlanRequest, *, yes: bool, chec
     require_credentials(session)
     with locked(session, "apply"):
         refuse_while_waiting(session.store)
-        plan = plan_stack(session, request)
+        plan = with_policies(session, plan_stack(session, request))
         tell_errors(session.options, plan)
         if plan.is_empty and not plan.blocked:
+            check_guards(session, plan, request)
             return _nothing_to_do(session, plan, check=check)
         show(session, plan)
         check_guards(session, plan, request)
@@ -80,8 +89,11 @@ def _apply_saved(
     with locked(session, "apply"):
         refuse_while_waiting(session.store)
         session.options.outcome.plan = plan
+        check_policies(session)
         check_still_valid(session, plan)
+        plan = with_policies(session, plan)
         if plan.is_empty and not plan.blocked:
+            check_guards(session, plan, request)
             return _nothing_to_do(session, plan, check=check)
         bind_projects_of(session, plan)
         show(session, plan)

@@ -44,6 +44,8 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
         if plan.pending or plan.blocked:
             publish(session.options, lambda to: to.result(result))
     code = exit_code_of(result)
+    if code == 0 and result.policies.refusing:
+        return 11
     if code == 0 and result.checks is not None:
         return exit_code_of_checks(result.checks)
     return code

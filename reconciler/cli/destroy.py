@@ -9,8 +9,15 @@ import click
 from reconciler.app.applying import locked
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
+from reconciler.app.policies import with_policies
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
-from reconciler.cli.options import GlobalOptions, global_options, lock_option, planning_options
+from reconciler.cli.options import (
+    GlobalOptions,
+    global_options,
+    lock_option,
+    planning_options,
+    policy_options,
+)
 from reconciler.cli.reporting import publish_plan, tell_errors
 from reconciler.cli.session import CommandSession
 
@@ -19,6 +26,7 @@ from reconciler.cli.session import CommandSession
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking, as CI does.")
 @lock_option
 @planning_options
+@policy_options
 @global_options
 def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
     """Delete everything that the stack manages, dependents first.
@@ -31,7 +39,7 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
         require_credentials(session)
         with locked(session, "destroy"):
             refuse_while_waiting(session.store)
-            plan = plan_stack(session, replace(request, destroy=True))
+            plan = with_policies(session, plan_stack(session, replace(request, destroy=True)))
             tell_errors(session.options, plan)
             if plan.is_empty and not plan.blocked:
                 publish_plan(session.options, plan)

@@ -6,7 +6,8 @@ import click
 
 from reconciler.app.blame import with_blame
 from reconciler.app.plans import PlanRequest, plan_stack
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.app.policies import with_live_policies
+from reconciler.cli.options import GlobalOptions, global_options, policy_options
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import CommandSession
 
@@ -14,16 +15,17 @@ from reconciler.cli.session import CommandSession
 @click.command("drift")
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
 @click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
+@policy_options
 @global_options
 def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     """Show what changed at the API since the last apply.
 
     Changes of the manifests are not drift; they are only counted. Exit with 2 if there is drift,
-    and with 1 if a managed object could not be read.
+    with 1 if a managed object could not be read, and with 11 if a policy over live objects fails.
     """
     with CommandSession(options) as session:
         request = PlanRequest(refresh="full", unmanaged=unmanaged)
-        plan = plan_stack(session, request, tolerant=True)
+        plan = with_live_policies(session, plan_stack(session, request, tolerant=True))
         if blame:
             plan = with_blame(session, plan)
     publish(options, lambda to: to.drift(plan, unmanaged=unmanaged))
@@ -32,4 +34,6 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
         talk(f"Error: {sentence}")
     if unread:
         return 1  # an object that could not be read may have drifted
+    if plan.policies.refusing:
+        return 11
     return 2 if plan.drift or plan.unmanaged else 0

@@ -69,6 +69,10 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
     return (Diagnostic(f"unexpected {type(error).__name__}: {error}", detail=_BUG),)
 
 
+EXTRAS = {"multipart": "emulator", "starlette": "emulator", "uvicorn": "emulator"}
+"""The extra that brings a library which only some commands import."""
+
+
 def refusals_of(error: BaseException) -> tuple[str, ...]:
     """The refusals of guards, one sentence each."""
     return error.refusals if isinstance(error, GuardError) else ()
@@ -107,6 +111,13 @@ def _translated(error: Exception) -> Exception:
         return UsageError(
             "The current folder no longer exists.",
             hint="Change to another folder and run again.",
+        )
+    library = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if library in EXTRAS:
+        extra = EXTRAS[library]
+        return UsageError(
+            f"This command needs the library {library}, which is not installed.",
+            hint=f"Install reconciler with its extra `{extra}`: pip install 'reconciler-iac[{extra}]'",
         )
     if isinstance(error, MemoryError):
         return ReconcilerError(

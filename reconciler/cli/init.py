@@ -46,7 +46,7 @@ _WORKFLOW = """\
 # 3. Move the state that you have, if any: reconciler state migrate --to ADDRESS
 # 4. Uncomment `backend: remote` in reconciler.yaml.
 # 5. Set the variable RECONCILER_PACKAGE to what pip installs, with the extra of the backend, such as
-#    reconciler[postgres] @ git+https://git.example.com/reconciler@v1, or [object-store].
+#    reconciler-iac[postgres] or reconciler-iac[object-store], with a version.
 # docs/state.md of reconciler has a workflow whose pull requests can read the state but not write it.
 name: reconciler
 on:

@@ -6,7 +6,6 @@ for none of them. Nothing but this module ends the process.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ COMMANDS = {
     "rotate": "Rotate keys that are due, and nothing else.",
     "accept": "Write what somebody changed by hand into the manifests.",
     "inventory": "List everything that exists, and how much of it is managed.",
+    "rehearse": "Apply a plan to a copy of the organization, and report.",
     "doctor": "Check keys, network, clock, state and models, and say what to do.",
     "check": "Run the checks that manifests declare.",
     "history": "List the runs that wrote, or show one of them.",
@@ -49,11 +49,10 @@ COMMANDS = {
     "explain": "Document a kind or a field, or list the kinds.",
     "state": "List, show, move and remove records of the state.",
     "schema": "Print the JSON Schema of manifests.",
+    "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
 }
 """Each command and its summary, the first sentence of its help, in the order of the help page."""
-
-_OBJECTS_BETWEEN_COLLECTIONS = 1_000_000
 
 
 class _LazyGroup(click.Group):
@@ -136,6 +135,4 @@ def main() -> None:
     """Run the process's own command line and exit."""
     listening()
     prepare()
-    # A run keeps nearly everything it makes until its end, so collecting garbage finds none.
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     leave(run())

@@ -31,11 +31,16 @@ class GlobalOptions:
     var_file: tuple[Path, ...] = ()
     allow_env: tuple[str, ...] = ()
     allow_sinks: tuple[str, ...] = ()
+    allow_sources: tuple[str, ...] = ()
     format: str | None = None
     report: tuple[str, ...] = ()
     parallelism: int = 10
     lock_wait: float = 0.0
     """How long to wait for the lock of another run, in seconds. For commands that take the lock."""
+    policies: tuple[Path, ...] = ()
+    """Folders with trusted policies. For commands that evaluate policies."""
+    override_policy: tuple[str, ...] = ()
+    """`NAME=REASON` for each policy to override."""
     no_color: bool = False
     verbose: int = 0
     log_format: str = "text"
@@ -49,7 +54,7 @@ class GlobalOptions:
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options overridden by `values`; None and empty values override nothing."""
         given = {name: value for name, value in values.items() if value not in (None, (), False, 0)}
-        for name in ("var", "var_file", "allow_env", "allow_sinks", "report"):
+        for name in ("var", "var_file", "allow_env", "allow_sinks", "allow_sources", "report"):
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
         merged = replace(self, **given)
@@ -96,6 +101,12 @@ _GLOBAL = (
         multiple=True,
         metavar="GLOB",
         help="Deliver keys only to such places, as vault:secret/search/**; adds to RECONCILER_ALLOW_SINKS; repeatable.",
+    ),
+    click.option(
+        "--allow-sources",
+        multiple=True,
+        metavar="GLOB",
+        help="Send secrets from such places only, as vault:secret/search/*; adds to RECONCILER_ALLOW_SOURCES; repeatable.",
     ),
     click.option(
         "--report",
@@ -192,6 +203,24 @@ def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help="If another run holds the lock, wait for it this long: 30s, 5m, 1h. Fails at once by default.",
     )
     return _decorated(function, (wait,))
+
+
+def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that evaluates policies, above `global_options`."""
+    folders = click.option(
+        "--policies",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Also evaluate the policies of this folder, which manifests cannot weaken; repeatable.",
+    )
+    overrides = click.option(
+        "--override-policy",
+        multiple=True,
+        metavar="NAME=REASON",
+        help="Let this overridable policy fail, and report the reason; repeatable.",
+    )
+    return _decorated(function, (folders, overrides))
 
 
 def _wait_seconds(_: click.Context, option: click.Parameter, text: str | None) -> float | None:

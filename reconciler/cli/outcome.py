@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.change import Plan
 
 _FOR_PROGRAMS = ("json", "markdown", "junit")
-_WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback", "inventory")
+_WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback", "inventory", "rehearse")
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 
 
-@dataclass
-class RunOutcome:
+class RunOutcome(Struct):
     """What this run has reported so far. The options of its command hold it."""
 
     options: GlobalOptions | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
@@ -46,6 +47,7 @@ class CommandSession(Session):
             progress=partial(ProgressReporter, options),
         )
         self.lock_wait = options.lock_wait
+        self.policy_request = PolicyRequest(options.policies, options.override_policy)
 
 
 def read_text(path: Path, what: str) -> str:
@@ -66,6 +68,7 @@ def _settings_of(options: GlobalOptions) -> Settings:
         variable_files=options.var_file,
         allow_env=options.allow_env,
         allow_sinks=options.allow_sinks,
+        allow_sources=options.allow_sources,
         backend=_as_text(options.backend or "") or None,
         env={name: _as_text(value) for name, value in os.environ.items()},
     )

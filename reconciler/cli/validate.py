@@ -5,32 +5,51 @@ from __future__ import annotations
 import click
 
 from reconciler.app.plans import model_warnings
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.app.policies import (
+    failing_tests,
+    offline_report,
+    policy_diagnostics,
+    refusals_of,
+)
+from reconciler.cli.options import GlobalOptions, global_options, policy_options
 from reconciler.cli.reporting import publish, renderer, save_reports, talk
 from reconciler.cli.session import CommandSession
+from reconciler.errors import ConfigurationError, GuardError
+from reconciler.model.diagnostic import Severity
 from reconciler.render.values import count
 
 
 @click.command("validate")
+@policy_options
 @global_options
 def command(options: GlobalOptions) -> int:
     """Check manifests offline, without a key.
 
-    Checks syntax, fields, limits and references.
+    Checks syntax, fields, limits and references. Runs the tests of policies, and evaluates policies
+    as far as that is possible without live state.
     """
     # A local state knows which files hold secrets, so `validate` refuses what `plan` refuses.
     with CommandSession(options) as session:
         session.is_offline = True
         configuration = session.configuration
-        warnings = (*configuration.warnings, *model_warnings(session))
+        failed_tests = failing_tests(session)
+        if failed_tests:
+            raise ConfigurationError(failed_tests)
+        report, more = offline_report(session)
+        warnings = (*configuration.warnings, *model_warnings(session), *more)
+        diagnostics = (*warnings, *policy_diagnostics(report))
     if options.format in (None, "text"):
-        if warnings:
-            talk(renderer(options).diagnostics(warnings).rstrip("\n"))
+        advice = [found for found in diagnostics if found.severity is not Severity.ERROR]
+        if advice:
+            talk(renderer(options).diagnostics(advice).rstrip("\n"))
         stack = configuration.stack
         rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
         resources = count(len(configuration.resources), "resource")
-        click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
-        save_reports(options, lambda to: to.diagnostics(warnings))
+        if not report.refusing:
+            click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
+        save_reports(options, lambda to: to.diagnostics(diagnostics))
     else:
-        publish(options, lambda to: to.diagnostics(warnings))
+        publish(options, lambda to: to.diagnostics(diagnostics))
+    if report.refusing:
+        raise GuardError(refusals_of(report))
     return 0

@@ -34,7 +34,7 @@ from reconciler.emulator.errors import (
 from reconciler.emulator.faults import Fault
 from reconciler.emulator.query import Query
 from reconciler.emulator.recorder import RequestRecord
-from reconciler.emulator.routes import ROUTES
+from reconciler.emulator.routes import ROUTER
 from reconciler.emulator.routes.assistants import BETA as ASSISTANTS_BETA
 from reconciler.emulator.routing import (
     Access,
@@ -43,12 +43,10 @@ from reconciler.emulator.routing import (
     Principal,
     Reply,
     Route,
-    Router,
     wrong_method,
 )
 from reconciler.emulator.state import State
 
-_ROUTER = Router(ROUTES)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -103,6 +101,7 @@ class _Exchange:
         self.query = Query(scope["query_string"].decode("latin-1"))
         self.key_class = auth.key_class(state.store, headers)
         self.failure: str | None = None
+        self.route = ""
 
     async def run(self) -> Answer | Mishap:
         """Return the response, or the fault that replaces it."""
@@ -131,18 +130,20 @@ class _Exchange:
 
     def record(self, result: Answer | Mishap) -> None:
         answer = result.answer if isinstance(result, Mishap) else result
-        self.state.recorder.add(
-            RequestRecord(
-                method=self.method,
-                path=self.path or self.full_path,
-                query=self.query.as_dict(),
-                status=answer.status if answer else 0,
-                key_class=self.key_class,
-                request_content=self.content,
-                response_content=answer.content if answer else b"",
-                at=self.came_at,
-                error=self.failure,
-            )
+        self.state.recorder.add(self._recorded(answer))
+
+    def _recorded(self, answer: Answer | None) -> RequestRecord:
+        return RequestRecord(
+            method=self.method,
+            path=self.path or self.full_path,
+            query=self.query.as_dict(),
+            status=answer.status if answer else 0,
+            key_class=self.key_class,
+            request_content=self.content,
+            response_content=answer.content if answer else b"",
+            route=self.route,
+            at=self.came_at,
+            error=self.failure,
         )
 
     async def _answer(self, query: Query) -> Answer:
@@ -151,12 +152,15 @@ class _Exchange:
         headers: dict[str, str] = {}
         try:
             route, params = self._route()
+            self.route = route.path
             with self.state.store.lock:
                 principal = self._admit(route)
             headers = _identifying(principal, self.state.options.organization)
             sent, form = await self._body(route)
             call = Call(self.state.store, self.state.options, principal, params, query, sent, form)
-            answer = self._handle(route, call)
+            answer = self._as_loaded(call) or self._handle(route, call)
+            if route.method != "GET" and self.state.after_write is not None:
+                self.state.after_write(self._recorded(answer))
         except ApiError as error:
             answer = Answer.of_error(error, detail=route is not None and route.repeats_detail)
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
@@ -167,7 +171,7 @@ class _Exchange:
         return answer.with_headers(_standard(took_ms) | headers)
 
     def _route(self) -> tuple[Route, dict[str, str]]:
-        methods, params = _ROUTER.find(self.path)
+        methods, params = ROUTER.find(self.path)
         no_assistants = self.state.options.retire_assistants
         if not methods or (no_assistants and next(iter(methods.values())).beta == ASSISTANTS_BETA):
             raise unknown_url(self.method, self.full_path)
@@ -201,15 +205,30 @@ class _Exchange:
             return None, await read_form(self.headers, self.content)
         return read_json(self.headers, self.content), {}
 
+    def _as_loaded(self, call: Call) -> Answer | None:
+        """The refusal of a path that refused its readers when the organization was loaded."""
+        refusal = self.state.differences.refusal(_project_of(call), self.path)
+        return None if refusal is None else Answer.of_json(refusal.body, refusal.status)
+
     def _handle(self, route: Route, call: Call) -> Answer:
         with call.store.lock:
             if route.method == "GET" and call.is_too_young(route):
                 raise not_found("No such object. It may have been made a moment ago.")
             try:
                 # Serialize under the lock, before another request can change the records.
-                return _as_answer(route.handler(call), route.status)
+                result = route.handler(call)
+                if isinstance(result, dict):
+                    differences = self.state.differences
+                    result = differences.patched(_project_of(call), self.path, result)
+                return _as_answer(result, route.status)
             finally:
                 call.store.commit()
+
+
+def _project_of(call: Call) -> str:
+    """The project of a project key; empty for an admin key."""
+    project = call.principal.project
+    return "" if project is None else project.id
 
 
 def _is_local(headers: Headers) -> bool:

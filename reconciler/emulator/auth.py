@@ -117,7 +117,8 @@ def _has_expired(store: Store, record: Record) -> bool:
 
 def _project(store: Store, key: Record, wanted: str | None) -> Record:
     bound = not key.hidden.get("roams")
-    project_id = key.scope if bound or not wanted else wanted
+    home = key.hidden.get("acts_in", key.scope)
+    project_id = home if bound or not wanted else wanted
     project = store.get("project", ORGANIZATION, project_id)
     if project is None or (wanted and wanted != project_id):
         raise unauthorized(

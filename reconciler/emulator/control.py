@@ -1,4 +1,4 @@
-"""Control routes below /_emulator/: reset, seed, requests, state, options, faults, clock and keys.
+"""Control routes below /_emulator/: reset, seed, load, requests, state, options, faults, clock, keys.
 
 They need no key and are not part of the emulated API. All errors are a plain 400 with a message.
 """
@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.emulator.answers import Answer
+from reconciler.emulator.copies import Organization
 from reconciler.emulator.faults import Fault
+from reconciler.emulator.routes import ROUTER
 from reconciler.emulator.state import State
 
 
@@ -36,6 +38,10 @@ def _reset(state: State, body: Any) -> Any:  # noqa: ARG001 - the signature of e
 
 def _seed(state: State, body: Any) -> Any:
     return {"created": state.seed(_mapping(body))}
+
+
+def _load(state: State, body: Any) -> Any:
+    return state.load(Organization.parse(body), ROUTER)
 
 
 def _requests(state: State, body: Any) -> Any:  # noqa: ARG001
@@ -106,6 +112,7 @@ def _mapping(body: Any) -> dict[str, Any]:
 _ROUTES: dict[tuple[str, str], Callable[[State, Any], Any]] = {
     ("POST", "reset"): _reset,
     ("POST", "seed"): _seed,
+    ("POST", "load"): _load,
     ("GET", "requests"): _requests,
     ("DELETE", "requests"): _clear_requests,
     ("POST", "options"): _options,

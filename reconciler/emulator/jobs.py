@@ -13,6 +13,48 @@ from reconciler.emulator.errors import bad_request
 from reconciler.emulator.options import Options
 from reconciler.emulator.store import Record, Store
 
+_NEVER = 1e15
+"""A time that never comes, in unix seconds."""
+
+
+def loaded_timing(status: str) -> dict[str, Any]:
+    """The hidden fields of a job that was loaded with a status. One that runs goes on for ever."""
+    return {
+        "began": 0.0,
+        "due": _NEVER if status in _RUNNING else 0.0,
+        "stopped": None,
+        "paused": None,
+        "settled": True,
+        "as_loaded": True,
+        "error": None,
+        "outcome": {"mistakes": [], "answers": [], "errors": []},
+        "items": [],
+        "method": None,
+        "tokens": 0,
+        "seconds": None,
+    }
+
+
+_RUNNING = frozenset(
+    [
+        "validating",
+        "in_progress",
+        "finalizing",
+        "cancelling",
+        "validating_files",
+        "queued",
+        "running",
+        "paused",
+    ]
+)
+
+
+def shown_as_loaded(job: Record, cancelled: str) -> dict[str, Any] | None:
+    """A loaded job as clients see it; None for a job that was created here."""
+    if not job.hidden.get("as_loaded"):
+        return None
+    return {**job.body, "status": cancelled} if job.hidden["stopped"] is not None else job.body
+
 
 def timing(store: Store, options: Options) -> dict[str, Any]:
     """The hidden fields that a new job needs to compute its progress."""

@@ -22,6 +22,8 @@ class RequestRecord:
     """admin, project, unknown or none."""
     request_content: bytes
     response_content: bytes
+    route: str = ""
+    """The path of the route, with `{name}` for each parameter; empty for an unknown path."""
     at: float = 0.0
     """When it came in, in unix seconds."""
     error: str | None = None

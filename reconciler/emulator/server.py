@@ -141,6 +141,17 @@ class Emulator:
         """Create many objects at once; see `seeding.COUNTS`."""
         return self.state.seed(counts)
 
+    def load(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace all objects by those of an organization, see `POST /_emulator/load`."""
+        from reconciler.emulator.copies import Organization
+        from reconciler.emulator.routes import ROUTER
+
+        return self.state.load(Organization.parse(dict(data)), ROUTER)
+
+    def after_write(self, callback: Callable[[RequestRecord], None] | None) -> None:
+        """Call this with each successful write once it is stored, before its response is sent."""
+        self.state.after_write = callback
+
     def set_options(self, **changes: Any) -> None:
         self.state.change_options(changes)
 

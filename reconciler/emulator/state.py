@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from reconciler.emulator import seeding, world
+from reconciler.emulator.copies import Copier, Differences, Organization
 from reconciler.emulator.faults import Fault, FaultBox
 from reconciler.emulator.journal import Journal
 from reconciler.emulator.options import Options
-from reconciler.emulator.recorder import Recorder
+from reconciler.emulator.recorder import Recorder, RequestRecord
+from reconciler.emulator.routing import Router
 from reconciler.emulator.store import Store
 from reconciler.emulator.throttle import Throttle
 
@@ -28,6 +31,9 @@ class State:
         self.faults = FaultBox(options.faults)
         self.recorder = Recorder()
         self.throttle = Throttle()
+        self.differences = Differences()
+        self.after_write: Callable[[RequestRecord], None] | None = None
+        """Called with each successful write once it is stored, before its response is sent."""
         if self.store.is_empty:
             self._begin()
 
@@ -68,6 +74,27 @@ class State:
             self.recorder.clear()
             self.throttle.reset()
             self.faults.replace(self.options.faults)
+            self.differences = Differences()
+
+    def load(self, organization: Organization, router: Router) -> dict[str, Any]:
+        """Replace all objects by those of an organization; options and faults stay.
+
+        The result says what was loaded and what cannot be modelled, see `Copier`.
+        """
+        with self.store.lock:
+            self.store.reset()
+            self.recorder.clear()
+            self.throttle.reset()
+            self.differences = Differences()
+            if organization.id:
+                self.options = replace(self.options, organization=organization.id)
+            copier = Copier(self.store, self.options, router)
+            result = copier.load(organization.lists, organization.objects, organization.refusals)
+            self.differences = copier.differences
+            for key in organization.keys:
+                world.add_copied_key(self.store, key.value, project_id=key.project)
+            self.store.commit()
+        return result
 
     def change_options(self, changes: Mapping[str, Any]) -> None:
         """Change options while running; new faults replace the active ones."""

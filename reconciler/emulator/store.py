@@ -178,6 +178,16 @@ class Store:
         self._drop(record)
         self.changed(record)
 
+    def reorder(self, records: list[Record]) -> None:
+        """Give records of one collection a new order among themselves, oldest first."""
+        numbers = sorted(record.seq for record in records)
+        for record in records:
+            self._drop(record)
+        for record, seq in zip(records, numbers, strict=True):
+            record.seq = seq
+            self._put(record)
+            self.changed(record)
+
     def reset(self) -> None:
         """Remove everything, also from the data file."""
         with self.lock:

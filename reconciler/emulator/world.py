@@ -156,6 +156,33 @@ def add_admin_key(
     return store.add("admin_key", ORGANIZATION, body, digest=digest(secret), last_used_at=None)
 
 
+def add_copied_key(store: Store, secret: str, *, project_id: str = "") -> Record:
+    """Add a key to a loaded organization that no list shows; an admin key without a project."""
+    hidden: dict[str, Any] = {"digest": digest(secret), "last_used_at": None}
+    body: dict[str, Any] = {"id": ids.fresh("api_key"), "expires_at": None}
+    if not project_id:
+        return store.add("admin_key", _UNLISTED, body, **hidden)
+    if store.get("project", ORGANIZATION, project_id) is None:
+        add_project(store, project_id, id=project_id)
+    owner = {"type": "user", "id": ""}
+    return store.add(
+        "api_key", _UNLISTED, body, **hidden, owner=owner, roams=True, acts_in=project_id, scopes=[]
+    )
+
+
+_UNLISTED = "unlisted"
+"""The scope of keys that no list shows."""
+
+
+def default_project(store: Store) -> str:
+    """The id of the default project; in a loaded organization, the oldest one of that name."""
+    projects = store.collection("project", ORGANIZATION).ordered()
+    named = [project.id for project in projects if project.body["name"] == "Default project"]
+    if store.get("project", ORGANIZATION, DEFAULT_PROJECT) is not None or not named:
+        return DEFAULT_PROJECT
+    return named[0]
+
+
 def add_service_account(store: Store, project: Record, name: str, role: str) -> Record:
     body = {
         "object": "organization.project.service_account",

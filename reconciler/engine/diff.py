@@ -12,21 +12,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from msgspec.structs import replace
+
 from reconciler.errors import ApiError
-from reconciler.model.answered import misfit, with_missing
+from reconciler.model.answered import Comparisons, misfit, with_missing
 from reconciler.model.change import FieldChange, Origin
-from reconciler.model.comparing import Comparisons, canonical, comparable, same, with_hidden
+from reconciler.model.comparing import canonical, comparable, same, with_hidden
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN, KeySinkType
+from reconciler.model.types import SERVER_CHOSEN, KeySinkType, properties_in
 from reconciler.model.values import SecretValue, Spec
 
 _NOT_SHOWN: Any = object()
 _ATOMS = (str, int, float)
 _comparisons = Comparisons()
 STRICT_NOTE = "strict: no manifest sets it"
-"""The remark on a field that only strict mode compares."""
+"""The remark on a field that strict mode compares with the API's default."""
+MOVED_NOTE = "strict: no manifest sets it, and it moved since the last apply"
+"""The remark on a field or a part without a known default, which strict mode compares with what was seen."""
 
 
 def diff_fields(
@@ -50,6 +54,8 @@ def diff_fields(
         # Neither can be changed at the API. A warning reports changed FIXED fields instead.
         if field.mutability is Mutability.FIXED or field.client_only:
             continue
+        if kind.job is not None and _ran_with(field, desired.get(field.name), live):
+            continue
         if field.name in desired:
             value = desired[field.name]
             if not _is_shown_as(field, value, live):
@@ -60,19 +66,44 @@ def diff_fields(
     return changes
 
 
-def strict_fields(
-    kind: Kind, *, declared: Collection[str], live: LiveObject, ignore: tuple[str, ...]
+def strict_changes(
+    kind: Kind,
+    *,
+    declared: Collection[str],
+    changed: Collection[str],
+    live: LiveObject,
+    ignore: tuple[str, ...],
+    seen: Spec,
 ) -> list[FieldChange]:
-    """Fields that nobody declares and that are not at the API's default, as changes back to it.
+    """What nobody declares and what is not as it should be, as changes back, in the order of the
+    kind's fields.
 
-    Only fields with a known default that an update can restore. Parts of a declared field stay the API's to choose.
+    What has a known default has to be at it, and anything else as `seen` after the last apply.
+    Parts of `changed` fields are left out: the write of a field puts all its parts back.
     """
     if ignore == (IGNORE_ALL,):
         return []
+    return [
+        *_strict_fields(kind, declared={*declared, *changed}, live=live, ignore=ignore, seen=seen),
+        *_strict_parts(kind, names={*declared} - {*changed}, live=live, ignore=ignore, seen=seen),
+    ]
+
+
+def _strict_fields(
+    kind: Kind,
+    *,
+    declared: Collection[str],
+    live: LiveObject,
+    ignore: tuple[str, ...],
+    seen: Spec,
+) -> list[FieldChange]:
     skipped = {*declared, *(str(undotted(path)[0]) for path in ignore)}
     changes: list[FieldChange] = []
     for field in kind.fields:
-        if field.name in skipped or not _is_restorable(field):
+        if field.name in skipped:
+            continue
+        if not _is_restorable(field):
+            changes += _moved_since(field, live, seen)
             continue
         shown = shown_value(field, live)
         if shown is _NOT_SHOWN or misfit(field.type, shown):
@@ -100,15 +131,71 @@ def _is_restorable(field: Field) -> bool:
     )
 
 
+def _strict_parts(
+    kind: Kind, *, names: Collection[str], live: LiveObject, ignore: tuple[str, ...], seen: Spec
+) -> list[FieldChange]:
+    """Parts of declared fields that nobody declares, that have no known default, and that moved."""
+    ignored = [tuple(undotted(path)) for path in ignore]
+    changes: list[FieldChange] = []
+    for field in kind.fields:
+        if field.name in names and _has_chosen_parts(field):
+            changes += [
+                replace(part, note=MOVED_NOTE)
+                for moved in _moved_since(field, live, seen)
+                for part in _leaves(field, moved.before, moved.after, Origin.DRIFT)
+                if not any(part.path[: len(path)] == path for path in ignored)
+            ]
+    return changes
+
+
+def seen_values(kind: Kind, *, values: Spec, declared: Collection[str]) -> dict[str, Any]:
+    """What strict mode compares with later, of `values`, which are those of an object now."""
+    seen: dict[str, Any] = {}
+    for field in kind.fields:
+        value = values.get(field.name)
+        is_wanted = (
+            _has_chosen_parts(field) if field.name in declared else not _is_restorable(field)
+        )
+        if value is not None and is_wanted and _is_movable(field):
+            shown = with_hidden(field.type, value, None) if field.has_hidden else value
+            if not misfit(field.type, shown):
+                seen[field.name] = canonical(field.type, shown)
+    return seen
+
+
+def _moved_since(field: Field, live: LiveObject, seen: Spec) -> Iterator[FieldChange]:
+    """The change back to what was seen; none where nothing was, or nothing is shown."""
+    if field.name not in seen or not _is_movable(field):
+        return
+    shown = shown_value(field, live)
+    if shown is _NOT_SHOWN or shown is None or misfit(field.type, shown):
+        return
+    before, after = canonical(field.type, shown), canonical(field.type, seen[field.name])
+    if not same(before, after):
+        yield FieldChange((field.name,), before, after, Origin.DRIFT, note=MOVED_NOTE)
+
+
+def _is_movable(field: Field) -> bool:
+    """Whether an update can write back a value that the API showed."""
+    return field.on_update and field.in_body and field.readable is Readable.ALWAYS
+
+
+def _has_chosen_parts(field: Field) -> bool:
+    return any(
+        part.default is SERVER_CHOSEN and not part.required and not part.is_hidden
+        for part in properties_in(field.type)
+    )
+
+
 def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterator[Field]:
     """The fields that the manifest changed since creation and that nothing can change any more."""
-    for field in kind.fields:
-        if field.mutability is Mutability.FIXED and record is not None:
-            before = record.applied.get(field.name)
-            if not same(
-                canonical(field.type, desired.get(field.name)), canonical(field.type, before)
-            ):
-                yield field
+    if record is None:
+        return
+    for field in kind.fields_by_mutability.get(Mutability.FIXED, ()):
+        after = canonical(field.type, desired.get(field.name))
+        before = canonical(field.type, record.applied.get(field.name))
+        if not same(after, before):
+            yield field
 
 
 def drifted_fields(
@@ -263,15 +350,26 @@ def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
     wrong type."""
     if field.has_own_calls:
         return shown
+    _require_fit(live, misfit(field.type, shown, field.name))
+    return with_missing(field.type, shown, known)
+
+
+def _require_fit(live: LiveObject, wrong: str) -> None:
     # A wrong type usually comes from a proxy or a wrong base URL. Planning an update from it would
     # write to something else.
-    wrong = misfit(field.type, shown, field.name)
     if wrong:
         raise ApiError(
             f"{live.kind.name} {live.id}: the API answered with a value of the wrong type: {wrong}",
             hint="Nothing is planned for it. Check the server and any proxy in between, and plan again.",
         )
-    return with_missing(field.type, shown, known)
+
+
+def _ran_with(field: Field, value: Any, live: LiveObject) -> bool:
+    """Whether a job shows an input as desired. It then ran with it, however that was asked for."""
+    shown = live.attributes.get(field.name)
+    if value is None or shown is None or misfit(field.type, shown):
+        return False
+    return same(*comparable(field.type, value, shown))
 
 
 def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
@@ -298,19 +396,24 @@ def _changes_of(
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
-    changes = _shown_changes(field, value, live, record, known=prior)
+    changes = _shown_changes(field, value, shown, live, record, known=prior)
     if prior is None and any(change.forces_replacement for change in changes):
         # Nothing is replaced for what an answer lacks or hides: without a record that is taken to be as declared.
-        changes = _shown_changes(field, value, live, record, known=value)
+        shown = shown_value(field, live, value)
+        changes = _shown_changes(field, value, shown, live, record, known=value)
     yield from changes
 
 
 def _shown_changes(
-    field: Field, value: Any, live: LiveObject, record: Record | None, *, known: Any
+    field: Field, value: Any, shown: Any, live: LiveObject, record: Record | None, *, known: Any
 ) -> list[FieldChange]:
-    """The changes of a field, with missing and hidden parts assumed to be as `known`."""
-    shown = _as_known(field, live, shown_value(field, live, known), known)
-    after, before = _comparisons(field.type, value, shown, known)
+    """The changes of a field, with missing parts of `shown` assumed to be as `known`."""
+    if field.has_own_calls:
+        after, before = comparable(field.type, value, shown, known)
+    else:
+        comparison = _comparisons(field.type, value, shown, known, field.name)
+        _require_fit(live, comparison.misfit)
+        shown, after, before = comparison.shown, comparison.after, comparison.before
     if same(after, before) or _is_standing(field, value, shown, record):
         return []
     return list(_leaves(field, before, after, _origin(field, value, shown, record)))

@@ -19,6 +19,8 @@ class Survey(Struct, frozen=True):
     """The reason for each list that could not be read."""
     project_ids: Mapping[str, str] = field(default_factory=dict)
     """The API's id of each project, by the project's name in scopes."""
+    settings: frozenset[Scope] = frozenset()
+    """The scopes of settings that always exist, one a scope, and that were not read."""
     project_names: Mapping[str, str] = field(default_factory=dict)
     """The names of projects that the configuration does not name, by their name in scopes."""
 

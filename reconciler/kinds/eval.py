@@ -7,10 +7,14 @@ replaces the eval.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from reconciler.kinds.graders import CRITERION
 from reconciler.kinds.parts import metadata
 from reconciler.model.kind import Field, Kind, Mutability, Readable, Retirement, ScopeType
 from reconciler.model.types import Boolean, Json, ListOf, MapOf, Object, Property, Tagged, Text
+from reconciler.model.values import Spec
 
 RETIREMENT = Retirement(
     since="2026-10-31",
@@ -26,12 +30,54 @@ _FILTER = Object(
     (Property("metadata", MapOf(Text(max_length=512)), "Filter by these metadata pairs."),)
 )
 
+
+def _as_sent(spec: Spec) -> Spec:
+    """The request behind an answer, which merges schemas, adds ids and spells messages out."""
+    sent = dict(spec)
+    source, criteria = spec.get("data_source_config"), spec.get("testing_criteria")
+    if isinstance(source, Mapping) and isinstance(source.get("schema"), Mapping):
+        sent["data_source_config"] = _source_sent(source, source["schema"])
+    if isinstance(criteria, list):
+        sent["testing_criteria"] = list(map(_criterion_sent, criteria))
+    return sent
+
+
+def _source_sent(source: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in source.items() if name != "schema"}
+    properties = schema.get("properties")
+    if source.get("type") != "custom" or not isinstance(properties, Mapping):
+        return rest
+    has_samples = {"include_sample_schema": True} if "sample" in properties else {}
+    return {**rest, "item_schema": properties.get("item"), **has_samples}
+
+
+def _criterion_sent(criterion: Any) -> Any:
+    if not isinstance(criterion, Mapping):
+        return criterion
+    sent = {name: value for name, value in criterion.items() if name != "id"}
+    if isinstance(sent.get("input"), list):
+        sent["input"] = list(map(_message_sent, sent["input"]))
+    return sent
+
+
+def _message_sent(message: Any) -> Any:
+    if not isinstance(message, Mapping) or message.get("type") != "message":
+        return message
+    sent = {name: value for name, value in message.items() if name != "type"}
+    content = sent.get("content")
+    if isinstance(content, Mapping):
+        is_text = content.get("type") == "input_text" and isinstance(content.get("text"), str)
+        sent["content"] = content["text"] if is_text else [content]
+    return sent
+
+
 KIND = Kind(
     name="Eval",
     doc="A data source and the criteria to grade it by; run it with an EvalRun.",
     scope=ScopeType.PROJECT_KEY,
     collection="/evals",
     natural_key=("name",),
+    from_answer=_as_sent,
     mark="metadata",
     retirement=RETIREMENT,
     destroys="its runs and their results are deleted",

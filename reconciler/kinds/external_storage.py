@@ -63,6 +63,23 @@ def _identify(spec: Spec) -> Spec:
     return {"project_id": spec.get("project_id"), "place": " ".join(named) if is_known else None}
 
 
+_FOUND_OUT = {
+    "aws": ("account_id", "external_id", "region"),
+    "azure": ("region",),
+    "gcp": ("audience", "region"),
+}
+"""What answers add to a provider, by its type."""
+
+
+def _as_sent(spec: Spec) -> Spec:
+    provider: Any = spec.get("provider")
+    if not isinstance(provider, Mapping):
+        return spec
+    added = _FOUND_OUT.get(str(provider.get("type")), ())
+    sent = {name: value for name, value in provider.items() if name not in added}
+    return {**spec, "provider": sent} if len(sent) < len(provider) else spec
+
+
 KIND = Kind(
     name="ExternalStorage",
     doc="A customer-managed bucket in AWS, Azure, Google Cloud or Oracle Cloud in which a project stores its data.",
@@ -73,6 +90,7 @@ KIND = Kind(
     destroys="the project no longer stores its data there; with no external storage left, default "
     "retention applies again",
     identify=_identify,
+    from_answer=_as_sent,
     fields=(
         Field(
             "project_id",

@@ -21,6 +21,7 @@ from reconciler.model.types import (
     Text,
     Type,
 )
+from reconciler.model.values import Spec
 
 
 def _input(name: str, type: Type, doc: str, *, shown: bool = False, **rest: object) -> Field:
@@ -83,12 +84,22 @@ _WANDB = Object(
     )
 )
 
+
+def _as_sent(spec: Spec) -> Spec:
+    """Answers show the suffix under another name."""
+    if "user_provided_suffix" not in spec:
+        return spec
+    sent = {name: value for name, value in spec.items() if name != "user_provided_suffix"}
+    return {"suffix": spec["user_provided_suffix"], **sent}
+
+
 KIND = Kind(
     name="FineTuningJob",
     doc="Trains a model with your own examples. Changing any input trains another model.",
     scope=ScopeType.PROJECT_KEY,
     collection="/fine_tuning/jobs",
     natural_key=(),
+    from_answer=_as_sent,
     mark="metadata",
     removal=Removal.CANCEL,
     on_remove=OnRemove.RETAIN,

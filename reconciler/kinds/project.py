@@ -32,6 +32,7 @@ KIND = Kind(
     collection="/organization/projects",
     # Two projects can have the same name, which is an error here: nothing tells which one is meant.
     natural_key=("name",),
+    ended_query={"include_archived": "true"},
     removal=Removal.ARCHIVE,
     on_remove=OnRemove.RETAIN,
     defines_project=True,

@@ -9,6 +9,15 @@ from reconciler.kinds.user import EMAIL
 from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, ScopeType, Shape
 from reconciler.model.types import Text
+from reconciler.model.values import Spec
+
+
+def _by_id(spec: Spec) -> Spec:
+    """Answers show the address beside the id, which tells enough."""
+    if spec.get("user_id") is None or "email" not in spec:
+        return spec
+    return {name: value for name, value in spec.items() if name != "email"}
+
 
 KIND = Kind(
     name="ProjectUser",
@@ -21,10 +30,12 @@ KIND = Kind(
     other_keys=(("email",),),
     shapes=(Shape(("user_id",)), Shape(("email",))),
     unique=True,
+    from_answer=_by_id,
     destroys="the person loses access to the project",
     audit_events=("user.", "role.", "group.", "invite.accepted", "scim."),
     fields=(
-        Field("user_id", Text(min_length=1), "The user id. Set either this or `email`.", reset=KEEP,
+        Field("user_id", Text(min_length=1), "The user id. Set either this or `email`. With both, the id counts.",
+              reset=KEEP,
               mutability=Mutability.REPLACES, response_key="id"),
         Field("email", EMAIL, "The user's e-mail address. Set either this or `user_id`.", reset=KEEP,
               mutability=Mutability.REPLACES),

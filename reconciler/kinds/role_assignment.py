@@ -30,6 +30,7 @@ KIND = Kind(
     scope=ScopeType.EITHER,
     collection="/organization/users/{user_id}/roles",
     natural_key=("user_id", "role_id"),
+    shown_with_parent={"user_id": "Role"},
     parent_sources={"user_id": ("User", "ProjectUser"), "group_id": ("Group", "ProjectGroup")},
     other_keys=(("group_id", "role_id"),),
     calls=Calls(

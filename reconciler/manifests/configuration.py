@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.model.address import Address
+from reconciler.model.allowance import SOURCES_VARIABLE, SourceAllowance, allowed_places
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.resource import Resource
@@ -35,6 +36,8 @@ class Settings(Struct, frozen=True):
     """
     allow_sinks: Sequence[str] = ()
     """Globs of places that keys may be delivered to, in addition to RECONCILER_ALLOW_SINKS."""
+    allow_sources: Sequence[str] = ()
+    """Globs of places that secrets may be read from, in addition to RECONCILER_ALLOW_SOURCES."""
     backend: str | None = None
     """The address of the state, with its credentials; without one, RECONCILER_BACKEND in `env` holds."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -143,8 +146,17 @@ class Stack(Struct, frozen=True):
     """Names the setting that selects the organization, for messages."""
     project: str | None = None
     read_secret: Callable[[SecretValue], Secret | None] = lambda _: None
-    """Reads a secret that a manifest names. Returns None if it is not set; raises Problem if it
-    must not be read."""
+    """Reads a secret from a variable or a file that a manifest names. Returns None if it is not
+    set; raises Problem if it must not be read."""
+    in_use: tuple[Secret, ...] = ()
+    """The keys that this run authenticates with; no secret to send may contain one."""
+
+
+def allowed_sources(settings: Settings) -> SourceAllowance:
+    """The places that secrets may be read from, as the caller decided."""
+    return SourceAllowance(
+        allowed_places(settings.allow_sources, settings.env, variable=SOURCES_VARIABLE)
+    )
 
 
 class GivenInputs(Struct, frozen=True):

@@ -1,4 +1,5 @@
-"""Nulls that mean "not set", as GET answers contain for values that were never sent.
+"""Nulls that mean "not set", as GET answers contain for values that were never sent, and texts
+that answers wrap into an object.
 
 An answer can be pasted into a manifest, where such a null equals an omitted field. A null in a
 nullable field stays, because it clears the field.
@@ -10,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.model.kind import Field
-from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged, Type
+from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged, Text, Type
+
+_CONTAINERS = (dict, list)
 
 
 def may_be_null(declared: Field | Property) -> bool:
@@ -23,8 +26,24 @@ def may_be_null(declared: Field | Property) -> bool:
 
 
 def without_nulls(fields: Iterable[Field], spec: Any) -> Any:
-    """A spec without meaningless nulls; the same object if it has none."""
-    return _pruned(spec, {field.name: field for field in fields})
+    """A spec without meaningless nulls and with plain texts; the same object if nothing is to do."""
+    declared = tuple(fields)
+    # Nearly every spec is free of nulls, and seeing that needs no look at the types.
+    if not _has_null(spec) and not any(field.wraps_text for field in declared):
+        return spec
+    return _pruned(spec, {field.name: field for field in declared})
+
+
+def _has_null(value: Any) -> bool:
+    elements: Iterable[Any] = ()
+    if isinstance(value, dict):
+        elements = value.values()
+    elif isinstance(value, list):
+        elements = value
+    for element in elements:  # noqa: SIM110 - a generator would take twice as long
+        if element is None or (type(element) in _CONTAINERS and _has_null(element)):
+            return True
+    return False
 
 
 def _pruned(value: Any, parts: Mapping[str, Field | Property]) -> Any:
@@ -45,6 +64,8 @@ def _pruned(value: Any, parts: Mapping[str, Field | Property]) -> Any:
 
 def _inside(value: Any, kind: Type) -> Any:
     match kind:
+        case Text(inside=str(key)) if isinstance(value, dict) and isinstance(value.get(key), str):
+            return value[key]
         case Object(properties):
             return _pruned(value, _by_name(properties))
         case Tagged(variants, tag):

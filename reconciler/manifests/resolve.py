@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.manifests.answers import as_manifest, keeps_secret
 from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource, check_rule
 from reconciler.manifests.credential_scan import CredentialScan
@@ -19,7 +20,6 @@ from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.fast_validation import LATER
 from reconciler.manifests.files import MAX_FILE_BYTES, Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
-from reconciler.manifests.nulls import without_nulls
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import Room
@@ -88,9 +88,12 @@ class Resolver:
         document = self._leaks.taken_out(evaluated, instance.document, (), instance.address)
         self._failed = self._failed or document is not evaluated
         if isinstance(instance.kind, Kind) and "spec" in document:
-            spec = without_nulls(instance.kind.fields, document["spec"])
-            document = {**document, "spec": spec}
-        findings = list(self._checker(instance.kind).findings(document))
+            document = {**document, "spec": as_manifest(instance.kind, document["spec"])}
+        findings = [
+            finding
+            for finding in self._checker(instance.kind).findings(document)
+            if not keeps_secret(instance.kind, document, finding)
+        ]
         if isinstance(document.get("spec"), Reference | Template):
             findings.append(
                 SchemaViolation(("spec",), "Reference not possible here", "spec must be a map.")

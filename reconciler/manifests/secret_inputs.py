@@ -1,24 +1,31 @@
 """Secrets to send to the API: which sources manifests may name, and which values are never sent.
 
 Manifests come from pull requests, and CI holds keys. So a manifest can only name variables with a
-prefix that nothing else uses, and files below one folder. Whoever runs the program puts secrets
-there; a pull request cannot. Keys that the program itself uses are refused even there. Every value
-that is read is registered for redaction at once.
+prefix that nothing else uses, files below one folder, and places of secret managers that whoever
+runs the program allows. A pull request can change none of them. Keys that the program itself uses
+are refused even there. Every value that is read is registered for redaction at once.
+
+Variables and files are read here. Secret managers are read by `app/secret_sources.py`, once a plan
+needs a value: to validate manifests, nothing is asked over the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from reconciler.errors import SinkError
 from reconciler.manifests.closed import SENT_FOLDER
 from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
+from reconciler.model.allowance import SourceAllowance, how_to_allow_source
 from reconciler.model.secret import LEAST_LENGTH, Secret
+from reconciler.model.sinks import place_of
+from reconciler.model.sources import source_text
 from reconciler.model.types import Either, ListOf, MapOf, Object, SecretValueType, Tagged, Type
-from reconciler.model.values import SecretValue
+from reconciler.model.values import SecretValue, walk
 
 
 class SecretInputs:
@@ -30,7 +37,9 @@ class SecretInputs:
         env: Mapping[str, str],
         in_use: Sequence[Secret],
         learn: Callable[[Secret], None],
+        allowed: SourceAllowance | None = None,
     ) -> None:
+        self._allowed = allowed or SourceAllowance(())
         self._files = files
         self._env = env
         self._in_use = in_use
@@ -51,11 +60,12 @@ class SecretInputs:
 
     def value(self, written: Mapping[str, Any], kind: SecretValueType) -> SecretValue:
         """The source that a manifest names. Raises Problem; an unset secret is not a problem."""
-        named = (
-            SecretValue(f"env {written['from_env']}")
-            if "from_env" in written
-            else self._file(written["from_file"])
-        )
+        if "from" in written:
+            return self._place(written["from"])
+        if "from_env" in written:
+            named = SecretValue(f"env {written['from_env']}")
+        else:
+            named = self._file(written["from_file"])
         secret = self.read(named)
         if (
             secret is not None
@@ -68,6 +78,22 @@ class SecretInputs:
             )
         return named
 
+    def _place(self, target: Any) -> SecretValue:
+        """A place of a secret manager, which is not read now."""
+        if not all(isinstance(leaf, str | int) for leaf in walk(target)):
+            detail = (
+                "The place of a secret must be known before apply, so it cannot be a reference."
+            )
+            raise Problem("Reference not possible here", detail)
+        try:
+            source, place = source_text(target), place_of(target)
+        except SinkError as error:
+            raise Problem("Not a source of secrets", f"{error}. {error.hint}.") from None
+        if not self._allowed.allows(place):
+            detail = f'Manifests may read "{place}" only if the caller allows it.'
+            raise Problem("Source not allowed", f"{detail} {how_to_allow_source(place)}")
+        return SecretValue(source)
+
     def _file(self, path: str) -> SecretValue:
         simple = relative(path)
         if not simple.startswith(f"{SENT_FOLDER}/"):
@@ -79,27 +105,54 @@ class SecretInputs:
         origin, _, name = source.partition(" ")
         if origin == "env":
             text = self._env.get(name) if name.startswith(SENT_PREFIX) else None
-        else:
+        elif origin == "file":
             text = self._files.secret_text(name)
+        else:
+            text = None  # a secret manager, which is not read here
         if not text:
             return None
-        secret = Secret(text)
         for line in (text, *text.splitlines()):
             self._learn(Secret(line))
         self._files.secrets += (text.encode(),) if len(text) >= LEAST_LENGTH else ()
-        if any(key.reveal() in text for key in self._in_use):
-            detail = (
-                f"The secret from {source} contains a key that reconciler authenticates with, "
-                "which must not be sent to the API as a secret."
-            )
-            raise Problem("Secret contains a credential", detail)
-        if len(text) < LEAST_LENGTH:
-            detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
-            raise Problem("Secret too short", detail)
-        return secret
+        return require_sendable(source, text, self._in_use)
+
+
+def require_sendable(source: str, text: str, in_use: Iterable[Secret]) -> Secret:
+    """A text from a source as a secret to send. Raises Problem for a key in use, and for a text
+    that is too short to be redacted."""
+    if any(key.reveal() in text for key in in_use):
+        detail = (
+            f"The secret from {source} contains a key that reconciler authenticates with, "
+            "which must not be sent to the API as a secret."
+        )
+        raise Problem("Secret contains a credential", detail)
+    if len(text) < LEAST_LENGTH:
+        detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
+        raise Problem("Secret too short", detail)
+    return Secret(text)
 
 
 Report = Callable[[Problem, tuple[str | int, ...]], None]
+
+
+def one_line_sources(kind: Type, value: Any) -> Iterator[str]:
+    """The sources in a value whose secrets must be single lines."""
+    match kind:
+        case SecretValueType(multiline=False) if isinstance(value, SecretValue):
+            yield value.source
+        case Object(properties) if isinstance(value, Mapping):
+            for part in properties:
+                yield from one_line_sources(part.type, value.get(part.name))
+        case Tagged(variants, tag) if isinstance(value, Mapping) and value.get(tag) in variants:
+            yield from one_line_sources(variants[value[tag]], value)
+        case ListOf(item=inner) if isinstance(value, list):
+            for element in value:
+                yield from one_line_sources(inner, element)
+        case MapOf(value=inner) if isinstance(value, Mapping):
+            for element in value.values():
+                yield from one_line_sources(inner, element)
+        case Either(other=inner) if not isinstance(value, str):
+            yield from one_line_sources(inner, value)
 
 
 def with_sources(

@@ -20,6 +20,7 @@ from reconciler.manifests.configuration import (
     Refresh,
     Settings,
     Stack,
+    allowed_sources,
 )
 from reconciler.manifests.credential_scan import CredentialScan, masked
 from reconciler.manifests.credentials import (
@@ -161,7 +162,7 @@ def _opened(
     for secret in secrets:
         settings.learn(secret)
     files.secrets = tuple(secret.reveal().encode() for secret in secrets)
-    inputs = SecretInputs(files, settings.env, in_use, settings.learn)
+    inputs = SecretInputs(files, settings.env, in_use, settings.learn, allowed_sources(settings))
     leaks = CredentialScan(secrets, problems, "stack file")
     environment = _readable(settings, layers, allowed, leaks, problems)
     context = Context(variables, environment, files)
@@ -188,6 +189,7 @@ def _opened(
         organization_source=source,
         project=_id_of(settings, "OPENAI_PROJECT_ID", problems),
         read_secret=inputs.read,
+        in_use=in_use,
     )
     files.withhold_folder(declared_folder)
     files.withhold_folder(stack.backend_path)

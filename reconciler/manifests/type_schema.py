@@ -15,6 +15,7 @@ from reconciler.model.address import NAME_PATTERN
 from reconciler.model.key_fields import PREVIOUS_TO, ROTATE
 from reconciler.model.kind import Field, Mutability
 from reconciler.model.sinks import sink_classes
+from reconciler.model.sources import source_classes
 from reconciler.model.types import (
     SERVER_CHOSEN,
     Boolean,
@@ -354,6 +355,7 @@ class _Maker:
             properties={
                 "from_env": {**variable, **self._text(name, nullable=False)},
                 "from_file": {**file, "type": "string", "minLength": 1},
+                "from": self._source(),
             },
             minProperties=1,
             maxProperties=1,
@@ -361,8 +363,28 @@ class _Maker:
         )
         return {
             **whole,
-            "$comment": "Write either `from_env` or `from_file`, never the secret itself.",
+            "$comment": "Write one of `from_env`, `from_file` and `from`, never the secret itself.",
         }
+
+    def _source(self) -> dict[str, Any]:
+        properties = {
+            source.name: {**described(source.description), **self.make(source.type)}
+            for source in source_classes()
+        }
+        target = self._typed(
+            "object",
+            False,
+            properties=properties,
+            minProperties=1,
+            maxProperties=1,
+            additionalProperties=False,
+        )
+        target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
+        notes = described(
+            "The place of the secret in a secret manager, which the caller allows with "
+            "RECONCILER_ALLOW_SOURCES."
+        )
+        return {**notes, **target}
 
     def _key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
         properties = {

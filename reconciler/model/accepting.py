@@ -18,28 +18,32 @@ from reconciler.model.types import (
 )
 
 
-def accepted(kind: Type, desired: Any, live: Any) -> Any:
+def accepted(kind: Type, desired: Any, live: Any, seen: Any = None) -> Any:
     """`live` in the form of a manifest, as close to `desired` as possible; None without a value.
 
     What equals the live value keeps its spelling. Parts that only the server sets are left out, and
-    so are those that nobody set and that are at their default.
+    so are those that nobody set and that are at their default. With `seen`, the value after the
+    last apply, parts that the server chose and that moved since are written down.
     """
     if live is None:
         return None
-    if desired is not None and same(*comparable(kind, desired, live)):
+    has_moved = seen is not None and not same(canonical(kind, seen), canonical(kind, live))
+    if not has_moved and desired is not None and same(*comparable(kind, desired, live)):
         return desired
     match kind:
         case Object(properties) if isinstance(live, Mapping):
-            return _object(properties, desired, live)
+            return _object(properties, desired, live, seen)
         case Tagged(variants, tag) if isinstance(live, Mapping):
             variant = variants.get(str(live.get(tag)))
             if variant is None:
                 return dict(live)
             is_same = isinstance(desired, Mapping) and desired.get(tag) == live.get(tag)
-            parts = _object(variant.properties, desired if is_same else None, live)
+            was_same = isinstance(seen, Mapping) and seen.get(tag) == live.get(tag)
+            before = seen if was_same else None
+            parts = _object(variant.properties, desired if is_same else None, live, before)
             return {tag: live[tag], **parts}
         case ListOf() if isinstance(live, list | tuple):
-            return _list(kind, desired, list(live))
+            return _list(kind, desired, list(live), seen)
         case MapOf(value=inner) if isinstance(live, Mapping):
             known = desired if isinstance(desired, Mapping) else {}
             return {
@@ -48,12 +52,15 @@ def accepted(kind: Type, desired: Any, live: Any) -> Any:
                 if element is not None
             }
         case Either(other=inner):
-            return accepted(inner, desired, live)
+            return accepted(inner, desired, live, seen)
     return live
 
 
-def _object(properties: tuple[Property, ...], desired: Any, live: Mapping[str, Any]) -> Any:
+def _object(
+    properties: tuple[Property, ...], desired: Any, live: Mapping[str, Any], seen: Any
+) -> Any:
     known = desired if isinstance(desired, Mapping) else {}
+    before = seen if isinstance(seen, Mapping) else None
     result: dict[str, Any] = {}
     order = [*known, *(part.name for part in properties if part.name not in known)]
     by_name = {part.name: part for part in properties}
@@ -65,24 +72,29 @@ def _object(properties: tuple[Property, ...], desired: Any, live: Mapping[str, A
             if name in known:
                 result[name] = known[name]
             continue
-        value = accepted(part.type, known.get(name), live.get(name))
-        if value is not None and (name in known or _is_notable(part, value)):
+        value = accepted(part.type, known.get(name), live.get(name), (before or {}).get(name))
+        if value is not None and (name in known or _is_notable(part, value, before)):
             result[name] = value
     return result
 
 
-def _is_notable(part: Property, value: Any) -> bool:
+def _is_notable(part: Property, value: Any, seen: Mapping[str, Any] | None) -> bool:
     """Whether a part that no manifest sets has to be written down."""
     if part.required:
         return True
     if part.default is SERVER_CHOSEN:
-        return False
+        shown = canonical(part.type, value)
+        return seen is not None and not same(canonical(part.type, seen.get(part.name)), shown)
     return not same(canonical(part.type, part.default), canonical(part.type, value))
 
 
-def _list(kind: ListOf, desired: Any, live: list[Any]) -> list[Any]:
+def _list(kind: ListOf, desired: Any, live: list[Any], seen: Any) -> list[Any]:
     """The live items; those that were declared keep their spelling, in sets also their order."""
     declared = list(desired) if isinstance(desired, list | tuple) else []
+    if isinstance(seen, list | tuple) and len(seen) == len(live) == len(declared):
+        # Nothing came or went, so what moved is inside of the items.
+        triples = zip(declared, live, seen, strict=True)
+        return [accepted(kind.item, own, now, before) for own, now, before in triples]
     unused = list(range(len(declared)))
     matches: dict[int, int] = {}
     for at, element in enumerate(live):

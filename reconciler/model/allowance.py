@@ -1,8 +1,12 @@
-"""Which places keys may be delivered to, as whoever runs the program decided.
+"""Which places keys may be delivered to and secrets read from, as whoever runs the program decided.
 
 Manifests of a pull request name paths. `RECONCILER_ALLOW_SINKS` and `--allow-sinks` bound them with
 globs such as `vault:secret/search/**`: `*` stands for any text within one part of a path, `**` for
 any number of parts. Without any, every place is allowed that the credentials of a sink open.
+
+Reading is another matter: credentials often open more than a stack needs, and a pull request could
+have any of it sent to the API. So `RECONCILER_ALLOW_SOURCES` and `--allow-sources` name what may be
+read, and without them nothing may.
 """
 
 from __future__ import annotations
@@ -14,14 +18,18 @@ from reconciler.errors import SinkError
 
 VARIABLE = "RECONCILER_ALLOW_SINKS"
 OPTION = "--allow-sinks"
+SOURCES_VARIABLE = "RECONCILER_ALLOW_SOURCES"
+SOURCES_OPTION = "--allow-sources"
 
 _PARTS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 _PART = re.compile(r"\*\*|\*|\?")
 
 
-def allowed_places(option: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...]:
+def allowed_places(
+    option: Sequence[str], env: Mapping[str, str], variable: str = VARIABLE
+) -> tuple[str, ...]:
     """The globs of the option and of the variable, which separates them by commas or spaces."""
-    return tuple(dict.fromkeys((*option, *re.split(r"[\s,]+", env.get(VARIABLE, "").strip(" ,")))))
+    return tuple(dict.fromkeys((*option, *re.split(r"[\s,]+", env.get(variable, "").strip(" ,")))))
 
 
 class Allowance:
@@ -44,6 +52,22 @@ class Allowance:
                 objection,
                 hint=f"choose an allowed place; who runs reconciler sets {VARIABLE} or {OPTION}",
             )
+
+
+class SourceAllowance:
+    """The places that secrets may be read from; without globs, none."""
+
+    def __init__(self, globs: Sequence[str]) -> None:
+        self._expressions = [re.compile("".join(_expression(glob))) for glob in globs if glob]
+
+    def allows(self, place: str) -> bool:
+        """Whether secrets may be read from a place."""
+        return any(expression.fullmatch(place) for expression in self._expressions)
+
+
+def how_to_allow_source(place: str) -> str:
+    """The option and the variable that let manifests name a source."""
+    return f"Run with {SOURCES_OPTION} '{place}', or add it to {SOURCES_VARIABLE}."
 
 
 def _expression(glob: str) -> Iterator[str]:

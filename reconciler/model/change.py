@@ -16,6 +16,7 @@ from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
+from reconciler.model.policy import NO_POLICIES, PolicyReport
 from reconciler.model.run_origin import RunReference
 from reconciler.model.values import Spec
 
@@ -158,13 +159,15 @@ class Change(Struct, frozen=True):
     desired: Spec = field(default_factory=dict)
     """The completed spec, empty for deletions. It still contains references, which apply resolves at the step."""
     restored: Spec = field(default_factory=dict)
-    """Values that a rollback writes to fields that no manifest declares."""
+    """Values that a rollback or strict mode writes to fields that no manifest declares."""
     after: Spec = field(default_factory=dict)
     """The object's fields as they will be, for display."""
     before: Spec = field(default_factory=dict)
     """The object's fields as they are, for display."""
     pre_image: Spec = field(default_factory=dict)
     """The live values that the plan compared. Apply refuses the change if they differ by then."""
+    facts: Spec = field(default_factory=dict)
+    """What else the API answers of the object, such as `created_at`: for policies, and only if there are any."""
 
     depends_on: tuple[Address, ...] = ()
     """The addresses to create before this one, and to delete after it."""
@@ -177,6 +180,8 @@ class Change(Struct, frozen=True):
     on_remove: str | None = None
     sets_on_remove: bool = False
     """Whether the manifest sets `on_remove`, instead of inheriting it from the kind."""
+    strict: bool = False
+    """Whether the record keeps what the API chose, for strict mode to compare with."""
     renamed_from: Address | None = None
     mark: str = ""
     """The ownership mark that an adoption writes; empty if it writes none."""
@@ -350,6 +355,8 @@ class Plan(Struct, frozen=True):
     refresh: RefreshSummary = RefreshSummary()
     unsearched: bool = False
     """Whether the search for marked objects failed temporarily and has to be repeated."""
+    policies: PolicyReport = NO_POLICIES
+    """The results of policies. Saved plans do not keep them: an apply evaluates policies itself."""
 
     def __post_init__(self) -> None:
         force_setattr(
@@ -426,6 +433,10 @@ class ApplyResult(Struct, frozen=True):
     """The checks that ran after the apply."""
     run: RunReference | None = None
     """The run in the history; None until it is recorded."""
+    resolved: Mapping[Address, Spec] = field(default_factory=dict)
+    """The specs of changes whose planned values were not known, with their values."""
+    policies: PolicyReport = NO_POLICIES
+    """The policies that the plan left undecided, decided after the apply."""
 
     def of(self, status: OutcomeStatus) -> tuple[Outcome, ...]:
         """The outcomes with one status."""

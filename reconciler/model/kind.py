@@ -41,6 +41,7 @@ from reconciler.model.types import (
     Property,
     SecretValueType,
     Tagged,
+    Text,
     Type,
     properties_in,
     types_in,
@@ -175,6 +176,12 @@ class Field(Struct, frozen=True, dict=True):
         return any(part.is_hidden for part in properties_in(self.type))
 
     @cached_property
+    def wraps_text(self) -> bool:
+        """Whether answers show a text of the field inside of an object."""
+        types = types_in(self.type)
+        return any(isinstance(part, Text) and part.inside is not None for part in types)
+
+    @cached_property
     def takes_secrets(self) -> bool:
         """Whether a value can name secrets to send to the API."""
         return any(isinstance(part, SecretValueType) for part in types_in(self.type))
@@ -285,12 +292,16 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Alternative natural keys. A match of any one identifies the object."""
     identify: Callable[[Spec], Spec] | None = None
     """Computes the natural key from a spec or an answer, where fields alone do not give it."""
+    from_answer: Callable[[Spec], Spec] = _unchanged
+    """Rewrites forms that only answers have, so that an answer can be pasted into a manifest. Gets any map."""
     fill_defaults: Callable[[Spec], Spec] = _unchanged
     """Fills defaults that depend on other fields."""
     calls: Calls = USUAL
     """Methods and paths that differ from the usual ones."""
     list_query: Mapping[str, str] = struct_field(default_factory=dict)
     """Query parameters of list calls."""
+    ended_query: Mapping[str, str] = struct_field(default_factory=dict)
+    """Query parameters with which the list also has objects that have ended; empty if it always has."""
     page_limit: int = 100
     """The largest `limit` that the list accepts."""
     beta: str | None = None
@@ -307,6 +318,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     parent_sources: Mapping[str, tuple[str, ...]] = struct_field(default_factory=dict)
     """For each field that names the parent: the kinds whose objects are parents. `KIND.field` takes the id from a
     field of the object. Without an entry, parents are unknown unless a manifest or a record names them."""
+    shown_with_parent: Mapping[str, str] = struct_field(default_factory=dict)
+    """For fields that name the parent: a kind of which lists inside the parent show nothing new, as long as all
+    objects of it are predefined."""
     defines_project: bool = False
     """Whether the object is a project, through which other kinds are reached."""
 
@@ -345,6 +359,25 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     def audit_event_types(self) -> tuple[str, ...]:
         """Prefixes of the audit log event types that our own writes cause."""
         return self.own_audit_events or self.audit_events[:1]
+
+    @cached_property
+    def fields_by_mutability(self) -> Mapping[Mutability, tuple[Field, ...]]:
+        """The fields of each mutability that occurs."""
+        fields: dict[Mutability, tuple[Field, ...]] = {}
+        for field in self.fields:
+            fields[field.mutability] = (*fields.get(field.mutability, ()), field)
+        return fields
+
+    @cached_property
+    def always_shown(self) -> tuple[Field, ...]:
+        """The fields that every answer contains and that an update or a replacement can change."""
+        return tuple(
+            field
+            for field in self.fields
+            if field.in_body
+            and field.readable is Readable.ALWAYS
+            and field.mutability is not Mutability.FIXED
+        )
 
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:

@@ -86,6 +86,12 @@ class Sinks(Protocol):
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
         """The secret of an earlier `put`, where it can be read back and nobody changed it."""
 
+    def fetch(self, target: Spec) -> Secret | None:
+        """The secret at a source's target, whoever put it there; None if there is none.
+
+        Raises SinkError. Whether it may be read is for the caller to decide.
+        """
+
     def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
         """Remove what `put` delivered if nobody changed it; does nothing for commands."""
 

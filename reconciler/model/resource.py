@@ -147,6 +147,10 @@ def shown_to_others(live: LiveObject) -> Spec:
     } | job.final_results(live.attributes)
 
 
+SEEN = "(seen)"
+"""The entry of `Record.answered` for values that no manifest sets. It cannot be the name of a field."""
+
+
 class Record(Struct, frozen=True):
     """What the state remembers of a resource: the object it is bound to, and facts that the API does not show."""
 
@@ -157,7 +161,7 @@ class Record(Struct, frozen=True):
     applied: Spec = field(default_factory=dict)
     """The resolved spec of the last apply."""
     answered: Spec = field(default_factory=dict)
-    """The API's values of fields that it stored differently from what was sent."""
+    """The API's values of fields that it stored differently from what was sent. `SEEN` holds those of `seen`."""
     overwritten: Spec = field(default_factory=dict)
     """The values before our first write, for fields and objects that cannot be removed."""
     delivered: Spec = field(default_factory=dict)
@@ -169,3 +173,16 @@ class Record(Struct, frozen=True):
     """Ids that a replacement superseded and that are not deleted yet."""
     marked_later: bool = False
     """Whether the object may stay without our mark until something else of it changes."""
+
+    @property
+    def seen(self) -> Spec:
+        """The values after the last apply of what no manifest sets: whole fields, and fields with parts that are
+        not set. In normal form. Only of strict resources.
+        """
+        seen: Spec = self.answered.get(SEEN, {})
+        return seen
+
+
+def without_seen(answered: Spec) -> dict[str, Any]:
+    """The entries of `Record.answered` that are fields."""
+    return {name: value for name, value in answered.items() if name != SEEN}

@@ -197,8 +197,8 @@ class KeySinkType(Struct, frozen=True):
 
 
 class SecretValueType(Struct, frozen=True):
-    """A secret for the API, which never returns it. The manifest names its source, `from_env` or
-    `from_file`.
+    """A secret for the API, which never returns it. The manifest names its source: `from_env`,
+    `from_file` or `from`.
 
     `multiline` is false if the value must be a single line.
     """

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.model.key_fields import PREVIOUS_TO, ROTATE
 from reconciler.model.sinks import sink_classes
+from reconciler.model.sources import source_classes
 from reconciler.model.types import (
     Boolean,
     BundleType,
@@ -93,7 +94,7 @@ def children_of(kind: Type) -> dict[str, Property]:
         case KeySinkType(rotates=rotates):
             return _by_name((_write_to(), *((PREVIOUS_TO, ROTATE) if rotates else ())))
         case SecretValueType():
-            return _by_name(_SOURCES)
+            return _by_name((*_SOURCES, _from()))
     return {}
 
 
@@ -105,6 +106,16 @@ def _write_to() -> Property:
         Object(sinks),
         "One destination, or a list of several.",
         required=True,
+    )
+
+
+@cache
+def _from() -> Property:
+    sources = tuple(Property(one.name, one.type, one.description) for one in source_classes())
+    return Property(
+        "from",
+        Object(sources),
+        "A place of a secret manager that RECONCILER_ALLOW_SOURCES allows.",
     )
 
 

@@ -32,6 +32,7 @@ from reconciler.model.keys import KeyStep
 from reconciler.model.values import Spec, Unknown
 from reconciler.render import phrases
 from reconciler.render.jsonview import digest, document, known, sensitive, unknown
+from reconciler.render.policies import as_json as policies_as_json
 
 FORMAT_VERSION = "1.2"
 PROVIDER = "reconciler"
@@ -69,6 +70,7 @@ class JsonRenderer:
             **_origin(plan),
             "configuration_changes_pending": len(phrases.configuration_changes(plan)),
             "diagnostics": list(map(_diagnostic, plan.diagnostics)),
+            "policies": policies_as_json(plan.policies),
         }
         if unmanaged:
             ours["unmanaged"] = _unmanaged(plan)
@@ -90,6 +92,7 @@ class JsonRenderer:
                 "seconds": result.seconds,
                 "interrupted": result.interrupted,
                 "outcomes": list(map(_outcome, result.outcomes)),
+                "policies": policies_as_json(result.policies),
                 "summary": phrases.result_totals(result),
             },
         }
@@ -152,6 +155,7 @@ class JsonRenderer:
                 "destructive": [str(change.address) for change in plan.destructive],
                 "diagnostics": list(map(_diagnostic, plan.diagnostics)),
                 "refusals": list(plan.refusals),
+                "policies": policies_as_json(plan.policies),
                 "summary": phrases.plan_totals(plan),
                 "unmanaged": _unmanaged(plan),
             },

@@ -37,6 +37,7 @@ from reconciler.render.field_rows import (
     rows_of,
 )
 from reconciler.render.lines import shortened
+from reconciler.render.policies import policy_sections
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.text import MARKS
 from reconciler.render.values import brief, count, inline
@@ -72,7 +73,8 @@ class MarkdownRenderer:
         sections: list[Section] = []
         if plan.pending:
             sections.append(Section(partial(_table, plan.pending), "summary table"))
-        sections += [*_refusals(plan), *_warnings(plan)]
+        sections += [*_refusals(plan), *policy_sections(plan.policies, refusing=False)]
+        sections += _warnings(plan)
         for change in _by_importance(plan.pending):
             sections.append(Section(partial(_change, change), "change", change.action))
         if plan.outputs:
@@ -85,6 +87,7 @@ class MarkdownRenderer:
         """Live changes, then unmanaged objects if `unmanaged`."""
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
         sections = [Section(partial(_problem, problem), "warning") for problem in plan.diagnostics]
+        sections += policy_sections(plan.policies, refusing=True)
         sections += [Section(partial(_drift, drift), "object") for drift in plan.drift]
         if unmanaged:
             sections += _unmanaged_sections(plan)
@@ -101,7 +104,7 @@ class MarkdownRenderer:
         for outcome in phrases.reported(result):
             section = Section(partial(_outcome, outcome), "outcome")
             (applied if outcome.status is OutcomeStatus.APPLIED else failures).append(section)
-        sections = [*failures, *applied]
+        sections = [*failures, *policy_sections(result.policies, refusing=True), *applied]
         foot = f"\n{phrases.result_totals(result)}\n{_run(result.run)}"
         if result.checks:
             from reconciler.render.checks import markdown_view

@@ -104,8 +104,14 @@ def _pack(value: Any) -> Any:
         # Names are stable; the sentences may be reworded.
         return value.name
     if type(value) in _PACKED:
-        return {name: _pack_field(value, name) for name in value.__struct_fields__}
+        names = [name for name in value.__struct_fields__ if _is_saved(value, name)]
+        return {name: _pack_field(value, name) for name in names}
     return encode(value)
+
+
+def _is_saved(value: Any, name: str) -> bool:
+    """Whether a field is part of the file: without the results of policies, which apply evaluates."""
+    return name != "policies" and (name != "facts" or bool(value.facts))
 
 
 def _pack_field(value: Any, name: str) -> Any:
@@ -134,6 +140,7 @@ _VALUES = frozenset(
         "desired",
         "restored",
         "pre_image",
+        "facts",
         "results",
         "path",
         "variables",
@@ -166,6 +173,7 @@ def _change(data: Mapping[str, Any]) -> Change:
     return Change(
         **{
             **_decoded(data, "desired", "restored", "after", "before", "pre_image", "results"),
+            "facts": decode(data.get("facts", {})),
             "address": Address.parse(data["address"]),
             "action": Action(data["action"]),
             "reason": Reason[data["reason"]],

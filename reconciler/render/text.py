@@ -30,6 +30,7 @@ from reconciler.render.field_rows import (
     rows_of,
 )
 from reconciler.render.lines import Line, Span, cells, line, padded, painted
+from reconciler.render.policies import policy_lines
 from reconciler.render.values import block, brief, count
 
 ACTION_STYLES = {
@@ -75,6 +76,7 @@ class TextRenderer:
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
+        lines += policy_lines(plan.policies, refusing=False)
         return self._painted([*lines, _emphasized(phrases.plan_totals(plan)), *_refusals(plan)])
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
@@ -87,6 +89,7 @@ class TextRenderer:
                 lines += [*self._drifted(drift, width), _BLANK]
         if unmanaged:
             lines += _unmanaged_section(plan)
+        lines += policy_lines(plan.policies, refusing=True)
         lines.append(_emphasized(phrases.drift_totals(plan, unmanaged=unmanaged)))
         return self._painted([*lines, line(phrases.pending_changes(plan))])
 
@@ -99,6 +102,7 @@ class TextRenderer:
             lines.append(_BLANK)
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
+        lines += policy_lines(result.policies, refusing=True)
         lines.append(_emphasized(phrases.result_totals(result)))
         if result.checks:
             from reconciler.render.checks import check_lines

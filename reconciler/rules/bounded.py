@@ -75,6 +75,17 @@ class Work:
         return f"it exceeds the time limit of {self._seconds:g} seconds"
 
 
+def search(pattern: str, text: str, seconds: float) -> bool:
+    """Whether a pattern occurs in a text, for callers with a time limit of their own.
+
+    Raises TimeoutError once the seconds are over, and ValueError if the pattern is invalid.
+    """
+    try:
+        return Work(seconds=seconds).search(pattern, text)
+    except TooMuchWorkError:
+        raise TimeoutError from None
+
+
 @lru_cache(maxsize=1_000)
 def flaw_of_pattern(pattern: str) -> str:
     """The problem of a regular expression; empty if it is valid."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
@@ -25,6 +25,7 @@ from reconciler.model.sinks import (
     places_of,
     receipts_in,
 )
+from reconciler.model.sources import Source, is_source
 from reconciler.model.values import Spec
 from reconciler.secrets import digests
 from reconciler.secrets.commands import Runner, run_program
@@ -123,6 +124,19 @@ class SinkSet:
         if not sink.reads_back:
             return None
         secret = sink.read(value, owner=self._owner_of(address))
+        if secret is not None:
+            self._redactor.add(secret)
+        return secret
+
+    def fetch(self, target: Spec) -> Secret | None:
+        """The secret at a source's target, whoever put it there; None if there is none.
+
+        Raises SinkError. Whether it may be read is for the caller to decide.
+        """
+        sink, value = self._sink(target)
+        if not is_source(type(sink)):
+            raise SinkError(f'"{sink.name}" cannot be read')
+        secret = cast("Source", sink).fetch(value)
         if secret is not None:
             self._redactor.add(secret)
         return secret

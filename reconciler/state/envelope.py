@@ -30,11 +30,19 @@ class Content(StrEnum):
 
     PLAN = "plan"
     STATE = "state"
+    RECORDING = "recording"
 
     @property
     def noun(self) -> str:
         """The content in messages."""
-        return "saved plan" if self is Content.PLAN else "state export"
+        return _NOUNS[self]
+
+
+_NOUNS = {
+    Content.PLAN: "saved plan",
+    Content.STATE: "state export",
+    Content.RECORDING: "recording",
+}
 
 
 def enclose(text: str, cipher: Cipher, content: Content, *, stack: str, environment: str) -> str:

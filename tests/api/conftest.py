@@ -126,6 +126,9 @@ class MemorySinks:
         found = self.held.get(target["file"])
         return None if found is None else Secret(found)
 
+    def fetch(self, target: Spec) -> Secret | None:
+        return None
+
     def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
         self.held.pop(receipt["file"], None)
 

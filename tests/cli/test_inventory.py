@@ -320,3 +320,43 @@ def test_a_plan_without_unmanaged_reads_no_more_than_before(workspace: Workspace
     workspace.declare(STORE).apply()
     plain = workspace.run("plan", "--refresh", "full", "--format", "json", expect=0).out
     assert json.loads(plain)["reconciler"]["calls"] == 1
+
+
+def paths(workspace: Workspace) -> list[str]:
+    return [request.path for request in workspace.emulator.requests if request.method == "GET"]
+
+
+def test_an_archived_project_is_listed_as_ended(workspace: Workspace) -> None:
+    old = post(workspace, "/organization/projects", admin=True, name="Old")["id"]
+    post(workspace, f"/organization/projects/{old}/archive", admin=True)
+    assert standings(inventory(workspace), "Project")["Old"] == "ended"
+    assert not [path for path in paths(workspace) if f"/projects/{old}/" in path and "GET" in path]
+
+
+def test_a_list_that_two_kinds_are_in_is_read_once(workspace: Workspace) -> None:
+    inventory(workspace)
+    read = [path for path in paths(workspace) if path.endswith("/api_keys")]
+    assert len(read) == len(set(read)) == 1
+
+
+def test_roles_of_users_are_read_only_where_somebody_made_a_role(workspace: Workspace) -> None:
+    def of_users() -> list[str]:
+        return [path for path in paths(workspace) if "/users/" in path and "roles" in path]
+
+    inventory(workspace)
+    assert of_users() == []
+    post(
+        workspace,
+        "/organization/roles",
+        admin=True,
+        role_name="auditor",
+        permissions=["api.groups.read"],
+    )
+    inventory(workspace)
+    assert of_users()
+
+
+def test_settings_of_a_project_are_counted_without_a_call(workspace: Workspace) -> None:
+    report = inventory(workspace)
+    assert standings(report, "HostedTools") == {"hosted_tool_permissions": "built-in"}
+    assert not [path for path in paths(workspace) if "hosted_tool" in path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from reconciler.api.transport.side_client import connect
+from reconciler.model.address import Address
 from reconciler.model.secret import Redactor
 from reconciler.secrets import SinkSet
 from tests.servers.aws import REGION, aws_env, start_aws
@@ -43,6 +44,9 @@ class Cloud(Protocol):
     def hold(self, name: str, value: str | None) -> None:
         """Have a secret that somebody else made, with or without a value."""
 
+    def set(self, name: str, value: str) -> None:
+        """Have another value of somebody else's secret."""
+
     def close(self) -> None: ...
 
 
@@ -65,6 +69,9 @@ class FakeCloud:
 
     def hold(self, name: str, value: str | None) -> None:
         self.service.hold(name, *([] if value is None else [value]))  # type: ignore[attr-defined]
+
+    def set(self, name: str, value: str) -> None:
+        self.service.hold(name, value)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         self.service.close()
@@ -113,6 +120,14 @@ class Aws:
                 Name=name, **({} if value is None else {"SecretString": value})
             )
 
+    def set(self, name: str, value: str) -> None:
+        if self.sink == "aws_ssm":
+            self.client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+        elif self.place(name) is None:
+            self.hold(name, value)
+        else:
+            self.client.put_secret_value(SecretId=name, SecretString=value)
+
     def close(self) -> None:
         """The server serves other tests too."""
 
@@ -155,6 +170,10 @@ def cloud_named(sink: str) -> Iterator[Cloud]:
         cloud.close()
 
 
+OPEN: list[SinkSet] = []
+"""What `sinks_of` has made, for the fixture that closes it."""
+
+
 def sinks_of(
     env: Mapping[str, str],
     *,
@@ -162,14 +181,18 @@ def sinks_of(
     owner: str = "acme/prod",
     sleep: Callable[[float], object] = lambda _: None,
     permit: Callable[[], None] = lambda: None,
+    deliveries: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
 ) -> SinkSet:
     """The sinks of a run, which wait for nothing."""
-    return SinkSet(
+    sinks = SinkSet(
         Path("/nonexistent"),
         redactor or Redactor(),
         owner=owner,
         env=env,
+        deliveries=deliveries,
         connect=partial(connect, environ=env),
         permit=permit,
         sleep=sleep,
     )
+    OPEN.append(sinks)
+    return sinks

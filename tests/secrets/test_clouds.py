@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,7 +12,8 @@ from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.sinks import place_of, sink_class
-from tests.secrets.clouds import CLOUDS, Cloud, cloud_named, sinks_of
+from reconciler.secrets import SinkSet
+from tests.secrets.clouds import CLOUDS, OPEN, Cloud, cloud_named, sinks_of
 from tests.servers.proxy import Proxy
 
 INDEXER = Address.parse("ServiceAccount/search/indexer")
@@ -19,6 +21,13 @@ OTHER = Address.parse("ServiceAccount/search/other")
 OLD, NEW = Secret("sk-svcacct-the-old-key-000000"), Secret("sk-svcacct-the-new-key-111111")
 OLD_TOKEN, NEW_TOKEN = "0" * 32, "1" * 32
 NAME = "search-openai"
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) for name in CLOUDS])
@@ -107,9 +116,9 @@ def test_a_key_taken_back_in_the_same_run_gives_its_place_to_the_key_before(clou
 def test_a_secret_of_somebody_else_is_neither_replaced_nor_removed(cloud: Cloud) -> None:
     with_value(cloud, NAME)
     sinks = sinks_of(cloud.env)
-    with pytest.raises(SinkError, match="exists and was not made by reconciler"):
+    with pytest.raises(SinkError, match="was not written by reconciler"):
         sinks.check(target(cloud), address=INDEXER)
-    with pytest.raises(SinkError, match="exists and was not made by reconciler"):
+    with pytest.raises(SinkError, match="was not written by reconciler"):
         sinks.put(target(cloud), OLD, address=INDEXER, token=OLD_TOKEN)
     sinks.withdraw(target(cloud), {}, address=INDEXER)
     assert cloud.place(NAME) == "the password of somebody else"
@@ -316,3 +325,34 @@ def test_an_address_that_would_show_keys_is_refused_by_its_variable(cloud: Cloud
         sinks.check(target(cloud), address=INDEXER)
     assert cloud.address_variable in f"{caught.value} {caught.value.hint}"
     assert "user:word" not in str(caught.value)
+
+
+# --- what the state knows
+
+
+def recorded(cloud: Cloud, address: Address, receipt: Mapping[str, Any]) -> SinkSet:
+    """The sinks of a later run, whose state has a receipt of an address."""
+    return sinks_of(cloud.env, deliveries=lambda: [(address, {"key": {"receipt": receipt}})])
+
+
+def test_an_interrupted_put_leaves_the_key_of_the_receipt(cloud: Cloud) -> None:
+    first = sinks_of(cloud.env).put(target(cloud), OLD, address=INDEXER, token=OLD_TOKEN)
+    recorded(cloud, INDEXER, first).withdraw(target(cloud), {}, address=INDEXER)
+    assert cloud.place(NAME) == OLD.reveal()
+    sinks_of(cloud.env).put(target(cloud), NEW, address=INDEXER, token=NEW_TOKEN)
+    recorded(cloud, INDEXER, first).withdraw(target(cloud), {}, address=INDEXER)
+    assert cloud.place(NAME) == OLD.reveal()
+    recorded(cloud, INDEXER, first).withdraw(target(cloud), first, address=INDEXER)
+    assert cloud.place(NAME) is None
+
+
+def test_a_renamed_owner_keeps_its_place(cloud: Cloud) -> None:
+    first = sinks_of(cloud.env).put(target(cloud), OLD, address=INDEXER, token=OLD_TOKEN)
+    renamed = recorded(cloud, OTHER, first)
+    renamed.check(target(cloud), address=OTHER)
+    assert renamed.recall(target(cloud), address=OTHER) == OLD
+    renamed.put(target(cloud), NEW, address=OTHER, token=NEW_TOKEN)
+    assert cloud.place(NAME) == NEW.reveal()
+    sinks_of(cloud.env).check(target(cloud), address=OTHER)
+    with pytest.raises(SinkError, match="belongs to"):
+        sinks_of(cloud.env).check(target(cloud), address=INDEXER)

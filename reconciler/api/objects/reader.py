@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 from math import ceil
+from threading import Lock
 from typing import Any
 
 from msgspec.structs import replace
 
 from reconciler.api.objects.changes import FieldHandler
+from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.field_handlers import FieldHandlers
 from reconciler.api.objects.retirement import Retirements
 from reconciler.api.objects.scoped import ScopedClient
@@ -22,6 +24,7 @@ from reconciler.model.provider import ExpectedValue
 from reconciler.model.resource import LiveObject
 
 _OPTIONAL_ATTEMPTS = 2
+_Items = Sequence[dict[str, Any]]
 
 
 class HttpReader:
@@ -42,6 +45,14 @@ class HttpReader:
         self._scopes = scopes
         self._handlers = handlers
         self._retirements = retirements
+        self._shared: _SharedLists | None = None
+
+    def share_lists(self) -> None:
+        """Read a list that several kinds are in once for all of them, from now on.
+
+        For runs that write nothing: what is read once is taken to stay as it is.
+        """
+        self._shared = _SharedLists()
 
     @property
     def calls(self) -> int:
@@ -103,14 +114,7 @@ class HttpReader:
             return () if live is None else (live,)
         list_key = (kind.name, project, parent)
         try:
-            items = list(
-                collection.list(
-                    {**kind.list_query, "limit": kind.page_limit},
-                    only_ids=only_ids,
-                    pages=self.pages.get(list_key, 1),
-                    attempts=_OPTIONAL_ATTEMPTS if is_optional else None,
-                )
-            )
+            items = self._items(collection, list_key, only_ids, is_optional=is_optional)
         except ApiError as error:
             explained = self._retirements.explain(
                 error, kind, collection.client, path=collection.path
@@ -124,6 +128,33 @@ class HttpReader:
         self._retirements.seen(kind)
         self._note_pages(list_key, ceil(len(items) / kind.page_limit), is_whole=only_ids is None)
         return tuple(collection.live(answer) for answer in items if collection.counts(answer))
+
+    def _items(
+        self,
+        collection: CollectionClient,
+        list_key: ListKey,
+        only_ids: frozenset[str] | None,
+        *,
+        is_optional: bool,
+    ) -> _Items:
+        kind = collection.kind
+        query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
+
+        def read() -> _Items:
+            return tuple(
+                collection.list(
+                    query,
+                    only_ids=only_ids,
+                    pages=self.pages.get(list_key, 1),
+                    attempts=_OPTIONAL_ATTEMPTS if is_optional else None,
+                )
+            )
+
+        if self._shared is None or only_ids is not None:
+            return read()
+        _, project, parent = list_key
+        key = (collection.path, project, parent, tuple(sorted(query.items())))
+        return self._shared.items(key, read)
 
     def newest(
         self, kind: Kind, project: str | None, parent: Parent = ()
@@ -194,3 +225,21 @@ class HttpReader:
             if value is not None:
                 values[field.name] = value
         return replace(live, own_calls=values)
+
+
+class _SharedLists:
+    """Lists that were read, by route, scope and query. Safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._items: dict[Hashable, _Items] = {}
+        self._locks: dict[Hashable, Lock] = {}
+        self._lock = Lock()
+
+    def items(self, key: Hashable, read: Callable[[], _Items]) -> _Items:
+        """The items of a list. Whoever comes while it is read waits; an error is not kept."""
+        with self._lock:
+            lock = self._locks.setdefault(key, Lock())
+        with lock:
+            if key not in self._items:
+                self._items[key] = read()
+            return self._items[key]

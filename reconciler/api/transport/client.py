@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import httpx
 
@@ -37,6 +37,13 @@ _ANNOUNCED_SECONDS = 2.0
 _RECHECK_SECONDS = 0.5
 
 T = TypeVar("T")
+
+
+class ReadLog(Protocol):
+    """Sees every GET request and its answer. Called from any thread."""
+
+    def exchange(self, request: Request, send: Callable[[Request], Response]) -> Response:
+        """Answer a request, usually with what `send` returns; errors of `send` pass through."""
 
 
 class Left(NamedTuple):
@@ -118,6 +125,8 @@ class Client:
         self.clock = clock = clock or time.time
         self.server_clock = server_clock or ServerClock(clock)
         self.organization = OrganizationCheck(self.base_url)
+        self.reads: ReadLog | None = None
+        """Passes each GET on, and may answer it itself."""
         self._stop = stop or threading.Event()
         self._permit = permit
         self._sleep = sleep or self._stop.wait
@@ -215,6 +224,11 @@ class Client:
 
     def exchange(self, request: Request) -> Response:
         """Send a request, retry it where that is safe, and return the response with its headers."""
+        if self.reads is not None and request.method == "GET":
+            return self.reads.exchange(request, self._exchange)
+        return self._exchange(request)
+
+    def _exchange(self, request: Request) -> Response:
         self._breaker.check(request.route, f"{request.method} {request.target}")
         with self._in_flight.call(request.route, is_expected=request.is_first_page):
             return self._send_with_retries(request)

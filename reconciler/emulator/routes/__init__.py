@@ -61,7 +61,7 @@ from reconciler.emulator.routes import (
     webhooks,
     workload_identities,
 )
-from reconciler.emulator.routing import Route
+from reconciler.emulator.routing import Route, Router
 
 _MODULES = (
     projects,
@@ -120,3 +120,5 @@ _MODULES = (
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
+
+ROUTER = Router(ROUTES)

@@ -43,6 +43,10 @@ _NO_USAGE = {
 }
 
 
+_NOTHING_DONE: dict[str, Any] = {"mistakes": [], "answers": [], "errors": []}
+"""The outcome of a file whose content is not known."""
+
+
 def list_batches(call: Call) -> dict[str, Any]:
     batches = call.store.collection("batch", call.project_id)
     for batch in list(batches.ordered()):
@@ -69,7 +73,9 @@ def create_batch(call: Call) -> dict[str, Any]:
         "error_file_id": None,
         "metadata": sent.get("metadata"),
     }
-    outcome = _worked_off(file.hidden["content"], sent["endpoint"])
+    outcome = _NOTHING_DONE
+    if not file.hidden.get("is_unread"):
+        outcome = _worked_off(file.hidden["content"], sent["endpoint"])
     seconds = sent.get("output_expires_after", {}).get("seconds", 30 * _DAY)
     timing = jobs.timing(call.store, call.options)
     batch = call.store.add(
@@ -173,6 +179,9 @@ def _answer(request: dict[str, Any], endpoint: str, *, is_good: bool) -> dict[st
 
 def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     """Return the batch in its current state, as clients see it."""
+    loaded = jobs.shown_as_loaded(batch, "cancelled")
+    if loaded is not None:
+        return loaded
     hidden, outcome = batch.hidden, batch.hidden["outcome"]
     share = 0.0 if is_new else jobs.share(batch, now)
     status = _status(batch, share)

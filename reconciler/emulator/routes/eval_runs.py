@@ -233,6 +233,9 @@ def _done(run: Record, now: float) -> list[dict[str, Any]]:
 
 def show(run: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     """Return the run in its current state, as clients see it."""
+    loaded = jobs.shown_as_loaded(run, "canceled")
+    if loaded is not None:
+        return loaded
     share = 0.0 if is_new else jobs.share(run, now)
     done = [] if is_new else _done(run, now)
     passed = sum(item["status"] == "pass" for item in done)

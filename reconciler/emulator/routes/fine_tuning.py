@@ -278,6 +278,9 @@ def _checkpoint(job: Record, step: int) -> dict[str, Any]:
 
 def show(job: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     """Return the job in its current state, as clients see it."""
+    loaded = jobs.shown_as_loaded(job, "cancelled")
+    if loaded is not None:
+        return loaded
     share = 0.0 if is_new else jobs.share(job, now)
     status = _status(job, share)
     over = status in ("succeeded", "failed", "cancelled")
@@ -341,6 +344,8 @@ def _training_data(call: Call, name: str, id: str) -> Record:
 
 def _mistake(file: Record) -> dict[str, Any] | None:
     """The error in a file of examples, in the wording of the job."""
+    if file.hidden.get("is_unread"):
+        return None
     for at, line in enumerate(
         file.hidden["content"].decode("utf-8", "replace").splitlines(), start=1
     ):

@@ -31,7 +31,7 @@ def list_invites(call: Call) -> dict[str, Any]:
 def create_invite(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
     _refuse_known(call, sent["email"])
-    projects = sent.get("projects", [{"id": world.DEFAULT_PROJECT, "role": "member"}])
+    projects = sent.get("projects", [{"id": world.default_project(call.store), "role": "member"}])
     for index, project in enumerate(projects):
         if call.store.get("project", ORGANIZATION, project["id"]) is None:
             raise not_found(

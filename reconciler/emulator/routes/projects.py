@@ -68,7 +68,7 @@ def modify_project(call: Call) -> dict[str, Any]:
 
 def archive_project(call: Call) -> dict[str, Any]:
     project = call.path_project(to_change=True)
-    if project.id == world.DEFAULT_PROJECT:
+    if project.id == world.default_project(call.store):
         raise bad_request(
             "The default project of an organization cannot be archived.", param="project_id"
         )

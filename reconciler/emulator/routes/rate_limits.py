@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator.audit import log
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import ApiError, bad_request, not_found
 from reconciler.emulator.models import BY_ID, LIMIT_FIELDS, MAXIMUM_FACTOR, MODELS, POSITIONS, Model
 from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ORGANIZATION, Record
 from reconciler.emulator.validation import fields, integer
 
 _PREFIX = "rl-"
@@ -18,18 +18,26 @@ _UPDATE = fields({}, {name: integer(minimum=0) for name in LIMIT_FIELDS})
 
 def list_rate_limits(call: Call) -> dict[str, Any]:
     project = call.path_project()
-    rows = Listing(MODELS, lambda cursor: POSITIONS.get(cursor.removeprefix(_PREFIX)))
-    found, more = rows.cut(page_of(call.query, default=100, maximum=None, order=None))
+    page = page_of(call.query, default=100, maximum=None, order=None)
+    loaded = _loaded_rows(call, project)
+    if loaded is not None:
+        places = {row["id"]: at for at, row in enumerate(loaded)}
+        rows, more = Listing(loaded, places.get).cut(page)
+        return envelope([_changed(project, row) for row in rows], more)
+    models = Listing(MODELS, lambda cursor: POSITIONS.get(cursor.removeprefix(_PREFIX)))
+    found, more = models.cut(page)
     return envelope([_row(project, model) for model in found], more)
 
 
 def update_rate_limit(call: Call) -> dict[str, Any]:
     project = call.path_project(to_change=True)
     id = call.params["rate_limit_id"]
+    loaded = _loaded_rows(call, project)
+    if loaded is not None:
+        return _update_loaded(call, project, id, loaded)
     model = BY_ID.get(id.removeprefix(_PREFIX)) if id.startswith(_PREFIX) else None
     if model is None:
-        code = "rate_limit_does_not_exist_for_org_and_model"
-        raise not_found(f"No rate limit found with id '{id}'.", param="rate_limit_id", code=code)
+        raise _unknown(id)
     sent = call.json(_UPDATE)
     for name, value in sent.items():
         _check_fits(model, name, value)
@@ -37,6 +45,44 @@ def update_rate_limit(call: Call) -> dict[str, Any]:
     call.store.changed(project)
     log(call, "rate_limit.updated", id, project=project, changes_requested=sent)
     return _row(project, model)
+
+
+def _unknown(id: str) -> ApiError:
+    code = "rate_limit_does_not_exist_for_org_and_model"
+    return not_found(f"No rate limit found with id '{id}'.", param="rate_limit_id", code=code)
+
+
+def _loaded_rows(call: Call, project: Record) -> list[dict[str, Any]] | None:
+    """The rows of a loaded organization; None unless some were loaded.
+
+    A project that is created afterwards gets the rows of the oldest project that has any.
+    """
+    if "rows" in project.hidden:
+        rows: list[dict[str, Any]] = project.hidden["rows"]
+        return rows
+    projects = call.store.collection("project", ORGANIZATION).ordered()
+    return next((one.hidden["rows"] for one in projects if "rows" in one.hidden), None)
+
+
+def _update_loaded(
+    call: Call, project: Record, id: str, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Update a loaded row. The highest limits of the organization are not known."""
+    row = next((row for row in rows if row["id"] == id), None)
+    if row is None:
+        raise _unknown(id)
+    sent = call.json(_UPDATE)
+    for name in sent:
+        if name not in row:
+            raise bad_request(f"'{name}' does not apply to model '{row['model']}'.", param=name)
+    project.hidden["limits"].setdefault(row["model"], {}).update(sent)
+    call.store.changed(project)
+    log(call, "rate_limit.updated", id, project=project, changes_requested=sent)
+    return _changed(project, row)
+
+
+def _changed(project: Record, row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, **project.hidden["limits"].get(row["model"], {})}
 
 
 def _check_fits(model: Model, name: str, value: int) -> None:

@@ -80,7 +80,8 @@ def delete_role(call: Call) -> dict[str, Any]:
 def roles_of(call: Call) -> Collection:
     """All roles of the scope; predefined ones are added on first access."""
     scope, place = call.scope_id, "project" if "project_id" in call.params else "organization"
-    if call.store.get("role", scope, _long_id(place, "owner", scope)) is None:
+    known = call.store.collection("role", scope)
+    if not any(role.body["predefined_role"] for role in known.ordered()):
         for name in _PREDEFINED[place]:
             body = _body(call, _long_id(place, name, scope), name, [], predefined=True)
             call.store.add("role", scope, {**body, "description": None})
@@ -89,9 +90,9 @@ def roles_of(call: Call) -> Collection:
 
 def role_of(call: Call, id: str) -> Record:
     """A role of the scope by its id; ids of predefined roles may omit the scope at the end."""
-    place = "project" if "project_id" in call.params else "organization"
     known = roles_of(call)
-    role = known.get(id) or known.get(f"{id}__api-{place}__{call.scope_id}")
+    longer = (one for one in known.ordered() if one.id.startswith(f"{id}__"))
+    role = known.get(id) or next(longer, None)
     if role is None:
         raise not_found(f"No role found with id '{id}'.", param="role_id")
     return role

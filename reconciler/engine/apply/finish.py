@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.engine.apply.context import ActionContext, StepResult
 from reconciler.model.change import Change
 from reconciler.model.provider import Written
-from reconciler.model.resource import Record
+from reconciler.model.resource import SEEN, Record
 from reconciler.state import ChangeJournal
 
 
@@ -30,7 +30,8 @@ def finish_write(
     notes = list(written.notes)
     # The server may keep another value than it was sent. The next plan expects that value.
     for name, value in record.answered.items():
-        notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
+        if name != SEEN:
+            notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
     return StepResult(record.id, tuple(notes), written.refused)
 
 

@@ -20,7 +20,7 @@ from reconciler.model.comparing import comparable
 from reconciler.model.keys import PREVIOUS, earlier_keys, key_ids
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
-from reconciler.model.resource import LiveObject, Record
+from reconciler.model.resource import SEEN, LiveObject, Record, without_seen
 from reconciler.model.values import FileSet, Member, Spec, has_unknown
 
 
@@ -56,12 +56,14 @@ class RecordSet:
     def for_change(self, change: Change) -> Record | None:
         """The record of a change's object, possibly under its former address."""
         with self._lock:
+            # The new address first: the record moves there as soon as the rename has been applied.
             record = self._records.get(change.address)
             return record or self._records.get(change.renamed_from or change.address)
 
     def put(self, record: Record) -> None:
         """Add or replace a record."""
         with self._lock:
+            # Before the replacement: the count belongs to the record that is about to go.
             self._count(self._records.get(record.address), -1)
             self._records[record.address] = record
             self._count(record, 1)
@@ -158,7 +160,10 @@ class RecordSet:
             self._with_lifecycle(record, change),
             id=written.live.id,
             applied=applied,
-            answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
+            answered={
+                **diff.answered_otherwise(kind, asked=applied, live=written.live),
+                **_seen_after_write(change, kind, record, applied, written.live),
+            },
             overwritten=overwritten,
             delivered=delivered,
             deposed=deposed,
@@ -195,6 +200,7 @@ class RecordSet:
             self._with_lifecycle(base, change),
             id=change.id or base.id,
             applied=applied,
+            answered={**without_seen(base.answered), **_seen_before(change, kind, base, applied)},
             # A field declared with its present value had that value before our first write too.
             overwritten=_overwritten(kind, applied, base, change.id, change.before),
         )
@@ -204,6 +210,8 @@ class RecordSet:
         ids = list(self._still_deposed(earlier)) if earlier is not None else []
         ids += [id for id, owner in self._left_behind.items() if owner == change.address]
         deposed = tuple(dict.fromkeys(ids))
+        # The old object still exists and nothing else remembers its id. It stays in the record
+        # until its deletion has succeeded.
         if change.action is Action.REPLACE and change.create_before_destroy and change.id:
             return (*deposed, change.id)
         return deposed
@@ -278,6 +286,8 @@ def imported_record(kind: Kind, change: Change) -> Record:
         value = after
         if field.readable is not Readable.NEVER:
             value = _imported(field, after, change.before.get(name))
+        # An unknown cannot be recorded, and an entry without a value would say that we left the
+        # field unset.
         if value is not None and not has_unknown(value):
             applied[name] = value
     return Record(
@@ -295,6 +305,8 @@ def _imported(field: Field, desired: Any, live: Any) -> Any:
     """A live value without the parts that the API chooses: resetting those is not up to us."""
     if live is None or field.has_own_calls:
         return live
+    # The comparison drops keys that the manifest does not set, and so must the record: a recorded
+    # key that no manifest sets is reset by the next plan.
     return comparable(field.type, diff.wanted(field, desired), live)[1]
 
 
@@ -350,6 +362,25 @@ def _keep_earlier(field: Field, applied: dict[str, Any], earlier: Spec) -> None:
             applied.pop(name, None)
 
 
+def _seen_after_write(
+    change: Change, kind: Kind, record: Record, applied: Spec, live: LiveObject
+) -> dict[str, Any]:
+    """The entry for what the API chose, as its answer shows it. Answers may lack some of it."""
+    if not change.strict:
+        return {}
+    values = {field.name: live.value(field.name) for field in kind.fields}
+    seen = {**record.seen, **diff.seen_values(kind, values=values, declared=applied)}
+    return {SEEN: seen} if seen else {}
+
+
+def _seen_before(change: Change, kind: Kind, record: Record, applied: Spec) -> dict[str, Any]:
+    """The same for an object that needs no call: what the plan saw, where nothing is known yet."""
+    if not change.strict:
+        return {}
+    seen = {**diff.seen_values(kind, values=change.before, declared=applied), **record.seen}
+    return {SEEN: seen} if seen else {}
+
+
 def _overwritten(
     kind: Kind, applied: Spec, record: Record, id: str | None, before: Spec
 ) -> dict[str, Any]:
@@ -370,6 +401,7 @@ def _overwritten(
 def _with_ids(asked: FileSet, live: Any) -> FileSet:
     """The members asked for, each with the id of its file, which shows later that it is ours."""
     live_members = live.members if isinstance(live, FileSet) else ()
+    # By key and not by id: an upload of this apply has an id that the manifest cannot name.
     by_key = {member.key: member for member in live_members}
     return FileSet(tuple(_with_id(member, by_key.get(member.key)) for member in asked.members))
 

@@ -167,7 +167,6 @@ class _Planner:
             id=binding.live.id if binding.live else self._id_of_unread(resource, binding),
             project_id=self.snapshot.project_id(resource.address.project),
             scope=resource.kind.scope.value,
-            restored=resource.restored,
             depends_on=tuple(sorted(depends_on)),
             location=resource.location,
             removal=resource.kind.removal,
@@ -176,8 +175,13 @@ class _Planner:
             on_remove=resource.on_remove.value,
             sets_on_remove=lifecycle.on_remove is not None,
             renamed_from=binding.renamed_from,
+            strict=lifecycle.strict,
             is_job=resource.kind.job is not None,
-            **{"desired": resource.kind.fill_defaults(resource.spec), **known},
+            **{
+                "desired": resource.kind.fill_defaults(resource.spec),
+                "restored": resource.restored,
+                **known,
+            },
         )
 
     def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
@@ -219,7 +223,7 @@ class _Planner:
         self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec
     ) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
-        spec = with_refusals(spec, record)
+        spec = with_refusals(kind, spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
         prior = record
         if record is not None and ignore:
@@ -243,17 +247,25 @@ class _Planner:
             return self._base(resource, binding)
         self._note_missing(resource, desired, live, record)
         before = shown_spec(live, record)
+        restored = {**resource.restored, **_seen_values(fields, desired)}
         change = self._base(
             resource,
             binding,
             fields=fields,
+            restored=restored,
             desired=diff.without_ignored(
-                with_refusals(kind.fill_defaults(resource.spec), record), live=live, ignore=ignore
+                with_refusals(kind, kind.fill_defaults(resource.spec), record),
+                live=live,
+                ignore=ignore,
             ),
-            after={**before, **_restored_values(resource, fields), **desired},
+            after={**before, **_restored_values(restored, fields), **desired},
             before=before,
+            facts=self._facts(live),
             refusal=kind.read_only_reason(live.attributes) or "",
-            warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
+            warnings=(
+                *_warnings(resource, desired, live, record),
+                *refusals_told(kind, desired, live),
+            ),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
@@ -265,21 +277,25 @@ class _Planner:
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
 
+    def _facts(self, live: LiveObject) -> Spec:
+        """What the API answers beyond the fields of the kind, if policies ask for it."""
+        if not self.snapshot.inputs.options.facts:
+            return {}
+        names = {field.name for field in live.kind.fields}
+        return {name: value for name, value in live.attributes.items() if name not in names}
+
     def _note_missing(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> None:
         """Collect fields that an answer lacks although answers always contain them."""
-        for field in resource.kind.fields:
+        for field in resource.kind.always_shown:
+            if live.shows(field.name):
+                continue
             value = desired.get(field.name)
-            if (
-                value is None
-                or live.shows(field.name)
-                or not field.in_body
-                or field.readable is not Readable.ALWAYS
-            ):
+            if value is None:
                 continue
             was_applied = record is None or record.applied.get(field.name) is not None
-            if was_applied and field.mutability is not Mutability.FIXED and value != field.default:
+            if was_applied and value != field.default:
                 self._missing.setdefault((resource.kind.name, field.name), []).append(
                     resource.address
                 )
@@ -303,20 +319,29 @@ class _Planner:
         changes = diff.diff_fields(
             resource.kind, desired=desired, live=live, record=record, restored=resource.restored
         )
-        changes += self._strict_changes(resource, desired, live, changes)
+        changes += self._strict_changes(resource, desired, live, record, changes)
         if changes or record is not None or resource.lifecycle.ignore_changes:
             return tuple(changes)  # what we remember tells more than a digest does
         return tuple(jobs.other_inputs(live, inputs))
 
     @staticmethod
     def _strict_changes(
-        resource: Resource, desired: Spec, live: LiveObject, changes: Sequence[FieldChange]
+        resource: Resource,
+        desired: Spec,
+        live: LiveObject,
+        record: Record | None,
+        changes: Sequence[FieldChange],
     ) -> list[FieldChange]:
         if not resource.lifecycle.strict:
             return []
-        declared = {*desired, *resource.spec, *(change.name for change in changes)}
-        ignore = resource.lifecycle.ignore_changes
-        return diff.strict_fields(resource.kind, declared=declared, live=live, ignore=ignore)
+        return diff.strict_changes(
+            resource.kind,
+            declared={*desired, *resource.spec},
+            changed={change.name for change in changes},
+            live=live,
+            ignore=resource.lifecycle.ignore_changes,
+            seen=record.seen if record else {},
+        )
 
     def _chosen(
         self, resource: Resource, binding: Binding, live: LiveObject, change: Change
@@ -371,11 +396,13 @@ class _Planner:
         if not kind.by_name[kind.mark].on_update:
             return ""
         mark = self.snapshot.inputs.ownership.mark(resource.address)
+        if live.mark == mark:
+            return ""
         # Metadata has a fixed number of pairs. Without room for the mark, the object stays
         # unmarked; the record still binds it.
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
-        return mark if live.mark != mark and has_room else ""
+        return mark if has_room else ""
 
 
 def _is_held_lightly(kind: Kind, change: Change) -> bool:
@@ -419,15 +446,26 @@ def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
     )
 
 
-def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
+def _restored_values(restored: Spec, fields: Sequence[FieldChange]) -> Spec:
     changed = {change.name for change in fields}
-    return {name: value for name, value in resource.restored.items() if name in changed}
+    return {name: value for name, value in restored.items() if name in changed}
+
+
+def _seen_values(fields: Sequence[FieldChange], desired: Spec) -> Spec:
+    """The values that strict mode writes back to undeclared fields without a known default."""
+    return {
+        change.name: change.after
+        for change in fields
+        if change.note == diff.MOVED_NOTE and change.name not in desired
+    }
 
 
 def _warnings(
     resource: Resource, desired: Spec, live: LiveObject, record: Record | None
 ) -> Iterable[str]:
-    for field in resource.kind.fields if resource.kind.job is None else ():  # digests tell of jobs
+    # A job is compared by the digest of its inputs, which also tells of fields that are not shown.
+    replacing = resource.kind.fields_by_mutability.get(Mutability.REPLACES, ())
+    for field in replacing if resource.kind.job is None else ():
         value = desired.get(field.name)
         if value is None or not diff.is_unknown(field, record):
             continue
@@ -444,13 +482,19 @@ def _warnings(
             )
     for field in diff.fixed_fields(resource.kind, desired=desired, record=record):
         yield f"{field.name} can only be set at creation: the API keeps the earlier value"
-    for name in record.answered if record else ():
+    if record is None:
+        return
+    for name in record.answered:
         if name in desired:
             yield f"{name}: the API answered another value than asked, and keeps it"
-    for field in resource.kind.fields:
-        applied = record.applied.get(field.name) if record else None
-        if field.reset is KEEP and applied is not None and field.name not in desired:
-            yield f"{field.name} is not set any more, and nothing can clear it: it stays as it is"
+    for name, applied in record.applied.items():
+        if applied is not None and name not in desired and _is_kept(resource.kind, name):
+            yield f"{name} is not set any more, and nothing can clear it: it stays as it is"
+
+
+def _is_kept(kind: Kind, name: str) -> bool:
+    field = kind.by_name.get(name)
+    return field is not None and field.reset is KEEP
 
 
 def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:

@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.model.address import Address
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
-from reconciler.model.resource import LiveObject, Record
+from reconciler.model.resource import LiveObject, Record, without_seen
 
 
 class StateReader:
@@ -76,5 +76,9 @@ def _as_live(kind: Kind, record: Record) -> LiveObject:
         if field.name in record.applied
     }
     return LiveObject(
-        kind, record.id, {**record.applied, **record.answered}, record.address.project, own_calls
+        kind,
+        record.id,
+        {**record.applied, **without_seen(record.answered)},
+        record.address.project,
+        own_calls,
     )

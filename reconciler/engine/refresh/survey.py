@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from msgspec.structs import replace
+
 from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.overview import Survey
@@ -46,26 +48,57 @@ class SurveyReader:
         self._read_projects(projects)
         self._read_project_data(projects)
         self._read_nested()
+        # Last, since objects that have ended hold nothing that could be read.
+        self._read_ended()
         return Survey(
             scopes=frozenset(self._live.listed) - self._needed,
             unread=self._unread(),
             project_ids=self._project_ids,
             project_names=self._project_names,
+            settings=self._settings(projects),
         )
 
     def _listed(self, *scopes: ScopeType) -> Iterator[Kind]:
-        """The kinds with a list in some types of scope. Only an inventory reads settings."""
+        """The kinds with a list in some types of scope.
+
+        Only an inventory reads settings, apart from those that exist once a project: nothing has to
+        be read to know that they exist.
+        """
         for kind in self._kinds:
             is_setting = kind.always_exists and kind.removal is Removal.RESTORE
-            is_wanted = self._inputs.options.inventory or not is_setting
-            if kind.scope in scopes and kind.calls.listable and is_wanted:
+            is_wanted = self._inputs.options.inventory and not kind.calls.singleton
+            if kind.scope in scopes and kind.calls.listable and (is_wanted or not is_setting):
                 yield kind
+
+    def _settings(self, projects: Iterable[str]) -> frozenset[Scope]:
+        """The settings that exist and were not read."""
+        if not self._inputs.options.inventory or not self._live.listed:
+            return frozenset()
+        scopes = set()
+        for kind in self._kinds:
+            if kind.always_exists and kind.calls.singleton:
+                if kind.scope is ScopeType.EITHER:
+                    scopes.add(Scope(kind.name, None))
+                scopes.update(Scope(kind.name, project) for project in projects)
+        return frozenset(scopes - self._live.listed.keys())
 
     # Lists outside of objects
 
     def _read_organization(self) -> None:
         kinds = self._listed(ScopeType.ORGANIZATION, ScopeType.EITHER)
         self._reader.read_lists([Scope(kind.name, None) for kind in kinds if not kind.parents])
+
+    def _read_ended(self) -> None:
+        """Read the objects that lists show only if asked: archived projects."""
+        kinds = self._kinds if self._inputs.options.inventory else ()
+        for kind in kinds:
+            scope = Scope(kind.name, None)
+            if not kind.ended_query or scope not in self._live.listed:
+                continue
+            asking = replace(kind, list_query={**kind.list_query, **kind.ended_query})
+            for live in self._reader.provider.list(asking, None, fresh=True):
+                if live.id not in self._live.listed[scope]:
+                    self._live.put(replace(live, kind=kind))
 
     def _find_projects(self) -> list[str]:
         """The names of all projects that can hold objects. Binds those that only the API knows."""
@@ -140,7 +173,8 @@ class SurveyReader:
         for kind in self._listed(*ScopeType):
             for fields in kind.parents:
                 if len(fields) == 1:
-                    scopes.update(dict.fromkeys(self._inside(kind, fields[0])))
+                    inside = self._inside(kind, fields[0])
+                    scopes.update(dict.fromkeys(scope for scope in inside if self._tells(scope)))
         self._reader.read_lists(scopes)
 
     def _inside(self, kind: Kind, field: str) -> Iterator[Scope]:
@@ -156,6 +190,20 @@ class SurveyReader:
                     id = live.attributes.get(attribute) if attribute else live.own_id
                     if isinstance(id, str) and not is_gone(live):
                         yield Scope(kind.name, project, ((field, id),))
+
+    def _tells(self, scope: Scope) -> bool:
+        """Whether a list can show anything that no other list does.
+
+        A user's predefined role is shown with the user, so without a role that somebody made, the
+        grants of a user tell nothing.
+        """
+        kind = self._live.kinds[scope.kind]
+        field = scope.parent[0][0]
+        shown_with = kind.shown_with_parent.get(field)
+        if shown_with is None:
+            return True
+        objects = self._live.objects(shown_with, scope.project)
+        return any(live.kind.read_only_reason(live.attributes) is None for live in objects)
 
     # What could not be read
 

@@ -81,7 +81,13 @@ class KubernetesSink:
         metadata = self._metadata(target)
         if metadata is None or manager not in _managers_of(metadata, target["key"]):
             return None
+        return self.fetch(target)
+
+    def fetch(self, target: Any) -> Secret | None:
+        """The value, whoever wrote it; None if there is none."""
         answer = self._http.get(self._path(target))
+        if answer.status == 404:
+            return None
         if answer.status != 200:
             raise self._refused(answer, target, "read")
         encoded = (answer.body.get("data") or {}).get(target["key"])

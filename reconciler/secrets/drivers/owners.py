@@ -18,6 +18,17 @@ def owner_tag(owner: str, *, longest: int = 256) -> str:
     return f"{owner[: longest - _DIGEST_CHARACTERS - 1]}.{digest}"
 
 
+def is_ours(tag: str | None, owner: str, *, is_recorded: bool) -> bool:
+    """Whether a place is this owner's, by its tag.
+
+    `is_recorded` tells whether the state has a receipt of what lies there: then it is ours also
+    under the name that the owner had before.
+    """
+    return tag in (owner, owner_tag(owner)) or (bool(tag) and is_recorded)
+
+
 def foreign_owner(tag: str | None) -> str:
     """Who owns a place that is not ours, as the end of a sentence about it."""
-    return f'belongs to "{tag}"' if tag else "exists and was not made by reconciler"
+    if tag:
+        return f'belongs to "{tag}"'
+    return "exists and was not written by reconciler, so it is not overwritten"

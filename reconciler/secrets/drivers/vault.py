@@ -117,6 +117,11 @@ class VaultSink:
         value = self._current(mount)[1].get(target.get("field", _FIELD))
         return Secret(value) if isinstance(value, str) and value else None
 
+    def fetch(self, target: Any) -> Secret | None:
+        """The field of the current version, whoever wrote it; None if there is none."""
+        value = self._current(self._mount(target))[1].get(target.get("field", _FIELD))
+        return Secret(value) if isinstance(value, str) and value else None
+
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the secret if its current version is that of the receipt, else that version.
 

@@ -1,7 +1,7 @@
 """SecureString parameters of AWS Systems Manager's Parameter Store.
 
 Readers of the plain name get the newest version. The labels `current` and `previous` name the
-versions of this key and the one before, and a tag has the token of the newest. AWS can remove a
+versions of this key and the one before, and a tag has version and token of ours. AWS can remove a
 parameter, but none of its old versions: a withdrawn one loses its label, and what stays in the
 history is a key that no longer works.
 """
@@ -19,7 +19,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, Service
-from reconciler.secrets.drivers.owners import OWNER, foreign_owner, owner_tag
+from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
 
 _SERVICE = Service("ssm", "AWS Parameter Store", "AWS_ENDPOINT_URL_SSM")
 _NAME = r"^/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,14}$"
@@ -33,10 +33,14 @@ _TOKEN = "reconciler-token"  # noqa: S105 - the name of a tag
 
 
 class _Replaced(Struct, frozen=True):
-    """The version before another, and the parameter's tags then."""
+    """The version before another, and the token of its key."""
 
     version: int
-    tags: dict[str, str]
+    token: str
+
+    def is_at(self, version: int, tags: dict[str, str]) -> bool:
+        """Whether it is a version, or that is a copy of it."""
+        return self.version == version or tags.get(_TOKEN) == _mark(version, self.token)
 
 
 class ParameterStoreSink:
@@ -61,6 +65,7 @@ class ParameterStoreSink:
     reads_back: ClassVar[bool] = True
 
     def __init__(self, context: SinkContext) -> None:
+        self._context = context
         self._aws = AwsClient(_SERVICE, context)
         self._replaced: dict[str, _Replaced] = {}
         """What was there before, for each token that this run put."""
@@ -83,9 +88,10 @@ class ParameterStoreSink:
         tags = self._tags(target)
         self._require_ours(target, tags, owner)
         before = self._newest(target) if tags is not None else None
-        mine = {OWNER: owner_tag(owner), _TOKEN: token}
+        mine = owner_tag(owner)
+        first = {OWNER: mine, _TOKEN: _mark(1, token)}
         try:
-            version = self._write(target, secret.reveal(), owner, tags, mine)
+            version = self._write(target, secret.reveal(), owner, tags, first)
         except AwsError as error:
             if error.may_have_happened:
                 raise UncertainDeliveryError(
@@ -93,17 +99,17 @@ class ParameterStoreSink:
                     hint="run the same command again",
                 ) from None
             raise _sink_error(target, error) from None
-        if before is not None and tags is not None and tags.get(_TOKEN) != token:
-            self._replaced[token] = _Replaced(before, tags)
+        if before is not None and tags is not None and _token_in(tags) != token:
+            self._replaced[token] = _Replaced(before, _token_in(tags))
         # The key has arrived: a permission that is missing for labels must not look like a failure.
         with suppress(AwsError):
-            self._note(target, version, before, mine)
+            self._note(target, version, before, {OWNER: mine, _TOKEN: _mark(version, token)})
         return {"version": version, "token": token}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:
         """The newest version, if the parameter is ours."""
         tags = self._tags(target)
-        if tags is None or tags.get(OWNER) != owner_tag(owner):
+        if tags is None or not self._is_ours(target, tags, owner):
             return None
         return self.fetch(target)
 
@@ -120,23 +126,37 @@ class ParameterStoreSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the parameter if the key is its newest version, or take the label of an old one."""
         tags = self._tags(target)
-        if tags is None or tags.get(OWNER) != owner_tag(owner):
+        if tags is None or not self._is_ours(target, tags, owner):
             return
         version, token = receipt.get("version"), receipt.get("token")
+        before = self._before(target, receipt, owner)
         try:
             newest = self._version(target)
-            if newest is None:
+            if newest is None or (not receipt and before and before.is_at(newest, tags)):
                 return
-            is_newest = tags.get(_TOKEN) == token
-            if isinstance(version, int) and version < newest and not is_newest:
+            is_newest = version == newest or tags.get(_TOKEN) == _mark(newest, token)
+            if isinstance(version, int) and not is_newest:
                 self._remove_label(target, version)
-            elif token in self._replaced:
-                self._put_back(target, self._replaced[token], owner)
+            elif before is not None:
+                self._put_back(target, before, owner)
             else:
                 self._aws.write("delete_parameter", Name=target["name"])
         except AwsError as error:
             if error.code not in _ABSENT:
                 raise _sink_error(target, error) from None
+
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> _Replaced | None:
+        """The version whose key is valid without that of the receipt.
+
+        A put of this run is taken back where another sink refused the key, and an interrupted one
+        left the key of the state's receipt valid.
+        """
+        if receipt:
+            return self._replaced.get(str(receipt.get("token")))
+        recorded = self._context.receipt(self.place(target), owner)
+        if recorded is None or not isinstance(recorded.get("version"), int):
+            return None
+        return _Replaced(recorded["version"], str(recorded.get("token")))
 
     # --- facts
 
@@ -153,11 +173,16 @@ class ParameterStoreSink:
         return {tag["Key"]: tag.get("Value", "") for tag in answer.get("TagList") or ()}
 
     def _require_ours(self, target: Any, tags: dict[str, str] | None, owner: str) -> None:
-        if tags is not None and tags.get(OWNER) != owner_tag(owner):
+        if tags is not None and not self._is_ours(target, tags, owner):
             raise SinkError(
                 f"{_named(target)} {foreign_owner(tags.get(OWNER))}",
                 hint="choose another name, or remove the parameter",
             )
+
+    def _is_ours(self, target: Any, tags: dict[str, str], owner: str) -> bool:
+        receipt = self._context.receipt(self.place(target), owner) or {}
+        is_recorded = bool(_token_in(tags)) and receipt.get("token") == _token_in(tags)
+        return is_ours(tags.get(OWNER), owner, is_recorded=is_recorded)
 
     def _version(self, target: Any, label: str = "") -> int | None:
         """The number of the newest or the labelled version. AWS answers its value encrypted."""
@@ -235,9 +260,19 @@ class ParameterStoreSink:
         name = f"{target['name']}:{before.version}"
         answer = self._aws.read("get_parameter", Name=name, WithDecryption=True)
         value = str(answer["Parameter"]["Value"])
-        version = self._write(target, value, owner, before.tags, before.tags)
+        version = self._write(target, value, owner, {}, {})
+        mine = {OWNER: owner_tag(owner), _TOKEN: _mark(version, before.token)}
         with suppress(AwsError):
-            self._note(target, version, before.version, before.tags)
+            self._note(target, version, before.version, mine)
+
+
+def _mark(version: int, token: Any) -> str:
+    """The tag of a version of ours. Somebody else's newer version does not have it."""
+    return f"{version}.{token}"
+
+
+def _token_in(tags: dict[str, str]) -> str:
+    return tags.get(_TOKEN, "").partition(".")[2]
 
 
 def _listed(tags: dict[str, str]) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, Service
 from reconciler.secrets.drivers.fields import content_of, field_of
-from reconciler.secrets.drivers.owners import OWNER, foreign_owner, owner_tag
+from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
 
 RECOVERY_DAYS = 7
 """How long a withdrawn secret can be restored; the shortest time that AWS offers."""
@@ -68,6 +68,7 @@ class SecretsManagerSink:
     reads_back: ClassVar[bool] = True
 
     def __init__(self, context: SinkContext) -> None:
+        self._context = context
         self._aws = AwsClient(_SERVICE, context)
         self._replaced: dict[str, str] = {}
         """The version before, for each version that this run put."""
@@ -110,7 +111,7 @@ class SecretsManagerSink:
     def read(self, target: Any, *, owner: str) -> Secret | None:
         """The current version, if the secret is ours."""
         facts = self._facts(target)
-        if facts is None or facts.is_deleted or facts.owner != owner_tag(owner):
+        if facts is None or facts.is_deleted or not self._is_ours(target, facts, owner):
             return None
         return self.fetch(target) if facts.current else None
 
@@ -132,19 +133,33 @@ class SecretsManagerSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Take the stage of an earlier version, or schedule the secret's deletion."""
         facts = self._facts(target)
-        if facts is None or facts.is_deleted or facts.owner != owner_tag(owner):
+        if facts is None or facts.is_deleted or not self._is_ours(target, facts, owner):
             return
-        version = receipt.get("version")
+        before = self._before(target, receipt, owner)
+        version = receipt.get("version") or facts.current
+        if not receipt and before == facts.current:
+            return
         try:
-            if version is not None and version != facts.current and facts.current:
-                self._remove_stage(target, facts, version)
-            elif version in self._replaced:
-                self._put_back(target, self._replaced[version], version)
+            if version != facts.current and facts.current:
+                self._remove_stage(target, facts, str(version))
+            elif before in facts.stages:
+                self._put_back(target, str(before), str(version))
             else:
                 self._delete(target["name"])
         except AwsError as error:
             if error.code != _ABSENT:
                 raise _sink_error(target, error) from None
+
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> str | None:
+        """The version whose key is valid without that of the receipt.
+
+        A put of this run is taken back where another sink refused the key, and an interrupted one
+        left the key of the state's receipt valid.
+        """
+        if receipt:
+            return self._replaced.get(str(receipt.get("version")))
+        recorded = self._context.receipt(self.place(target), owner) or {}
+        return recorded.get("version")
 
     # --- facts
 
@@ -169,13 +184,18 @@ class SecretsManagerSink:
             return
         # An empty secret, made for its encryption key and policy, waits for a key.
         is_empty = facts.owner is None and not any(facts.stages.values()) and not facts.is_deleted
-        if facts.owner != owner_tag(owner) and not is_empty:
+        if not self._is_ours(target, facts, owner) and not is_empty:
             raise SinkError(
                 f"{_named(target)} {foreign_owner(facts.owner)}",
                 hint="choose another name, or remove the secret",
             )
         if facts.obstacle:
             raise SinkError(f"{_named(target)} {facts.obstacle}", hint="choose another name")
+
+    def _is_ours(self, target: Any, facts: _Facts, owner: str) -> bool:
+        receipt = self._context.receipt(self.place(target), owner) or {}
+        is_recorded = facts.current is not None and receipt.get("version") == facts.current
+        return is_ours(facts.owner, owner, is_recorded=is_recorded)
 
     def _has_arrived(self, target: Any, token: str) -> bool:
         try:
@@ -210,7 +230,7 @@ class SecretsManagerSink:
         name = target["name"]
         if facts.is_deleted:
             self._aws.write("restore_secret", SecretId=name)
-        if facts.owner is None:
+        if facts.owner != owner_tag(owner):
             tags = [{"Key": OWNER, "Value": owner_tag(owner)}]
             self._aws.write("tag_resource", SecretId=name, Tags=tags)
         try:

@@ -20,7 +20,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.azure.credentials import access_token
-from reconciler.secrets.drivers.owners import OWNER, foreign_owner, owner_tag
+from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
 from reconciler.secrets.http import Answer, SinkHttp
 
 VARIABLE = "AZURE_KEYVAULT_URL"
@@ -100,7 +100,7 @@ class KeyVaultSink:
         if answer.status == _ABSENT or _is_disabled(answer):
             return None
         self._require(answer, target, "read")
-        if (answer.body.get("tags") or {}).get(OWNER) != owner_tag(owner):
+        if not self._is_ours(target, answer.body.get("tags") or {}, owner):
             return None
         return Secret(str(answer.body["value"]))
 
@@ -115,20 +115,33 @@ class KeyVaultSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the secret if its newest version is the receipt's, else disable that version."""
         versions = self._versions(target)
-        if not versions or versions[0].tags.get(OWNER) != owner_tag(owner):
+        if not versions:
             return
-        token = receipt.get("token")
-        if token is not None and versions[0].tags.get(_TOKEN) != token:
-            for version in versions:
-                if version.tags.get(_TOKEN) == token and version.is_enabled:
-                    self._disable(target, version)
+        token, newest = receipt.get("token"), versions[0].tags.get(_TOKEN)
+        if newest != token and token is not None:
+            self._disable_all(target, versions, token)
             return
-        before = self._replaced.get(str(token))
-        if before is not None:
-            self._put_back(target, before, versions, str(token))
+        if not self._is_ours(target, versions[0].tags, owner):
+            return
+        before = self._before(target, receipt, owner)
+        if not receipt and before == versions[0].id:
+            return
+        if any(version.id == before and version.is_enabled for version in versions):
+            self._put_back(target, str(before), versions, str(newest))
             return
         answer = self._send("DELETE", _path(target))
         self._require(answer, target, "delete", also=(_ABSENT,))
+
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> str | None:
+        """The version whose key is valid without that of the receipt.
+
+        A put of this run is taken back where another sink refused the key, and an interrupted one
+        left the key of the state's receipt valid.
+        """
+        if receipt:
+            return self._replaced.get(str(receipt.get("token")))
+        recorded = self._context.receipt(self.place(target), owner) or {}
+        return recorded.get("version")
 
     # --- facts
 
@@ -160,11 +173,16 @@ class KeyVaultSink:
         # Times are whole seconds: what was made in the same one may be the newest.
         newest = [version for version in versions if version.created == versions[0].created]
         for version in newest:
-            if version.tags.get(OWNER) != owner_tag(owner):
+            if not self._is_ours(target, version.tags, owner):
                 raise SinkError(
                     f"{_named(target)} {foreign_owner(version.tags.get(OWNER))}",
                     hint="choose another name, or remove the secret",
                 )
+
+    def _is_ours(self, target: Any, tags: dict[str, str], owner: str) -> bool:
+        receipt = self._context.receipt(self.place(target), owner) or {}
+        is_recorded = _TOKEN in tags and receipt.get("token") == tags[_TOKEN]
+        return is_ours(tags.get(OWNER), owner, is_recorded=is_recorded)
 
     def _require_free(self, target: Any, owner: str) -> None:
         """Raise SinkError if somebody else's deleted secret still holds the name."""
@@ -175,7 +193,7 @@ class KeyVaultSink:
         if answer.status != _OK or not isinstance(answer.body, dict):
             return
         deleted_owner = (answer.body.get("tags") or {}).get(OWNER)
-        if deleted_owner != owner_tag(owner):
+        if not is_ours(deleted_owner, owner, is_recorded=False):
             raise SinkError(
                 f"{_named(target)} was deleted, can still be recovered, and "
                 f"{foreign_owner(deleted_owner)}",
@@ -216,6 +234,12 @@ class KeyVaultSink:
             self._context.sleep(_PAUSE_SECONDS)
             waited += _PAUSE_SECONDS
 
+    def _disable_all(self, target: Any, versions: list[_Version], token: str) -> None:
+        """Disable the versions with the key of a token."""
+        for version in versions:
+            if version.tags.get(_TOKEN) == token and version.is_enabled:
+                self._disable(target, version)
+
     def _disable(self, target: Any, version: _Version) -> None:
         path = f"{_path(target)}/{version.id}"
         answer = self._send("PATCH", path, {"attributes": {"enabled": False}})
@@ -235,9 +259,7 @@ class KeyVaultSink:
             "tags": tags,
         }
         self._require(self._send("PUT", _path(target), body), target, "set")
-        for version in versions:
-            if version.tags.get(_TOKEN) == token:
-                self._disable(target, version)
+        self._disable_all(target, versions, token)
 
     # --- requests
 
@@ -246,12 +268,15 @@ class KeyVaultSink:
             if self._connection is None:
                 if not self._url:
                     raise SinkError(
-                        "it is not known which vault of Azure to use",
+                        f"the vault of Azure is not known: {VARIABLE} is not set",
                         hint=f"set {VARIABLE} to its address, https://NAME.vault.azure.net",
                     )
                 client = self._context.connect(self._url, variable=VARIABLE)
                 self._connection = SinkHttp(
-                    client, self._context, "Azure Key Vault", message_of=_message_of
+                    client,
+                    self._context,
+                    f"Azure Key Vault at {client.base_url.netloc.decode()}",
+                    message_of=_message_of,
                 )
             return self._connection
 

@@ -24,7 +24,7 @@ from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.fields import content_of, field_of
 from reconciler.secrets.drivers.gcp.checksum import crc32c
 from reconciler.secrets.drivers.gcp.credentials import access_token, credentials_file, read_file
-from reconciler.secrets.drivers.owners import OWNER, foreign_owner
+from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours
 from reconciler.secrets.http import Answer, SinkHttp
 
 PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
@@ -36,6 +36,13 @@ _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]|\d+|[a-z.]+:[a-z0-9-]+")
 _TOKEN = "reconciler-token"  # noqa: S105 - the name of an annotation
 _MADE_BY_US = {"managed-by": "reconciler"}
 _OK, _BAD, _UNAUTHORIZED, _FORBIDDEN, _ABSENT, _TAKEN = 200, 400, 401, 403, 404, 409
+
+
+class _Replaced(Struct, frozen=True):
+    """The version before another, and the token of its key."""
+
+    version: int
+    token: str
 
 
 class _Facts(Struct, frozen=True):
@@ -51,12 +58,18 @@ class _Facts(Struct, frozen=True):
     def owner(self) -> str | None:
         return self.annotations.get(OWNER)
 
+    @property
+    def token(self) -> str:
+        """The token of the key that we put last."""
+        return self.annotations.get(_TOKEN, "").partition(".")[2]
 
-class _Replaced(Struct, frozen=True):
-    """The version before another, and the token of its key."""
+    def is_at(self, version: int, replaced: _Replaced) -> bool:
+        """Whether a version is one that was replaced, or its copy."""
+        return version == replaced.version or self.is_marked(version, replaced.token)
 
-    version: int
-    token: str | None
+    def is_marked(self, version: int, token: Any) -> bool:
+        """Whether we put the key of a token as this version. Somebody else's has no mark."""
+        return self.annotations.get(_TOKEN) == _mark(version, token)
 
 
 class GcpSecretManagerSink:
@@ -111,24 +124,24 @@ class GcpSecretManagerSink:
         self._require_ours(target, facts, owner)
         if facts is None:
             facts = self._create(target, owner)
-        elif facts.owner is None:
+        elif facts.owner != owner:
             self._annotate(target, {**facts.annotations, OWNER: owner}, facts.etag)
         content = content_of(secret, target.get("field")).encode()
         try:
             version = self._add(target, content)
         except UncertainDeliveryError:
             version = self._arrived(target, content)
-        if facts.versions and facts.annotations.get(_TOKEN) != token:
-            self._replaced[token] = _Replaced(facts.versions[0], facts.annotations.get(_TOKEN))
+        if facts.versions and facts.token != token:
+            self._replaced[token] = _Replaced(facts.versions[0], facts.token)
         # The key has arrived: what only helps later must not look like a failure.
         with suppress(SinkError):
-            self._note_token(target, token)
+            self._note(target, version, token)
         return {"version": version, "token": token}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:
         """The latest version, if the secret is ours."""
         facts = self._facts(target)
-        if facts is None or facts.owner != owner or not facts.versions:
+        if facts is None or not self._is_ours(target, facts, owner) or not facts.versions:
             return None
         return self.fetch(target)
 
@@ -146,17 +159,20 @@ class GcpSecretManagerSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Destroy the version of a receipt and those before it; delete a secret without any."""
         facts = self._facts(target)
-        if facts is None or facts.owner != owner:
+        if facts is None or not self._is_ours(target, facts, owner):
             return
         version, token = receipt.get("version"), receipt.get("token")
         newest = facts.versions[0] if facts.versions else 0
+        before = self._before(target, receipt, owner)
+        if not receipt and before and before.version == newest:
+            return
         is_newest = (
-            not isinstance(version, int)
-            or version >= newest
-            or facts.annotations.get(_TOKEN) == token
+            not isinstance(version, int) or version >= newest or facts.is_marked(newest, token)
         )
-        if is_newest and token in self._replaced:
-            self._put_back(target, self._replaced[token], newest)
+        if not receipt and before and facts.is_at(newest, before):
+            return
+        if is_newest and before and before.version in facts.versions:
+            self._put_back(target, before, newest)
             return
         doomed = [one for one in facts.versions if is_newest or one <= int(version or 0)]
         for one in doomed:
@@ -164,6 +180,19 @@ class GcpSecretManagerSink:
         if facts.is_made_by_us and len(doomed) == len(facts.versions):
             answer = self._send("DELETE", self._path(target))
             self._require(answer, target, "delete", also=(_ABSENT,))
+
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> _Replaced | None:
+        """The version whose key is valid without that of the receipt.
+
+        A put of this run is taken back where another sink refused the key, and an interrupted one
+        left the key of the state's receipt valid.
+        """
+        if receipt:
+            return self._replaced.get(str(receipt.get("token")))
+        recorded = self._context.receipt(self.place(target), owner)
+        if recorded is None or not isinstance(recorded.get("version"), int):
+            return None
+        return _Replaced(recorded["version"], str(recorded.get("token")))
 
     # --- facts
 
@@ -196,7 +225,7 @@ class GcpSecretManagerSink:
                 return
 
     def _require_ours(self, target: Any, facts: _Facts | None, owner: str) -> None:
-        if facts is None or facts.owner == owner:
+        if facts is None or self._is_ours(target, facts, owner):
             return
         # An empty secret, made for its replication and policy, waits for a key.
         if facts.owner is not None or facts.versions:
@@ -204,6 +233,11 @@ class GcpSecretManagerSink:
                 f"{_named(target)} {foreign_owner(facts.owner)}",
                 hint="choose another name, or remove the secret",
             )
+
+    def _is_ours(self, target: Any, facts: _Facts, owner: str) -> bool:
+        receipt = self._context.receipt(self.place(target), owner) or {}
+        is_recorded = bool(facts.token) and receipt.get("token") == facts.token
+        return is_ours(facts.owner, owner, is_recorded=is_recorded)
 
     def _content(self, target: Any, version: str) -> bytes | None:
         answer = self._get(f"{self._path(target)}/versions/{version}:access")
@@ -243,10 +277,11 @@ class GcpSecretManagerSink:
         )
         self._require(answer, target, "annotate")
 
-    def _note_token(self, target: Any, token: str | None) -> None:
+    def _note(self, target: Any, version: int, token: str) -> None:
+        """Annotate which version is ours."""
         facts = self._get(self._path(target))
         self._require(facts, target, "describe")
-        annotations = {**(facts.body.get("annotations") or {}), _TOKEN: token or ""}
+        annotations = {**(facts.body.get("annotations") or {}), _TOKEN: _mark(version, token)}
         self._annotate(target, annotations, str(facts.body.get("etag", "")))
 
     def _add(self, target: Any, content: bytes) -> int:
@@ -277,9 +312,9 @@ class GcpSecretManagerSink:
         """Make the key before the newest again. `latest` never falls back by itself."""
         content = self._content(target, str(before.version))
         if content is not None:
-            self._add(target, content)
+            version = self._add(target, content)
             with suppress(SinkError):
-                self._note_token(target, before.token)
+                self._note(target, version, before.token)
         self._destroy(target, newest)
 
     def _destroy(self, target: Any, version: int) -> None:
@@ -314,7 +349,10 @@ class GcpSecretManagerSink:
                     variable=ENDPOINT_VARIABLE,
                 )
                 self._connection = SinkHttp(
-                    client, self._context, "Google Secret Manager", message_of=_message_of
+                    client,
+                    self._context,
+                    f"Google Secret Manager at {client.base_url.netloc.decode()}",
+                    message_of=_message_of,
                 )
             return self._connection
 
@@ -351,6 +389,10 @@ class GcpSecretManagerSink:
 
 def _named(target: Any) -> str:
     return f'the secret "{target["name"]}" in Google Secret Manager'
+
+
+def _mark(version: int, token: Any) -> str:
+    return f"{version}.{token}"
 
 
 def _number_of(version: Any) -> int:

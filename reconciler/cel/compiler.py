@@ -1,0 +1,644 @@
+"""Compiles a syntax tree into nested Python functions, which are evaluated many times.
+
+Evaluation has three outcomes besides a value: an error, a value that is not known yet, and a
+budget that is used up. `&&`, `||` and the macros built on them are symmetric: an operand that
+decides the result does so whatever the other operands are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.cel import functions
+from reconciler.cel.budget import Budget
+from reconciler.cel.errors import BudgetError, EvaluationError, ExpressionError, UndecidedError
+from reconciler.cel.functions import FUNCTIONS
+from reconciler.cel.indexed import IndexedList
+from reconciler.cel.lexer import problem
+from reconciler.cel.narrowing import Narrowing, narrowing_of
+from reconciler.cel.nodes import (
+    All,
+    Any_,
+    Call,
+    Comprehension,
+    Condition,
+    Index,
+    ListOf,
+    Literal,
+    MapOf,
+    Name,
+    Node,
+    Select,
+    children,
+)
+from reconciler.cel.parser import parse
+from reconciler.cel.values import (
+    NONE,
+    TYPES,
+    Later,
+    Optional,
+    TypeName,
+    contains,
+    equal,
+    has_key,
+    shown_type,
+)
+from reconciler.model.diagnostic import nearest
+
+Scope = dict[str, Any]
+"""The variables of an evaluation; `BUDGET` is one of them."""
+Code = Callable[[Scope], Any]
+
+BUDGET = "$budget"
+_ABSORBED = (EvaluationError, UndecidedError)
+
+
+class Program(Struct, frozen=True):
+    """A compiled expression. `cost` is the number of steps of an evaluation without macros."""
+
+    source: str
+    tree: Node
+    code: Code
+    cost: int
+    names: frozenset[str]
+    """The variables that it reads."""
+
+    def evaluate(self, scope: Scope, budget: Budget) -> Any:
+        """The value for some variables.
+
+        Raises EvaluationError, UndecidedError and BudgetError.
+        """
+        budget.begin(self.cost)
+        scope[BUDGET] = budget
+        try:
+            value = self.code(scope)
+        except RecursionError:
+            raise BudgetError("the values are nested too deeply") from None
+        if type(value) is Later:
+            raise UndecidedError(value.source)
+        return value
+
+
+def compile_expression(source: str, variables: Mapping[str, Any]) -> Program:
+    """Compile an expression over some variables. Raises ExpressionError."""
+    tree = parse(source)
+    try:
+        compiler = _Compiler(source, frozenset(variables))
+        code = compiler.code(tree, {})
+        return Program(source, tree, code, _cost(tree), frozenset(compiler.used))
+    except RecursionError:
+        raise problem(source, 0, "the expression is nested too deeply") from None
+
+
+def _cost(node: Node) -> int:
+    """The number of nodes, without the bodies of macros, which are paid for each item."""
+    if isinstance(node, Comprehension) and node.macro != "bind":
+        return 1 + _cost(node.target)
+    return 1 + sum(map(_cost, children(node)))
+
+
+class _Compiler:
+    """Compiles the nodes of one expression. `names` maps variables of macros to their slots."""
+
+    def __init__(self, source: str, variables: frozenset[str]) -> None:
+        self._source = source
+        self._variables = variables
+        self._slots = itertools.count()
+        self.used: set[str] = set()
+
+    def code(self, node: Node, names: Mapping[str, str]) -> Code:
+        """The function that evaluates a node."""
+        match node:
+            case Literal(value=value):
+                return lambda _: value
+            case Name():
+                return self._name(node, names)
+            case Select():
+                return self._select(node, names)
+            case Index():
+                return self._index(node, names)
+            case All(terms=terms):
+                return _logical([self._logical_term(term, names) for term in terms], decides=False)
+            case Any_(terms=terms):
+                return _logical([self._logical_term(term, names) for term in terms], decides=True)
+            case Condition():
+                return self._condition(node, names)
+            case ListOf(items=items):
+                return _list([self.code(item, names) for item in items])
+            case MapOf(pairs=pairs):
+                return _map(
+                    [(self.code(key, names), self.code(value, names)) for key, value in pairs]
+                )
+            case Comprehension():
+                return self._comprehension(node, names)
+            case Call():
+                return self._call(node, names)
+        raise TypeError(type(node).__name__)
+
+    def _problem(self, node: Node, message: str) -> ExpressionError:
+        return problem(self._source, node.at, message)
+
+    def _slot(self, node: Name, names: Mapping[str, str]) -> str | None:
+        if node.name in names:
+            return names[node.name]
+        if node.name in self._variables:
+            self.used.add(node.name)
+            return node.name
+        if node.name in TYPES:
+            return None
+        hint = nearest(node.name, (*names, *self._variables))
+        some = ", ".join(sorted(self._variables))
+        raise self._problem(
+            node, f'unknown variable "{node.name}".{hint or f" The variables are {some}"}'
+        )
+
+    def _name(self, node: Name, names: Mapping[str, str]) -> Code:
+        slot = self._slot(node, names)
+        if slot is None:
+            type_name = TypeName(node.name)
+            return lambda _: type_name
+
+        def read(scope: Scope) -> Any:
+            value = scope[slot]
+            if type(value) is Later:
+                raise UndecidedError(value.source)
+            return value
+
+        return read
+
+    def _select(self, node: Select, names: Mapping[str, str]) -> Code:
+        field = node.field
+        if node.is_test:
+            return _test(self.code(node.target, names), field)
+        if node.is_optional:
+            return _optional(self.code(node.target, names), lambda _: field)
+        fields, root = _path(node)
+        slot = self._slot(root, names) if isinstance(root, Name) else None
+        if slot is not None:
+            return _variable_path(slot, fields)
+        return _value_path(self.code(root, names), fields)
+
+    def _index(self, node: Index, names: Mapping[str, str]) -> Code:
+        target, key = self.code(node.target, names), self.code(node.key, names)
+        if node.is_optional:
+            return _optional(target, key)
+        return lambda scope: _item(target(scope), key(scope))
+
+    def _logical_term(self, node: Node, names: Mapping[str, str]) -> Code:
+        if isinstance(node, Literal) and not isinstance(node.value, bool):
+            raise self._problem(node, "&& and || need booleans on both sides")
+        return self.code(node, names)
+
+    def _condition(self, node: Condition, names: Mapping[str, str]) -> Code:
+        test, then = self.code(node.test, names), self.code(node.then, names)
+        otherwise = self.code(node.otherwise, names)
+
+        def choose(scope: Scope) -> Any:
+            chosen = test(scope)
+            if chosen is True:
+                return then(scope)
+            if chosen is False:
+                return otherwise(scope)
+            raise EvaluationError(f"a condition needs a boolean, not {shown_type(chosen)}")
+
+        return choose
+
+    def _comprehension(self, node: Comprehension, names: Mapping[str, str]) -> Code:
+        target = self.code(node.target, names)
+        slot = f"${next(self._slots)}"
+        inner = {**names, node.variable: slot}
+        body = self.code(node.body, inner)
+        if node.macro == "bind":
+            return _bind(target, slot, body)
+        where = self.code(node.where, inner) if node.where else None
+        narrowing = narrowing_of(node)
+        items = _items(target, narrowing, self._narrowed_project(narrowing, names))
+        cost = 1 + _cost(node.body) + (_cost(node.where) if node.where else 0)
+        return _MACROS[node.macro](items, slot, body, where, cost)
+
+    def _narrowed_project(
+        self, narrowing: Narrowing | None, names: Mapping[str, str]
+    ) -> Code | None:
+        if narrowing is None or narrowing.project is None:
+            return None
+        return self.code(narrowing.project, names)
+
+    def _call(self, node: Call, names: Mapping[str, str]) -> Code:
+        arguments = [self.code(argument, names) for argument in node.arguments]
+        if node.name in _OPERATORS:
+            return _OPERATORS[node.name](node, arguments)
+        function = FUNCTIONS.get(node.name)
+        if function is None:
+            detail = f'unknown function "{node.name}".{nearest(node.name, FUNCTIONS)}'
+            raise self._problem(node, detail.rstrip("."))
+        self._check_call(node, function)
+        return _function(function.call, arguments)
+
+    def _check_call(self, node: Call, function: functions.Function) -> None:
+        if node.is_member and function.style == "global":
+            raise self._problem(node, f"write {node.name}(…) instead of ….{node.name}()")
+        if not node.is_member and function.style == "member":
+            raise self._problem(node, f"write ….{node.name}(…) instead of {node.name}(…)")
+        if not function.least <= len(node.arguments) <= function.most:
+            given = len(node.arguments) - node.is_member
+            raise self._problem(node, f"{node.name} does not take {given} arguments")
+
+
+# --- fields and items
+
+
+def _path(node: Select) -> tuple[tuple[str, ...], Node]:
+    """The fields of `a.b.c` and the node that they start from."""
+    fields: list[str] = []
+    root: Node = node
+    while isinstance(root, Select) and not root.is_optional and not root.is_test:
+        fields.append(root.field)
+        root = root.target
+    return tuple(reversed(fields)), root
+
+
+def _variable_path(slot: str, fields: tuple[str, ...]) -> Code:
+    def read(scope: Scope) -> Any:
+        value = scope[slot]
+        try:
+            for field in fields:
+                value = value[field]
+        except (KeyError, TypeError):
+            return _slow_path(scope[slot], fields)
+        if type(value) is Later:
+            raise UndecidedError(value.source)
+        return value
+
+    return read
+
+
+def _value_path(root: Code, fields: tuple[str, ...]) -> Code:
+    return lambda scope: _slow_path(root(scope), fields)
+
+
+def _slow_path(value: Any, fields: tuple[str, ...]) -> Any:
+    """The value at a path, or what is wrong with it."""
+    for field in fields:
+        value = _field(value, field)
+    if type(value) is Later:
+        raise UndecidedError(value.source)
+    return value
+
+
+def _field(value: Any, field: str) -> Any:
+    if type(value) is Later:
+        raise UndecidedError(value.source)
+    if isinstance(value, Optional):
+        return _optional_field(value, field)
+    if not isinstance(value, Mapping):
+        raise EvaluationError(f'{shown_type(value)} has no field "{field}"')
+    if field not in value:
+        hint = nearest(field, map(str, value))
+        raise EvaluationError(
+            f'there is no "{field}" here; test it with has(…) or write .?{field}.{hint}'
+        )
+    return value[field]
+
+
+def _optional_field(value: Optional, key: Any) -> Optional:
+    if not value.has_value:
+        return NONE
+    inner = value.value
+    if type(inner) is Later:
+        raise UndecidedError(inner.source)
+    if isinstance(inner, Mapping) and isinstance(key, str | int):
+        return Optional(inner[key]) if key in inner else NONE
+    if isinstance(inner, list) and type(key) is int:
+        return Optional(inner[key]) if 0 <= key < len(inner) else NONE
+    if inner is None:
+        return NONE  # an API answers null where there is nothing
+    raise EvaluationError(f'{shown_type(inner)} has no field "{key}"')
+
+
+def _optional(target: Code, key: Code) -> Code:
+    def read(scope: Scope) -> Any:
+        value = target(scope)
+        whole = value if isinstance(value, Optional) else Optional(value)
+        return _optional_field(whole, key(scope))
+
+    return read
+
+
+def _test(target: Code, field: str) -> Code:
+    def test(scope: Scope) -> bool:
+        value = target(scope)
+        if isinstance(value, Optional):
+            return _optional_field(value, field).has_value
+        if not isinstance(value, Mapping):
+            raise EvaluationError(f'{shown_type(value)} has no field "{field}"')
+        return has_key(value, field)
+
+    return test
+
+
+def _item(value: Any, key: Any) -> Any:
+    if isinstance(value, Optional):
+        return _optional_field(value, key)
+    if isinstance(value, list) and isinstance(key, int | float) and not isinstance(key, bool):
+        if key != int(key) or not 0 <= key < len(value):
+            raise EvaluationError(f"the list has no item {key}: it has {len(value):,}")
+        found = value[int(key)]
+    elif isinstance(value, Mapping) and isinstance(key, str | int):
+        if key not in value:
+            raise EvaluationError(f"the map has no key {str(key)[:80]!r}")
+        found = value[key]
+    else:
+        raise EvaluationError(f"{shown_type(value)} has no items by {shown_type(key)}")
+    if type(found) is Later:
+        raise UndecidedError(found.source)
+    return found
+
+
+# --- operators and functions
+
+
+def _logical(terms: list[Code], *, decides: bool) -> Code:
+    """`&&` or `||`: the first term with the value `decides` decides."""
+
+    def evaluate(scope: Scope) -> Any:
+        failure: Exception | None = None
+        for term in terms:
+            try:
+                value = term(scope)
+            except _ABSORBED as error:
+                failure = _graver(failure, error)
+                continue
+            if value is decides:
+                return decides
+            if not isinstance(value, bool):
+                name = "||" if decides else "&&"
+                message = f"{name} needs booleans, not {shown_type(value)}"
+                failure = _graver(failure, EvaluationError(message))
+        if failure is not None:
+            raise failure
+        return not decides
+
+    return evaluate
+
+
+def _graver(first: Exception | None, second: Exception) -> Exception:
+    """What to raise for two operands. A value that is not known yet can still decide."""
+    if first is None:
+        return second
+    return first if isinstance(first, UndecidedError) else second
+
+
+def _list(items: list[Code]) -> Code:
+    return lambda scope: [item(scope) for item in items]
+
+
+def _map(pairs: list[tuple[Code, Code]]) -> Code:
+    def make(scope: Scope) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        for key_code, value_code in pairs:
+            key = key_code(scope)
+            if not isinstance(key, str | int) or key in made:
+                raise EvaluationError("the keys of a map are distinct texts or integers")
+            made[key] = value_code(scope)
+        return made
+
+    return make
+
+
+def _function(call: functions.Implementation, arguments: list[Code]) -> Code:
+    return lambda scope: call(scope[BUDGET], *[argument(scope) for argument in arguments])
+
+
+def _equality(node: Call, arguments: list[Code]) -> Code:
+    left, right = arguments
+    is_equal = node.name == "=="
+    literal = node.arguments[1]
+    if isinstance(literal, Literal):
+        return _equals_literal(left, literal.value, is_equal=is_equal)
+    return lambda scope: equal(left(scope), right(scope), scope[BUDGET].spend) is is_equal
+
+
+def _equals_literal(left: Code, value: Any, *, is_equal: bool) -> Code:
+    kind = type(value)
+
+    def compare(scope: Scope) -> bool:
+        found = left(scope)
+        if type(found) is kind:
+            return (found == value) is is_equal
+        return equal(found, value, scope[BUDGET].spend) is is_equal
+
+    return compare
+
+
+def _ordering(node: Call, arguments: list[Code]) -> Code:
+    left, right = arguments
+    name = node.name
+    compare = _COMPARE[name]
+
+    def evaluate(scope: Scope) -> bool:
+        one, other = left(scope), right(scope)
+        if type(one) is not type(other) or type(one) not in (int, str):
+            one, other = functions.order(name, one, other)
+        return compare(one, other)
+
+    return evaluate
+
+
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+}
+
+
+def _membership(node: Call, arguments: list[Code]) -> Code:
+    item, container = arguments
+    given = node.arguments[1]
+    if isinstance(given, ListOf) and all(
+        isinstance(part, Literal) and isinstance(part.value, str) for part in given.items
+    ):
+        return _in_texts(item, frozenset(part.value for part in given.items))  # type: ignore[attr-defined]
+    return lambda scope: contains(item(scope), container(scope), scope[BUDGET].spend)
+
+
+def _in_texts(item: Code, texts: frozenset[str]) -> Code:
+    def test(scope: Scope) -> bool:
+        value = item(scope)
+        return isinstance(value, str) and not isinstance(value, TypeName) and value in texts
+
+    return test
+
+
+def _negation(_: Call, arguments: list[Code]) -> Code:
+    (operand,) = arguments
+
+    def negate(scope: Scope) -> bool:
+        value = operand(scope)
+        if value is True:
+            return False
+        if value is False:
+            return True
+        raise EvaluationError(f"! needs a boolean, not {shown_type(value)}")
+
+    return negate
+
+
+def _operation(call: functions.Implementation) -> Callable[[Call, list[Code]], Code]:
+    return lambda _, arguments: _function(call, arguments)
+
+
+_OPERATORS: Mapping[str, Callable[[Call, list[Code]], Code]] = {
+    "==": _equality,
+    "!=": _equality,
+    "<": _ordering,
+    "<=": _ordering,
+    ">": _ordering,
+    ">=": _ordering,
+    "@in": _membership,
+    "!": _negation,
+    "+": _operation(functions.add),
+    "-": _operation(functions.subtract),
+    "*": _operation(functions.multiply),
+    "/": _operation(functions.divide),
+    "%": _operation(functions.remainder),
+    "-_": _operation(functions.negate),
+}
+
+
+# --- macros
+
+Items = Callable[[Scope], list[Any]]
+
+
+def _items(target: Code, narrowing: Narrowing | None, project: Code | None) -> Items:
+    """What a macro visits: the items of a list, or the keys of a map."""
+
+    def visited(scope: Scope) -> list[Any]:
+        value = target(scope)
+        if narrowing is not None and type(value) is IndexedList:
+            return _narrowed(value, narrowing, project, scope)
+        if isinstance(value, Mapping):
+            return list(value)
+        if not isinstance(value, list):
+            raise EvaluationError(f"a macro needs a list or a map, not {shown_type(value)}")
+        return value
+
+    return visited
+
+
+def _narrowed(
+    value: IndexedList, narrowing: Narrowing, project: Code | None, scope: Scope
+) -> list[Any]:
+    """The items for which the body can have another value than for all others."""
+    if project is None:
+        return value.of(narrowing.kind)
+    try:
+        name = project(scope)
+    except _ABSORBED:
+        return value.of(narrowing.kind)  # the body raises the same where it matters
+    return value.of(narrowing.kind, name)
+
+
+def _bind(value: Code, slot: str, body: Code) -> Code:
+    def evaluate(scope: Scope) -> Any:
+        scope[slot] = value(scope)
+        return body(scope)
+
+    return evaluate
+
+
+def _paid(scope: Scope, items: list[Any], cost: int) -> Iterator[Any]:
+    """The items. Each block of them is paid for before it is visited."""
+    spend = scope[BUDGET].spend
+    for begin in range(0, len(items), 64):
+        block = items[begin : begin + 64]
+        spend(cost * len(block))
+        yield from block
+
+
+def _quantifier(
+    items: Items, slot: str, body: Code, _: Code | None, cost: int, *, decides: bool
+) -> Code:
+    def evaluate(scope: Scope) -> Any:
+        failure: Exception | None = None
+        for item in _paid(scope, items(scope), cost):
+            scope[slot] = item
+            try:
+                value = body(scope)
+            except _ABSORBED as error:
+                failure = _graver(failure, error)
+                continue
+            if value is decides:
+                return decides
+            if not isinstance(value, bool):
+                message = f"a macro needs a boolean, not {shown_type(value)}"
+                failure = _graver(failure, EvaluationError(message))
+        if failure is not None:
+            raise failure
+        return not decides
+
+    return evaluate
+
+
+def _all(items: Items, slot: str, body: Code, where: Code | None, cost: int) -> Code:
+    return _quantifier(items, slot, body, where, cost, decides=False)
+
+
+def _exists(items: Items, slot: str, body: Code, where: Code | None, cost: int) -> Code:
+    return _quantifier(items, slot, body, where, cost, decides=True)
+
+
+def _chosen(code: Code, scope: Scope) -> bool:
+    value = code(scope)
+    if isinstance(value, bool):
+        return value
+    raise EvaluationError(f"a macro needs a boolean, not {shown_type(value)}")
+
+
+def _exists_one(items: Items, slot: str, body: Code, _: Code | None, cost: int) -> Code:
+    def evaluate(scope: Scope) -> bool:
+        count = 0
+        for item in _paid(scope, items(scope), cost):
+            scope[slot] = item
+            count += _chosen(body, scope)
+        return count == 1
+
+    return evaluate
+
+
+def _filter(items: Items, slot: str, body: Code, _: Code | None, cost: int) -> Code:
+    def evaluate(scope: Scope) -> list[Any]:
+        kept = []
+        for item in _paid(scope, items(scope), cost):
+            scope[slot] = item
+            if _chosen(body, scope):
+                kept.append(item)
+        return kept
+
+    return evaluate
+
+
+def _transform(items: Items, slot: str, body: Code, where: Code | None, cost: int) -> Code:
+    def evaluate(scope: Scope) -> list[Any]:
+        made = []
+        for item in _paid(scope, items(scope), cost):
+            scope[slot] = item
+            if where is None or _chosen(where, scope):
+                made.append(body(scope))
+        return made
+
+    return evaluate
+
+
+_MACROS: Mapping[str, Callable[[Items, str, Code, Code | None, int], Code]] = {
+    "all": _all,
+    "exists": _exists,
+    "exists_one": _exists_one,
+    "filter": _filter,
+    "map": _transform,
+}

@@ -1,0 +1,116 @@
+"""The result of a rehearsal, as a value to show and to check."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from reconciler.model.change import ApplyResult, Plan
+
+
+class Verdict(StrEnum):
+    """How a check of a rehearsal ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class RehearsalCheck(Struct, frozen=True):
+    """One claim about the plan, and whether the rehearsal confirmed it."""
+
+    name: str
+    verdict: Verdict
+    detail: str = ""
+    """What was found; one line for each finding."""
+
+
+class RouteCalls(Struct, frozen=True):
+    """The calls of one route."""
+
+    method: str
+    path: str
+    """The path below the base URL, with `{name}` for each parameter."""
+    calls: int
+    refused: int = 0
+    """How many of them were refused."""
+    is_admin: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether the calls change something."""
+        return self.method != "GET"
+
+
+class RehearsedStep(Struct, frozen=True):
+    """A change of the plan, in the order in which changes ended."""
+
+    address: str
+    action: str
+    status: str
+    message: str = ""
+
+
+class Pace(Struct, frozen=True):
+    """How long calls take at the pace of the live API, in seconds. It is a lower bound."""
+
+    requests_per_minute: float
+    """What each admin route answers."""
+    reading_seconds: float = 0.0
+    applying_seconds: float = 0.0
+    slowest_route: str = ""
+    """The route that decides about the time of the apply; empty if no route does."""
+
+    @property
+    def seconds(self) -> float:
+        """Reading and applying together."""
+        return self.reading_seconds + self.applying_seconds
+
+
+class RollbackPreview(Struct, frozen=True):
+    """What a rollback of the rehearsed apply would do."""
+
+    changes: tuple[str, ...] = ()
+    """One line for each change: its action and its address."""
+    obstacles: tuple[str, ...] = ()
+    """What a rollback cannot undo."""
+
+
+class Rehearsal(Struct, frozen=True):
+    """What happened when a plan was applied to a copy of the organization."""
+
+    plan: Plan
+    source: str
+    """What the copy was made from, for people: the server, or the file of a recording."""
+    read_at: float
+    """When the live organization was read, in unix seconds."""
+    saved_plan: str = ""
+    """The file of the plan; empty if the plan was made here."""
+    result: ApplyResult | None = None
+    """None if the plan was not applied."""
+    steps: tuple[RehearsedStep, ...] = ()
+    reading: tuple[RouteCalls, ...] = ()
+    """The calls that reading the live organization took; those of the recording, if there is one."""
+    applying: tuple[RouteCalls, ...] = ()
+    """The calls that the apply made to the copy."""
+    pace: Pace = Pace(0.0)
+    refusals: tuple[str, ...] = ()
+    """What guards refuse; the plan is not applied then."""
+    api_refusals: tuple[str, ...] = ()
+    """What the API of the copy refused, by call."""
+    checks: tuple[RehearsalCheck, ...] = ()
+    rollback: RollbackPreview | None = None
+    unread: tuple[str, ...] = ()
+    """What could not be read, and so is not in the copy."""
+    not_modelled: tuple[str, ...] = ()
+    """What the copy does not reproduce, as far as it concerns this plan."""
+    withheld_keys: tuple[str, ...] = ()
+    """The keys that were created in the copy, and where an apply would deliver them."""
+    faults: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed and no guard refuses the plan."""
+        failed = any(check.verdict is Verdict.FAILED for check in self.checks)
+        return not failed and not self.refusals

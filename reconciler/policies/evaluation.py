@@ -1,0 +1,249 @@
+"""Evaluates policies for resources, and fails closed: what cannot be evaluated is a failure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.cel import Budget, BudgetError, EvaluationError, UndecidedError
+from reconciler.cel.values import shown_type
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.policy import PolicyOutcome, PolicyResult, PolicySummary
+from reconciler.policies.declared import Policy
+from reconciler.policies.subjects import Subject, Subjects
+from reconciler.rules.bounded import search
+
+MAX_EVALUATION_STEPS = 1_000_000
+POLICY_STEPS = 2_000_000
+POLICY_STEPS_PER_RESOURCE = 1_000
+RUN_STEPS = 20_000_000
+"""A few seconds of work, which no set of policies can exceed in a small stack."""
+RUN_STEPS_PER_RESOURCE = 4_000
+POLICY_SECONDS = 2.0
+"""How long the regular expressions of one policy may take."""
+MAX_MESSAGE = 1_000
+MAX_RESULTS = 10_000
+"""The most results of one policy that are kept; the others are counted."""
+SOON_DAYS = 14
+"""How many days before its end an exception is announced to expire."""
+
+
+class Judged(Struct, frozen=True):
+    """One policy and all resources: the results other than passes, how many there are, warnings."""
+
+    summary: PolicySummary
+    results: tuple[PolicyResult, ...]
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+class RunBudget:
+    """The steps that all policies of a run share."""
+
+    def __init__(self, resources: int) -> None:
+        self._resources = resources
+        self._left = RUN_STEPS + RUN_STEPS_PER_RESOURCE * resources
+
+    def next_policy(self) -> Budget:
+        """The budget of the next policy."""
+        most = POLICY_STEPS + POLICY_STEPS_PER_RESOURCE * self._resources
+        return Budget(
+            evaluation=MAX_EVALUATION_STEPS,
+            total=min(most, self._left),
+            seconds=POLICY_SECONDS,
+            search=search,
+        )
+
+    def take(self, before: int, budget: Budget) -> None:
+        """Subtract what a policy has used since it had `before` steps."""
+        self._left -= before - max(budget.total, 0)
+
+
+def judge(
+    policies: Sequence[Policy],
+    subjects: Subjects,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    only: Collection[tuple[str, Address]] | None = None,
+) -> list[Judged]:
+    """Evaluate policies for all resources that they match.
+
+    `overrides` gives the reasons of overridden policies by name. `only` restricts the evaluation
+    to some pairs of policy and address. Trusted policies come first, so that no other policy can
+    use up their share of the budget.
+    """
+    run = RunBudget(len(subjects.subjects))
+    scope = {
+        "resources": subjects.resources,
+        "now": subjects.now,
+        "stack": subjects.stack,
+        "environment": subjects.environment,
+        "shutdowns": subjects.shutdowns,
+    }
+    judged = {}
+    for policy in sorted(policies, key=lambda policy: not policy.is_trusted):
+        budget = run.next_policy()
+        before = budget.total
+        override = (overrides or {}).get(policy.name, "")
+        judge_one = _Judge(policy, scope, budget, override)
+        judged[policy.name] = judge_one.all(subjects, only)
+        run.take(before, budget)
+    return [judged[name] for name in sorted(judged)]
+
+
+class _Judge:
+    """Evaluates one policy. The scope is shared: each resource replaces its own variables."""
+
+    def __init__(
+        self, policy: Policy, scope: dict[str, Any], budget: Budget, override: str
+    ) -> None:
+        self._policy = policy
+        self._scope = scope
+        self._budget = budget
+        self._override = override
+        self._counts: Counter[PolicyOutcome] = Counter()
+        self._results: list[PolicyResult] = []
+
+    def all(self, subjects: Subjects, only: Collection[tuple[str, Address]] | None) -> Judged:
+        """The results for all resources."""
+        policy = self._policy
+        if policy.match.fits_environment(subjects.environment):
+            self._evaluate(subjects, only)
+        counts = {
+            outcome: self._counts[outcome] for outcome in PolicyOutcome if self._counts[outcome]
+        }
+        summary = PolicySummary(
+            policy.name,
+            policy.severity,
+            policy.description,
+            policy.location,
+            counts,
+            policy.is_trusted,
+        )
+        warnings = tuple(_exception_warnings(policy, subjects.now))
+        return Judged(summary, tuple(self._results), warnings)
+
+    def _evaluate(self, subjects: Subjects, only: Collection[tuple[str, Address]] | None) -> None:
+        # Millions of passes go through this loop, so it does no more than it must.
+        name, fits = self._policy.name, self._policy.match.fits
+        evaluate, budget, scope = self._policy.rule.evaluate, self._budget, self._scope
+        passed = 0
+        for subject in subjects.subjects:
+            address = subject.address
+            if not fits(address.kind, address.project, subject.action):
+                continue
+            if only is not None and (name, address) not in only:
+                continue
+            scope["resource"] = subject.resource
+            scope["change"] = subject.change
+            scope["live"] = subject.live
+            try:
+                value: Any = evaluate(scope, budget)
+            except (EvaluationError, UndecidedError, BudgetError) as error:
+                value = error
+            if value is True:
+                passed += 1
+                continue
+            self._take(subject, value, subjects)
+            if isinstance(value, BudgetError) and budget.total <= 0:
+                break  # the other resources would end the same way
+        if passed:
+            self._counts[PolicyOutcome.PASS] = passed
+
+    def _take(self, subject: Subject, value: Any, subjects: Subjects) -> None:
+        outcome, message = self._outcome(value)
+        if outcome in (PolicyOutcome.FAIL, PolicyOutcome.ERROR):
+            outcome, message = self._excepted(subject, outcome, message, subjects)
+        self._counts[outcome] += 1
+        if len(self._results) >= MAX_RESULTS:
+            return
+        policy = self._policy
+        self._results.append(
+            PolicyResult(
+                policy=policy.name,
+                address=subject.address,
+                outcome=outcome,
+                severity=policy.severity,
+                message=message,
+                location=subject.location or policy.location,
+                policy_location=policy.location,
+                override=self._override,
+            )
+        )
+
+    def _outcome(self, value: Any) -> tuple[PolicyOutcome, str]:
+        match value:
+            case False:
+                return PolicyOutcome.FAIL, self._message()
+            case UndecidedError():
+                return (
+                    PolicyOutcome.UNDECIDED,
+                    f"it depends on {value.source}, which is not known yet",
+                )
+            case BudgetError():
+                return PolicyOutcome.ERROR, (
+                    f"the rule was stopped: {value}. Narrow it with match, or with "
+                    'r.kind == "…" as the first condition of a macro.'
+                )
+            case EvaluationError():
+                return PolicyOutcome.ERROR, f"the rule cannot be evaluated: {value}"
+        return PolicyOutcome.ERROR, (
+            f"the rule must be true or false, and it is a value of type {shown_type(value)}: "
+            "compare it with something."
+        )
+
+    def _message(self) -> str:
+        policy = self._policy
+        if policy.message is None:
+            return policy.description or f"the rule is false: {_line(policy.rule.source)}"
+        try:
+            message = policy.message.evaluate(self._scope, self._budget)
+        except (EvaluationError, UndecidedError, BudgetError) as error:
+            return f"the rule is false (its message cannot be evaluated: {error})"
+        if not isinstance(message, str):
+            return "the rule is false (its message is not a text)"
+        return message[:MAX_MESSAGE]
+
+    def _excepted(
+        self, subject: Subject, outcome: PolicyOutcome, message: str, subjects: Subjects
+    ) -> tuple[PolicyOutcome, str]:
+        for exception in self._policy.exceptions:
+            if not exception.covers(subject.address):
+                continue
+            if exception.days_left(subjects.now) >= 0:
+                return PolicyOutcome.EXCEPTED, f"{message} Excepted: {exception}"
+            message += (
+                f" The exception of {exception.owner} ({exception.reason}) "
+                f"expired on {exception.until}."
+            )
+        return outcome, message
+
+
+def _exception_warnings(policy: Policy, now: datetime) -> Iterator[Diagnostic]:
+    """A warning for each exception that has expired or expires soon."""
+    for exception in policy.exceptions:
+        left = exception.days_left(now)
+        if left > SOON_DAYS:
+            continue
+        what = f"{exception.address} ({exception.reason}), owner {exception.owner}"
+        if left < 0:
+            summary = "An exception has expired"
+            detail = f"{what}: it ended on {exception.until}. Remove it, or extend it."
+        else:
+            summary = "An exception expires soon"
+            detail = f"{what}: it ends on {exception.until}."
+        yield Diagnostic(
+            summary,
+            detail,
+            address=policy.address,
+            location=exception.location or policy.location,
+            severity=Severity.WARNING,
+        )
+
+
+def _line(source: str) -> str:
+    return " ".join(source.split())[:200]

@@ -1,0 +1,274 @@
+"""What policies see of a plan: each resource as a map of plain values.
+
+Values that only an apply provides become `Later`, and a rule that depends on one is undecided.
+Of a secret, a rule sees the source only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from reconciler.cel import IndexedList, Later
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, Plan, Reason, Unmanaged
+from reconciler.model.diagnostic import SourceLocation
+from reconciler.model.kind import Kind
+from reconciler.model.values import (
+    FileSet,
+    LocalFile,
+    Member,
+    Reference,
+    SecretValue,
+    Spec,
+    Template,
+    Unknown,
+)
+
+RESOURCE_FIELDS = (
+    "kind", "name", "project", "address", "id", "managed", "spec", "labels", "lifecycle",
+)  # fmt: skip
+CHANGE_FIELDS = ("action", "reason", "before", "after", "fields", "destroys", "loses")
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_GONE = (Action.DELETE, Action.FORGET)
+
+
+class Subject(Struct, frozen=True):
+    """A resource that policies judge: what they see of it, and where it is declared."""
+
+    address: Address
+    resource: Mapping[str, Any]
+    change: Any
+    live: Any
+    location: SourceLocation | None = None
+    action: str | None = None
+    """None while it is not known, offline."""
+
+
+class Declared(Struct, frozen=True):
+    """A declared resource, before it is planned."""
+
+    address: Address
+    spec: Spec
+    lifecycle: Mapping[str, Any]
+    location: SourceLocation | None = None
+
+
+class Subjects(Struct, frozen=True):
+    """All resources, and the values that every rule can read."""
+
+    subjects: tuple[Subject, ...]
+    resources: IndexedList
+    now: datetime
+    stack: str
+    environment: str
+    shutdowns: Mapping[str, datetime] = field(default_factory=dict)
+
+    def among(self, others: Subjects) -> Subjects:
+        """The same subjects, whose rules also see other resources."""
+        return replace(self, resources=IndexedList([*self.resources, *others.resources]))
+
+
+class Surroundings(Struct, frozen=True):
+    """The values that do not depend on a resource, and the kinds by name."""
+
+    now: datetime
+    stack: str
+    environment: str
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    shutdowns: Mapping[str, datetime] = field(default_factory=dict)
+    """When models shut down, by model."""
+
+    def of(self, subjects: Iterable[Subject], resources: Iterable[Any]) -> Subjects:
+        """Subjects and the resources that their rules see, with these values."""
+        return Subjects(
+            tuple(subjects),
+            IndexedList(resources),
+            self.now,
+            self.stack,
+            self.environment,
+            self.shutdowns,
+        )
+
+
+def plain(value: Any) -> Any:
+    """A value of a spec as a rule sees it."""
+    if type(value) in _PLAIN:
+        return value
+    match value:
+        case Unknown(source):
+            return Later(source or "a value")
+        case Reference() | Template():
+            return Later(str(value))
+        case SecretValue(source):
+            return {"source": source}
+        case LocalFile(path, sha256, size):
+            return {"path": path, "sha256": sha256, "size": size}
+        case FileSet(members):
+            return [_member(member) for member in members]
+        case Mapping():
+            return {str(key): plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [plain(part) for part in value]
+    return str(value)
+
+
+def _member(member: Member) -> dict[str, Any]:
+    content = plain(member.content) or {}
+    return {
+        **content,
+        "key": member.key,
+        "file_id": plain(member.file_id),
+        "attributes": plain(member.attributes),
+        "chunking_strategy": plain(member.chunking_strategy),
+    }
+
+
+def planned_subjects(
+    plan: Plan, around: Surroundings, applied: Collection[Address] = ()
+) -> Subjects:
+    """The resources of a plan as they will be. Those to be removed are seen as they are.
+
+    The ids of new objects are known for changes that were `applied`.
+    """
+    changes = [change for change in plan.changes if _is_judged(change)]
+    subjects = tuple(
+        _planned(change, around, has_id=change.address in applied) for change in changes
+    )
+    staying = (
+        subject.resource
+        for subject, change in zip(subjects, changes, strict=True)
+        if change.action not in _GONE
+    )
+    return around.of(subjects, staying)
+
+
+def _is_judged(change: Change) -> bool:
+    """Whether a change is of a resource, and not of what an interrupted replacement left behind."""
+    return change.reason is not Reason.LEFT_BEHIND
+
+
+def _planned(change: Change, around: Surroundings, *, has_id: bool) -> Subject:
+    is_gone = change.action in _GONE
+    before = plain(change.before) if change.action is not Action.CREATE else None
+    after = None if is_gone else plain(change.after or change.desired)
+    spec = (before or {}) if is_gone else after
+    is_new = change.action in (Action.CREATE, Action.REPLACE)
+    id = Later(f"${{{change.address}}}") if is_new and not has_id else change.id
+    resource = _resource(change.address, spec, id, around, _lifecycle(change))
+    return Subject(
+        address=change.address,
+        resource=resource,
+        change={
+            "action": change.action.value,
+            "reason": change.reason.value,
+            "before": before,
+            "after": after,
+            "fields": list(change.field_names),
+            "destroys": change.is_destructive,
+            "loses": change.destroys if change.is_destructive else "",
+        },
+        live=_live(change, before),
+        location=change.location,
+        action=change.action.value,
+    )
+
+
+def live_subjects(plan: Plan, around: Surroundings) -> Subjects:
+    """The objects that exist, as they are: those that the plan manages, and the unmanaged ones."""
+    subjects = [_found(change, around) for change in plan.changes if change.id and change.before]
+    subjects += [_unmanaged(unmanaged, around) for unmanaged in plan.unmanaged]
+    return around.of(subjects, (subject.resource for subject in subjects))
+
+
+def _found(change: Change, around: Surroundings) -> Subject:
+    spec = plain(change.before)
+    resource = _resource(change.address, spec, change.id, around, _lifecycle(change))
+    return Subject(
+        address=change.address,
+        resource=resource,
+        change=None,
+        live=_live(change, spec),
+        location=change.location,
+        action=Action.NO_OP.value,
+    )
+
+
+def _unmanaged(unmanaged: Unmanaged, around: Surroundings) -> Subject:
+    # Its name is a label from the API, which need not be a valid name.
+    address = Address(unmanaged.kind, unmanaged.label or unmanaged.id, unmanaged.project)
+    resource = {
+        **_resource(address, {}, unmanaged.id, around, {}),
+        "managed": False,
+    }
+    live = {"id": unmanaged.id}
+    return Subject(address, resource, None, live, None, Action.NO_OP.value)
+
+
+def _live(change: Change, before: Any) -> Any:
+    if change.id is None or before is None:
+        return None
+    return {**plain(change.facts), **(before or {}), "id": change.id}
+
+
+def _lifecycle(change: Change) -> dict[str, Any]:
+    return {
+        "prevent_destroy": change.prevent_destroy,
+        "on_remove": change.on_remove,
+        "create_before_destroy": change.create_before_destroy,
+    }
+
+
+def _resource(
+    address: Address, spec: Any, id: Any, around: Surroundings, lifecycle: Mapping[str, Any]
+) -> dict[str, Any]:
+    kind = around.kinds.get(address.kind)
+    labels = spec.get(kind.mark) if kind is not None and kind.mark else None
+    if type(labels) is Later and labels.may_be_absent:
+        labels = Later(labels.source)
+    return {
+        "kind": address.kind,
+        "name": address.name,
+        "project": address.project,
+        "address": str(address),
+        "id": id,
+        "managed": True,
+        "spec": spec,
+        "labels": labels if isinstance(labels, Mapping | Later) else {},
+        "lifecycle": lifecycle,
+    }
+
+
+def declared_subjects(
+    resources: Iterable[Declared],
+    around: Surroundings,
+) -> Subjects:
+    """Declared resources, offline: what the plan does to them and what exists is not known yet."""
+    subjects = tuple(_declared(resources, around))
+    return around.of(subjects, (subject.resource for subject in subjects))
+
+
+def _open(address: Address, spec: Spec, around: Surroundings) -> dict[str, Any]:
+    """A declared spec. A field that no manifest sets keeps its live value, which is not known."""
+    values: dict[str, Any] = plain(spec)
+    for declared in around.kinds[address.kind].fields:
+        if declared.name not in values:
+            live = Later(f"the live value of {declared.name}", may_be_absent=True)
+            values[declared.name] = live
+    return values
+
+
+def _declared(
+    resources: Iterable[Declared],
+    around: Surroundings,
+) -> Iterator[Subject]:
+    plan, live = Later("the plan"), Later("the live object")
+    for declared in resources:
+        address = declared.address
+        spec = _open(address, declared.spec, around)
+        resource = _resource(address, spec, Later("the id"), around, declared.lifecycle)
+        yield Subject(address, resource, plan, live, declared.location, None)

@@ -1,0 +1,247 @@
+"""The copy of an organization on a local emulator, and sessions that work on it.
+
+Nothing of the original is touched: the state is a copy in a temporary folder, keys are delivered
+there and nowhere else, and no secret of a manifest is sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from reconciler.api.keys import KeyRing
+from reconciler.api.transport.base_url import normal_form
+from reconciler.api.transport.client import Client
+from reconciler.app.plans import SEARCHED
+from reconciler.app.session import RunListener, Session, SilentListener
+from reconciler.manifests import Configuration, Settings
+from reconciler.manifests.configuration import Credential, Credentials
+from reconciler.model.provider import Sinks
+from reconciler.model.secret import Redactor, Secret
+from reconciler.model.values import SecretValue
+from reconciler.rehearsal.reading import parts_of
+from reconciler.rehearsal.recording import RecordedKey, Recording
+from reconciler.rehearsal.sinks import RehearsedSinks
+from reconciler.state import StateStore
+
+SETTLE_SECONDS = 0.2
+"""How long to look for an object in a copy whose lists do not lag."""
+_PLACEHOLDER = Secret("placeholder-of-a-rehearsal")
+_LEAST_HIDDEN = 24
+
+
+class CopyKeys(Struct, frozen=True):
+    """The keys that the copy accepts, in place of the credentials of the stack."""
+
+    admin: str = ""
+    default: str = ""
+    projects: dict[str, str] = field(default_factory=dict)
+    """By the project's name in the configuration."""
+    homes: dict[str, str] = field(default_factory=dict)
+    """By key: the id of its project."""
+
+    def __repr__(self) -> str:
+        return "CopyKeys()"
+
+    @property
+    def accepted(self) -> list[Mapping[str, str]]:
+        """The keys as the emulator loads them."""
+        entries = [{"value": self.admin, "project": ""}] if self.admin else []
+        return [*entries, *({"value": key, "project": id} for key, id in self.homes.items())]
+
+
+def keys_for(recording: Recording) -> CopyKeys:
+    """A key for each credential that had one. It looks like the original in its redacted form."""
+    keys = recording.keys
+    homes: dict[str, str] = {}
+
+    def minted(key: RecordedKey, name: str) -> str:
+        value = _like(key.shown)
+        homes[value] = key.project_id or f"proj_of_the_key_{name or 'default'}"
+        return value
+
+    return CopyKeys(
+        admin=_like(keys.admin.shown, "sk-admin-") if keys.admin else "",
+        default=minted(keys.default, "") if keys.default else "",
+        projects={name: minted(key, name) for name, key in keys.projects.items()},
+        homes=homes,
+    )
+
+
+def _like(shown: str, prefix: str = "sk-proj-") -> str:
+    begin, hidden, end = parts_of(shown)
+    if not hidden:
+        return prefix + secrets.token_hex(_LEAST_HIDDEN)
+    return begin + secrets.token_hex(max(len(hidden), _LEAST_HIDDEN)) + end
+
+
+class CopyPlace(Struct, frozen=True):
+    """Where a copy is. It can be handed to another process."""
+
+    folder: Path
+    """A temporary folder for the state and the keys that are delivered."""
+    base_url: str
+    organization: str
+    keys: CopyKeys
+    settle_seconds: float = SETTLE_SECONDS
+    reads_secrets: bool = True
+    """Whether secrets of manifests may be read, to find out whether they changed."""
+
+    @property
+    def state_folder(self) -> Path:
+        """The folder of the state."""
+        return self.folder / "state"
+
+    @property
+    def delivery_folder(self) -> Path:
+        """The folder in which files with keys are written."""
+        return self.folder / "delivered"
+
+
+def prepare_state(
+    place: CopyPlace, recording: Recording, source: StateStore | None, stored: Mapping[str, str]
+) -> None:
+    """Copy the state to a place: from `source`, or as it was recorded.
+
+    `stored` are the credentials that are files, by their path, with the keys of the copy.
+    """
+    place.state_folder.mkdir(mode=0o700)
+    place.delivery_folder.mkdir(mode=0o700)
+    for name, key in stored.items():
+        path = place.delivery_folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"{key}\n", encoding="utf-8")
+    with StateStore.open(
+        place.state_folder, stack=recording.stack, environment=recording.environment
+    ) as target:
+        if source is not None:
+            target.copy_from(source)
+        else:
+            target.import_(recording.state, from_elsewhere=True, force_older=True)
+            if recording.was_searched:
+                target.set_meta(SEARCHED, "yes")
+        if target.records() or target.unfinished():
+            target.bind(server=normal_form(place.base_url), organization=place.organization)
+
+
+class CopySession(Session):
+    """A session whose server, state, keys and sinks are those of a copy."""
+
+    def __init__(
+        self,
+        place: CopyPlace,
+        settings: Settings,
+        configuration: Configuration,
+        *,
+        parallelism: int,
+        redactor: Redactor,
+        stop: threading.Event | None = None,
+        progress: Callable[[Client], RunListener] = SilentListener,
+    ) -> None:
+        env = {**settings.env, "RECONCILER_SETTLE_SECONDS": str(place.settle_seconds)}
+        folder = f"local:{place.state_folder}"
+        super().__init__(
+            replace(settings, backend=folder, env=env),
+            base_url=place.base_url,
+            parallelism=parallelism,
+            redactor=redactor,
+            stop=stop,
+            notice=lambda _: None,
+            progress=progress,
+        )
+        self.network_environ = {}
+        self._place = place
+        self._delivery_sinks: RehearsedSinks | None = None
+        self.use_configuration(in_copy(configuration, place))
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The keys of the copy; those that an apply delivers are in its folder."""
+        credentials = self.stack.credentials
+        return KeyRing(
+            admin=credentials.admin,
+            default=credentials.default,
+            projects=credentials.projects,
+            root=self._place.delivery_folder,
+        )
+
+    @cached_property
+    def sinks(self) -> Sinks:
+        """Sinks that deliver to the folder of the copy, whatever a manifest names."""
+        self._delivery_sinks = RehearsedSinks(
+            self._place.delivery_folder,
+            self.redactor,
+            lambda: self.store,
+            owner=f"{self.stack.name}/{self.stack.environment}",
+        )
+        return self._delivery_sinks
+
+    @property
+    def withheld(self) -> Sequence[str]:
+        """What an apply would have delivered, one line for each key."""
+        return () if self._delivery_sinks is None else self._delivery_sinks.withheld
+
+    def reveal(self, value: SecretValue) -> Secret:
+        """A placeholder: the copy gets no secret."""
+        del value
+        return _PLACEHOLDER
+
+    def use_placeholders(self) -> None:
+        """From now on, take a secret that cannot be read as present. For the apply."""
+        if self._place.reads_secrets:
+            return
+        configuration = self.configuration
+        stack = replace(configuration.stack, read_secret=lambda _: _PLACEHOLDER)
+        self.use_configuration(replace(configuration, stack=stack))
+
+
+def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
+    """A configuration whose stack has the keys of the copy, and a plain local state."""
+    stack, keys = configuration.stack, place.keys
+    credentials = stack.credentials
+
+    def taken(credential: Credential | None, key: str) -> Credential | None:
+        if credential is None or credential.file is not None:
+            return credential
+        return Credential(credential.source, Secret(key) if key else None)
+
+    projects = {
+        name: taken(credential, keys.projects.get(name, "")) or credential
+        for name, credential in credentials.projects.items()
+    }
+    copied = replace(
+        stack,
+        credentials=Credentials(
+            taken(credentials.admin, keys.admin), taken(credentials.default, keys.default), projects
+        ),
+        admin_requests_per_minute=None,
+        backend_path=place.state_folder,
+        needs_remote=False,
+        recipients=(),
+        organization=None,
+    )
+    if not place.reads_secrets:
+        copied = replace(copied, read_secret=lambda _: None)
+    return replace(configuration, stack=copied)
+
+
+def stored_keys(configuration: Configuration, keys: CopyKeys) -> dict[str, str]:
+    """The credentials that are files, by path, with the keys of the copy; only those with a key."""
+    credentials = configuration.stack.credentials
+    pairs = [(credentials.admin, keys.admin), (credentials.default, keys.default)]
+    pairs += [(one, keys.projects.get(name, "")) for name, one in credentials.projects.items()]
+    return {one.file: key for one, key in pairs if one is not None and one.file and key}
+
+
+def clock_of(recording: Recording) -> Callable[[], float]:
+    """A clock that goes on from the moment of the recording."""
+    offset = recording.read_at - time.time()
+    return lambda: time.time() + offset

@@ -1,0 +1,226 @@
+"""Kills an apply to the copy in the middle, and resumes it.
+
+The apply runs in a process of its own. Once the emulator has stored a certain write, and before it
+answers, that process gets SIGKILL. The object exists then, and nobody was told its id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.app.applying import apply_checked_plan, is_complete, locked
+from reconciler.app.plans import PlanRequest, with_refusals
+from reconciler.app.saved_plans import bind_projects_of
+from reconciler.emulator.recorder import RequestRecord
+from reconciler.errors import ReconcilerError
+from reconciler.manifests import Configuration, Settings
+from reconciler.model.change import OutcomeStatus, Plan
+from reconciler.model.rehearsal import RehearsalCheck, Verdict
+from reconciler.model.secret import Redactor
+from reconciler.rehearsal.copies import CopyKeys, CopyPlace, CopySession
+from reconciler.rehearsal.planning import plan_in_copy
+from reconciler.rehearsal.stage import Stage
+
+Census = Counter[tuple[str, str]]
+
+CHILD_SECONDS = 600.0
+"""How long an apply in a process of its own may take."""
+_SHOWN = 5
+
+
+class ChildTask(Struct, frozen=True):
+    """What the process that is killed needs. It goes through a pipe, and into no file."""
+
+    folder: str
+    base_url: str
+    organization: str
+    admin: str
+    default: str
+    projects: dict[str, str]
+    homes: dict[str, str]
+    settle_seconds: float
+    reads_secrets: bool
+    parallelism: int
+    root: str
+    environment: str | None
+    variables: dict[str, str]
+    variable_files: list[str]
+    allow_env: list[str]
+    allow_sinks: list[str]
+    saved_variables: dict[str, Any]
+    plan: str
+    """The file of the plan."""
+
+
+def kill_and_resume(
+    stage: Stage,
+    plan: Plan,
+    request: PlanRequest,
+    *,
+    at: int,
+    expected: Census,
+    settings: Settings,
+    parallelism: int,
+    dump: Callable[[Plan], str],
+) -> RehearsalCheck:
+    """Kill an apply of the plan at its `at`-th write, resume, and compare with `expected`."""
+    name = f"An apply that is killed at write {at} resumes"
+    place = stage.reset()
+    plan_file = place.folder / "plan.json"
+    plan_file.write_text(dump(plan), encoding="utf-8")
+    task = _task(place, settings, parallelism, plan_file)
+    killed = _run_and_kill(stage, task, at)
+    if killed is not None:
+        return RehearsalCheck(name, Verdict.FAILED, killed)
+    problems = list(_resume(stage, place, request))
+    problems += _differences(expected, stage.census())
+    if problems:
+        return RehearsalCheck(name, Verdict.FAILED, "\n".join(problems))
+    return RehearsalCheck(name, Verdict.PASSED)
+
+
+def _task(place: CopyPlace, settings: Settings, parallelism: int, plan_file: Path) -> ChildTask:
+    keys = place.keys
+    return ChildTask(
+        folder=str(place.folder),
+        base_url=place.base_url,
+        organization=place.organization,
+        admin=keys.admin,
+        default=keys.default,
+        projects=keys.projects,
+        homes=keys.homes,
+        settle_seconds=place.settle_seconds,
+        reads_secrets=place.reads_secrets,
+        parallelism=parallelism,
+        root=str(settings.root.resolve()),
+        environment=settings.environment,
+        variables=dict(settings.variables),
+        variable_files=[str(path.resolve()) for path in settings.variable_files],
+        allow_env=list(settings.allow_env),
+        allow_sinks=list(settings.allow_sinks),
+        saved_variables=dict(settings.saved_variables),
+        plan=str(plan_file),
+    )
+
+
+def _run_and_kill(stage: Stage, task: ChildTask, at: int) -> str | None:
+    """Run the apply and kill it at a write; a sentence if it ended otherwise."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "reconciler.cli.rehearsed_apply"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    writes = 0
+
+    def kill_at(_: RequestRecord) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == at:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+
+    stage.emulator.after_write(kill_at)
+    try:
+        _, said = child.communicate(msgspec.json.encode(task), timeout=CHILD_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        return f"the apply did not end within {CHILD_SECONDS:.0f} seconds"
+    finally:
+        stage.emulator.after_write(None)
+    if child.returncode == -signal.SIGKILL:
+        return None
+    if writes < at:
+        last = said.decode(errors="replace").strip().split("\n")[-1]
+        reason = f": {last}" if child.returncode and last else ""
+        return f"the apply ended after {writes} writes{reason}"
+    return f"the apply ended with exit code {child.returncode}"
+
+
+def _resume(stage: Stage, place: CopyPlace, request: PlanRequest) -> Iterator[str]:
+    """Apply once more, and plan; a sentence for each problem."""
+    try:
+        with stage.session(place) as copy, locked(copy, "apply"):
+            plan = with_refusals(copy, plan_in_copy(copy, request), request)
+            yield from plan.refusals
+            if plan.refusals:
+                return
+            copy.use_placeholders()
+            result = apply_checked_plan(copy, plan, command="apply")
+        if not is_complete(result):
+            for outcome in result.outcomes:
+                if outcome.status is not OutcomeStatus.APPLIED:
+                    yield f"{outcome.change.address} {outcome.status}: {outcome.message}"
+        with stage.session(place) as copy:
+            left = plan_in_copy(copy, request).pending
+            for change in left[:_SHOWN]:
+                yield f"the plan after it still wants to {change.action} {change.address}"
+    except ReconcilerError as error:
+        yield str(error)
+
+
+def _differences(expected: Census, found: Census) -> Iterator[str]:
+    """What exists too often or too rarely after the resumed apply."""
+    for (kind, label), surplus in sorted((found - expected).items()):
+        yield f"{surplus} more {kind} {label!r} than after an apply that is not killed"
+    for (kind, label), missing in sorted((expected - found).items()):
+        yield f"{missing} fewer {kind} {label!r} than after an apply that is not killed"
+
+
+def apply_in_child(
+    task: ChildTask, configuration: Configuration, settings: Settings, plan: Plan
+) -> bool:
+    """Apply the plan in this process; whether everything was applied."""
+    place = place_of(task)
+    with (
+        CopySession(
+            place, settings, configuration, parallelism=task.parallelism, redactor=Redactor()
+        ) as copy,
+        locked(copy, "apply"),
+    ):
+        copy.use_placeholders()
+        bind_projects_of(copy, plan)
+        return is_complete(apply_checked_plan(copy, plan, command="apply"))
+
+
+def place_of(task: ChildTask) -> CopyPlace:
+    """The copy that a task names."""
+    return CopyPlace(
+        Path(task.folder),
+        task.base_url,
+        task.organization,
+        CopyKeys(task.admin, task.default, task.projects, task.homes),
+        task.settle_seconds,
+        task.reads_secrets,
+    )
+
+
+def settings_of(task: ChildTask) -> Settings:
+    """The settings of the original, for the environment of this process."""
+    return Settings(
+        root=Path(task.root),
+        environment=task.environment,
+        variables=task.variables,
+        variable_files=[Path(path) for path in task.variable_files],
+        allow_env=task.allow_env,
+        allow_sinks=task.allow_sinks,
+        saved_variables=task.saved_variables,
+        env=dict(os.environ),
+    )
+
+
+def parse_task(text: bytes) -> ChildTask:
+    """The task that a process reads from its standard input."""
+    return msgspec.convert(json.loads(text), ChildTask)

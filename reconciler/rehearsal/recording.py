@@ -1,0 +1,223 @@
+"""Recordings: what reading the live organization answered, as a file.
+
+A recording holds answers of the API and the records of the state. It holds no secret: keys are
+there in the redacted form that the API shows, and hidden fields are left out. It does hold names
+and email addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from reconciler.errors import UsageError
+from reconciler.manifests.shapes import without_credentials
+from reconciler.model.secret import MASK
+
+FORMAT = "reconciler-recording"
+VERSION = 1
+"""Raised with every change that another version would misread."""
+
+_RECORD_AGAIN = "Record again with `reconciler rehearse --record FILE`."
+
+
+class RecordedList(Struct, frozen=True):
+    """The items of a list. `project` is the id of the project whose key read it, otherwise empty."""
+
+    path: str
+    items: list[dict[str, Any]]
+    project: str = ""
+    query: dict[str, str] = field(default_factory=dict)
+    is_partial: bool = False
+    """Whether the list goes on after these items, because nobody needed the rest."""
+
+
+class RecordedObject(Struct, frozen=True):
+    """One object that was read by itself."""
+
+    path: str
+    body: dict[str, Any]
+    project: str = ""
+
+
+class RecordedRefusal(Struct, frozen=True):
+    """A path that the API refused."""
+
+    path: str
+    status: int
+    message: str
+    code: str | None = None
+    project: str = ""
+
+
+class RecordedKey(Struct, frozen=True):
+    """A key that could be used. `shown` is its redacted form, if a list showed the key."""
+
+    project_id: str = ""
+    shown: str = ""
+
+
+class RecordedKeys(Struct, frozen=True):
+    """Which credentials of the stack had a key."""
+
+    admin: RecordedKey | None = None
+    default: RecordedKey | None = None
+    projects: dict[str, RecordedKey] = field(default_factory=dict)
+    """By the project's name in the configuration."""
+
+
+class RecordedCalls(Struct, frozen=True):
+    """The calls of one route that the reading took."""
+
+    method: str
+    path: str
+    calls: int
+    is_admin: bool
+
+
+class Recording(Struct, frozen=True):
+    """An organization and the state of a stack, as they were at one moment."""
+
+    read_at: float
+    """By the clock of the server, in unix seconds."""
+    server: str
+    organization: str
+    stack: str
+    environment: str
+    state: dict[str, Any]
+    """An export of the state."""
+    was_searched: bool
+    """Whether an apply has searched every list for marked objects before."""
+    is_whole: bool
+    """Whether everything that the keys open was read, not only what one plan needs."""
+    keys: RecordedKeys
+    lists: list[RecordedList]
+    objects: list[RecordedObject]
+    refusals: list[RecordedRefusal]
+    unread: list[str]
+    calls: list[RecordedCalls]
+    has_unfinished_work: bool = False
+    """Whether an interrupted run had left work, which the recording lacks."""
+
+
+class _Envelope(Struct):
+    format: str = ""
+    version: Any = None
+
+
+class _File(Struct):
+    recording: Recording
+    format: str = FORMAT
+    version: int = VERSION
+
+
+def dump(recording: Recording) -> str:
+    """The recording as a file.
+
+    Texts with the form of a credential are masked. So are headers, apart from those of objects that
+    the state knows, which manifests declare and plans compare.
+    """
+    resources = recording.state.get("resources", ())
+    managed = frozenset(str(resource.get("id")) for resource in resources)
+    masked = replace(
+        recording,
+        state=without_credentials(recording.state, MASK),
+        lists=[
+            replace(entry, items=[_masked(item, managed) for item in entry.items])
+            for entry in recording.lists
+        ],
+        objects=[replace(one, body=_masked(one.body, managed)) for one in recording.objects],
+    )
+    packed = msgspec.json.encode(_File(masked))
+    return msgspec.json.format(packed, indent=1).decode() + "\n"
+
+
+def _masked(body: dict[str, Any], managed: Collection[str]) -> dict[str, Any]:
+    shown = body if str(body.get("id")) in managed else _without_headers(body)
+    masked: dict[str, Any] = without_credentials(shown, MASK)
+    return masked
+
+
+def _without_headers(value: Any) -> Any:
+    """A JSON value with masked values in each map named `headers`."""
+    if isinstance(value, list):
+        return [_without_headers(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: dict.fromkeys(element, MASK)
+        if name == "headers" and isinstance(element, dict)
+        else _without_headers(element)
+        for name, element in value.items()
+    }
+
+
+def load(text: str, *, name: str) -> Recording:
+    """Parse a recording; raises UsageError that names the file."""
+    try:
+        envelope = msgspec.json.decode(text, type=_Envelope)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
+        envelope = _Envelope()
+    if envelope.format != FORMAT:
+        raise UsageError(f"{name} is not a recording", hint=_RECORD_AGAIN)
+    if envelope.version != VERSION:
+        raise UsageError(
+            f"{name} is a recording of format {envelope.version}, and this version of reconciler "
+            f"reads format {VERSION}",
+            hint=_RECORD_AGAIN,
+        )
+    try:
+        return msgspec.json.decode(text, type=_File).recording
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise UsageError(f"{name} is damaged: {error}", hint=_RECORD_AGAIN) from error
+
+
+def check_belongs(recording: Recording, *, stack: str, environment: str, name: str) -> None:
+    """Raise UsageError for the recording of another stack or environment."""
+    theirs, ours = (recording.stack, recording.environment), (stack, environment)
+    if theirs != ours:
+        raise UsageError(
+            f"{name} was recorded for {'/'.join(theirs)}, and this is {'/'.join(ours)}",
+            hint="Choose the environment with -e, or record this stack.",
+        )
+
+
+def check_age(recording: Recording, *, now: float, max_days: float, name: str) -> None:
+    """Raise UsageError for a recording that is too old to say much about the organization."""
+    days = (now - recording.read_at) / 86_400
+    if days > max_days:
+        raise UsageError(
+            f"{name} is {days:,.0f} days old, more than the {max_days:,.0f} days of --max-age",
+            hint=f"{_RECORD_AGAIN} To use it nevertheless, raise --max-age.",
+        )
+
+
+def as_organization(recording: Recording, keys: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What the emulator loads; `keys` are those that the copy accepts."""
+    refusals = [
+        {
+            "path": refusal.path,
+            "status": refusal.status,
+            "project": refusal.project,
+            "body": {
+                "error": {
+                    "message": refusal.message,
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": refusal.code,
+                }
+            },
+        }
+        for refusal in recording.refusals
+    ]
+    return {
+        "organization": recording.organization,
+        "lists": [msgspec.to_builtins(entry) for entry in recording.lists],
+        "objects": [msgspec.to_builtins(entry) for entry in recording.objects],
+        "refusals": refusals,
+        "keys": list(keys),
+    }

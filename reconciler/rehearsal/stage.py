@@ -1,0 +1,134 @@
+"""The place of a rehearsal: an emulator with the copy, and fresh copies of the state."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from reconciler.api.transport.client import Client
+from reconciler.app.session import RunListener, Session, SilentListener
+from reconciler.emulator import Emulator, Options
+from reconciler.model.change import Outcome
+from reconciler.rehearsal.copies import (
+    SETTLE_SECONDS,
+    CopyKeys,
+    CopyPlace,
+    CopySession,
+    clock_of,
+    keys_for,
+    prepare_state,
+    stored_keys,
+)
+from reconciler.rehearsal.recording import Recording, as_organization
+from reconciler.state import StateStore
+
+_LEFT_OUT = frozenset({"audit_log", "usage", "upload", "upload_part", "file_batch"})
+"""Records that an interrupted run may leave behind, and that nobody has to remove."""
+_LABELS = ("name", "email", "filename", "model", "user_id", "group_id", "threshold_amount")
+
+
+class Stage:
+    """An emulator that can be set back to the recording, and states to go with it.
+
+    `session` is that of the original; it makes no call here. `source` is its state, or None to use
+    the recorded one.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        recording: Recording,
+        source: StateStore | None,
+        *,
+        lag_seconds: float = 0.0,
+    ) -> None:
+        self.recording = recording
+        self.configuration = session.configuration
+        self.loaded: dict[str, Any] = {}
+        """What the emulator says about the copy."""
+        self._session = session
+        self._source = source
+        self._keys: CopyKeys = keys_for(recording)
+        self._lag_seconds = lag_seconds
+        self._folder = tempfile.TemporaryDirectory(prefix="reconciler-rehearsal-")
+        self._states = 0
+        milliseconds = round(lag_seconds * 1000)
+        options = Options(list_lag_ms=milliseconds, read_lag_ms=milliseconds)
+        self.emulator = Emulator(options, clock=clock_of(recording))
+
+    def __enter__(self) -> Self:
+        self.emulator.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.emulator.stop()
+        self._folder.cleanup()
+
+    def reset(self) -> CopyPlace:
+        """Set the emulator back to the recording; a fresh copy of the state for it."""
+        self.emulator.clear_faults()
+        keys = self._keys
+        self.loaded = self.emulator.load(as_organization(self.recording, keys.accepted))
+        self._states += 1
+        folder = Path(self._folder.name, str(self._states))
+        folder.mkdir()
+        place = CopyPlace(
+            folder,
+            self.emulator.base_url,
+            self.recording.organization,
+            keys,
+            settle_seconds=SETTLE_SECONDS + 2 * self._lag_seconds,
+            reads_secrets=self._source is not None,
+        )
+        prepare_state(place, self.recording, self._source, stored_keys(self.configuration, keys))
+        return place
+
+    @contextmanager
+    def session(
+        self, place: CopyPlace, progress: Callable[[Client], RunListener] = SilentListener
+    ) -> Iterator[CopySession]:
+        """A session on the copy."""
+        with CopySession(
+            place,
+            self._session.settings,
+            self.configuration,
+            parallelism=self._session.parallelism,
+            redactor=self._session.redactor,
+            stop=self._session.stop,
+            progress=progress,
+        ) as copy:
+            yield copy
+
+    def census(self) -> Counter[tuple[str, str]]:
+        """How many objects the copy has, by kind and label."""
+        found: Counter[tuple[str, str]] = Counter()
+        store = self.emulator.store
+        with store.lock:
+            for kind in store.counts():
+                if kind not in _LEFT_OUT:
+                    for record in store.all(kind):
+                        if not record.body.get("predefined_role"):
+                            found[kind, _label(kind, record.body)] += 1
+        return found
+
+
+def _label(kind: str, body: dict[str, Any]) -> str:
+    if kind == "api_key":
+        return ""  # an interrupted run replaces a key that was lost by one of another name
+    return next((str(body[name]) for name in _LABELS if body.get(name) is not None), "")
+
+
+class OrderListener(SilentListener):
+    """Keeps the outcomes in the order in which changes end."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.outcomes: list[Outcome] = []
+
+    def finished(self, outcome: Outcome) -> None:
+        """Note the end of a change."""
+        self.outcomes.append(outcome)

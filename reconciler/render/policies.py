@@ -1,0 +1,184 @@
+"""Results of policies as text, Markdown and JSON.
+
+Messages come from rules and manifests, which are untrusted; each format escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from reconciler.model.diagnostic import SourceLocation
+from reconciler.model.policy import PolicyOutcome, PolicyReport, PolicyResult, PolicySummary
+from reconciler.render.escape import code_span, prose
+from reconciler.render.lines import Line, Span, line, shortened
+from reconciler.render.sections import Section
+from reconciler.render.values import count
+
+_MOST = 20
+"""How many results of one policy and outcome are listed; the others are counted."""
+_STYLES = {
+    PolicyOutcome.PASS: ("✓", "green"),
+    PolicyOutcome.FAIL: ("✗", "red"),
+    PolicyOutcome.ERROR: ("✗", "red"),
+    PolicyOutcome.UNDECIDED: ("?", "yellow"),
+    PolicyOutcome.EXCEPTED: ("↷", "dim"),
+}
+_ICONS = {
+    PolicyOutcome.FAIL: "❌",
+    PolicyOutcome.ERROR: "❌",
+    PolicyOutcome.UNDECIDED: "❔",
+    PolicyOutcome.EXCEPTED: "⏭️",
+}
+_COUNTED = {
+    PolicyOutcome.PASS: "passed",
+    PolicyOutcome.FAIL: "failed",
+    PolicyOutcome.UNDECIDED: "undecided",
+    PolicyOutcome.ERROR: "with errors",
+    PolicyOutcome.EXCEPTED: "excepted",
+}
+
+
+def totals(report: PolicyReport) -> str:
+    """`Policies: 3 policies, 12 passed, 1 failed.`; empty without policies."""
+    if not report.policies:
+        return ""
+    policies = count(len(report.policies), "policy", "policies")
+    parts = [f"{number:,} {_COUNTED[outcome]}" for outcome, number in report.counts().items()]
+    return (
+        f"Policies: {', '.join((policies, *parts)) if parts else f'{policies}, nothing to check'}."
+    )
+
+
+def verdict(result: PolicyResult) -> str:
+    """What a result means, such as `fails (advisory)`."""
+    if result.outcome is PolicyOutcome.FAIL:
+        return f"fails ({result.severity}{', overridden' if result.override else ''})"
+    if result.outcome is PolicyOutcome.ERROR:
+        return f"cannot be evaluated ({result.severity}{', overridden' if result.override else ''})"
+    return str(result.outcome)
+
+
+def policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
+    """A section with the results other than passes, and the totals.
+
+    Without `refusing`, those that refuse a plan are left to its list of refusals.
+    """
+    if not report.policies:
+        return []
+    lines: list[Line] = []
+    for group in _groups(report, refusing=refusing):
+        for result in group[:_MOST]:
+            lines += _lines(result)
+        if len(group) > _MOST:
+            lines.append(line("    ", Span(_more(group), "dim")))
+    if lines:
+        lines.insert(0, line(Span("Policies", "bold")))
+        lines.append(line(""))
+    head, _, rest = totals(report).partition(":")
+    return [*lines, line(Span(f"{head}:", "bold"), rest)]
+
+
+def _groups(report: PolicyReport, *, refusing: bool) -> list[list[PolicyResult]]:
+    """The results to list, by policy and outcome."""
+    groups: dict[tuple[str, PolicyOutcome], list[PolicyResult]] = {}
+    for result in report.results:
+        if refusing or not result.refuses:
+            groups.setdefault((result.policy, result.outcome), []).append(result)
+    return list(groups.values())
+
+
+def _more(group: Sequence[PolicyResult]) -> str:
+    first = group[0]
+    return f"and {count(len(group) - _MOST, 'more resource')}: {first.policy} {verdict(first)}"
+
+
+def _lines(result: PolicyResult) -> Iterator[Line]:
+    symbol, style = _STYLES[result.outcome]
+    head = f"{result.policy} {verdict(result)}"
+    address = Span(f"{result.address}", "bold")
+    yield line(Span(f"  {symbol} ", style), address, Span(f"   {head}", style))
+    if result.location:
+        yield line("      ", Span(str(result.location), "dim"))
+    for text in result.message.split("\n"):
+        yield line("      ", text)
+    if result.override:
+        yield line("      ", f"overridden: {result.override}")
+
+
+def policy_sections(report: PolicyReport, *, refusing: bool) -> list[Section]:
+    """A list item for each result other than a pass, and one for the totals."""
+    if not report.policies:
+        return []
+    sections: list[Section] = []
+    for group in _groups(report, refusing=refusing):
+        renders: list[Callable[[], str]] = [partial(_item, result) for result in group[:_MOST]]
+        if len(group) > _MOST:
+            renders.append(partial(_rest, group))
+        sections += (Section(render, "policy result") for render in renders)
+    return [*sections, Section(partial(_totals, report), "list of policy totals")]
+
+
+def _totals(report: PolicyReport) -> str:
+    return f"- {totals(report)}\n"
+
+
+def _rest(group: Sequence[PolicyResult]) -> str:
+    return f"- {_ICONS[group[0].outcome]} … {prose(_more(group))}\n"
+
+
+def _item(result: PolicyResult) -> str:
+    icon = _ICONS[result.outcome]
+    where = f" ({code_span(str(result.location))})" if result.location else ""
+    head = f"- {icon} {code_span(str(result.address))} policy {code_span(result.policy)} {verdict(result)}{where}"
+    texts = [result.message]
+    if result.override:
+        texts.append(f"Overridden: {result.override}")
+    detail = "".join(f"  \n  {prose(shortened(text, 1_000))}" for text in texts if text)
+    return f"{head}{detail}\n"
+
+
+def as_json(report: PolicyReport) -> dict[str, Any]:
+    """All policies with their counts, and every result other than a pass."""
+    return {
+        "policies": list(map(_summary, report.policies)),
+        "results": list(map(_result, report.results)),
+        "counts": {str(outcome): number for outcome, number in report.counts().items()},
+        "refuses": bool(report.refusing),
+    }
+
+
+def _summary(policy: PolicySummary) -> dict[str, Any]:
+    return {
+        "name": policy.name,
+        "severity": str(policy.severity),
+        "description": policy.description,
+        "range": _range(policy.location),
+        "counts": {str(outcome): number for outcome, number in policy.counts.items()},
+        "trusted": policy.is_trusted,
+    }
+
+
+def _result(result: PolicyResult) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "policy": result.policy,
+        "address": str(result.address),
+        "outcome": str(result.outcome),
+        "severity": str(result.severity),
+        "message": result.message,
+        "refuses": result.refuses,
+        "override": result.override or None,
+        "range": _range(result.location),
+        "policy_range": _range(result.policy_location),
+    }
+
+
+def _range(location: SourceLocation | None) -> dict[str, Any] | None:
+    if location is None:
+        return None
+    return {
+        "filename": location.file,
+        "start": {"line": location.line, "column": location.column},
+    }

@@ -1,0 +1,216 @@
+"""Policies: rules over the resources of a plan and over live objects, in CEL.
+
+A policy declares no object. `validate` runs its tests, and `plan`, `apply` and `drift` evaluate
+its rule for each resource that it matches. The rule may come from an untrusted pull request, so it
+is evaluated within bounds (`reconciler/cel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.kind import Field, ScopeType
+from reconciler.model.policy import PolicyOutcome, PolicySeverity
+from reconciler.model.rule import RuleKind, RuleProblem
+from reconciler.model.types import Json, ListOf, Object, Property, Text
+from reconciler.model.values import Spec, references_in
+
+if TYPE_CHECKING:
+    from reconciler.cel import ExpressionError
+
+VARIABLES: Mapping[str, str] = {
+    "resource": "the resource",
+    "change": "what the plan does to it",
+    "resources": "all resources of the plan",
+    "live": "the object as it is now, or null",
+    "now": "the time of the run",
+    "stack": "the name of the stack",
+    "environment": "the name of the environment",
+    "shutdowns": "when OpenAI shuts models down",
+}
+"""What rules and messages can read."""
+
+ACTIONS = ("create", "update", "replace", "delete", "adopt", "forget", "no-op")
+SIDES = ("plan", "live", "both")
+NOT_KNOWN = "(known after apply)"
+"""In `tests`, the text that stands for a value known only after apply."""
+
+
+def flaws(spec: Spec) -> Iterator[RuleProblem]:
+    """Problems of a policy that no schema can express."""
+    if next(iter(references_in(spec)), None) is not None:
+        detail = (
+            "A policy must not depend on references: write a literal value or a variable. "
+            f'In tests, write "{NOT_KNOWN}" for a value that is known only after apply.'
+        )
+        yield RuleProblem((), "Reference not possible here", detail)
+        return
+    for name in ("rule", "message"):
+        source = spec.get(name)
+        if isinstance(source, str) and (detail := flaw_of_expression(source)):
+            yield RuleProblem((name,), f"Invalid {name}", detail)
+    for index, exception in enumerate(spec.get("exceptions") or ()):
+        yield from _exception_flaws(index, exception)
+    names = [test.get("name") for test in spec.get("tests") or () if test.get("name")]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield RuleProblem(("tests",), "Duplicate test", f'Two tests have the name "{name}".')
+
+
+def flaw_of_expression(source: str) -> str:
+    """The problem of a rule or a message; empty if it can be compiled."""
+    # Imported late: every command knows the kinds of rules, and few stacks have policies.
+    from reconciler.cel import ExpressionError, compile_expression
+
+    try:
+        compile_expression(source, VARIABLES)
+    except ExpressionError as error:
+        return located(source, error)
+    return ""
+
+
+def located(source: str, error: ExpressionError) -> str:
+    """A sentence about an expression with the position in it and the text there."""
+    lines = source.split("\n")
+    line = lines[error.line - 1] if error.line <= len(lines) else ""
+    near = line[max(0, error.column - 1) :][:40].strip()
+    where = f"at {error.line}:{error.column} of the expression"
+    return f"{where}: {error.message}" + (f', near "{near}".' if near else ".")
+
+
+def _exception_flaws(index: int, exception: Mapping[str, Any]) -> Iterator[RuleProblem]:
+    until = exception.get("until")
+    if isinstance(until, str):
+        try:
+            date.fromisoformat(until)
+        except ValueError:
+            detail = f'"{until}" is not a date: write it as 2027-03-31.'
+            yield RuleProblem(("exceptions", index, "until"), "Not a date", detail)
+    for name in ("owner", "reason"):
+        value = exception.get(name)
+        if isinstance(value, str) and not value.strip():
+            detail = f"An exception needs {name}: say {_ASKS[name]}."
+            yield RuleProblem(("exceptions", index, name), f"Exception without {name}", detail)
+    address = exception.get("address")
+    if isinstance(address, str) and not address.strip("*/?"):
+        detail = "This would except every resource: name the resource, or use severity advisory."
+        yield RuleProblem(("exceptions", index, "address"), "Exception for everything", detail)
+
+
+_ASKS = {"owner": "who answers for it", "reason": "why it is needed"}
+
+
+def _exception() -> Object:
+    return Object(
+        (
+            Property(
+                "address",
+                Text(min_length=1),
+                "The resource, as `Kind/project/name`; `*` stands for any text.",
+                required=True,
+            ),
+            Property("reason", Text(min_length=1), "Why the exception is needed.", required=True),
+            Property("owner", Text(min_length=1), "Who answers for the exception.", required=True),
+            Property(
+                "until",
+                Text(min_length=10, max_length=10),
+                "The last day of the exception (UTC), as `2027-03-31`. It has no effect afterwards.",
+                required=True,
+            ),
+        )
+    )
+
+
+def _test() -> Object:
+    return Object(
+        (
+            Property("name", Text(min_length=1), "What the test shows."),
+            Property(
+                "given",
+                Json(empty={}),
+                "Values of the variables: `resource` with at least `kind`, and where the rule reads "
+                "them the other variables.",
+                required=True,
+            ),
+            Property(
+                "expect",
+                Text(choices=tuple(PolicyOutcome)),
+                "The outcome. `pass` includes resources that `match` leaves out.",
+                required=True,
+            ),
+            Property("message", Text(), "A part that the message must contain."),
+        )
+    )
+
+
+KIND = RuleKind(
+    name="Policy",
+    doc="Requires something of resources, or advises it. Declares no object.",
+    scope=ScopeType.ORGANIZATION,
+    fields=(
+        Field("description", Text(multiline=True), "What the policy is for, shown in reports."),
+        Field(
+            "match",
+            Object(
+                (
+                    Property("kinds", ListOf(Text(min_length=1), min_items=1), "Kinds."),
+                    Property(
+                        "actions",
+                        ListOf(Text(choices=ACTIONS), min_items=1),
+                        "Actions of the plan. Without it, all but `delete` and `forget`.",
+                    ),
+                    Property(
+                        "projects",
+                        ListOf(Text(min_length=1), min_items=1),
+                        "Names of projects, with the wildcards `*` and `?`.",
+                    ),
+                    Property(
+                        "environments",
+                        ListOf(Text(min_length=1), min_items=1),
+                        "Names of environments, with the wildcards `*` and `?`.",
+                    ),
+                )
+            ),
+            "Which resources the rule is evaluated for; all by default.",
+        ),
+        Field(
+            "on",
+            Text(choices=SIDES),
+            "Whether to judge resources as they will be (`plan`), as they are now (`live`), or `both`.",
+            default="plan",
+        ),
+        Field(
+            "severity",
+            Text(choices=tuple(PolicySeverity)),
+            "`advisory` only reports. `overridable` refuses the plan unless the command line has "
+            "`--override-policy`. `mandatory` refuses it.",
+            default=PolicySeverity.MANDATORY.value,
+        ),
+        Field(
+            "rule",
+            Text(min_length=1, multiline=True),
+            "A CEL expression that is true for a resource that meets the policy.",
+            required=True,
+        ),
+        Field(
+            "message",
+            Text(min_length=1, multiline=True),
+            "A CEL expression with the text to show where the rule is false.",
+        ),
+        Field("exceptions", ListOf(_exception()), "Resources that may break the rule for a while."),
+        Field("tests", ListOf(_test()), "Examples, which `validate` runs."),
+    ),
+    problems=flaws,
+    example="""\
+kind: Policy
+metadata: {name: projects-have-a-spend-limit}
+spec:
+  match: {kinds: [Project]}
+  rule: resources.exists(r, r.kind == "SpendLimit" && r.project == resource.name)
+  message: '"Project " + resource.name + " has no SpendLimit."'
+  tests:
+    - given: {resource: {kind: Project, name: search}}
+      expect: fail
+""",
+)
