@@ -117,7 +117,7 @@ class Parts:
     def drift(self, drift: Drift) -> str:
         """What changed live, with its fields."""
         icon = "🔴" if drift.deleted else "🟡"
-        head = f"{icon} {self._named(drift.address)} {phrases.drift_sentence(drift)}"
+        head = f"{icon} {self._named(drift.address)} {markup(phrases.drift_sentence(drift))}"
         about = self._aside(drift.location, drift.id)
         if drift.blame:
             about.append(self.spans(drift.blame))
