@@ -108,6 +108,7 @@ ALLOWED = {
     "another path": ("vault:secret/other/**", False),
     "another sink": ("file:**", False),
     "a prefix without a star": ("vault:secret/search", False),
+    "a dot for a slash": ("vault:secret.search/*", False),
     "a letter for a dot": ("vault:secret.search.k", False),
 }
 
