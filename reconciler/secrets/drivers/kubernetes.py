@@ -20,6 +20,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.kubeconfig import cluster_of
+from reconciler.secrets.drivers.paths import quoted
 from reconciler.secrets.http import Answer, SinkHttp
 
 _MANAGER = "reconciler/"
@@ -56,7 +57,7 @@ class KubernetesSink:
         """`kubernetes:NAMESPACE/SECRET/KEY`."""
         for name, pattern in (("namespace", _NAMESPACE), ("secret", _NAME), ("key", _KEY)):
             if not pattern.fullmatch(target[name]):
-                raise ValueError(f'"{target[name]}" is no {name} that Kubernetes accepts')
+                raise ValueError(f"{quoted(target[name])} is no {name} that Kubernetes accepts")
         return f"kubernetes:{target['namespace']}/{target['secret']}/{target['key']}"
 
     def check(self, target: Any, *, owner: str) -> None:
