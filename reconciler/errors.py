@@ -19,7 +19,8 @@
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
     │   ├── UncertainDeliveryError   nobody knows whether a secret was delivered
-    │   └── SinkUnreachableError     the destination did not answer, and nothing was written
+    │   ├── SinkUnreachableError     the destination did not answer, and nothing was written
+    │   └── SinkSetupError           this process lacks the address or credential of a sink
     ├── JobError                 a job failed, or did not end in time
     └── Interrupted              the user stopped the run
 
@@ -150,6 +151,10 @@ class GuardError(ReconcilerError):
         self.refusals = tuple(refusals)
 
 
+class HostError(ReconcilerError):
+    """A code host refused a request or cannot be reached, or has no plan that was reviewed."""
+
+
 class SinkError(ReconcilerError):
     """A secret could not be delivered to its destination."""
 
@@ -166,6 +171,10 @@ class UncertainDeliveryError(SinkError):
 
 class SinkUnreachableError(SinkError):
     """The destination did not answer. Nothing was written, and a later run may succeed."""
+
+
+class SinkSetupError(SinkError):
+    """This process lacks what a sink needs: its address, a credential, or a package."""
 
 
 class JobError(ReconcilerError):

@@ -15,13 +15,14 @@ from msgspec.structs import replace
 from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.addresses import is_pattern, matching, parse_addresses, select_addresses
+from reconciler.app.destination_checks import with_checked_destinations
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.model_shutdowns import shutdown_warnings
 from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
-from reconciler.app.policies import check_policies, has_policies, refusals_of, with_policies
+from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session, settle_seconds
 from reconciler.engine.binding.renames import with_renamed_projects
@@ -91,13 +92,18 @@ def plan_stack(
     plan, which is only a preview, errors become warnings.
     """
     require_credentials(session)
-    check_policies(session)
+    if needs_policies(session):
+        from reconciler.app.policies import check_policies
+
+        check_policies(session)
     kinds = (resource.kind for resource in session.declared.resources)
     today = datetime.now(UTC).date().isoformat()
     for sentence in retired(kinds, base_url=session.base_url, today=today):
-        session.notice(f"warning: {sentence}")
+        session.notice(f"Warning: {sentence}")
     rules = () if tolerant else session.declared.rules
     plan = unchecked_plan(session, request, rules=rules)
+    if not tolerant and request.refresh != "none":
+        plan = with_checked_destinations(plan, session.sinks)
     errors = [
         diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
     ]
@@ -214,8 +220,13 @@ def plan_inputs(
 
 def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     """The plan with one sentence for each guard and each result of a policy that refuses it."""
-    if plan.policies is NO_POLICIES:
-        plan = with_policies(session, plan)
+    policy_refusals: list[str] = []
+    if needs_policies(session) or plan.policies != NO_POLICIES:
+        from reconciler.app.policies import refusals_of, with_policies
+
+        if plan.policies is NO_POLICIES:
+            plan = with_policies(session, plan)
+        policy_refusals = refusals_of(plan.policies)
     known = {*session.store.records(), *(change.address for change in plan.changes)}
     known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
     named = select_addresses(request.allow_delete, "--allow-delete", known)
@@ -228,7 +239,7 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     allowed = {*named, *chain.from_iterable(reviewed)}
     keys = keys_in_use(session.declared, session.store.records())
     refused = refusals(plan, _limits(session), allowed=allowed, keys=keys)
-    return replace(plan, refusals=(*refused, *refusals_of(plan.policies)))
+    return replace(plan, refusals=(*refused, *policy_refusals))
 
 
 def check_guards(session: Session, plan: Plan, request: PlanRequest = PlanRequest()) -> None:

@@ -91,6 +91,9 @@ class Session:
     come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
     secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
     once the client exists. Setting `stop` ends the run after the calls in flight.
+
+    A long class, because it is the only place that wires the parts of a run to each other. A part
+    is a property of a few lines and decides nothing.
     """
 
     def __init__(
@@ -128,8 +131,8 @@ class Session:
         """The manifests that were read, for the state to cache."""
         self.read_at = -math.inf
         """When this run began to read live state (monotonic); never for a saved plan."""
-        self.saved_plan_digest: str | None = None
-        """SHA-256 of the saved plan file that this run applies."""
+        self.applies_saved_plan = False
+        """Whether this run applies a plan that another run made."""
         self.new_digest_key = new_key()
         self._base_url = base_url
         self._make_progress = progress or SilentListener

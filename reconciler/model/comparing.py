@@ -73,42 +73,14 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     return desired, live
 
 
-class Comparisons:
-    """A cache for `comparable`, for many objects with the same settings.
-
-    Results are shared and must not be modified.
-    """
-
-    _MOST = 200
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str], tuple[Type, Any, Any]] = {}
-
-    def __call__(self, kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-        """Both values in normal form."""
-        if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
-            return comparable(kind, desired, live, prior)
-        # By text instead of identity: live values are new objects for every resource. The entry
-        # holds the kind, so that its id cannot be reused.
-        question = (id(kind), f"{desired!r} {live!r} {prior!r}")
-        known = self._known.get(question)
-        if known is None:
-            # Values of one configuration repeat or they do not. A bounded table keeps the second
-            # case from using memory.
-            if len(self._known) >= self._MOST:
-                self._known.clear()
-            known = self._known[question] = (kind, *comparable(kind, desired, live, prior))
-        return known[1], known[2]
-
-
 def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
     """The live value, with hidden parts as last applied; hidden parts that were never applied are
     dropped."""
     match kind:
-        case Object() if isinstance(shown, Mapping):
+        case Object() if isinstance(shown, MAP):
             return _object_with_hidden(kind, shown, applied)
-        case Tagged() if isinstance(shown, Mapping):
-            before = applied if isinstance(applied, Mapping) else {}
+        case Tagged() if isinstance(shown, MAP):
+            before = applied if isinstance(applied, MAP) else {}
             tag = shown.get(kind.tag, before.get(kind.tag))
             # Without a tag the variant is unknown, and a hidden part of any variant must not be
             # taken for a live value.
@@ -125,8 +97,8 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
                 with_hidden(kind.item, element, other)
                 for element, other in zip(shown, items, strict=False)
             ]
-        case MapOf() if isinstance(shown, Mapping):
-            before = applied if isinstance(applied, Mapping) else {}
+        case MapOf() if isinstance(shown, MAP):
+            before = applied if isinstance(applied, MAP) else {}
             return {
                 key: with_hidden(kind.value, part, before.get(key)) for key, part in shown.items()
             }
@@ -142,7 +114,7 @@ def _all_variants(kind: Tagged) -> Object:
 
 
 def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) -> dict[str, Any]:
-    before = applied if isinstance(applied, Mapping) else {}
+    before = applied if isinstance(applied, MAP) else {}
     result = dict(shown)
     for part in kind.properties:
         if part.is_hidden:

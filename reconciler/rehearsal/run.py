@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from reconciler.app.applying import apply_checked_plan, locked
 from reconciler.app.plans import PlanRequest, with_refusals
+from reconciler.app.policies import refusals_of
 from reconciler.app.rollback import rollback_plan
 from reconciler.app.saved_plans import prove_organization
 from reconciler.app.session import Session
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError
 from reconciler.kinds import ALL_KINDS
-from reconciler.model.change import ApplyResult, Change, Outcome, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
@@ -41,9 +42,10 @@ _FAILED_FROM = 400
 
 COPY_EQUALS = "The copy shows what was read"
 PLAN_IS_CURRENT = "The saved plan is current"
-GUARDS_ALLOW = "Guards allow the plan"
+GUARDS_ALLOW = "Guards and policies allow the plan"
 ALL_PLANNED = "Every address can be planned"
 ALL_APPLIED = "Every change is applied"
+POLICIES_HOLD = "Policies hold after the apply"
 SECOND_IS_EMPTY = "A second plan is empty"
 
 
@@ -187,6 +189,8 @@ class _Rehearser:
             stale = result.of(OutcomeStatus.STALE)
             self._check(PLAN_IS_CURRENT, [_line(outcome) for outcome in stale])
         self._check(ALL_APPLIED, _unapplied(result))
+        if result.policies.policies:
+            self._check(POLICIES_HOLD, refusals_of(result.policies))
         census = self._stage.census()
         self._check(SECOND_IS_EMPTY, self._left(place, rehearsal.plan))
         rollback = self._rollback(place, result)
@@ -195,7 +199,13 @@ class _Rehearser:
 
     def _later_request(self) -> PlanRequest:
         """The request of a plan after the apply: what was to be replaced has been."""
-        return replace_dataclass(self._request.planning, replace=(), budget=None)
+        request = replace_dataclass(self._request.planning, replace=(), budget=None)
+        saved = self._request.saved
+        if saved is None:
+            return request
+        targets = () if saved.refresh.whole else tuple(str(one.address) for one in saved.pending)
+        adopts = any(change.action is Action.ADOPT for change in saved.pending)
+        return replace_dataclass(request, destroy=saved.destroy, target=targets, adopt=adopts)
 
     def _left(self, place: CopyPlace, plan: Plan) -> list[str]:
         """What a second plan still wants to do."""
@@ -251,7 +261,6 @@ class _Rehearser:
                     at=at,
                     expected=census,
                     settings=self._session.settings,
-                    parallelism=self._session.parallelism,
                     dump=self._dump,
                 )
             )

@@ -7,7 +7,6 @@ answered, nobody knows whether it arrived, and UncertainDeliveryError says so.
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,7 +51,6 @@ class SinkHttp:
         busy: tuple[int, ...] = _BUSY,
     ) -> None:
         self._client = client
-        weakref.finalize(self, client.close)  # drivers live as long as their run
         self._context = context
         self.server = server
         self._message_of = message_of

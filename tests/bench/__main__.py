@@ -12,16 +12,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import backends, measures, policies
+from tests.bench import adoption, backends, measures, policies, reports
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
     "start-up": measures.start_up,
     "reference": measures.reference,
+    "rehearsals": measures.rehearsals,
+    "adoption": adoption.adoption,
     "sizes": measures.sizes,
     "linearity": measures.linearity,
     "folders": measures.folders,
     "backends": backends.backends,
+    "reports": reports.reports,
     "policies": policies.policies,
     "peer": measures.peer,
 }

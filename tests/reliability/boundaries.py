@@ -73,6 +73,8 @@ class Boundaries:
     def watch(self) -> None:
         """Put this in the way of everything in this process that takes effect elsewhere."""
         _watch_requests(self)
+        if "AWS_ENDPOINT_URL" in os.environ:
+            _watch_requests_of_aws(self)
         _watch_statements(self)
         _watch_storages(self)
         _watch_files(self)
@@ -93,6 +95,29 @@ def _watch_requests(boundaries: Boundaries) -> None:
         return response
 
     httpx.HTTPTransport.handle_request = handle_request  # type: ignore[method-assign]
+
+
+def _watch_requests_of_aws(boundaries: Boundaries) -> None:
+    from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
+    from botocore.httpsession import URLLib3Session
+
+    send = URLLib3Session.send
+
+    def watched(self: Any, request: Any) -> Any:
+        target = request.headers.get("X-Amz-Target", request.url)
+        name = target.decode() if isinstance(target, bytes) else str(target)
+        try:
+            boundaries.require_connection()
+            boundaries.cross(f"before POST {name}")
+            response = send(self, request)
+            boundaries.cross(f"after POST {name}")
+        except httpx.ConnectError as error:
+            raise EndpointConnectionError(endpoint_url=request.url, error=error) from None
+        except httpx.ReadError:
+            raise ConnectionClosedError(endpoint_url=request.url) from None
+        return response
+
+    URLLib3Session.send = watched
 
 
 def _watch_statements(boundaries: Boundaries) -> None:

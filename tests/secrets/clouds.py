@@ -170,6 +170,10 @@ def cloud_named(sink: str) -> Iterator[Cloud]:
         cloud.close()
 
 
+OPEN: list[SinkSet] = []
+"""What `sinks_of` has made, for the fixture that closes it."""
+
+
 def sinks_of(
     env: Mapping[str, str],
     *,
@@ -180,7 +184,7 @@ def sinks_of(
     deliveries: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
 ) -> SinkSet:
     """The sinks of a run, which wait for nothing."""
-    return SinkSet(
+    sinks = SinkSet(
         Path("/nonexistent"),
         redactor or Redactor(),
         owner=owner,
@@ -190,3 +194,5 @@ def sinks_of(
         permit=permit,
         sleep=sleep,
     )
+    OPEN.append(sinks)
+    return sinks

@@ -7,14 +7,20 @@ where a plan or an apply needs it, and is nowhere but in the request that sends 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from reconciler.model.sinks import place_of
+from tests.secrets.beds.gitlab import GitlabBed
+from tests.secrets.beds.kubernetes import KubernetesBed, kubeconfig
 from tests.secrets.clouds import CLOUDS, cloud_named
 from tests.security.conftest import Inside
 from tests.security.platform import manifest
@@ -49,10 +55,30 @@ def vault_shelf() -> Shelf:
     return Shelf(target, f"vault:secret/{NAME}", env, "VAULT_ADDR", put)
 
 
-@pytest.fixture(params=[*CLOUDS, "vault"])
+@contextmanager
+def bed_shelf(bed: KubernetesBed | GitlabBed, variable: str) -> Iterator[Shelf]:
+    """A secret of a bed that somebody else fills."""
+    try:
+        target = bed.target(NAME.replace("-", "_"))
+        place = place_of(target)
+        name = NAME.replace("-", "_")
+        yield Shelf(target, place, dict(bed.env), variable, partial(bed.set, name))
+    finally:
+        bed.close()
+
+
+@pytest.fixture(params=[*CLOUDS, "vault", "gitlab_variable", "kubernetes"])
 def shelf(request: pytest.FixtureRequest) -> Iterator[Shelf]:
     if request.param == "vault":
         yield vault_shelf()
+        return
+    if request.param == "gitlab_variable":
+        with bed_shelf(GitlabBed(), "CI_API_V4_URL") as made:
+            yield made
+        return
+    if request.param == "kubernetes":
+        with bed_shelf(KubernetesBed(), "KUBECONFIG") as made:
+            yield made
         return
     with cloud_named(request.param) as cloud:
         target = {cloud.sink: {"name": NAME}}
@@ -84,8 +110,13 @@ def unreachable(inside: Inside, shelf: Shelf) -> None:
     """From now on nobody listens at the address of the shelf."""
     with Proxy(("127.0.0.1", 9)) as proxy:
         port = proxy.port
-    path = urlsplit(shelf.env[shelf.address_variable]).path
-    address = f"http://127.0.0.1:{port}{path}"
+    if shelf.address_variable == "KUBECONFIG":
+        elsewhere = inside.folder.parent / "kubeconfig"
+        elsewhere.write_text(kubeconfig(f"http://127.0.0.1:{port}", {"token": "none"}))
+        address = str(elsewhere)
+    else:
+        path = urlsplit(shelf.env[shelf.address_variable]).path
+        address = f"http://127.0.0.1:{port}{path}"
     inside.variables = {**inside.variables, shelf.address_variable: address}
 
 
@@ -196,7 +227,7 @@ def test_a_place_with_nothing_in_it_is_like_a_secret_that_is_not_set(
 ) -> None:
     refused = stack.run("apply", "--yes", expect=1)
     assert "There is no secret in" in refused.err
-    assert NAME in refused.err
+    assert shelf.target[shelf.place.partition(":")[0]].keys() <= {*re.findall(r"\w+", refused.err)}
     assert writes(stack) == 0
 
 

@@ -74,6 +74,13 @@ class FakeAzure(FakeService):
         """Have a secret that somebody else made."""
         self.secrets[name.lower()] = HeldSecret([self._new(value, tags or {}, "")])
 
+    def add(self, name: str, value: str) -> None:
+        """Set a version, as by hand."""
+        if name.lower() in self.secrets:
+            self.secrets[name.lower()].versions.append(self._new(value, {}, ""))
+        else:
+            self.hold(name, value)
+
     def bury(self, name: str) -> None:
         """Delete a secret, as by hand."""
         self.deleted[name.lower()] = self.secrets.pop(name.lower())

@@ -92,6 +92,13 @@ class FakeGcp(FakeService):
         versions = [Version(content.encode()) for content in contents]
         self.secrets[name] = HeldSecret({}, annotations or {}, versions)
 
+    def add(self, name: str, content: str) -> None:
+        """Add a version, as by hand."""
+        if name in self.secrets:
+            self.secrets[name].versions.append(Version(content.encode()))
+        else:
+            self.hold(name, content)
+
     def env(self) -> dict[str, str]:
         """The environment of a job with a token."""
         self.tokens.add("ya29.a-token-of-the-job")

@@ -129,8 +129,12 @@ class GitlabVariableSink:
         variable = self._variable(target)
         if variable is None or not self._is_ours(target, variable, owner):
             return None
-        value = variable.get("value")
-        return Secret(value) if isinstance(value, str) and value else None
+        return _value_in(variable)
+
+    def fetch(self, target: Any) -> Secret | None:
+        """The value, whoever wrote it; None if there is none, or the variable is hidden."""
+        variable = self._variable(target)
+        return None if variable is None else _value_in(variable)
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the variable if it is ours and still has the value of the receipt."""
@@ -250,3 +254,8 @@ def _message(body: Any) -> str:
         parts = (f"{name} {' and '.join(map(str, why))}" for name, why in message.items())
         return "; ".join(parts)
     return str(message or "")
+
+
+def _value_in(variable: Mapping[str, Any]) -> Secret | None:
+    value = variable.get("value")
+    return Secret(value) if isinstance(value, str) and value else None

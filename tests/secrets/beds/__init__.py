@@ -21,11 +21,18 @@ BEDS = {
     "kubernetes": "tests.secrets.beds.kubernetes:KubernetesBed",
     "gitlab_variable": "tests.secrets.beds.gitlab:GitlabBed",
     "github_actions": "tests.secrets.beds.github:GithubBed",
+    "aws_secrets_manager": "tests.secrets.beds.clouds:SecretsManagerBed",
+    "aws_ssm": "tests.secrets.beds.clouds:ParameterStoreBed",
+    "gcp_secret_manager": "tests.secrets.beds.clouds:GcpBed",
+    "azure_key_vault": "tests.secrets.beds.clouds:AzureBed",
 }
 """The class of each bed, as MODULE:CLASS."""
 
-SERVERS = {"vault"}
-"""Beds whose server takes seconds to start; their tests are slow."""
+SERVERS = {"vault", "aws_secrets_manager", "aws_ssm", "gcp_secret_manager", "azure_key_vault"}
+"""Beds whose server takes seconds to start, or whose requests are many; their tests are slow."""
+
+OTHER_CLIENTS = {"aws_secrets_manager", "aws_ssm"}
+"""Beds whose sinks send their requests with a library of their own."""
 
 
 class Bed(Protocol):

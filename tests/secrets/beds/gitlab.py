@@ -31,12 +31,16 @@ class GitlabBed:
         return {variable["key"].removeprefix("KEY_"): variable["value"] for variable in variables}
 
     def plant(self, name: str, folder: Path) -> None:
+        self.set(name, _FOREIGN)
+
+    def set(self, name: str, value: str) -> None:
+        """Have a value of somebody else."""
         variables = self.server.variables[_WHERE]
         variables[:] = [variable for variable in variables if variable["key"] != f"KEY_{name}"]
         variables.append(
             {
                 "key": f"KEY_{name}",
-                "value": _FOREIGN,
+                "value": value,
                 "description": None,
                 "masked": False,
                 "protected": False,

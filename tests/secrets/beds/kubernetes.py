@@ -48,7 +48,11 @@ class KubernetesBed:
         return {} if secret is None else secret.data
 
     def plant(self, name: str, folder: Path) -> None:
-        self.server.update("search", "openai", name, _FOREIGN, manager="kubectl-edit")
+        self.set(name, _FOREIGN)
+
+    def set(self, name: str, value: str) -> None:
+        """Have a value of somebody else."""
+        self.server.update("search", "openai", name, value, manager="kubectl-edit")
 
     def planted(self, name: str, folder: Path) -> bool:
         return bool(self.keys(folder)[name] == _FOREIGN)

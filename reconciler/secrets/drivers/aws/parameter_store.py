@@ -1,7 +1,7 @@
 """SecureString parameters of AWS Systems Manager's Parameter Store.
 
 Readers of the plain name get the newest version. The labels `current` and `previous` name the
-versions of this key and the one before, and a tag has the token of the newest. AWS can remove a
+versions of this key and the one before, and a tag has version and token of ours. AWS can remove a
 parameter, but none of its old versions: a withdrawn one loses its label, and what stays in the
 history is a key that no longer works.
 """
@@ -33,10 +33,14 @@ _TOKEN = "reconciler-token"  # noqa: S105 - the name of a tag
 
 
 class _Replaced(Struct, frozen=True):
-    """The version before another, and the parameter's tags then."""
+    """The version before another, and the token of its key."""
 
     version: int
-    tags: dict[str, str]
+    token: str
+
+    def is_at(self, version: int, tags: dict[str, str]) -> bool:
+        """Whether it is a version, or that is a copy of it."""
+        return self.version == version or tags.get(_TOKEN) == _mark(version, self.token)
 
 
 class ParameterStoreSink:
@@ -84,9 +88,10 @@ class ParameterStoreSink:
         tags = self._tags(target)
         self._require_ours(target, tags, owner)
         before = self._newest(target) if tags is not None else None
-        mine = {OWNER: owner_tag(owner), _TOKEN: token}
+        mine = owner_tag(owner)
+        first = {OWNER: mine, _TOKEN: _mark(1, token)}
         try:
-            version = self._write(target, secret.reveal(), owner, tags, mine)
+            version = self._write(target, secret.reveal(), owner, tags, first)
         except AwsError as error:
             if error.may_have_happened:
                 raise UncertainDeliveryError(
@@ -94,11 +99,11 @@ class ParameterStoreSink:
                     hint="run the same command again",
                 ) from None
             raise _sink_error(target, error) from None
-        if before is not None and tags is not None and tags.get(_TOKEN) != token:
-            self._replaced[token] = _Replaced(before, tags)
+        if before is not None and tags is not None and _token_in(tags) != token:
+            self._replaced[token] = _Replaced(before, _token_in(tags))
         # The key has arrived: a permission that is missing for labels must not look like a failure.
         with suppress(AwsError):
-            self._note(target, version, before, mine)
+            self._note(target, version, before, {OWNER: mine, _TOKEN: _mark(version, token)})
         return {"version": version, "token": token}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:
@@ -124,13 +129,13 @@ class ParameterStoreSink:
         if tags is None or not self._is_ours(target, tags, owner):
             return
         version, token = receipt.get("version"), receipt.get("token")
-        before = self._before(target, receipt, owner, tags)
+        before = self._before(target, receipt, owner)
         try:
             newest = self._version(target)
-            if newest is None or (not receipt and before and before.version == newest):
+            if newest is None or (not receipt and before and before.is_at(newest, tags)):
                 return
-            is_newest = not receipt or tags.get(_TOKEN) == token
-            if isinstance(version, int) and version < newest and not is_newest:
+            is_newest = version == newest or tags.get(_TOKEN) == _mark(newest, token)
+            if isinstance(version, int) and not is_newest:
                 self._remove_label(target, version)
             elif before is not None:
                 self._put_back(target, before, owner)
@@ -140,9 +145,7 @@ class ParameterStoreSink:
             if error.code not in _ABSENT:
                 raise _sink_error(target, error) from None
 
-    def _before(
-        self, target: Any, receipt: Receipt, owner: str, tags: dict[str, str]
-    ) -> _Replaced | None:
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> _Replaced | None:
         """The version whose key is valid without that of the receipt.
 
         A put of this run is taken back where another sink refused the key, and an interrupted one
@@ -153,7 +156,7 @@ class ParameterStoreSink:
         recorded = self._context.receipt(self.place(target), owner)
         if recorded is None or not isinstance(recorded.get("version"), int):
             return None
-        return _Replaced(recorded["version"], {**tags, _TOKEN: str(recorded.get("token"))})
+        return _Replaced(recorded["version"], str(recorded.get("token")))
 
     # --- facts
 
@@ -178,7 +181,7 @@ class ParameterStoreSink:
 
     def _is_ours(self, target: Any, tags: dict[str, str], owner: str) -> bool:
         receipt = self._context.receipt(self.place(target), owner) or {}
-        is_recorded = _TOKEN in tags and receipt.get("token") == tags[_TOKEN]
+        is_recorded = bool(_token_in(tags)) and receipt.get("token") == _token_in(tags)
         return is_ours(tags.get(OWNER), owner, is_recorded=is_recorded)
 
     def _version(self, target: Any, label: str = "") -> int | None:
@@ -257,9 +260,19 @@ class ParameterStoreSink:
         name = f"{target['name']}:{before.version}"
         answer = self._aws.read("get_parameter", Name=name, WithDecryption=True)
         value = str(answer["Parameter"]["Value"])
-        version = self._write(target, value, owner, before.tags, before.tags)
+        version = self._write(target, value, owner, {}, {})
+        mine = {OWNER: owner_tag(owner), _TOKEN: _mark(version, before.token)}
         with suppress(AwsError):
-            self._note(target, version, before.version, before.tags)
+            self._note(target, version, before.version, mine)
+
+
+def _mark(version: int, token: Any) -> str:
+    """The tag of a version of ours. Somebody else's newer version does not have it."""
+    return f"{version}.{token}"
+
+
+def _token_in(tags: dict[str, str]) -> str:
+    return tags.get(_TOKEN, "").partition(".")[2]
 
 
 def _listed(tags: dict[str, str]) -> list[dict[str, str]]:

@@ -115,11 +115,13 @@ class KeyVaultSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the secret if its newest version is the receipt's, else disable that version."""
         versions = self._versions(target)
-        if not versions or not self._is_ours(target, versions[0].tags, owner):
+        if not versions:
             return
         token, newest = receipt.get("token"), versions[0].tags.get(_TOKEN)
-        if token is not None and newest != token:
+        if newest != token and token is not None:
             self._disable_all(target, versions, token)
+            return
+        if not self._is_ours(target, versions[0].tags, owner):
             return
         before = self._before(target, receipt, owner)
         if not receipt and before == versions[0].id:
@@ -271,7 +273,10 @@ class KeyVaultSink:
                     )
                 client = self._context.connect(self._url, variable=VARIABLE)
                 self._connection = SinkHttp(
-                    client, self._context, "Azure Key Vault", message_of=_message_of
+                    client,
+                    self._context,
+                    f"Azure Key Vault at {client.base_url.netloc.decode()}",
+                    message_of=_message_of,
                 )
             return self._connection
 

@@ -38,6 +38,13 @@ _MADE_BY_US = {"managed-by": "reconciler"}
 _OK, _BAD, _UNAUTHORIZED, _FORBIDDEN, _ABSENT, _TAKEN = 200, 400, 401, 403, 404, 409
 
 
+class _Replaced(Struct, frozen=True):
+    """The version before another, and the token of its key."""
+
+    version: int
+    token: str
+
+
 class _Facts(Struct, frozen=True):
     """What can be known of a secret without reading it."""
 
@@ -51,12 +58,18 @@ class _Facts(Struct, frozen=True):
     def owner(self) -> str | None:
         return self.annotations.get(OWNER)
 
+    @property
+    def token(self) -> str:
+        """The token of the key that we put last."""
+        return self.annotations.get(_TOKEN, "").partition(".")[2]
 
-class _Replaced(Struct, frozen=True):
-    """The version before another, and the token of its key."""
+    def is_at(self, version: int, replaced: _Replaced) -> bool:
+        """Whether a version is one that was replaced, or its copy."""
+        return version == replaced.version or self.is_marked(version, replaced.token)
 
-    version: int
-    token: str | None
+    def is_marked(self, version: int, token: Any) -> bool:
+        """Whether we put the key of a token as this version. Somebody else's has no mark."""
+        return self.annotations.get(_TOKEN) == _mark(version, token)
 
 
 class GcpSecretManagerSink:
@@ -118,11 +131,11 @@ class GcpSecretManagerSink:
             version = self._add(target, content)
         except UncertainDeliveryError:
             version = self._arrived(target, content)
-        if facts.versions and facts.annotations.get(_TOKEN) != token:
-            self._replaced[token] = _Replaced(facts.versions[0], facts.annotations.get(_TOKEN))
+        if facts.versions and facts.token != token:
+            self._replaced[token] = _Replaced(facts.versions[0], facts.token)
         # The key has arrived: what only helps later must not look like a failure.
         with suppress(SinkError):
-            self._note_token(target, token)
+            self._note(target, version, token)
         return {"version": version, "token": token}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:
@@ -154,10 +167,10 @@ class GcpSecretManagerSink:
         if not receipt and before and before.version == newest:
             return
         is_newest = (
-            not isinstance(version, int)
-            or version >= newest
-            or facts.annotations.get(_TOKEN) == token
+            not isinstance(version, int) or version >= newest or facts.is_marked(newest, token)
         )
+        if not receipt and before and facts.is_at(newest, before):
+            return
         if is_newest and before and before.version in facts.versions:
             self._put_back(target, before, newest)
             return
@@ -179,7 +192,7 @@ class GcpSecretManagerSink:
         recorded = self._context.receipt(self.place(target), owner)
         if recorded is None or not isinstance(recorded.get("version"), int):
             return None
-        return _Replaced(recorded["version"], recorded.get("token"))
+        return _Replaced(recorded["version"], str(recorded.get("token")))
 
     # --- facts
 
@@ -223,10 +236,8 @@ class GcpSecretManagerSink:
 
     def _is_ours(self, target: Any, facts: _Facts, owner: str) -> bool:
         receipt = self._context.receipt(self.place(target), owner) or {}
-        token = facts.annotations.get(_TOKEN)
-        return is_ours(
-            facts.owner, owner, is_recorded=bool(token) and receipt.get("token") == token
-        )
+        is_recorded = bool(facts.token) and receipt.get("token") == facts.token
+        return is_ours(facts.owner, owner, is_recorded=is_recorded)
 
     def _content(self, target: Any, version: str) -> bytes | None:
         answer = self._get(f"{self._path(target)}/versions/{version}:access")
@@ -266,10 +277,11 @@ class GcpSecretManagerSink:
         )
         self._require(answer, target, "annotate")
 
-    def _note_token(self, target: Any, token: str | None) -> None:
+    def _note(self, target: Any, version: int, token: str) -> None:
+        """Annotate which version is ours."""
         facts = self._get(self._path(target))
         self._require(facts, target, "describe")
-        annotations = {**(facts.body.get("annotations") or {}), _TOKEN: token or ""}
+        annotations = {**(facts.body.get("annotations") or {}), _TOKEN: _mark(version, token)}
         self._annotate(target, annotations, str(facts.body.get("etag", "")))
 
     def _add(self, target: Any, content: bytes) -> int:
@@ -300,9 +312,9 @@ class GcpSecretManagerSink:
         """Make the key before the newest again. `latest` never falls back by itself."""
         content = self._content(target, str(before.version))
         if content is not None:
-            self._add(target, content)
+            version = self._add(target, content)
             with suppress(SinkError):
-                self._note_token(target, before.token)
+                self._note(target, version, before.token)
         self._destroy(target, newest)
 
     def _destroy(self, target: Any, version: int) -> None:
@@ -337,7 +349,10 @@ class GcpSecretManagerSink:
                     variable=ENDPOINT_VARIABLE,
                 )
                 self._connection = SinkHttp(
-                    client, self._context, "Google Secret Manager", message_of=_message_of
+                    client,
+                    self._context,
+                    f"Google Secret Manager at {client.base_url.netloc.decode()}",
+                    message_of=_message_of,
                 )
             return self._connection
 
@@ -374,6 +389,10 @@ class GcpSecretManagerSink:
 
 def _named(target: Any) -> str:
     return f'the secret "{target["name"]}" in Google Secret Manager'
+
+
+def _mark(version: int, token: Any) -> str:
+    return f"{version}.{token}"
 
 
 def _number_of(version: Any) -> int:
