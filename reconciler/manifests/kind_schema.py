@@ -88,7 +88,7 @@ def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
     if not expressions:
         return schema
-    limits = {
+    limits: dict[str, Any] = {
         key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema
     }
     rest = {key: limit for key, limit in schema.items() if key not in limits}
