@@ -20,6 +20,7 @@ from reconciler.model.change import (
 )
 from reconciler.model.destruction import Loss, Lost
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.kind import Removal
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Secret
@@ -36,6 +37,9 @@ CHANGE = Change(
 )
 QUIET = Change(Address("Agent", "quiet"), Action.NO_OP, Reason.IN_SYNC, id="agent_2")
 PLAN = Plan("acme", "prod", (CHANGE, QUIET), outputs=(OutputChange("bot", "x", "y"),))
+
+
+REVOKED = KeyStep("key", KeyAction.REVOKE, "will be revoked", key_id="key_1", unused_seconds=60.0)
 
 
 def with_change(**changed: Any) -> Plan:
@@ -66,6 +70,7 @@ def with_change(**changed: Any) -> Plan:
         with_change(matched_by=Address("Retention", "old")),
         with_change(depends_on=(Address("Project", "search"),)),
         with_change(wait_for_job=True),
+        with_change(keys=(REVOKED,)),
         structs.replace(PLAN, stack="other"),
         structs.replace(PLAN, environment="dev"),
         structs.replace(PLAN, base_url="https://api.example"),
@@ -96,6 +101,16 @@ def test_a_difference_that_is_reviewed_is_another_digest(other: Plan) -> None:
 )
 def test_what_nobody_approves_is_no_other_digest(same: Plan) -> None:
     assert plan_digest(same) == plan_digest(PLAN)
+
+
+def test_revoking_a_key_in_use_is_not_what_was_approved_for_an_unused_one() -> None:
+    at_once = structs.replace(REVOKED, unused_seconds=None)
+    assert plan_digest(with_change(keys=(at_once,))) != plan_digest(with_change(keys=(REVOKED,)))
+
+
+def test_the_age_of_a_key_is_no_difference() -> None:
+    older = structs.replace(REVOKED, why="will be revoked: unused for 2 days")
+    assert plan_digest(with_change(keys=(older,))) == plan_digest(with_change(keys=(REVOKED,)))
 
 
 def test_values_of_other_types_that_look_alike_differ() -> None:
