@@ -165,6 +165,7 @@ ACCOUNTS = Scenario(
     arguments=(
         *("apply", "--yes", "--replace", "ServiceAccount/main/replaced"),
         *("--replace", "ServiceAccount/main/overlapping"),
+        *("--allow-delete", "ServiceAccount/main/key-withdrawn"),
     ),
     strangers=tuple(
         {

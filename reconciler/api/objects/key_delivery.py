@@ -151,7 +151,7 @@ class KeyDelivery(FieldHandler):
             context.delivered[name] = None
             return
         steps = [step for step in context.keys if step.field == name]
-        entry = recorded_entry(field_write) or self._earlier_delivery(field_write, live) or {}
+        entry = recorded_entry(field_write, live) or self._earlier_delivery(field_write, live) or {}
         lost_names: set[str] = set()
         is_asked = any(step.action is KeyAction.ROTATE for step in steps)
         is_there = same_places(entry.get("target"), field_write.value["write_to"])
@@ -219,7 +219,7 @@ class KeyDelivery(FieldHandler):
 
     def _remove_keys(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Delete all keys that reconciler created for an account, and withdraw them."""
-        context, entry = field_write.context, recorded_entry(field_write)
+        context, entry = field_write.context, recorded_entry(field_write, live)
         lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
         delete_keys(context, lost_ids | set(key_ids(entry)))
         self._withdraw_unfinished(context, {})
@@ -245,7 +245,7 @@ class KeyDelivery(FieldHandler):
 
     def delete_leftovers(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Delete the keys that earlier runs created and never handed over."""
-        context, entry = field_write.context, recorded_entry(field_write)
+        context, entry = field_write.context, recorded_entry(field_write, live)
         known = set(key_ids(entry))
         for delivery in context.steps.finished(DELIVER):
             if delivery.get("key_id") not in known:
