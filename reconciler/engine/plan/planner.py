@@ -275,7 +275,9 @@ class _Planner:
         if _is_held_lightly(kind, chosen):
             chosen = replace(chosen, refusal="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
-        return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+        if not chosen.is_change or self.snapshot.inputs.options.is_preview:
+            return chosen
+        return replace(chosen, pre_image=diff.image(kind, live))
 
     def _facts(self, live: LiveObject) -> Spec:
         """What the API answers beyond the fields of the kind, if policies ask for it."""
