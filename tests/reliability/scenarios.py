@@ -40,6 +40,8 @@ class Scenario:
     after: Files
     arguments: tuple[str, ...] = ("apply", "--yes")
     strangers: tuple[Mapping[str, Any], ...] = ()
+    permits: tuple[str, ...] = ()
+    """Options for taking the edit back."""
     whole_bytes: int = 2000
 
 
@@ -429,6 +431,7 @@ ADDED = Scenario(
             document("Agent", "more", "name: More, model: gpt-4.1"),
         ),
     },
+    permits=("--allow-delete", "ServiceAccount/legacy/keyless"),
 )
 
 # --- what an object carries a mark for: losing the state as well ---
