@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.nulls import may_be_null
 from reconciler.model.address import NAME_PATTERN
+from reconciler.model.key_fields import PREVIOUS_TO, ROTATE
 from reconciler.model.kind import Field, Mutability
 from reconciler.model.sinks import Sink, sink_classes
 from reconciler.model.sources import source_classes
@@ -183,8 +184,8 @@ class _Maker:
             case BundleType():
                 folder = {**self._typed("object", False), **self._closed(self._local(), "path")}
                 return self._typed("array", nullable, items=folder, minItems=1)
-            case KeySinkType():
-                return self._key_sink(nullable)
+            case KeySinkType(rotates=rotates):
+                return self._key_sink(nullable, rotates=rotates)
             case SecretValueType():
                 return self._secret(nullable)
 
@@ -208,6 +209,7 @@ class _Maker:
             "minLength": kind.min_length,
             "maxLength": kind.max_length,
             "pattern": kind.pattern,
+            "patternErrorMessage": f"Write {kind.pattern_hint}." if kind.pattern_hint else None,
         }
         limits = {key: limit for key, limit in limits.items() if limit is not None}
         if kind.choices and not kind.open_choices:
@@ -395,7 +397,7 @@ class _Maker:
         )
         return {**notes, **target}
 
-    def _key_sink(self, nullable: bool) -> dict[str, Any]:
+    def _key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
         properties = {
             sink.name: {**described(sink.description), **self.make(sink.type)}
             for sink in self._sinks()
@@ -417,10 +419,12 @@ class _Maker:
         }
         notes = described("Where to deliver the key: one destination, or a list of several.")
         write_to = {**notes, **several, "type": _both(target["type"], "array")}
+        turns = {"previous_to": {**described(PREVIOUS_TO.doc), **target}}
+        turns["rotate"] = {**described(ROTATE.doc), **self.make(ROTATE.type)}
         return self._typed(
             "object",
             nullable,
-            properties={"write_to": write_to},
+            properties={"write_to": write_to, **(turns if rotates else {})},
             required=["write_to"],
             additionalProperties=False,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.finish import finish_write
 from reconciler.engine.apply.precondition import reread, reread_existing
-from reconciler.engine.apply.update import finish_write, values_to_send, write_mark
+from reconciler.engine.apply.update import values_to_send, write_mark
 from reconciler.model.change import Change, Reason
 from reconciler.model.kind import OnRemove
 from reconciler.model.provider import Written
