@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from reconciler.errors import SinkError, SinkSetupError, SinkUnreachableError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 
@@ -78,6 +79,7 @@ class AwsError(Exception):
         *,
         is_transient: bool = False,
         may_have_happened: bool = False,
+        is_setup: bool = False,
     ) -> None:
         super().__init__(problem)
         self.code = code
@@ -88,6 +90,17 @@ class AwsError(Exception):
         """Whether another attempt may succeed."""
         self.may_have_happened = may_have_happened
         """Whether AWS may have carried out this attempt or an earlier one."""
+        self.is_setup = is_setup
+        """Whether this process lacks a package, a region or credentials."""
+
+    def sink_error(self, named: str) -> SinkError:
+        """The error of a sink, for a target that is named like this."""
+        kind = SinkError
+        if self.is_setup:
+            kind = SinkSetupError
+        elif self.is_transient:
+            kind = SinkUnreachableError
+        return kind(f"{named}: {self.problem}", hint=self.hint)
 
 
 class Service(Struct, frozen=True):
@@ -147,7 +160,7 @@ class AwsClient:
             import boto3
             from botocore.config import Config
         except ImportError:
-            raise _refused(
+            raise _missing(
                 f"{self._service.noun} needs a library that is not installed",
                 "install reconciler with its extra `aws`",
             ) from None
@@ -232,6 +245,10 @@ def _refused(problem: str, hint: str, code: str = "") -> AwsError:
     return AwsError(code, problem, hint)
 
 
+def _missing(problem: str, hint: str) -> AwsError:
+    return AwsError("", problem, hint, is_setup=True)
+
+
 def _failure_of(error: Exception) -> AwsError:
     """Sort an exception of the library. Its text can quote the request, so little of it is used."""
     import botocore.exceptions as kinds
@@ -240,11 +257,11 @@ def _failure_of(error: Exception) -> AwsError:
         case kinds.ClientError():
             return _answered(error.response)
         case kinds.NoRegionError() | kinds.InvalidRegionError():
-            return _refused("there is no valid AWS region", "set AWS_REGION")
+            return _missing("there is no valid AWS region", "set AWS_REGION")
         case kinds.ProfileNotFound() | kinds.ConfigNotFound() | kinds.ConfigParseError():
             return _refused("the AWS profile cannot be read", "correct AWS_PROFILE or its file")
         case kinds.NoCredentialsError() | kinds.PartialCredentialsError():
-            return _refused("there are no complete AWS credentials", _CREDENTIALS_HINT)
+            return _missing("there are no complete AWS credentials", _CREDENTIALS_HINT)
         case (
             kinds.EndpointConnectionError()
             | kinds.ConnectTimeoutError()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
@@ -267,7 +267,7 @@ class KeyVaultSink:
         with self._lock:
             if self._connection is None:
                 if not self._url:
-                    raise SinkError(
+                    raise SinkSetupError(
                         f"the vault of Azure is not known: {VARIABLE} is not set",
                         hint=f"set {VARIABLE} to its address, https://NAME.vault.azure.net",
                     )

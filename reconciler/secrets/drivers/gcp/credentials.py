@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, SinkSetupError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers import instance_metadata
@@ -79,7 +79,7 @@ def _token_of_machine(env: Mapping[str, str]) -> AccessToken:
         headers={"Metadata-Flavor": "Google"},
     )
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-        raise SinkError("there are no credentials for Google Cloud", hint=_HINT)
+        raise SinkSetupError("there are no credentials for Google Cloud", hint=_HINT)
     return AccessToken(answer["access_token"], float(answer.get("expires_in", 0)))
 
 
@@ -91,7 +91,7 @@ def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
     try:
         from google.auth import exceptions, load_credentials_from_dict
     except ImportError:
-        raise SinkError(
+        raise SinkSetupError(
             f"reading {FILE_VARIABLE} needs a library that is not installed",
             hint="install reconciler with its extra `gcp`",
         ) from None

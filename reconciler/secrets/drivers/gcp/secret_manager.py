@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
@@ -335,7 +335,7 @@ class GcpSecretManagerSink:
             named = read_file(file).get("project_id") if file else None
             project = named if isinstance(named, str) else ""
         if not _PROJECT.fullmatch(project):
-            raise SinkError(
+            raise SinkSetupError(
                 "it is not known which project of Google Cloud to use",
                 hint=f"set {PROJECT_VARIABLE} to the id of a project",
             )
