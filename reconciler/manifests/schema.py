@@ -48,7 +48,8 @@ def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
         },
         "allOf": [
             {
-                "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+                # A pattern, because editors take a constant for a prefix of it while they complete.
+                "if": {"properties": {"kind": {"pattern": f"^{name}$"}}, "required": ["kind"]},
                 "then": {"$ref": f"#/$defs/{name}"},
             }
             for name in kinds

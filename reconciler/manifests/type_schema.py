@@ -361,6 +361,15 @@ class _Maker:
     def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:
         return {"properties": properties, "required": [required], "additionalProperties": False}
 
+    def _one_property(self) -> dict[str, Any]:
+        """Keywords for maps of exactly one property.
+
+        Editors count the word at the cursor too, and offer nothing once `maxProperties` is reached.
+        """
+        if self._expressions:
+            return {"minProperties": 1, "not": {"type": "object", "minProperties": 2}}
+        return {"minProperties": 1, "maxProperties": 1}
+
     def _secret(self, nullable: bool) -> dict[str, Any]:
         variable = described(
             "The environment variable that holds the secret; its name starts with RECONCILER_SECRET_."
@@ -375,8 +384,7 @@ class _Maker:
                 "from_file": {**file, "type": "string", "minLength": 1},
                 "from": self._source(),
             },
-            minProperties=1,
-            maxProperties=1,
+            **self._one_property(),
             additionalProperties=False,
         )
         return {
@@ -393,8 +401,7 @@ class _Maker:
             "object",
             False,
             properties=properties,
-            minProperties=1,
-            maxProperties=1,
+            **self._one_property(),
             additionalProperties=False,
         )
         target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
@@ -413,8 +420,7 @@ class _Maker:
             "object",
             False,
             properties=properties,
-            minProperties=1,
-            maxProperties=1,
+            **self._one_property(),
             additionalProperties=False,
         )
         target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."

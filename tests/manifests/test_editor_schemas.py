@@ -150,3 +150,33 @@ def branches(schema: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("schema", [MANIFEST, stack_schema()], ids=["manifest", "stack"])
 def test_every_alternative_has_a_title(schema: dict[str, Any]) -> None:
     assert [branch for branch in branches(schema) if not branch.get("title")] == []
+
+
+@pytest.mark.parametrize(
+    ("write_to", "accepted"),
+    [
+        ({"file": "secrets/a"}, True),
+        ([{"file": "secrets/a"}, {"command": ["b"]}], True),
+        ({"file": "secrets/a", "command": ["b"]}, False),
+        ([{"file": "secrets/a", "command": ["b"]}], False),
+        ({}, False),
+        ([], False),
+        ("${var.target}", True),
+        ("secrets/a", False),
+    ],
+)
+def test_each_entry_of_write_to_names_one_sink(write_to: Any, accepted: bool) -> None:
+    assert Draft202012Validator(MANIFEST).is_valid(account(write_to)) == accepted
+
+
+def test_no_map_of_alternatives_is_full_while_its_first_key_is_written() -> None:
+    """Editors count the unfinished key, and offer nothing in a map that is full."""
+    offered = offers(account({}), "spec", "key")["write_to"]
+    assert "maxProperties" not in offered
+    assert "maxProperties" not in offered["items"]
+
+
+def test_a_name_that_begins_another_is_offered_fields_of_its_own_kind_only() -> None:
+    """Editors accept the beginning of a constant while they complete, but not of a pattern."""
+    conditions = [part["if"]["properties"]["kind"] for part in MANIFEST["allOf"]]
+    assert [condition for condition in conditions if "const" in condition] == []
