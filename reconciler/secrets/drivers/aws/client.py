@@ -60,6 +60,8 @@ _FULL = {
     "ParameterLimitExceeded",
     "ParameterMaxVersionLimitExceeded",
 }
+_CREDENTIAL_ERRORS = ("RetrievalError", "ConfigError", "CredentialError", "WithMFAUnsupportedError")
+"""The ends of the names of errors that come before a request."""
 _CODE = re.compile(r"[A-Za-z0-9.:_-]{1,100}")
 _NETWORK_HINT = "check the network, the proxy, AWS_REGION and AWS_ENDPOINT_URL"
 _CREDENTIALS_HINT = (
@@ -264,10 +266,16 @@ def _failure_of(error: Exception) -> AwsError:
         case kinds.ParamValidationError():
             return _refused("AWS's library refuses a parameter", "correct the target")
     name = type(error).__name__
-    if isinstance(error, kinds.BotoCoreError):
-        # Single sign-on, web identity, processes and the instance's role have many of these.
+    if name.endswith(_CREDENTIAL_ERRORS) or "SSO" in name:
         return _refused(f"AWS's credentials cannot be obtained ({name})", _CREDENTIALS_HINT)
-    return _refused(f"AWS's library failed ({name})", "report it")
+    # An answer that was cut off or cannot be parsed has errors of many kinds.
+    return AwsError(
+        "",
+        f"AWS's library failed ({name})",
+        "try again",
+        is_transient=True,
+        may_have_happened=True,
+    )
 
 
 def _answered(response: Mapping[str, Any]) -> AwsError:
