@@ -19,7 +19,8 @@
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
     │   ├── UncertainDeliveryError   nobody knows whether a secret was delivered
-    │   └── SinkUnreachableError     the destination did not answer, and nothing was written
+    │   ├── SinkUnreachableError     the destination did not answer, and nothing was written
+    │   └── SinkSetupError           this process lacks the address or credential of a sink
     ├── JobError                 a job failed, or did not end in time
     └── Interrupted              the user stopped the run
 
@@ -166,6 +167,10 @@ class UncertainDeliveryError(SinkError):
 
 class SinkUnreachableError(SinkError):
     """The destination did not answer. Nothing was written, and a later run may succeed."""
+
+
+class SinkSetupError(SinkError):
+    """This process lacks what a sink needs: its address, a credential, or a package."""
 
 
 class JobError(ReconcilerError):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.addresses import is_pattern, matching, parse_addresses, select_addresses
+from reconciler.app.destination_checks import with_checked_destinations
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.model_shutdowns import shutdown_warnings
@@ -98,6 +99,8 @@ def plan_stack(
         session.notice(f"warning: {sentence}")
     rules = () if tolerant else session.declared.rules
     plan = unchecked_plan(session, request, rules=rules)
+    if not tolerant and request.refresh != "none":
+        plan = with_checked_destinations(plan, session.sinks)
     errors = [
         diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
     ]

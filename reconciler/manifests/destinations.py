@@ -8,14 +8,13 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.errors import SinkError
-from reconciler.manifests.fast_validation import LATER
 from reconciler.manifests.key_targets import KeyTargets, folder_among
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
 from reconciler.model.allowance import OPTION, VARIABLE, Allowance
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
-from reconciler.model.sinks import place_of
+from reconciler.model.sinks import named_sink
 from reconciler.model.types import KeySinkType
 
 _FILE = "file"
@@ -99,14 +98,14 @@ def _place(destination: Destination, report: Report) -> str:
     """The place of a destination; empty, and reported, if it has none."""
     if _FILE in destination.target and not destination.file:
         return ""  # reported where the resource is checked by itself
-    if _has_later(destination.target):
-        detail = "A destination has to be known before the apply: write it without a reference to an object."
-        _report(report, destination, "Unknown destination", detail)
-        return ""
     try:
-        return place_of(destination.target)
-    except SinkError as error:
-        _report(report, destination, "Invalid destination", f"{_sentence(str(error))}")
+        sink, value = named_sink(destination.target)
+    except SinkError:
+        return ""  # reported by the schema, and where references are resolved
+    try:
+        return sink.place(value)
+    except ValueError as error:
+        _report(report, destination, "Invalid destination", _sentence(str(error)))
         return ""
 
 
@@ -130,11 +129,3 @@ def _report(report: Report, destination: Destination, summary: str, detail: str)
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
-def _has_later(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_later, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_has_later, value))
-    return isinstance(value, LATER)

@@ -25,7 +25,7 @@ from tests.soak import SOAK
 
 pytestmark = pytest.mark.slow
 
-FEW = 16
+FEW = 10
 """Boundaries that each sink is tried at; a soak tries all."""
 
 

@@ -6,11 +6,15 @@ and applies the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from msgspec.structs import replace
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Reason
 from reconciler.model.diagnostic import Diagnostic
+
+_WRITES = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.ADOPT)
 
 
 def blocked_by(change: Change, error: Diagnostic) -> Change:
@@ -22,6 +26,31 @@ def blocked_by(change: Change, error: Diagnostic) -> Change:
 def waiting_for(change: Change, address: Address) -> Change:
     """The no-op change of a resource that depends on one with an error."""
     return _left_alone(change, Reason.WAITS, f"{address} has an error")
+
+
+def with_blocked(
+    changes: Iterable[Change], errors: Mapping[Address, Diagnostic]
+) -> tuple[Change, ...]:
+    """Changes without those of addresses with an error, and without what is written after them."""
+    if not errors:
+        return tuple(changes)
+    decided = {change.address: change for change in changes}
+    for address, error in errors.items():
+        if address in decided:
+            decided[address] = blocked_by(decided[address], error)
+    dependents: dict[Address, list[Address]] = {}
+    for change in decided.values():
+        for need in change.depends_on:
+            dependents.setdefault(need, []).append(change.address)
+    waiting = list(errors)
+    while waiting:
+        need = waiting.pop()
+        for address in dependents.get(need, ()):
+            change = decided[address]
+            if change.action in _WRITES:
+                decided[address] = waiting_for(change, need)
+                waiting.append(address)
+    return tuple(decided.values())
 
 
 def _left_alone(change: Change, reason: Reason, sentence: str) -> Change:

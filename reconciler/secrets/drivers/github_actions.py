@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
@@ -254,7 +254,7 @@ def _sealed_box() -> Any:
     try:
         from nacl.public import PublicKey, SealedBox
     except ImportError:
-        raise SinkError(
+        raise SinkSetupError(
             "secrets of GitHub are encrypted with the package PyNaCl, which is missing",
             hint="install reconciler with its extra: pip install 'reconciler[github]'",
         ) from None

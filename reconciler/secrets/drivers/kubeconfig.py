@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, SinkSetupError
 
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LARGEST_BYTES = 4 << 20
@@ -52,7 +52,7 @@ def cluster_of(env: Mapping[str, str]) -> Cluster:
     default = Path(env.get("HOME") or "/nonexistent") / ".kube" / "config"
     if default.is_file():
         return _from_file(default)
-    raise SinkError(
+    raise SinkSetupError(
         "the cluster of the sink kubernetes is not known: KUBECONFIG is not set, and this is no pod",
         hint="set KUBECONFIG where reconciler runs",
     )

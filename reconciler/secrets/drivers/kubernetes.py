@@ -1,8 +1,8 @@
 """Delivers keys to Secrets of Kubernetes, by server-side apply.
 
-Each owner is a field manager of its own, so the API server knows which part of a Secret is whose,
-and refuses a write to the part of another. That is never forced. What is ours is read from the
-metadata, without the values.
+Each key has a field manager of its own, named after its owner. So the API server knows which part
+of a Secret is whose, and refuses a write to the part of another; that is never forced. What is ours
+is read from the metadata, without the values.
 """
 
 from __future__ import annotations
@@ -133,10 +133,11 @@ class KubernetesSink:
         receipt = self._context.receipt(self.place(target), owner)
         if receipt is not None and isinstance(receipt.get("manager"), str):
             return str(receipt["manager"])
-        whole = f"{_MANAGER}{owner}"
+        # Of its own for each key: what a manager does not apply again is removed.
+        whole = f"{_MANAGER}{owner}#{target['key']}"
         if len(whole) <= _LONGEST_MANAGER and whole.isprintable():
             return whole
-        return _MANAGER + hashlib.sha256(owner.encode()).hexdigest()
+        return _MANAGER + hashlib.sha256(whole.encode()).hexdigest()
 
     def _require_unmanaged(
         self, target: Any, metadata: Mapping[str, Any] | None, manager: str
@@ -147,8 +148,8 @@ class KubernetesSink:
             raise self._owned_by(target, other)
 
     def _owned_by(self, target: Any, other: str) -> SinkError:
-        holder = other.removeprefix(_MANAGER)
-        if holder != other:
+        holder = other.removeprefix(_MANAGER).rpartition("#")[0] or "another resource"
+        if other.startswith(_MANAGER):
             return SinkError(
                 f"{self._shown(target)} holds the key of {holder}, which would be lost",
                 hint=f"choose another Secret or key, or remove it if {holder} no longer exists",

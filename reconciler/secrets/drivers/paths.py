@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, SinkSetupError
 from reconciler.model.secret import Redactor, Secret
 
 _LONGEST = 512
@@ -32,7 +32,7 @@ def needed(env: Mapping[str, str], *names: str, what: str) -> str:
     """The same. Raises SinkError naming the first variable if none is set."""
     value = setting(env, *names)
     if not value:
-        raise SinkError(
+        raise SinkSetupError(
             f"{what} is not known: {names[0]} is not set",
             hint=f"set {' or '.join(names)} where reconciler runs",
         )

@@ -155,7 +155,10 @@ class VaultSink:
                 return self._mounts[path]
         answer = self._http.get(f"sys/internal/ui/mounts/{path}")
         if answer.status != 200:
-            hint = f"enable a KV engine (version 2) there, or let the token read {path}"
+            hint = (
+                "check that VAULT_TOKEN is valid, and that its policy covers the path; else enable "
+                f"a KV engine (version 2) at {path.partition('/')[0]}"
+            )
             raise self._refused(answer, f"find a secrets engine for {path}", "", "", hint=hint)
         data = answer.body.get("data") or {}
         mount = str(data.get("path") or "").strip("/")

@@ -1,0 +1,103 @@
+"""Asks the destinations of a plan's keys whether they would take them.
+
+An apply asks once more before it creates a key. A plan asks first, so that a reviewer reads the
+reason. What only this process lacks (a credential, an address, a package) is a warning: the apply
+may run where it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.engine.plan.blocking import with_blocked
+from reconciler.errors import SinkError, SinkSetupError
+from reconciler.kinds import ALL_KINDS
+from reconciler.model.change import Action, Change, Plan
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.provider import Sinks
+from reconciler.model.sinks import places_of, targets_of
+from reconciler.model.types import KeySinkType
+
+_PARALLEL = 8
+_DELIVERS = (Action.CREATE, Action.UPDATE, Action.REPLACE)
+
+
+class _Delivery(Struct, frozen=True):
+    change: Change
+    target: Mapping[str, Any]
+
+
+def with_checked_destinations(plan: Plan, sinks: Sinks) -> Plan:
+    """The plan without the changes whose keys no destination would take, and with the reasons."""
+    freed = {place for change in plan.changes for place in _freed(change)}
+    deliveries = [
+        delivery
+        for change in plan.changes
+        for delivery in _deliveries(change)
+        if freed.isdisjoint(places_of(delivery.target))
+    ]
+    if not deliveries:
+        return plan
+    with ThreadPoolExecutor(min(_PARALLEL, len(deliveries))) as pool:
+        problems = list(pool.map(lambda delivery: _problem(sinks, delivery), deliveries))
+    found = [problem for problem in problems if problem is not None]
+    errors = {
+        problem.address: problem
+        for problem in found
+        if problem.severity is Severity.ERROR and problem.address is not None
+    }
+    changes = with_blocked(plan.changes, errors)
+    return replace(plan, changes=changes, diagnostics=(*plan.diagnostics, *found))
+
+
+def _deliveries(change: Change) -> Iterator[_Delivery]:
+    if change.action not in _DELIVERS:
+        return
+    for name in _key_fields(change):
+        if change.action is Action.UPDATE and name not in change.field_names:
+            continue
+        value = change.desired.get(name)
+        write_to = value.get("write_to") if isinstance(value, Mapping) else None
+        for target in targets_of(write_to):
+            yield _Delivery(change, target)
+
+
+def _freed(change: Change) -> Iterator[str]:
+    """The places that a change takes a key from, so that another key can go there."""
+    for name in _key_fields(change):
+        value = change.before.get(name)
+        if change.action is Action.DELETE or name in change.field_names:
+            yield from places_of(value.get("write_to") if isinstance(value, Mapping) else None)
+
+
+def _key_fields(change: Change) -> Iterator[str]:
+    kind = ALL_KINDS.get(change.address.kind)
+    for field in kind.own_calls if kind is not None else ():
+        if isinstance(field.type, KeySinkType):
+            yield field.name
+
+
+def _problem(sinks: Sinks, delivery: _Delivery) -> Diagnostic | None:
+    change = delivery.change
+    try:
+        sinks.check(delivery.target, address=change.address)
+    except SinkError as error:
+        is_setup = isinstance(error, SinkSetupError)
+        return Diagnostic(
+            "Destination not checked" if is_setup else "Destination takes no key",
+            _sentences(error),
+            change.address,
+            change.location,
+            severity=Severity.WARNING if is_setup else Severity.ERROR,
+        )
+    return None
+
+
+def _sentences(error: SinkError) -> str:
+    parts = (str(error), error.hint)
+    return " ".join(f"{part[:1].upper()}{part[1:].rstrip('.')}." for part in parts if part)
