@@ -151,6 +151,10 @@ class GuardError(ReconcilerError):
         self.refusals = tuple(refusals)
 
 
+class HostError(ReconcilerError):
+    """A code host refused a request or cannot be reached, or has no plan that was reviewed."""
+
+
 class SinkError(ReconcilerError):
     """A secret could not be delivered to its destination."""
 

@@ -25,6 +25,7 @@ ALLOWED = {
     "api": {"errors", "model", "api"},
     "checks": {"errors", "model", "rules", "api", "checks"},
     "secrets": {"errors", "model", "secrets"},
+    "hosts": {"errors", "hosts"},
     "export": {"errors", "model", "export"},
     "terraform": {"errors", "model", "export", "terraform"},
     "render": {"errors", "model", "render"},
@@ -68,6 +69,7 @@ LIBRARIES = {
     "deepdiff": {"engine/diff.py"},
     "httpx": {
         "api/",
+        "hosts/http.py",
         "secrets/http.py",
         "secrets/drivers/instance_metadata.py",
         "secrets/drivers/gcp/credentials.py",

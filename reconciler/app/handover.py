@@ -9,7 +9,7 @@ from __future__ import annotations
 from reconciler.errors import GuardError
 from reconciler.state import StateStore
 
-_WAITING = "waits for terraform"
+_WAITING = "waits for terraform"  # an export of the state carries it: see state/portable.py
 _REFUSAL = (
     "Terraform may still manage the objects that were imported from its state.\n"
     "Apply the `removed` blocks in terraform-removed.tf with Terraform first, then run "

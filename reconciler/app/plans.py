@@ -22,7 +22,7 @@ from reconciler.app.model_shutdowns import shutdown_warnings
 from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
-from reconciler.app.policies import check_policies, has_policies, refusals_of, with_policies
+from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session, settle_seconds
 from reconciler.engine.binding.renames import with_renamed_projects
@@ -92,7 +92,10 @@ def plan_stack(
     plan, which is only a preview, errors become warnings.
     """
     require_credentials(session)
-    check_policies(session)
+    if needs_policies(session):
+        from reconciler.app.policies import check_policies
+
+        check_policies(session)
     kinds = (resource.kind for resource in session.declared.resources)
     today = datetime.now(UTC).date().isoformat()
     for sentence in retired(kinds, base_url=session.base_url, today=today):
@@ -217,8 +220,13 @@ def plan_inputs(
 
 def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     """The plan with one sentence for each guard and each result of a policy that refuses it."""
-    if plan.policies is NO_POLICIES:
-        plan = with_policies(session, plan)
+    policy_refusals: list[str] = []
+    if needs_policies(session) or plan.policies != NO_POLICIES:
+        from reconciler.app.policies import refusals_of, with_policies
+
+        if plan.policies is NO_POLICIES:
+            plan = with_policies(session, plan)
+        policy_refusals = refusals_of(plan.policies)
     known = {*session.store.records(), *(change.address for change in plan.changes)}
     known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
     named = select_addresses(request.allow_delete, "--allow-delete", known)
@@ -231,7 +239,7 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     allowed = {*named, *chain.from_iterable(reviewed)}
     keys = keys_in_use(session.declared, session.store.records())
     refused = refusals(plan, _limits(session), allowed=allowed, keys=keys)
-    return replace(plan, refusals=(*refused, *refusals_of(plan.policies)))
+    return replace(plan, refusals=(*refused, *policy_refusals))
 
 
 def check_guards(session: Session, plan: Plan, request: PlanRequest = PlanRequest()) -> None:

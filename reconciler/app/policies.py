@@ -64,12 +64,6 @@ def policies_of(session: Session) -> tuple[Policy, ...]:
     return session.policies
 
 
-def has_policies(session: Session) -> bool:
-    """Whether there are any policies. Loads none."""
-    rules = session.declared.rules
-    return bool(session.policy_request.folders) or any(rule.kind is POLICY for rule in rules)
-
-
 def _load(session: Session) -> tuple[Policy, ...]:
     policies = [policy_of(rule) for rule in session.declared.rules if rule.kind is POLICY]
     for folder in session.policy_request.folders:

@@ -91,6 +91,9 @@ class Session:
     come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
     secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
     once the client exists. Setting `stop` ends the run after the calls in flight.
+
+    A long class, because it is the only place that wires the parts of a run to each other. A part
+    is a property of a few lines and decides nothing.
     """
 
     def __init__(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 
-from reconciler.app.export_choice import LeftOut
 from reconciler.app.export_request import (
     ExportRequest,
     check_request,
@@ -16,14 +14,13 @@ from reconciler.app.export_request import (
     stack_name,
 )
 from reconciler.app.exporting import ExportResult, export
+from reconciler.cli.export_report import as_json, as_markdown, as_text, remarks
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
-from reconciler.cli.reporting import talk
+from reconciler.cli.reporting import deliver, talk
 from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
-from reconciler.export.files import Layout
+from reconciler.export.files import Layout, replace_file
 from reconciler.manifests.configuration import STACK_FILES
-from reconciler.model.change import Change
-from reconciler.render.values import count
 
 
 @click.command("export")
@@ -102,7 +99,7 @@ def command(
             if made is not None and not folder.exists():
                 made.unlink(missing_ok=True)
             raise
-        _report(result, request)
+        _report(options, result, request)
     return 0 if not result.differing and result.is_complete else 13
 
 
@@ -121,70 +118,16 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
     folder = (root / out).resolve().relative_to(root.resolve()).as_posix()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        path.write_text(stack_file(stack_name(name, root), folder), encoding="utf-8")
+        replace_file(path, stack_file(stack_name(name, root), folder).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     return path
 
 
-def _report(result: ExportResult, request: ExportRequest) -> None:
+def _report(options: GlobalOptions, result: ExportResult, request: ExportRequest) -> None:
     """Print what was written, and everything that was not."""
-    lines = sum(text.count("\n") for text in result.files.values())
-    click.echo(
-        f"Wrote {count(len(result.resources), 'object')} to {count(len(result.files), 'file')} in "
-        f"{request.out} ({lines} lines, {result.calls} calls)."
-    )
-    if result.bound:
-        click.echo(f"Bound {count(result.bound, 'object')} in the state.")
-    for sentence in _remarks(result):
-        talk(sentence)
-    if result.stale_files:
-        names = ", ".join(f"{request.out}/{name}" for name in result.stale_files[:10])
-        talk(f"Not of this export: {names}")
-    for change in result.differing:
-        talk(_difference(change))
-    click.echo(_verdict(result))
-
-
-def _remarks(result: ExportResult) -> Iterator[str]:
-    """A sentence for each rule, and for everything that is not in the manifests."""
-    yield from (f"Rule: {rule}" for rule in result.rules)
-    if result.archived:
-        yield f"Left out: {count(result.archived, 'archived project')}, with all that is in them."
-    together: dict[tuple[str, str], list[LeftOut]] = defaultdict(list)
-    for left in result.left_out:
-        together[left.kind, left.reason].append(left)
-    for (kind, reason), several in together.items():
-        ids = [id for left in several for id in left.ids]
-        shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-        place = _place(several[0].project)
-        if len(several) > 1:
-            place = f" in {count(len(several), 'place')}"
-        yield f"Left out: {len(ids)} {kind}{place} ({shown}): {reason}"
-    for unread in result.unread:
-        yield f"Not read: {unread.kind}{_place(unread.project)}: {unread.reason}"
-
-
-def _place(project: str | None) -> str:
-    return f" in {project}" if project else ""
-
-
-def _difference(change: Change) -> str:
-    """What a plan of the manifests would do to an object, and why."""
-    fields = ", ".join(change.field_names)
-    what = f"{change.action.value} {fields}".rstrip()
-    reason = "it has an error" if change.blocked else change.reason.value
-    return f"Differs: {change.address}: {what} ({reason})"
-
-
-def _verdict(result: ExportResult) -> str:
-    if result.plan is None:
-        return "There is nothing to export."
-    if result.differing:
-        differing = count(len(result.differing), "object")
-        return f"The plan of these manifests is not empty: {differing} differ."
-    marks = ""
-    if result.unmarked:
-        what = count(result.unmarked, "object")
-        marks = f" The first apply adopts {what} and writes the stack's mark into the metadata."
-    return f"The plan of these manifests changes nothing.{marks}"
+    formats = {"text": as_text, "json": as_json, "markdown": as_markdown}
+    if options.format in (None, "text"):
+        for sentence in remarks(result, request):
+            talk(sentence)
+    deliver(options, {name: partial(to, result, request) for name, to in formats.items()})

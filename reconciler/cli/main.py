@@ -6,7 +6,6 @@ for none of them. Nothing but this module ends the process.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -49,11 +48,10 @@ COMMANDS = {
     "explain": "Document a kind or a field, or list the kinds.",
     "state": "List, show, move and remove records of the state.",
     "schema": "Print the JSON Schema of manifests.",
+    "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
 }
 """Each command and its summary, the first sentence of its help, in the order of the help page."""
-
-_OBJECTS_BETWEEN_COLLECTIONS = 1_000_000
 
 
 class _LazyGroup(click.Group):
@@ -136,6 +134,4 @@ def main() -> None:
     """Run the process's own command line and exit."""
     listening()
     prepare()
-    # A run keeps nearly everything it makes until its end, so collecting garbage finds none.
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     leave(run())

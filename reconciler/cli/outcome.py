@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
@@ -23,8 +23,7 @@ _WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback", "inv
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 
 
-@dataclass
-class RunOutcome:
+class RunOutcome(Struct):
     """What this run has reported so far. The options of its command hold it."""
 
     options: GlobalOptions | None = None

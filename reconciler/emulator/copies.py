@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,12 +35,14 @@ Patch = dict[str, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class ListAnswer:
-    """All items of a list, in its order. `project` is that of a project key, otherwise empty."""
+    """The items of a list, in its order. `project` is that of a project key, otherwise empty."""
 
     path: str
     items: list[Item]
     project: str = ""
     query: dict[str, str] = field(default_factory=dict)
+    is_partial: bool = False
+    """Whether the list goes on after these items."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,18 @@ class ObjectAnswer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A path that the API refused, with all that lies below it."""
+    """A path that the API refused. What lies below it is refused too, unless some of it was read."""
 
     path: str
     status: int
     body: Any
     project: str = ""
+    is_whole: bool = True
+    """Whether all that lies below the path is refused too."""
 
     def covers(self, project: str, path: str) -> bool:
-        is_below = path == self.path or path.startswith(f"{self.path}/")
-        return is_below and self.project == project
+        is_below = self.is_whole and path.startswith(f"{self.path}/")
+        return (path == self.path or is_below) and self.project == project
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,9 @@ class Copier:
             self._compare_list(answer)
         for single in singles:
             self._compare_object(single)
-        self.differences.refusals = tuple(self._effective(refusals))
+        read = {(answer.project, answer.path) for answer in known}
+        read |= {(single.project, single.path) for single in singles}
+        self.differences.refusals = tuple(self._effective(refusals, read))
         return {
             "loaded": dict(sorted(self._loaded.items())),
             "unknown": list(self._unknown),
@@ -252,10 +258,13 @@ class Copier:
     def _compare_list(self, answer: ListAnswer) -> None:
         """Restore the order of a list, and note the items that the emulator shows otherwise."""
         wanted = [_id_of(item) for item in answer.items]
+        known = set(wanted)
         shown = self._read_list(answer)
-        if len(wanted) > 1 and [_id_of(item) for item in shown] == wanted[::-1]:
-            place = (answer.project, answer.path)
-            self._store.reorder([self._records[place, id] for id in wanted[::-1]])
+        if (
+            len(wanted) > 1
+            and [id for item in shown if (id := _id_of(item)) in known] == wanted[::-1]
+        ):
+            self._restore_order(answer, wanted, [_id_of(item) for item in shown])
             shown = self._read_list(answer)
         by_id = {_id_of(item): item for item in shown}
         for item in answer.items:
@@ -265,12 +274,19 @@ class Copier:
             elif emulated != item:
                 place = (answer.project, _path(answer.path, item))
                 self.differences.in_lists[place] = self._patch(place[1], emulated, item)
-        known = set(wanted)
         extra = sum(1 for id in by_id if id not in known)
-        if extra:
+        if extra and not answer.is_partial:
             self._missing.append(f"{answer.path}: lists {extra} more than the API did")
-        elif [_id_of(item) for item in shown] != [id for id in wanted if id in by_id]:
+        if [id for id in by_id if id in known] != [id for id in wanted if id in by_id]:
             self._missing.append(f"{answer.path}: is in another order")
+
+    def _restore_order(self, answer: ListAnswer, wanted: list[str], shown: list[str]) -> None:
+        """Reverse the records of a list that shows the newest first. What else it shows is older."""
+        place = (answer.project, answer.path)
+        known = set(wanted)
+        others = [id for id in shown if id not in known]
+        oldest_first = [id for id in [*others, *wanted[::-1]] if (place, id) in self._records]
+        self._store.reorder([self._records[place, id] for id in oldest_first])
 
     def _compare_object(self, single: ObjectAnswer) -> None:
         emulated = self._answer(single.path, single.project, {})
@@ -289,14 +305,17 @@ class Copier:
         self._copied.setdefault(_home_of(path) or path, set()).update(patch)
         return patch
 
-    def _effective(self, refusals: Iterable[Refusal]) -> Iterator[Refusal]:
+    def _effective(self, refusals: Iterable[Refusal], read: Collection[Place]) -> Iterator[Refusal]:
         """The refusals that last. A 404 lasts where a whole list is gone, not a single object."""
         for refusal in refusals:
+            below = f"{refusal.path}/"
+            is_whole = not any(
+                project == refusal.project and path.startswith(below) for project, path in read
+            )
             is_list = _collection_of(refusal.path) is not None
-            if refusal.status in _LASTING or (
-                refusal.status == 404 and is_list and self._shows_list(refusal)
-            ):
-                yield refusal
+            is_gone = refusal.status == 404 and is_list and self._shows_list(refusal)
+            if refusal.status in _LASTING or is_gone:
+                yield replace(refusal, is_whole=is_whole)
 
     def _shows_list(self, refusal: Refusal) -> bool:
         shown = self._answer(refusal.path, refusal.project, {})

@@ -15,9 +15,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.errors import ApiError
-from reconciler.model.answered import misfit, with_missing
+from reconciler.model.answered import Comparisons, misfit, with_missing
 from reconciler.model.change import FieldChange, Origin
-from reconciler.model.comparing import Comparisons, canonical, comparable, same, with_hidden
+from reconciler.model.comparing import canonical, comparable, same, with_hidden
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
@@ -189,13 +189,13 @@ def _has_chosen_parts(field: Field) -> bool:
 
 def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterator[Field]:
     """The fields that the manifest changed since creation and that nothing can change any more."""
-    for field in kind.fields:
-        if field.mutability is Mutability.FIXED and record is not None:
-            before = record.applied.get(field.name)
-            if not same(
-                canonical(field.type, desired.get(field.name)), canonical(field.type, before)
-            ):
-                yield field
+    if record is None:
+        return
+    for field in kind.fields_by_mutability.get(Mutability.FIXED, ()):
+        after = canonical(field.type, desired.get(field.name))
+        before = canonical(field.type, record.applied.get(field.name))
+        if not same(after, before):
+            yield field
 
 
 def drifted_fields(
@@ -350,15 +350,18 @@ def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
     wrong type."""
     if field.has_own_calls:
         return shown
+    _require_fit(live, misfit(field.type, shown, field.name))
+    return with_missing(field.type, shown, known)
+
+
+def _require_fit(live: LiveObject, wrong: str) -> None:
     # A wrong type usually comes from a proxy or a wrong base URL. Planning an update from it would
     # write to something else.
-    wrong = misfit(field.type, shown, field.name)
     if wrong:
         raise ApiError(
             f"{live.kind.name} {live.id}: the API answered with a value of the wrong type: {wrong}",
             hint="Nothing is planned for it. Check the server and any proxy in between, and plan again.",
         )
-    return with_missing(field.type, shown, known)
 
 
 def _ran_with(field: Field, value: Any, live: LiveObject) -> bool:
@@ -393,19 +396,24 @@ def _changes_of(
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
-    changes = _shown_changes(field, value, live, record, known=prior)
+    changes = _shown_changes(field, value, shown, live, record, known=prior)
     if prior is None and any(change.forces_replacement for change in changes):
         # Nothing is replaced for what an answer lacks or hides: without a record that is taken to be as declared.
-        changes = _shown_changes(field, value, live, record, known=value)
+        shown = shown_value(field, live, value)
+        changes = _shown_changes(field, value, shown, live, record, known=value)
     yield from changes
 
 
 def _shown_changes(
-    field: Field, value: Any, live: LiveObject, record: Record | None, *, known: Any
+    field: Field, value: Any, shown: Any, live: LiveObject, record: Record | None, *, known: Any
 ) -> list[FieldChange]:
-    """The changes of a field, with missing and hidden parts assumed to be as `known`."""
-    shown = _as_known(field, live, shown_value(field, live, known), known)
-    after, before = _comparisons(field.type, value, shown, known)
+    """The changes of a field, with missing parts of `shown` assumed to be as `known`."""
+    if field.has_own_calls:
+        after, before = comparable(field.type, value, shown, known)
+    else:
+        comparison = _comparisons(field.type, value, shown, known, field.name)
+        _require_fit(live, comparison.misfit)
+        shown, after, before = comparison.shown, comparison.after, comparison.before
     if same(after, before) or _is_standing(field, value, shown, record):
         return []
     return list(_leaves(field, before, after, _origin(field, value, shown, record)))

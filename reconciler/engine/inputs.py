@@ -21,6 +21,8 @@ from reconciler.model.rule import Rule
 class PlanOptions(Struct, frozen=True):
     """What a caller may ask of a plan beyond the differences."""
 
+    # Options decide what is read as well, not only what is shown: `adopt` and `unmanaged` need
+    # lists that a plain plan can do without.
     destroy: bool = False
     adopt: bool = False
     """Adopt every object that has the natural key of a declared resource."""
@@ -53,6 +55,8 @@ class PlanInputs(Struct, frozen=True):
     state_serial: int = 0
     state_is_new: bool = False
     """The state may have been lost, so the plan searches for marked objects that nothing declares any more."""
+    # Functions where an answer costs a call or needs the time of the server: a plan that stops at
+    # an error of its manifests never asks.
     recently_written: Callable[[], Mapping[Address, float]] = dict
     """Addresses whose objects were created moments ago, each with the latest time at which that can have been.
 
@@ -65,6 +69,7 @@ class PlanInputs(Struct, frozen=True):
     rules: Sequence[Rule] = ()
     server_time: Callable[[], float] = time.time
     """In unix seconds. Retention rules compare ages with it."""
+    # Reading ten thousand files takes as long as the first calls, so both go on at the same time.
     contents: Callable[[], Sequence[Resource]] | None = None
     """The resources with the contents of their folders. Called while the first answers are awaited."""
     pages: Mapping[Scope, int] = field(default_factory=dict)

@@ -48,6 +48,8 @@ class Ownership(Struct):
     def present_address(self, mark: str | None) -> Address | None:
         """The address in our mark, with the present name of its project."""
         address = self.address(mark)
+        # Marks are written once and not rewritten for a renamed project, so an old name in a mark
+        # is normal.
         project = self.renamed_projects.get(address.project or "") if address is not None else None
         return (
             address
@@ -66,6 +68,7 @@ class Ownership(Struct):
     def may_have_made(self, address: Address, live: LiveObject) -> bool:
         """Whether the journal knows an attempt for the address that created the object, or may
         have."""
+        # An id from the journal is proof; the times of attempts are only a possibility.
         if self.created_ids.get(live.id) == address:
             return True
         # Attempts with an id are in `created_ids`. The others can only be matched by time.

@@ -46,12 +46,17 @@ class WorkerPools:
         trace: TracebackType | None,
     ) -> None:
         with self._lock:
+            # Under the lock: a thread that is about to create a pool would otherwise leave it
+            # running.
             self._has_ended = True
         for pool in self._pools.values():
+            # Without waiting. A call can hang for as long as its timeout, and the journal tells the
+            # next run what it was about.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def submit(self, kind: Kind, work: Callable[..., Result], *arguments: object) -> Future[Result]:
         """Run work that makes calls for a kind; the future has its result."""
+        # One thread runs in the order of the calls, which makes failures reproducible.
         if self._size > 1:
             return self._pool(kind).submit(work, *arguments)
         done: Future[Result] = Future()

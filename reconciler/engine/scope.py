@@ -40,6 +40,8 @@ class LiveState:
 
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.kinds = kinds
+        # Several sorts of "not read", because each permits other conclusions. Only a listed scope
+        # proves that an object is absent.
         self.unreadable: set[Scope] = set()
         """Scopes that may exist but that no key opens."""
         self.failed: dict[Scope, ApiError] = {}
@@ -66,6 +68,7 @@ class LiveState:
 
     def forget(self, scope: Scope) -> None:
         """Drop the objects of a scope, so that it is listed again."""
+        # Both tables or neither: a scope in one of them alone would be listed and yet not searched.
         del self._listed[scope]
         del self._scopes[scope.kind, scope.project][scope]
 

@@ -81,6 +81,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         for problem in problems:
             diagnostics.append(problem.diagnostic)
             for address in problem.blocks:
+                # The first error is the most specific: later phases report what follows from it.
                 errors.setdefault(address, problem.diagnostic)
         return replace(self, diagnostics=diagnostics, errors=errors)
 
@@ -125,6 +126,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         project's objects."""
         if project is None:
             return ()
+        # In this order, because the key can only exist once the project does.
         needs = (self.selection.projects.get(project), self.inputs.key_writers.get(project))
         return tuple(address for address in needs if address is not None)
 
@@ -138,6 +140,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         identity = resource.kind.identity(
             resource.kind.fill_defaults(resource.resolved(self.current_value))
         )
+        # A part is known only after apply. No object can be excluded, and none can be chosen.
         if identity is None:
             return None
         if other.name not in self._by_identity:
@@ -205,6 +208,8 @@ def inputs_digest(
     # Only jobs are identified by their inputs.
     if resource.kind.job is None:
         return None
+    # References are compared by what they point at. A new upload has a new id and may be the same
+    # input.
     contents = {
         address: resources[address].spec for address in resource.references if address in resources
     }

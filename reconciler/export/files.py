@@ -7,6 +7,7 @@ ids of declared objects are written as references.
 from __future__ import annotations
 
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -124,9 +125,12 @@ def write_files(folder: Path, files: Mapping[str, str], *, force: bool = False) 
     """Write files below a folder; the paths of those whose content changed.
 
     Raises UsageError before anything is written if the folder is not empty. With `force`, only the
-    files that are written replace others, and everything else in the folder stays.
+    files that are written replace others, and everything else in the folder stays. A new folder
+    appears with all its files at once, so that an interrupt leaves none or all of them.
     """
     check_folder(folder, force=force)
+    if not folder.exists() or not any(folder.iterdir()):
+        return _make_folder(folder, files)
     changed = []
     for name, text in files.items():
         path = folder / name
@@ -135,11 +139,30 @@ def write_files(folder: Path, files: Mapping[str, str], *, force: bool = False) 
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace_file(path, content)
+            replace_file(path, content)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
         changed.append(path)
     return changed
+
+
+def _make_folder(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    staged = folder.with_name(f".{folder.name}.new")  # hidden, so no search for manifests finds it
+    try:
+        if staged.is_symlink():
+            staged.unlink()
+        shutil.rmtree(staged, ignore_errors=True)  # of a run that was killed
+        for name, text in files.items():
+            path = staged / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        if files:
+            if folder.exists():
+                folder.rmdir()
+            os.rename(staged, folder)  # noqa: PTH104 - Path.rename is the same
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return [folder / name for name in files]
 
 
 def check_folder(folder: Path, *, force: bool = False) -> None:
@@ -168,7 +191,7 @@ def _content_of(path: Path) -> bytes | None:
         return None
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file in one step, so that an interrupt leaves either the old or the new one."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_bytes(content)

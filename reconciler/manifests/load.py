@@ -39,11 +39,10 @@ _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
-_SURROGATES = re.compile(
-    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-)
-_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
-_EXPRESSION_AT = re.compile(r"[^\s,\[\]{}]*\$\{[^}]*\}(?:\$\{[^}]*\}|[^\s,\[\]{}])*")
+# Texts rather than patterns: only JSON and errors need them, and compiling takes time.
+_SURROGATES = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+_NOT_IN_YAML = "[\x7f-\x9f\u2028\u2029\ufffe\uffff]"
+_EXPRESSION_AT = r"[^\s,\[\]{}]*\$\{[^}]*\}(?:\$\{[^}]*\}|[^\s,\[\]{}])*"
 _LONGEST_EXPRESSION = 120
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -328,7 +327,7 @@ def _about_expression(text: str, location: SourceLocation) -> str:
     if start < 0 or not (begins_here or "}" not in line[start:at]):
         return ""
     word = max(line.rfind(character, 0, start) for character in " \t,[{") + 1
-    match = _EXPRESSION_AT.match(line, word)
+    match = re.compile(_EXPRESSION_AT).match(line, word)
     if match is None:
         return ""
     if len(match[0]) > _LONGEST_EXPRESSION:
@@ -364,7 +363,8 @@ def _as_yaml(text: str) -> str:
         pair = bytes.fromhex(match[2] + match[3]).decode("utf-16-be")
         return match[1] + pair
 
-    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", _SURROGATES.sub(join, text))
+    joined = re.sub(_SURROGATES, join, text)
+    return re.sub(_NOT_IN_YAML, lambda match: f"\\u{ord(match[0]):04x}", joined)
 
 
 def compose(text: str) -> list[Any]:

@@ -13,6 +13,8 @@ from typing import Any
 from reconciler.model.kind import Field
 from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged, Text, Type
 
+_CONTAINERS = (dict, list)
+
 
 def may_be_null(declared: Field | Property) -> bool:
     """Whether null is accepted for a field or property that it does not clear. It is then dropped."""
@@ -25,7 +27,23 @@ def may_be_null(declared: Field | Property) -> bool:
 
 def without_nulls(fields: Iterable[Field], spec: Any) -> Any:
     """A spec without meaningless nulls and with plain texts; the same object if nothing is to do."""
-    return _pruned(spec, {field.name: field for field in fields})
+    declared = tuple(fields)
+    # Nearly every spec is free of nulls, and seeing that needs no look at the types.
+    if not _has_null(spec) and not any(field.wraps_text for field in declared):
+        return spec
+    return _pruned(spec, {field.name: field for field in declared})
+
+
+def _has_null(value: Any) -> bool:
+    elements: Iterable[Any] = ()
+    if isinstance(value, dict):
+        elements = value.values()
+    elif isinstance(value, list):
+        elements = value
+    for element in elements:  # noqa: SIM110 - a generator would take twice as long
+        if element is None or (type(element) in _CONTAINERS and _has_null(element)):
+            return True
+    return False
 
 
 def _pruned(value: Any, parts: Mapping[str, Field | Property]) -> Any:

@@ -46,6 +46,15 @@ def credential_in(text: str) -> str:
     return next(name for name, shape in _SHAPES.items() if re.search(shape, text))
 
 
+def without_credentials(value: Any, mask: str) -> Any:
+    """A JSON value in which `mask` stands for each known credential."""
+    if isinstance(value, str):
+        return _any_shape().sub(mask, value)
+    if isinstance(value, dict):
+        return {key: without_credentials(element, mask) for key, element in value.items()}
+    return [without_credentials(one, mask) for one in value] if isinstance(value, list) else value
+
+
 def credential_below(value: Any) -> str:
     """The same for all texts and keys in a JSON value."""
     return next(filter(None, map(credential_in, _texts(value))), "")

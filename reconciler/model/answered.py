@@ -7,9 +7,9 @@ wrong type means that the API, or something in between, is broken.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from reconciler.model.comparing import same
+from reconciler.model.comparing import comparable, same
 from reconciler.model.types import (
     Boolean,
     Either,
@@ -36,6 +36,60 @@ _EXPECTED: dict[type, str] = {
     Object: "an object",
     Tagged: "an object",
 }
+
+
+class Comparison(NamedTuple):
+    """A desired value beside an answer."""
+
+    misfit: str
+    """What `misfit` says of the answer. Unless it is empty, the other values mean nothing."""
+    shown: Any
+    """The answer, completed with known parts."""
+    after: Any
+    """The desired value in normal form."""
+    before: Any
+    """The completed answer in normal form."""
+
+
+class Comparisons:
+    """A cache of comparisons with answers, for many objects with the same settings.
+
+    Results are shared and must not be modified.
+    """
+
+    _MOST = 200
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str, str], tuple[Type, Comparison]] = {}
+
+    def __call__(
+        self, kind: Type, desired: Any, shown: Any, known: Any, path: str = ""
+    ) -> Comparison:
+        """The comparison of two values, where `known` completes the answer. `path` starts the phrase
+        about a misfit."""
+        if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
+            return _compared(kind, desired, shown, known, path)
+        # By text instead of identity: live values are new objects for every resource. The entry
+        # holds the kind, so that its id cannot be reused.
+        question = (id(kind), path, f"{desired!r} {shown!r} {known!r}")
+        earlier = self._known.get(question)
+        if earlier is not None:
+            return earlier[1]
+        # Values of one configuration repeat or they do not. A bounded table keeps the second case
+        # from using memory.
+        if len(self._known) >= self._MOST:
+            self._known.clear()
+        comparison = _compared(kind, desired, shown, known, path)
+        self._known[question] = (kind, comparison)
+        return comparison
+
+
+def _compared(kind: Type, desired: Any, shown: Any, known: Any, path: str) -> Comparison:
+    wrong = misfit(kind, shown, path)
+    if wrong:
+        return Comparison(wrong, shown, desired, shown)
+    completed = with_missing(kind, shown, known)
+    return Comparison("", completed, *comparable(kind, desired, completed, known))
 
 
 def with_missing(kind: Type, shown: Any, known: Any) -> Any:

@@ -73,34 +73,6 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     return desired, live
 
 
-class Comparisons:
-    """A cache for `comparable`, for many objects with the same settings.
-
-    Results are shared and must not be modified.
-    """
-
-    _MOST = 200
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str], tuple[Type, Any, Any]] = {}
-
-    def __call__(self, kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-        """Both values in normal form."""
-        if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
-            return comparable(kind, desired, live, prior)
-        # By text instead of identity: live values are new objects for every resource. The entry
-        # holds the kind, so that its id cannot be reused.
-        question = (id(kind), f"{desired!r} {live!r} {prior!r}")
-        known = self._known.get(question)
-        if known is None:
-            # Values of one configuration repeat or they do not. A bounded table keeps the second
-            # case from using memory.
-            if len(self._known) >= self._MOST:
-                self._known.clear()
-            known = self._known[question] = (kind, *comparable(kind, desired, live, prior))
-        return known[1], known[2]
-
-
 def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
     """The live value, with hidden parts as last applied; hidden parts that were never applied are
     dropped."""

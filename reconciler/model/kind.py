@@ -41,6 +41,7 @@ from reconciler.model.types import (
     Property,
     SecretValueType,
     Tagged,
+    Text,
     Type,
     properties_in,
     types_in,
@@ -173,6 +174,12 @@ class Field(Struct, frozen=True, dict=True):
     def has_hidden(self) -> bool:
         """Whether answers omit parts of the field."""
         return any(part.is_hidden for part in properties_in(self.type))
+
+    @cached_property
+    def wraps_text(self) -> bool:
+        """Whether answers show a text of the field inside of an object."""
+        types = types_in(self.type)
+        return any(isinstance(part, Text) and part.inside is not None for part in types)
 
     @cached_property
     def takes_secrets(self) -> bool:
@@ -352,6 +359,25 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     def audit_event_types(self) -> tuple[str, ...]:
         """Prefixes of the audit log event types that our own writes cause."""
         return self.own_audit_events or self.audit_events[:1]
+
+    @cached_property
+    def fields_by_mutability(self) -> Mapping[Mutability, tuple[Field, ...]]:
+        """The fields of each mutability that occurs."""
+        fields: dict[Mutability, tuple[Field, ...]] = {}
+        for field in self.fields:
+            fields[field.mutability] = (*fields.get(field.mutability, ()), field)
+        return fields
+
+    @cached_property
+    def always_shown(self) -> tuple[Field, ...]:
+        """The fields that every answer contains and that an update or a replacement can change."""
+        return tuple(
+            field
+            for field in self.fields
+            if field.in_body
+            and field.readable is Readable.ALWAYS
+            and field.mutability is not Mutability.FIXED
+        )
 
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:

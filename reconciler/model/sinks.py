@@ -12,12 +12,11 @@ than its code, or missing. Another driver cannot take the name of one of ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from msgspec import Struct
 
@@ -25,6 +24,9 @@ from reconciler.errors import SinkError
 from reconciler.model.diagnostic import nearest
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.types import Boolean, ListOf, Object, Text, Type
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT = "reconciler.sinks"
 """The group of entry points that other packages register their drivers in."""
@@ -138,7 +140,7 @@ def sink_class(name: str) -> type[Sink] | None:
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
         return cast("type[Sink]", getattr(import_module(module), attribute))
-    for found in entry_points(group=ENTRY_POINT, name=name):
+    for found in _entry_points(name=name):
         try:
             return cast("type[Sink]", found.load())
         except Exception as error:
@@ -152,8 +154,16 @@ def sink_class(name: str) -> type[Sink] | None:
 @cache
 def sink_names() -> tuple[str, ...]:
     """The names of all sinks: ours in the order of the documentation, then others by name."""
-    others = {found.name for found in entry_points(group=ENTRY_POINT)} - BUILT_IN.keys()
+    others = {found.name for found in _entry_points()} - BUILT_IN.keys()
     return (*BUILT_IN, *sorted(others))
+
+
+def _entry_points(name: str | None = None) -> Iterable[EntryPoint]:
+    # Imported late: it takes as long as twenty of our modules, and few stacks use sinks of others.
+    from importlib.metadata import entry_points
+
+    every = entry_points(group=ENTRY_POINT)
+    return every if name is None else every.select(name=name)
 
 
 def sink_classes() -> Iterator[type[Sink]]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from reconciler.model.address import Address
 
@@ -311,16 +312,8 @@ def decode(value: Any) -> Any:
     match value.get(_TAG):
         case None:
             return {key: decode(element) for key, element in value.items()}
-        # Cases are tried in order. Collections have thousands of members and files.
         case "member":
-            return Member(
-                value["key"],
-                decode(value["content"]),
-                decode(value["file_id"]),
-                decode(value["attributes"]),
-                decode(value["chunking_strategy"]),
-                value.get("refused", ""),
-            )
+            return _with_decoded_parts(convert(value, Member))
         case "file":
             return LocalFile(value["path"], value["sha256"], value["size"])
         case "literal":
@@ -334,6 +327,20 @@ def decode(value: Any) -> Any:
         case "secret":
             return SecretValue(value["source"], value["digest"])
         case "files":
-            return FileSet(tuple(decode(member) for member in value["members"]))
+            # A set can have ten thousand members, so msgspec makes them from their tags.
+            files = convert(value, FileSet)
+            return FileSet(tuple(map(_with_decoded_parts, files.members)))
         case tag:
             raise ValueError(f'unknown value tag "{tag}"')
+
+
+def _with_decoded_parts(member: Member) -> Member:
+    """The member with its free parts decoded, which msgspec leaves as they are."""
+    if type(member.file_id) in _PLAIN and not member.attributes and not member.chunking_strategy:
+        return member
+    return replace(
+        member,
+        file_id=decode(member.file_id),
+        attributes=decode(member.attributes),
+        chunking_strategy=decode(member.chunking_strategy),
+    )

@@ -45,6 +45,7 @@ class _List(Struct):
     query: dict[str, str]
     template: str
     items: list[dict[str, Any]] = field(default_factory=list)
+    has_more: bool = False
 
 
 class Capture:
@@ -111,6 +112,7 @@ class Capture:
                 [self._clean(entry.template, item) for item in entry.items],
                 self._project(entry.slot),
                 entry.query,
+                entry.has_more,
             )
             for entry in longest.values()
         ]
@@ -174,6 +176,7 @@ class Capture:
         if request.is_first_page or key not in self._lists:
             self._lists[key] = _List(slot, path, query, request.path)
         self._lists[key].items += [item for item in items if isinstance(item, dict)]
+        self._lists[key].has_more = body.get("has_more") is True
 
     def _project(self, slot: Slot) -> str:
         is_admin, name = slot

@@ -7,13 +7,16 @@ and email addresses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.errors import UsageError
+from reconciler.manifests.shapes import without_credentials
+from reconciler.model.secret import MASK
 
 FORMAT = "reconciler-recording"
 VERSION = 1
@@ -23,12 +26,14 @@ _RECORD_AGAIN = "Record again with `reconciler rehearse --record FILE`."
 
 
 class RecordedList(Struct, frozen=True):
-    """All items of a list. `project` is the id of the project whose key read it, otherwise empty."""
+    """The items of a list. `project` is the id of the project whose key read it, otherwise empty."""
 
     path: str
     items: list[dict[str, Any]]
     project: str = ""
     query: dict[str, str] = field(default_factory=dict)
+    is_partial: bool = False
+    """Whether the list goes on after these items, because nobody needed the rest."""
 
 
 class RecordedObject(Struct, frozen=True):
@@ -111,9 +116,44 @@ class _File(Struct):
 
 
 def dump(recording: Recording) -> str:
-    """The recording as a file."""
-    packed = msgspec.json.encode(_File(recording))
+    """The recording as a file.
+
+    Texts with the form of a credential are masked. So are headers, apart from those of objects that
+    the state knows, which manifests declare and plans compare.
+    """
+    resources = recording.state.get("resources", ())
+    managed = frozenset(str(resource.get("id")) for resource in resources)
+    masked = replace(
+        recording,
+        state=without_credentials(recording.state, MASK),
+        lists=[
+            replace(entry, items=[_masked(item, managed) for item in entry.items])
+            for entry in recording.lists
+        ],
+        objects=[replace(one, body=_masked(one.body, managed)) for one in recording.objects],
+    )
+    packed = msgspec.json.encode(_File(masked))
     return msgspec.json.format(packed, indent=1).decode() + "\n"
+
+
+def _masked(body: dict[str, Any], managed: Collection[str]) -> dict[str, Any]:
+    shown = body if str(body.get("id")) in managed else _without_headers(body)
+    masked: dict[str, Any] = without_credentials(shown, MASK)
+    return masked
+
+
+def _without_headers(value: Any) -> Any:
+    """A JSON value with masked values in each map named `headers`."""
+    if isinstance(value, list):
+        return [_without_headers(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: dict.fromkeys(element, MASK)
+        if name == "headers" and isinstance(element, dict)
+        else _without_headers(element)
+        for name, element in value.items()
+    }
 
 
 def load(text: str, *, name: str) -> Recording:
@@ -156,7 +196,7 @@ def check_age(recording: Recording, *, now: float, max_days: float, name: str) -
         )
 
 
-def as_organization(recording: Recording, keys: list[Mapping[str, str]]) -> dict[str, Any]:
+def as_organization(recording: Recording, keys: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """What the emulator loads; `keys` are those that the copy accepts."""
     refusals = [
         {
@@ -179,5 +219,5 @@ def as_organization(recording: Recording, keys: list[Mapping[str, str]]) -> dict
         "lists": [msgspec.to_builtins(entry) for entry in recording.lists],
         "objects": [msgspec.to_builtins(entry) for entry in recording.objects],
         "refusals": refusals,
-        "keys": keys,
+        "keys": list(keys),
     }

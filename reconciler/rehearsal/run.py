@@ -18,7 +18,7 @@ from reconciler.app.session import Session
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError
 from reconciler.kinds import ALL_KINDS
-from reconciler.model.change import ApplyResult, Change, Outcome, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
@@ -195,7 +195,13 @@ class _Rehearser:
 
     def _later_request(self) -> PlanRequest:
         """The request of a plan after the apply: what was to be replaced has been."""
-        return replace_dataclass(self._request.planning, replace=(), budget=None)
+        request = replace_dataclass(self._request.planning, replace=(), budget=None)
+        saved = self._request.saved
+        if saved is None:
+            return request
+        targets = () if saved.refresh.whole else tuple(str(one.address) for one in saved.pending)
+        adopts = any(change.action is Action.ADOPT for change in saved.pending)
+        return replace_dataclass(request, destroy=saved.destroy, target=targets, adopt=adopts)
 
     def _left(self, place: CopyPlace, plan: Plan) -> list[str]:
         """What a second plan still wants to do."""

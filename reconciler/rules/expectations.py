@@ -28,7 +28,6 @@ from reconciler.model.types import (
     Text,
 )
 from reconciler.model.values import Reference, Spec, Template, Unknown
-from reconciler.rules.answer_schema import errors_of, flaws_of_schema
 from reconciler.rules.bounded import (
     TooMuchWorkError,
     Work,
@@ -96,6 +95,9 @@ def problems_of(expect: Spec) -> Iterator[RuleProblem]:
         yield from _flaws_of_value(expression, test)
     schema = expect.get("schema")
     if isinstance(schema, Mapping):
+        # Imported late, like below: few stacks check an answer against a schema.
+        from reconciler.rules.answer_schema import flaws_of_schema
+
         for flaw in flaws_of_schema(schema):
             yield RuleProblem(("schema", *flaw.trail), flaw.summary, flaw.detail)
 
@@ -169,6 +171,8 @@ def _judge_value(expression: str, tests: Spec, body: Any, work: Work) -> Iterato
 
 
 def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]:
+    from reconciler.rules.answer_schema import errors_of
+
     try:
         yield from (
             CheckFinding(f"schema {path}", _cut(message))

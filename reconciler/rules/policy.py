@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reconciler.cel import ExpressionError, compile_expression
 from reconciler.model.kind import Field, ScopeType
 from reconciler.model.policy import PolicyOutcome, PolicySeverity
 from reconciler.model.rule import RuleKind, RuleProblem
 from reconciler.model.types import Json, ListOf, Object, Property, Text
 from reconciler.model.values import Spec, references_in
+
+if TYPE_CHECKING:
+    from reconciler.cel import ExpressionError
 
 VARIABLES: Mapping[str, str] = {
     "resource": "the resource",
@@ -58,6 +60,9 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
 
 def flaw_of_expression(source: str) -> str:
     """The problem of a rule or a message; empty if it can be compiled."""
+    # Imported late: every command knows the kinds of rules, and few stacks have policies.
+    from reconciler.cel import ExpressionError, compile_expression
+
     try:
         compile_expression(source, VARIABLES)
     except ExpressionError as error:

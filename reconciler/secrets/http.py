@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from msgspec import Struct, field
 
 from reconciler.errors import SinkError, SinkUnreachableError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
+
+if TYPE_CHECKING:
+    import httpx
 
 ATTEMPTS = 4
 PAUSES = (0.5, 1.0, 2.0)
@@ -22,7 +24,6 @@ PAUSES = (0.5, 1.0, 2.0)
 _LONGEST_PAUSE = 10.0
 _LARGEST_ANSWER_BYTES = 4 << 20
 _BUSY = (429, 502, 503, 504)
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SHOWN_CHARACTERS = 300
 
 
@@ -76,6 +77,14 @@ class SinkHttp:
         Raises UncertainDeliveryError for a write that may have happened, and SinkError for a
         request that certainly had no effect.
         """
+        import httpx  # validation loads drivers and sends nothing
+
+        never_sent = (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+        )
         if json_body is not None:
             content = json.dumps(json_body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
@@ -86,7 +95,7 @@ class SinkHttp:
             try:
                 answer = self._once(method, path, content, params, headers)
             except httpx.TransportError as error:
-                is_uncertain = is_uncertain or (is_write and not isinstance(error, _NEVER_SENT))
+                is_uncertain = is_uncertain or (is_write and not isinstance(error, never_sent))
                 problem = f"cannot be reached: {_why(error)}"
                 pause = None
             except (httpx.InvalidURL, httpx.DecodingError, _TooLarge) as error:

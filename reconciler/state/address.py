@@ -51,13 +51,14 @@ _ENCODE = "Percent-encode special characters of user and password: / as %2F, @ a
 _PUBLIC_PARAMETERS = frozenset(
     {"connect_timeout", "dbname", "endpoint", "host", "hostaddr", "port", "region", "sslmode"}
 )
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|sig|credential|key", re.IGNORECASE)
+# Texts rather than patterns: most runs need none of them, and compiling takes time.
+_TELLING_NAME = r"(?i)pass|pwd|secret|token|sig|credential|key"
 _SECRET_FILES = frozenset({"passfile", "sslkey"})
 """Parameters whose names suggest a secret, and whose values are paths."""
-_SETTING = re.compile(r"([A-Za-z0-9_.-]+)\s*=\s*('[^']*'|[^&\s]+)")
-_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?")
+_SETTING = r"([A-Za-z0-9_.-]+)\s*=\s*('[^']*'|[^&\s]+)"
+_SERVER = r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?"
 _LAST_PORT = 65535
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class BackendAddress(Struct, frozen=True):
@@ -136,8 +137,8 @@ def _secret_values(text: str) -> Iterator[str]:
         yield before
         yield password
         yield unquote(password)
-    for name, value in _SETTING.findall(text):
-        if _SECRET_NAME.search(name) and name.lower() not in _SECRET_FILES:
+    for name, value in re.findall(_SETTING, text):
+        if re.search(_TELLING_NAME, name) and name.lower() not in _SECRET_FILES:
             yield value.strip("'")
             yield unquote(value.strip("'"))
 
@@ -213,7 +214,7 @@ def _postgres(text: str, rest: str) -> BackendAddress:
 
 def _is_server(text: str) -> bool:
     """Whether a text is a host with an optional port. Any other text may be half a password."""
-    server = _SERVER.fullmatch(text)
+    server = re.fullmatch(_SERVER, text)
     return server is not None and int(server[1] or 0) <= _LAST_PORT
 
 
@@ -228,7 +229,7 @@ def _object_store(scheme: str, rest: str) -> BackendAddress:
         noun = "container" if scheme == "az" else "bucket"
         raise StateError(f"The address of the backend names no {noun}.", hint=f"Write {form}.")
     prefix = path.strip("/")
-    if not _BUCKET.fullmatch(bucket):
+    if not re.fullmatch(_BUCKET, bucket):
         message = f"The address of the backend does not begin with a name of the form {form}."
         hint = "A name consists of letters, digits, '.', '_' and '-', without a port."
         raise StateError(message, hint=hint)

@@ -22,11 +22,15 @@ from reconciler.state.identity import Identity
 from reconciler.state.rows import SPEC_COLUMNS, record_from_dict, record_to_dict
 
 FORMAT = "reconciler-state"
-VERSION = 3
-"""Version 2 added `lineage`, `server` and `organization`; version 3 added `marked_later` to resources.
+VERSION = 4
+"""Version 2 added `lineage`, `server` and `organization`; version 3 added `marked_later` to resources; version 4 added
+`remarks`.
 
 Earlier versions are still read.
 """
+
+REMARKS = ("waits for terraform",)
+"""The remarks of a state that its export carries: others say something about this file alone."""
 
 _SHOWN_PROBLEMS = 10
 _MOST_SERIAL = 2**53
@@ -41,8 +45,10 @@ _TOP: Mapping[str, tuple[type, ...]] = {
     "organization": (str,),
     "resources": (list,),
     "outputs": (dict,),
+    "remarks": (dict,),
 }
 _SINCE_VERSION_2 = frozenset({"lineage", "server", "organization"})
+_SINCE_VERSION_4 = frozenset({"remarks"})
 _RECORD: Mapping[str, tuple[type, ...]] = {
     "address": (str,),
     "id": (str,),
@@ -87,6 +93,7 @@ def to_data(
     identity: Identity,
     records: list[Record],
     outputs: Mapping[str, Any],
+    remarks: Mapping[str, str],
 ) -> dict[str, Any]:
     """The state as JSON values, the inverse of `from_data`."""
     return {
@@ -100,6 +107,7 @@ def to_data(
         "organization": identity.organization,
         "resources": [record_to_dict(record) for record in records],
         "outputs": {name: encode(value) for name, value in outputs.items()},
+        "remarks": dict(remarks),
     }
 
 
@@ -107,6 +115,7 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     """Records and outputs of an exported state. Raises StateError with all the problems found."""
     _check_version(data)
     left_out = _SINCE_VERSION_2 if data["version"] < 2 else frozenset()
+    left_out |= _SINCE_VERSION_4 if data["version"] < 4 else frozenset()
     shape = {name: types for name, types in _TOP.items() if name not in left_out}
     problems = list(_check_map(data, shape, "the export"))
     if problems:
@@ -117,6 +126,9 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     shape = {name: types for name, types in _RECORD.items() if name not in left_out}
     records = list(_read_records(data["resources"], shape, problems))
     outputs = _read_outputs(data["outputs"], problems)
+    for name, value in data.get("remarks", {}).items():
+        if name not in REMARKS or not isinstance(value, str):
+            problems.append(f'the export: the remark "{name}" is not known, or is no text')
     counts = Counter(str(record.address) for record in records)
     problems += [
         f"resource {address} appears {count} times"

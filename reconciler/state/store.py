@@ -11,6 +11,7 @@ where the file cannot be read or written.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ _MOVED_TO = "moved to"
 class StateStore:
     """The embedded backend: one SQLite file. Use `open` or `open_for_reading`, and `close` it (or
     use `with`).
+
+    A long class, because it is a facade: each method is one transaction, with its SQL in the module
+    of its table. What is done to a state can be reviewed here in one reading.
     """
 
     def __init__(
@@ -468,6 +472,7 @@ class StateStore:
                 identity=identity.read(connection),
                 records=list(resources.read_all(connection).values()),
                 outputs=resources.read_outputs(connection),
+                remarks=_remarks(connection),
             )
 
     def import_(
@@ -506,8 +511,13 @@ class StateStore:
             for record in records:
                 resources.put(connection, record)
             resources.put_outputs(connection, outputs)
+            # Exports of earlier versions do not say what their state waited for.
+            remarks = data.get("remarks", _remarks(connection))
             # What was read when these were not the records says nothing about them.
             connection.execute("DELETE FROM meta WHERE name <> 'program'")
+            connection.executemany(
+                "INSERT INTO meta (name, value) VALUES (?, ?)", list(remarks.items())
+            )
             if owners:
                 connection.execute(
                     "INSERT INTO meta (name, value) VALUES (?, ?)",
@@ -538,3 +548,9 @@ def state_file(folder: Path, stack: str, environment: str) -> Path:
     # `quote`.
     parts = (quote(plain(name), safe="").replace(".", "%2E") for name in (stack, environment))
     return folder / (".".join(parts) + ".db")
+
+
+def _remarks(connection: sqlite3.Connection) -> dict[str, str]:
+    """The remarks that an export carries."""
+    rows = connection.execute("SELECT name, value FROM meta").fetchall()
+    return {str(name): str(value) for name, value in rows if name in portable.REMARKS}

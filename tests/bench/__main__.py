@@ -18,6 +18,7 @@ from tests.bench.results import Results, comparison, load
 SUBJECTS = {
     "start-up": measures.start_up,
     "reference": measures.reference,
+    "rehearsals": measures.rehearsals,
     "sizes": measures.sizes,
     "linearity": measures.linearity,
     "folders": measures.folders,

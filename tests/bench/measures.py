@@ -42,6 +42,31 @@ def start_up(folder: Path, results: Results, *, runs: int = 15) -> None:
     results.add(Figure("reconciler --version against import click", ours / theirs, "×", 2.0, note))
 
 
+def rehearsals(folder: Path, results: Results) -> None:
+    """Rehearsals of making the reference organization, and of one change in it."""
+    with Stage(folder / "rehearsals") as stage:
+        stage.write(workloads.reference_organization())
+        made = stage.run("rehearse")
+        stage.apply()
+        stage.write({"manifests/more.yaml": workloads.one_more_project()})
+        changed = stage.run("rehearse", "--record", "organization.json")
+        again = stage.run("rehearse", "--from", "organization.json")
+        size_mb = (stage.folder / "organization.json").stat().st_size / 1e6
+    seconds = 90
+    results.add(
+        Figure("rehearse making the reference organization: wall", made.wall_seconds, "s", seconds),
+        Figure("rehearse one change in it, recording it: wall", changed.wall_seconds, "s", seconds),
+        Figure(
+            "rehearse one change from a recording: wall",
+            again.wall_seconds,
+            "s",
+            seconds,
+            f"{size_mb:.1f} MB",
+        ),
+        Figure("rehearse one change from a recording: peak memory", again.peak_mb, "MB"),
+    )
+
+
 def sizes(folder: Path, results: Results, counts: tuple[int, ...] = (100, 1_000, 10_000)) -> None:
     """First apply, and then a plan that finds nothing to do, of so many assistants."""
     bars = {1_000: 0.5, 10_000: 3.0}

@@ -57,6 +57,11 @@ def reference_organization(
     return found
 
 
+def one_more_project() -> str:
+    """A project that the reference organization lacks, as a manifest."""
+    return _project("one-more")
+
+
 def folder_sync(count: int) -> Files:
     """One store that is kept in step with a folder of so many small files."""
     manifest = _in_files("stores", [_store("handbook")])

@@ -54,6 +54,8 @@ LESS = (
     "GroupMember/ada",
     "ProjectUser/a/ada",
 )
+pytestmark = pytest.mark.slow
+
 acts = st.lists(
     st.tuples(
         st.sampled_from(EDITS), st.sampled_from("abcde"), st.sampled_from((0, 0, 1, 2, 3, 99))

@@ -129,7 +129,7 @@ def large(tmp_path: Path) -> Iterator[Organization]:
     yield from organization(tmp_path, 80)
 
 
-@pytest.fixture(params=[2, 33, 100])
+@pytest.fixture(params=[2, 33, pytest.param(100, marks=pytest.mark.slow)])
 def of_any_size(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Organization]:
     """From two projects to a hundred."""
     yield from organization(tmp_path, request.param)

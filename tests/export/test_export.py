@@ -448,3 +448,18 @@ def test_a_second_folded_export_changes_no_byte(folder: Workspace) -> None:
     before = texts(folder)
     folder.run("export", *FOLD, "--force", expect=0)
     assert texts(folder) == before
+
+
+def test_a_report_for_programs_names_every_object(folder: Workspace) -> None:
+    done = folder.run("export", "--format", "json", "--report", "export.md:markdown", expect=0)
+    report = json.loads(done.out)
+    assert report["complete"]
+    assert report["plan_is_empty"]
+    listed = folder.run("state", "list", "--format", "json", expect=0).out
+    bound = {entry["address"]: entry["id"] for entry in json.loads(listed)}
+    assert {entry["address"]: entry["id"] for entry in report["resources"]} == bound
+    assert {path for path in report["files"] if path.endswith(".yaml")}
+    assert any(left["kind"] == "File" for left in report["left_out"])
+    page = (folder.folder / "export.md").read_text()
+    assert page.startswith("### Export")
+    assert "The plan of these manifests changes nothing." in page

@@ -1,7 +1,7 @@
 """Killed at any boundary, the same command once more leaves what it would have left at once.
 
-`make test` tries a spread of the boundaries, `make soak` each of them, and then pairs of deaths, deaths at any instant,
-lists that lag, a state that is lost on top, and edits that are taken back.
+`make test` tries a spread of the boundaries and a state that is lost on top. `make test-slow` adds single kinds, lists
+that lag and edits that are taken back. `make soak` tries each boundary, then pairs of deaths and deaths at any instant.
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ def test_a_death_at_any_instant_is_mended_by_the_same_command(
             assert (seconds, stage.repair()) == (seconds, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scenario", [item for item in SCENARIOS if SOAK or item.name == "added"], ids=attrgetter("name")
 )
@@ -145,6 +146,7 @@ def test_what_a_dead_run_made_is_found_although_lists_lag(
         assert problems_after(stage, fatal, stage.repair) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -176,6 +178,7 @@ def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(
         assert problems_after(stage, fatal_boundaries(stage), recover) == []
 
 
+@pytest.mark.slow
 def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(
     mortals: Mortals, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stories")
 
 
+@pytest.mark.slow
 @given(story=stories)
 @examples(LONG * SOAK or QUICK)
 def test_after_any_story_all_is_as_declared(
@@ -97,6 +98,7 @@ def test_after_any_story_all_is_as_declared(
     assert (told.tell(story), told.commands) == ([], told.commands)
 
 
+@pytest.mark.slow
 @given(beginning=beginnings)
 @examples(20 * SOAK or 1)
 def test_what_is_imported_into_an_empty_state_is_in_sync(

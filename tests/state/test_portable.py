@@ -74,7 +74,7 @@ def test_an_older_export_is_compared_by_serial_where_it_has_no_lineage(
     store: StateStore, exported: Any
 ) -> None:
     store.put(Record(Address.parse("User/ada"), "user_1"))
-    since = ("lineage", "server", "organization")
+    since = ("lineage", "server", "organization", "remarks")
     old = {name: value for name, value in exported.items() if name not in since} | {"version": 1}
     for resource in old["resources"]:
         del resource["marked_later"]
@@ -147,9 +147,9 @@ def test_the_export_of_another_state_is_refused_unless_meant(
 
 def test_a_newer_export_is_refused(store: StateStore, exported: Any) -> None:
     with pytest.raises(
-        StateError, match="the export has version 4, but this program supports versions up to 3"
+        StateError, match="the export has version 5, but this program supports versions up to 4"
     ):
-        store.import_({**exported, "version": 4})
+        store.import_({**exported, "version": 5})
 
 
 @pytest.mark.parametrize("data", [{}, [], None, "x", {"format": "terraform"}])
@@ -223,4 +223,32 @@ def test_history_and_lock_are_not_exported(store: StateStore) -> None:
         "organization",
         "resources",
         "outputs",
+        "remarks",
     }
+
+
+def test_an_import_keeps_that_the_state_waits_for_terraform(
+    store: StateStore, exported: Any
+) -> None:
+    store.set_meta("waits for terraform", "terraform.tfstate")
+    store.set_meta("searched", "yes")
+    waiting = store.export()
+    assert waiting["remarks"] == {"waits for terraform": "terraform.tfstate"}
+    store.import_({**exported, "serial": 9})
+    assert store.meta("waits for terraform") is None
+    store.import_({**waiting, "serial": 19})
+    assert store.meta("waits for terraform") == "terraform.tfstate"
+
+
+def test_an_export_of_an_earlier_version_does_not_end_the_wait(
+    store: StateStore, exported: Any
+) -> None:
+    store.set_meta("waits for terraform", "terraform.tfstate")
+    old = {name: value for name, value in exported.items() if name != "remarks"}
+    store.import_({**old, "version": 3, "serial": 9})
+    assert store.meta("waits for terraform") == "terraform.tfstate"
+
+
+def test_an_unknown_remark_is_refused(store: StateStore, exported: Any) -> None:
+    with pytest.raises(StateError, match='the remark "searched" is not known'):
+        store.import_({**exported, "remarks": {"searched": "yes"}})

@@ -352,25 +352,34 @@ def rate_limit(provider: str = OPENAI, **limits: Any) -> dict[str, Any]:
     return resource(provider, "openai_project_rate_limit", "r", attributes)
 
 
+def limits_of(provider: str, *requests: int) -> list[dict[str, Any]]:
+    """The limits of one model in as many projects."""
+    resources = []
+    for number, value in enumerate(requests, start=1):
+        id = f"proj_{number}"
+        made = resource(OPENAI, "openai_project", f"p{number}", {"id": id, "name": f"P{number}"})
+        limit = rate_limit(provider, max_requests_per_1_minute=value, project_id=id)
+        resources += [made, {**limit, "name": f"r{number}"}]
+    return resources
+
+
 @pytest.mark.parametrize("provider", [OPENAI, JIANYUAN])
-def test_limits_of_the_organizations_tier_are_not_declared(provider: str) -> None:
-    made = converted(project(), rate_limit(provider, max_requests_per_1_minute=50))
-    assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 50}
-    assert "batch_1_day_max_input_tokens: 200000000" in comment(made, "RateLimit/p/r")
+def test_values_that_most_projects_have_are_not_declared(provider: str) -> None:
+    made = converted(*limits_of(provider, 10_000, 10_000, 50))
+    assert spec(made, "RateLimit/p3/r3")["max_requests_per_1_minute"] == 50
+    assert "max_requests_per_1_minute" not in spec(made, "RateLimit/p1/r1")
+    assert "Not declared: max_requests_per_1_minute: 10000" in comment(made, "RateLimit/p1/r1")
 
 
-def test_the_image_limit_of_every_chat_model_is_not_declared() -> None:
-    limits = {"max_requests_per_1_minute": 50, "max_images_per_1_minute": 50_000}
-    made = converted(project(), rate_limit(**limits))
-    assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 50}
+def test_values_that_are_the_same_everywhere_are_declared() -> None:
+    made = converted(*limits_of(OPENAI, 50, 50, 50))
+    assert all(
+        spec(made, f"RateLimit/p{number}/r{number}")["max_requests_per_1_minute"] == 50
+        for number in (1, 2, 3)
+    )
 
 
-def test_a_value_that_another_tier_has_is_declared() -> None:
-    made = converted(project(), rate_limit(max_requests_per_1_minute=500))
-    assert spec(made, "RateLimit/p/r") == {"model": "gpt-4.1", "max_requests_per_1_minute": 500}
-
-
-def test_limits_that_all_look_usual_are_all_declared() -> None:
+def test_all_limits_of_a_single_project_are_declared() -> None:
     made = converted(project(), rate_limit())
     assert len(spec(made, "RateLimit/p/r")) == 4
     assert "Remove those" in comment(made, "RateLimit/p/r")

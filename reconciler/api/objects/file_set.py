@@ -33,7 +33,7 @@ from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
-from reconciler.model.consistency import SETTLE_SECONDS, Window
+from reconciler.model.consistency import Window
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue
 from reconciler.model.resource import LiveObject
@@ -41,9 +41,6 @@ from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, Member, value_at
 
 PURPOSE = "assistants"
-BATCH_FILES = 2000
-"""The most files that the API attaches with one call."""
-
 _PAGE = 100
 _MAX_REFUSED_FILES = 20
 """How many files are tried one by one in a store that has accepted none so far."""
@@ -65,10 +62,10 @@ class FileSetHandler(FieldHandler):
         uploader: Uploader,
         reservations: InProcessReservations,
         *,
-        index_seconds: float = 600.0,
-        settle_seconds: float = SETTLE_SECONDS,
-        parallelism: int = 4,
-        batch_files: int = BATCH_FILES,
+        index_seconds: float,
+        settle_seconds: float,
+        parallelism: int,
+        batch_files: int,
     ) -> None:
         self.uploader = uploader
         self.reservations = reservations

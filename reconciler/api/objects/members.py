@@ -40,14 +40,31 @@ class Moves(Struct, frozen=True):
 
 def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
     """The members in a list of a store's files. Files that are not ours have their id as key."""
-    by_key: dict[str, Member] = {}
+    answers = list(items)
     alike: dict[str, Any] = {}
-    for answer in sorted(items, key=_preference):
+    by_key: dict[str, Member] = {}
+    for answer in answers:
+        member = _member(answer, alike)
+        by_key[member.key] = member
+    if len(by_key) < len(answers):
+        by_key = _with_distinct_keys(answers, alike)
+    return FileSet(tuple(by_key[key] for key in sorted(by_key)))
+
+
+def _with_distinct_keys(
+    answers: Iterable[Mapping[str, Any]], alike: dict[str, Any]
+) -> dict[str, Member]:
+    """The members by key, where several uploads of one file are in the store.
+
+    The one that works, and else the newest, keeps the key; the id makes the others' unique.
+    """
+    by_key: dict[str, Member] = {}
+    for answer in sorted(answers, key=_preference):
         member = _member(answer, alike)
         if member.key in by_key:
             member = replace(member, key=f"{member.key} ({member.file_id})")
         by_key[member.key] = member
-    return FileSet(tuple(by_key[key] for key in sorted(by_key)))
+    return by_key
 
 
 def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) -> FileSet | None:

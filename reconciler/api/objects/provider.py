@@ -12,8 +12,7 @@ from pathlib import Path
 
 from reconciler.api.keys import KeyRing
 from reconciler.api.objects.collection import Reveal
-from reconciler.api.objects.field_handlers import FieldHandlers
-from reconciler.api.objects.file_set import BATCH_FILES, FileSetHandler
+from reconciler.api.objects.field_handlers import BATCH_FILES, FieldHandlers, FileSetLimits
 from reconciler.api.objects.reader import HttpReader
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.retirement import Retirements
@@ -63,16 +62,14 @@ class HttpProvider(HttpReader, HttpWriter):
         retirements = Retirements()
         reservations = InProcessReservations()
         uploader = Uploader(root, whole_bytes=whole_bytes, part_bytes=part_bytes)
-        file_sets = FileSetHandler(
+        handlers = FieldHandlers(
+            sinks,
+            keys,
             uploader,
             reservations,
-            index_seconds=index_seconds,
+            recorded,
             settle_seconds=settle_seconds,
-            parallelism=parallelism,
-            batch_files=batch_files,
-        )
-        handlers = FieldHandlers(
-            file_sets, sinks, keys, uploader, recorded, settle_seconds=settle_seconds
+            file_sets=FileSetLimits(index_seconds, parallelism, batch_files),
         )
         HttpReader.__init__(self, scopes, handlers, retirements, pages or {})
         HttpWriter.__init__(

@@ -11,9 +11,9 @@ from reconciler.model.values import Member
 
 _REFUSED = (400, 413, 415, 422)
 _OF_THE_STORE = frozenset({"vector_store_expired", "insufficient_quota"})
-_OF_OTHERS = re.compile(r"\b(quota|storage limit|billing|server had an error)\b", re.IGNORECASE)
+_OF_OTHERS = r"(?i)\b(quota|storage limit|billing|server had an error)\b"
 """Words of a refusal that blame the account or the server, regardless of its status."""
-_EXTENSIONS = re.compile(r"extensions? \[([^\]]*)\]", re.IGNORECASE)
+_EXTENSIONS = r"(?i)extensions? \[([^\]]*)\]"
 
 
 def is_about_the_file(error: ApiError) -> bool:
@@ -26,7 +26,7 @@ def is_about_the_file(error: ApiError) -> bool:
     how = error.param or ""  # a wrong way of attaching is the manifest's fault, for all files alike
     if "chunk" in how or "attributes" in how:
         return False
-    return error.code not in _OF_THE_STORE and not _OF_OTHERS.search(str(error))
+    return error.code not in _OF_THE_STORE and not re.search(_OF_OTHERS, str(error))
 
 
 def refused_members(batch: Sequence[Member], error: ApiError) -> list[Member] | None:
@@ -44,6 +44,6 @@ def _names(error: ApiError, member: Member) -> bool:
     text = str(error)
     if isinstance(member.file_id, str) and member.file_id in text:
         return True
-    listed = _EXTENSIONS.search(text)
+    listed = re.search(_EXTENSIONS, text)
     extensions = {part.strip(" '\"").lower() for part in listed[1].split(",")} if listed else set()
     return bool(member.content) and PurePosixPath(member.key).suffix.lower() in extensions - {""}

@@ -16,10 +16,8 @@ from reconciler.model.kind import Kind
 
 _REFUSED = (403, 404, 405, 410)
 _GONE = 410
-_SHUT_DOWN = re.compile(
-    r"\b(shut ?down|retired|sunset(ted)?|discontinued|no longer (available|supported|exists?))\b",
-    re.IGNORECASE,
-)
+# A text rather than a pattern: few runs meet such an answer, and compiling takes time.
+_SHUT_DOWN = r"(?i)\b(shut ?down|retired|sunset(ted)?|discontinued|no longer (available|supported|exists?))\b"
 """Words of a refusal that mean a retirement where the status alone does not."""
 
 
@@ -82,7 +80,7 @@ class Retirements:
 def _may_be_gone(error: ApiError) -> bool:
     if isinstance(error, AnswerError):
         return False  # a page of a proxy says nothing about the API
-    says_so = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
+    says_so = error.status in (400, 403) and re.search(_SHUT_DOWN, str(error)) is not None
     return isinstance(error, NotFoundError) or error.status == _GONE or says_so
 
 

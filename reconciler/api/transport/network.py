@@ -26,7 +26,7 @@ from reconciler.errors import UsageError
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY_VARIABLES = ("no_proxy", "NO_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
-_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_HASHED_NAME = r"[0-9a-f]{8}\.[0-9]+"
 _HTTPS_PORT = 443
 
 
@@ -221,7 +221,7 @@ def _load_file(context: ssl.SSLContext, path: str) -> None:
 def _require_hashed(folders: str) -> None:
     """Check a folder that OpenSSL would silently ignore, so that it trusted no certificate."""
     names = [name for folder in folders.split(os.pathsep) for name in _names_in(folder)]
-    if any(_HASHED_NAME.fullmatch(name) for name in names):
+    if any(re.fullmatch(_HASHED_NAME, name) for name in names):
         return
     raise UsageError(
         f"SSL_CERT_DIR ({folders}) holds no certificates under their hashed names.",

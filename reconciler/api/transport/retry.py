@@ -176,15 +176,14 @@ _UNIT_SECONDS = {
     **dict.fromkeys(("ms", "millisecond"), 0.001),
 }
 _PART = r"\d{1,9}(?:\.\d{1,9})?\s*(?:milliseconds?|ms|hours?|minutes?|min|seconds?|sec|h|m|s)"
-_DURATION = re.compile(rf"{_PART}(?:\s*{_PART})*", re.IGNORECASE)
-_TRY_AGAIN = re.compile(
-    rf"(?:try again|retry)\s+(?:in|after)\s+({_PART}(?:\s*{_PART})*)", re.IGNORECASE
-)
-_ONE_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
+# Texts rather than patterns: most runs need none of them, and compiling takes time.
+_DURATION = rf"(?i){_PART}(?:\s*{_PART})*"
+_TRY_AGAIN = rf"(?i)(?:try again|retry)\s+(?:in|after)\s+({_PART}(?:\s*{_PART})*)"
+_ONE_PART = r"(?i)(\d+(?:\.\d+)?)\s*([a-z]+)"
 
 
 def _in_text(message: str) -> float | None:
-    match = _TRY_AGAIN.search(message)
+    match = re.search(_TRY_AGAIN, message)
     return duration(match.group(1)) if match else None
 
 
@@ -193,10 +192,10 @@ def duration(text: str) -> float | None:
 
     None for any other text.
     """
-    if not _DURATION.fullmatch(text.strip()):
+    if not re.fullmatch(_DURATION, text.strip()):
         return None
     total = 0.0
-    for number, unit in _ONE_PART.findall(text):
+    for number, unit in re.findall(_ONE_PART, text):
         name = unit.lower()
         total += (
             float(number) * _UNIT_SECONDS[name if name in _UNIT_SECONDS else name.removesuffix("s")]

@@ -55,11 +55,14 @@ class ApplyContext(Struct, frozen=True):
     """The outputs of the stack as declared, with their references."""
     parallelism: int = 10
     """How many steps may run at a time in each worker pool."""
+    # An event and no exception: a step that raises in the middle of a call would leave its journal
+    # entry without the id that the call is about to answer.
     stop: Event = field(default_factory=Event)
     """Set by an interrupt: steps that run may finish, and no other starts."""
     listener: Listener | None = None
     consistency: ConsistencyWindow = field(default_factory=ConsistencyWindow)
     clock: Callable[[], float] = time.monotonic
+    # Outcomes reach reports and the state, and messages of the API can quote what was sent.
     redact: Callable[[str], str] = str
     age_seconds: Callable[[], float] = lambda: 0.0
     """The present age of the live state that the plan was made from."""
@@ -126,7 +129,11 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     # Every id that has an owner is reserved before the first search, so no search can take it.
     for id, owner in records.owned_ids(kinds):
         provider.reservations.reserve(id, owner)
+    # Adoptions of one scope share a list instead of reading each object: an admin route answers
+    # about seven requests a minute.
     adopted: dict[Scope, set[str]] = defaultdict(set)
+    # What lies in a project of this apply cannot have been listed before, so its creates need no
+    # second look at their scope.
     new_projects = set()
     for change in plan.changes:
         kind = kinds[change.address.kind]
@@ -135,6 +142,8 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
         if change.action is Action.CREATE and kind.defines_project:
             new_projects.add(change.address.name)
     return ActionContext(
+        # Two names for one object, so that a function which only reads cannot be handed a writer by
+        # mistake.
         reader=provider,
         writer=provider,
         kinds=kinds,

@@ -31,6 +31,7 @@ def note_duplicates(
     ownership: Ownership,
 ) -> list[Outcome]:
     """The outcomes, with a note on each whose object has a duplicate with the same mark."""
+    # One list per scope and not one read per object: a first apply creates thousands.
     created: dict[Scope, set[str]] = defaultdict(set)
     for outcome in outcomes:
         if _has_created_marked(outcome, kinds):
@@ -38,6 +39,8 @@ def note_duplicates(
             scope = _scope(outcome, kinds)
             created[scope] |= {id for id in (outcome.id, outcome.change.id) if id}
     by_mark: dict[str, list[LiveObject]] = defaultdict(list)
+    # Another run can have created the same object between our last list and our call. Neither run
+    # can prevent that, because the API has no conditional create; so it is reported after the fact.
     for scope, ids in created.items():
         for live in _other_marked(writer, kinds[scope.kind], scope, ids):
             by_mark[live.mark or ""].append(live)
@@ -55,6 +58,7 @@ def _has_created_marked(outcome: Outcome, kinds: Mapping[str, Kind]) -> bool:
     is_create = outcome.change.action in (Action.CREATE, Action.REPLACE)
     if not is_create or outcome.status is not OutcomeStatus.APPLIED or outcome.id is None:
         return False
+    # Jobs are left out, because two jobs of the same inputs are legitimate.
     return kind.mark is not None and kind.job is None and kind.calls.listable
 
 
@@ -69,13 +73,16 @@ def _other_marked(
 ) -> Iterator[LiveObject]:
     """The marked objects of a scope that this run has not created; none if the list fails."""
     try:
+        # The newest page suffices: a duplicate of what this run made is about as old as this run.
         newest = writer.newest(kind, scope.project, scope.parent)
     except ReconcilerError as error:
+        # A failed look must not turn an apply that succeeded into a failure.
         LOG.warning(
             "%s: it was not possible to look for objects made by another run: %s", scope.kind, error
         )
         return
     for live in newest:
+        # Archived objects stay in lists, and their marks with them.
         is_gone = kind.terminal_state(live.attributes) is TerminalState.GONE
         if live.mark is not None and live.id not in ids and not is_gone:
             yield live

@@ -39,8 +39,8 @@ def forget(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         if live is not None and live.mark is not None:
             # With our mark a later run without state would take it for an orphan and delete it.
             write_mark(change, live, None, context, journal)
-    if change.reason is Reason.GONE and change.address in context.ownership.unfinished:
-        _finish_earlier_delete(change, context, journal)
+    if change.reason is Reason.GONE:
+        _finish_delete(change, context, journal)
     context.records.remove(change.address)
     journal.finish(None, remove=True)
     return StepResult(change.id)
@@ -58,8 +58,8 @@ def _restore_overwritten(change: Change, context: ActionContext, journal: Change
     )
 
 
-def _finish_earlier_delete(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
-    """Finish the delete of a run that died: the object is gone, its delivered keys may not be."""
+def _finish_delete(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
+    """Withdraw the delivered keys of an object that is gone: whoever deleted it, they are dead."""
     record = context.records.get(change.address)
     if record is not None and record.delivered and change.on_remove == OnRemove.DELETE:
         gone = LiveObject(context.kind_of(change), record.id, {}, change.address.project)

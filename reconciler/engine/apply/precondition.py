@@ -26,6 +26,8 @@ def reread_existing(
     """The object that the plan saw; raises StalePlanError where it has changed or is gone."""
     live = reread(change, context, becoming=becoming, is_read_only=is_read_only)
     if live is None:
+        # The plan was approved for an object that exists. Creating it again instead is another
+        # plan.
         is_archived = context.kind_of(change).removal is Removal.ARCHIVE
         gone = "archived" if is_archived else "deleted"
         raise StalePlanError(
@@ -51,6 +53,7 @@ def reread(
     # Fields with calls of their own can take one call per file, so they are read in part.
     live = _read(change, kind, context, is_read_only=is_read_only)
     expected = _expected_values(change, kind, context, becoming or {})
+    # After the plain read, because the counts that it shows can prove that the parts need no read.
     if live is not None and expected:
         live = context.writer.read_before_write(live, expected)
     if live is None or kind.terminal_state(live.attributes) is TerminalState.GONE:
@@ -71,6 +74,7 @@ def _read(
     id = change.id or ""
     if not is_read_only:
         return context.search.read(change.address, kind, id)
+    # All adoptions of a scope ask for the same list, and the first of them reads it.
     ids = context.adopted.get(list_scope(kind, change), frozenset())
     return context.search.read_together(change.address, kind, id, wanted=ids)
 
@@ -92,6 +96,7 @@ def _expected_values(
 
 def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     seen, now = change.pre_image, diff.image(kind, live)
+    # Comparing with nothing would refuse every change of such an object.
     if not seen:  # the plan could not compare any field
         return
     own_calls = {field.name for field in kind.own_calls}

@@ -55,12 +55,14 @@ class RecordSet:
     def for_change(self, change: Change) -> Record | None:
         """The record of a change's object, possibly under its former address."""
         with self._lock:
+            # The new address first: the record moves there as soon as the rename has been applied.
             record = self._records.get(change.address)
             return record or self._records.get(change.renamed_from or change.address)
 
     def put(self, record: Record) -> None:
         """Add or replace a record."""
         with self._lock:
+            # Before the replacement: the count belongs to the record that is about to go.
             self._count(self._records.get(record.address), -1)
             self._records[record.address] = record
             self._count(record, 1)
@@ -187,6 +189,8 @@ class RecordSet:
         ids = list(self._still_deposed(earlier)) if earlier is not None else []
         ids += [id for id, owner in self._left_behind.items() if owner == change.address]
         deposed = tuple(dict.fromkeys(ids))
+        # The old object still exists and nothing else remembers its id. It stays in the record
+        # until its deletion has succeeded.
         if change.action is Action.REPLACE and change.create_before_destroy and change.id:
             return (*deposed, change.id)
         return deposed
@@ -248,6 +252,8 @@ def imported_record(kind: Kind, change: Change) -> Record:
         value = after
         if field.readable is not Readable.NEVER:
             value = _imported(field, after, change.before.get(name))
+        # An unknown cannot be recorded, and an entry without a value would say that we left the
+        # field unset.
         if value is not None and not has_unknown(value):
             applied[name] = value
     return Record(
@@ -265,6 +271,8 @@ def _imported(field: Field, desired: Any, live: Any) -> Any:
     """A live value without the parts that the API chooses: resetting those is not up to us."""
     if live is None or field.has_own_calls:
         return live
+    # The comparison drops keys that the manifest does not set, and so must the record: a recorded
+    # key that no manifest sets is reset by the next plan.
     return comparable(field.type, diff.wanted(field, desired), live)[1]
 
 
@@ -359,6 +367,7 @@ def _overwritten(
 def _with_ids(asked: FileSet, live: Any) -> FileSet:
     """The members asked for, each with the id of its file, which shows later that it is ours."""
     live_members = live.members if isinstance(live, FileSet) else ()
+    # By key and not by id: an upload of this apply has an id that the manifest cannot name.
     by_key = {member.key: member for member in live_members}
     return FileSet(tuple(_with_id(member, by_key.get(member.key)) for member in asked.members))
 

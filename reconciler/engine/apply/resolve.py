@@ -42,6 +42,7 @@ class ReferenceValues:
             for change in plan.changes
             if change.reason is not Reason.LEFT_BEHIND
         }
+        # Outputs count as well: they are resolved last, when nothing else asks for their targets.
         specs = (outputs, *(change.desired for change in plan.changes))
         self._targets = {reference.address for reference in references_in(specs)}
         self._written: dict[Address, LiveObject] = {}
@@ -70,6 +71,8 @@ class ReferenceValues:
         elif change is not None and change.id is not None:
             # No write of this run: the object is as the plan saw it.
             sources += [change.before, change.results]
+        # The first source with a known value wins. A null counts as no value, since answers show
+        # null for fields that a later write will set.
         for source in sources:
             value = value_at(source, reference.path)
             if isinstance(value, LocalFile):
@@ -83,10 +86,13 @@ class ReferenceValues:
 
         Raises ApiError where a reference has no value, JobError where that is due to a job.
         """
+        # Resolved at the step and not before it: a target may have been created by this apply.
         resolved: dict[str, Any] = dict(substitute(change.desired, self.lookup))
         if not has_unknown(resolved):
             return resolved
         for reference in references_in(change.desired):
+            # A failed job is the one case in which the user can do something about it, so it is
+            # named first.
             job = self._kinds[reference.address.kind].job
             if job is not None and reference.path and isinstance(self.lookup(reference), Unknown):
                 self._raise_missing_result(reference, job)
@@ -117,6 +123,7 @@ class ReferenceValues:
             return live.own_id
         if change is None or change.id is None:
             return Unknown(str(reference))
+        # The recorded id contains the ids of the parent; a body takes the object's own id only.
         _, own_id = self._kinds[reference.address.kind].parent_and_id(change.id)
         return own_id
 
@@ -128,6 +135,7 @@ class ReferenceValues:
             progress = job.progress_of(live.attributes)
         elif change is not None:
             progress = change.job_progress
+        # Without an object of this run, the progress that the plan saw is all that is known.
         if progress and (live is None or live.runs):
             raise JobError(
                 f"{reference.address} still runs ({progress}), so its {name} is not known yet",

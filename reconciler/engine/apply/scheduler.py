@@ -112,6 +112,8 @@ class Scheduler:
         self.steps = steps
         self._context = context
         self._actions = actions
+        # Restricted to steps of this plan: what a plan leaves alone is as it should be and holds
+        # nothing up.
         needs = dependencies_of(steps)
         self._waiting_for = {step: needs[step] & steps.keys() for step in steps}
         self._dependents = invert(needs)
@@ -125,6 +127,8 @@ class Scheduler:
         )
         ready.add(step for step in self.steps if not self._waiting_for[step])
         running: dict[Future[Outcome], Step] = {}
+        # A queue of ended futures and no `wait` on all of them: with thousands of steps, looking at
+        # each one after every end would be quadratic.
         ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         # One thread for each step that can run: the queue limits the pools, and a wait must not take
         # the thread of a write.
@@ -144,6 +148,8 @@ class Scheduler:
                 ready.add(self._settle(step, future.result()))
         for step in self.steps:
             if step not in self._outcomes:
+                # Every step has an outcome in the end, so that a report shows what an interrupted
+                # run left undone.
                 self._record_skip(step, "the run was interrupted")
         return self._outcomes
 
@@ -163,6 +169,8 @@ class Scheduler:
 
     def _skip_dependents(self, failed: Step) -> None:
         """Skip all that depends on a failed step, directly or not."""
+        # A loop and no recursion, since chains of dependencies can be longer than the stack of
+        # Python.
         pending = list(self._dependents[failed])
         while pending:
             step = pending.pop()
@@ -197,6 +205,8 @@ class Scheduler:
             return self._failure(change, error, OutcomeStatus.STALE, started)
         except (Interrupted, LeaseLostError) as error:
             what = "interrupted" if isinstance(error, Interrupted) else "the lock was lost"
+            # Skipped and not failed: the call may have gone through. The journal keeps the entry
+            # open, and the next run searches before it calls again.
             cut_off = Interrupted(
                 f"{what} while it was under way; the next apply looks how far it came"
             )
@@ -217,6 +227,8 @@ class Scheduler:
         journal = self._context.store.journal(self._context.run_id, redact=self._context.redact)
         # The journal stores what a rollback needs before the first call, because afterwards it is
         # gone.
+        # The record before the change, because a rollback has to restore what was asked for and not
+        # only what the API showed.
         image = PreImage(
             change.address,
             change.action.value,
@@ -225,6 +237,7 @@ class Scheduler:
             self._actions.records.for_change(change),
             reason=change.reason.name,
         )
+        # Everything that the next run needs to search for the result, should this one die.
         intent = {"half": step.kind.value, "id": change.id}
         with journal.change(
             change.address, change.action.value, intent, pre_image=image
@@ -257,6 +270,8 @@ def run_action(
 ) -> StepResult:
     """Carry out one journalled step of a change."""
     # A renamed address takes over the record of the old one, whatever happens to its object.
+    # First of all, so that a failure of the action leaves the record under the new address, where
+    # the next plan looks for it.
     source, target = change.renamed_from, change.address
     if source is not None and context.records.rename(source, target):
         context.store.move(source, target)
@@ -265,6 +280,8 @@ def run_action(
     match change.action:
         case Action.CREATE | Action.REPLACE:
             return create(change, context, journal)
+        # A job cannot be updated. Such a change waits for one that runs, or records another way to
+        # declare the same inputs.
         case Action.UPDATE if change.is_job:
             return keep_running_job(change, context, journal)
         case Action.UPDATE:
@@ -279,6 +296,7 @@ def merge_outcomes(plan: Plan, outcomes: Mapping[Step, Outcome]) -> list[Outcome
     """One outcome for each change, in address order: the worst of its steps."""
     merged: dict[tuple[Address, str | None], Outcome] = {}
     for step, outcome in outcomes.items():
+        # The id too: several leftovers can belong to one address, and each is a change of its own.
         key = (step.address, step.id)
         known = merged.get(key)
         if known is None:
@@ -318,6 +336,7 @@ def _settle_unchanged(plan: Plan, context: ApplyContext, actions: ActionContext)
         # Nothing is known of the object of a blocked change, so its record stays.
         if change.blocked or change.action is not Action.NO_OP or plan.destroy:
             continue
+        # A rollback knows of these by their records alone and has not read their objects.
         if change.reason is Reason.UNTOUCHED:
             continue
         # An object without a record is the result of an unfinished create.
@@ -343,6 +362,7 @@ def _clean_up(change: Change, context: ApplyContext, actions: ActionContext) -> 
     """Delete the leftovers of earlier runs at an unchanged resource; a failure is only logged."""
     journal = context.store.journal(context.run_id, redact=context.redact)
     try:
+        # An entry of its own: the deletes of the clean-up are as interruptible as any other.
         with journal.change(change.address, "tidy") as change_journal:
             delete_leftovers(change, actions, change_journal)
     except ReconcilerError as error:
@@ -360,6 +380,8 @@ class ReadyQueue:
 
     def __init__(self, parallelism: int, pool_of: Callable[[Step], str]) -> None:
         self._parallelism = parallelism
+        # With one slot in all, so that `--parallelism 1` means one call at a time whatever the
+        # kinds.
         self._pool_of = pool_of if parallelism > 1 else lambda _: ""
         self._waits: deque[Step] = deque()
         self._queues: dict[str, deque[Step]] = {}

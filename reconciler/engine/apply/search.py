@@ -206,6 +206,8 @@ class ObjectSearch:
         identity = kind.identity(criteria.spec)
         if identity is None:
             return None
+        # Natural keys come last, because they are the weakest evidence: anyone can create a second
+        # object of the same name.
         alike = [live for live in candidates if identity in kind.identities(live.attributes)]
         if not kind.unique_key:
             alike = [live for live in alike if criteria.can_be_ours(live)]
@@ -273,6 +275,8 @@ class _SharedLists:
         key = (kind.name, project, parent, only_ids)
         # One lock for each list: threads that need the same list wait for one read of it.
         with self._guard:
+            # The outer lock only guards the table. Held during a read, it would make all lists of
+            # an apply wait for each other.
             lock = self._locks.setdefault(key, Lock())
         with lock:
             shared = self._lists.get(key)

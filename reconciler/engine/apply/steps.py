@@ -41,6 +41,7 @@ def steps_of(plan: Plan) -> dict[Step, Change]:
     """The steps of a plan, in plan order, each with its change."""
     steps: dict[Step, Change] = {}
     for change in plan.pending:
+        # Without the id, two objects that one address left behind would be the same step.
         id = change.id if change.reason is Reason.LEFT_BEHIND else None
         if change.action is not Action.DELETE:
             steps[Step(change.address, StepKind.WRITE, id)] = change
@@ -61,6 +62,8 @@ def dependencies_of(steps: Mapping[Step, Change]) -> dict[Step, set[Step]]:
     # Only steps of this plan are nodes: what a plan leaves alone holds nothing up.
     needs: dict[Step, set[Step]] = {step: set() for step in steps}
     for step, change in steps.items():
+        # A leftover has no references of its own to order by: what it referred to is what its
+        # replacement refers to.
         if change.reason is Reason.LEFT_BEHIND:
             _order_left_behind(needs, steps, step)
             continue
@@ -73,6 +76,7 @@ def dependencies_of(steps: Mapping[Step, Change]) -> dict[Step, set[Step]]:
             needs[Step(step.address, StepKind.WAIT)].add(write)
         for address in change.depends_on:
             _order_reference(needs, steps, step.address, address)
+    # Last, because it may only add an order that the references above have not excluded.
     _free_sinks_first(needs, steps)
     return needs
 
@@ -114,6 +118,8 @@ def _order_reference(
     # Deletes go the other way around: users first, then what they used.
     if target_delete not in steps:
         return
+    # A target that is deleted before its replacement exists cannot wait for its users: their
+    # rewrite waits for the replacement.
     target_change = steps[target_delete]
     if delete in steps:
         needs[target_delete].add(delete)

@@ -41,6 +41,8 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
 def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dict[str, Any]:
     """The new values of the fields that a change names, without those that are only let go."""
     kind, record = context.kind_of(change), context.records.get(change.address)
+    # The names come from the plan and the values from the manifest: what was not planned is not
+    # written, even if it differs by now.
     values = {
         name: _value_to_send(kind.by_name[name], change, desired, record)
         for name in change.field_names
@@ -52,6 +54,7 @@ def _value_to_send(field: Field, change: Change, desired: Spec, record: Record |
     """The desired value of a field, else the value to reset it to; KEEP where there is neither."""
     if field.name in desired:
         return desired[field.name]
+    # A rollback knows the value that the object had, which outranks the default.
     if field.name in change.restored:
         return change.restored[field.name]
     if field.reset is OVERWRITTEN:

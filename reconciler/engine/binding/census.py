@@ -41,14 +41,19 @@ class _Census:
         self._matcher = matcher
         self._ignore = ignore
         self._survey = survey
+        # By kind and id: the object of a copied mark may have been read in two scopes.
         self._copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
         claims, listed = matcher.claims, matcher.live.listed
+        # Files in a managed store and keys that we delivered are managed without an address of
+        # their own.
         self._members = set(claims.members | claims.delivered_keys)
         self._labels: dict[str, str] = {}
         self._sightings: dict[tuple[str, str | None, str], list[_Sighting]] = {}
         for scope, objects in listed.items():
             for live in objects.values():
                 self._members.update(member_ids(live.own_calls.values()))
+                # The labels come first and are complete before any entry is made: a membership is
+                # named after its user and its group, which another list shows.
                 self._labels.setdefault(live.own_id, _name(live) or live.own_id)
                 self._sightings.setdefault(_identity(scope, live), []).append((scope, live))
 
@@ -66,8 +71,11 @@ class _Census:
             yield UnreadList(kind, self._shown(project), reason, self._project_id(project))
 
     def _entry(self, sightings: Sequence[_Sighting]) -> InventoryObject:
+        # Every sighting counts. The default key may show an object before the key of its project
+        # does, and only the second sighting carries the project that the address names.
         owners = [self._matcher.claims.owner(live) for _, live in sightings]
         named = [pair for pair in sightings if pair[0].project is not None]
+        # A sighting with a project says where the object is; one through the default key does not.
         scope, live = (named or sightings)[0]
         is_managed = any(owners) or any(self._is_ours(live, scope) for scope, live in sightings)
         entry = InventoryObject(
@@ -79,6 +87,7 @@ class _Census:
             project_id=self._project_id(scope.project),
             address=next(filter(None, owners), None),
         )
+        # Managed objects are never ignored: a rule must not hide what this stack would change.
         if entry.standing is Standing.UNMANAGED and self._is_ignored(entry, scope):
             return replace(entry, standing=Standing.IGNORED)
         return entry
@@ -109,6 +118,8 @@ class _Census:
         return has_our_mark and is_judged and not is_copy
 
     def _is_ignored(self, entry: InventoryObject, scope: Scope) -> bool:
+        # A rule may name a project by any of its names, and an object by id, by label, or by the
+        # last part of a composed id.
         projects = {entry.project, entry.project_id, scope.project} - {None}
         names = {entry.id, entry.label, entry.id.rpartition("/")[2]}
         return self._ignore.match(entry.kind, names, filter(None, projects))
@@ -121,6 +132,7 @@ class _Census:
             return name
         values = [live.attributes.get(field) for field in key]
         texts = [self._labels.get(value, value) for value in values if isinstance(value, str)]
+        # Some natural keys are whole prompts, which no table can show.
         is_short = all(len(text) <= _LONGEST for text in texts)
         return "/".join(texts) if texts and is_short else live.id
 
@@ -141,6 +153,7 @@ def _unclaimed(live: LiveObject) -> Standing:
     """The standing of an object that is not ours."""
     if live.kind.terminal_state(live.attributes) is not None:
         return Standing.ENDED
+    # Nobody creates or deletes these, so nobody can be asked to manage or to remove them.
     is_setting = live.kind.always_exists and live.kind.removal is Removal.RESTORE
     if is_setting or live.kind.read_only_reason(live.attributes) is not None:
         return Standing.BUILT_IN
@@ -149,6 +162,7 @@ def _unclaimed(live: LiveObject) -> Standing:
 
 def _name(live: LiveObject) -> str:
     """The name of an object, or the part of its natural key that is one; empty where it has neither."""
+    # An id in the natural key identifies the object and tells a reader nothing.
     first = live.kind.natural_key[0] if live.kind.natural_key else ""
     for field in ("" if first.endswith("_id") else first, "name"):
         value = live.attributes.get(field)

@@ -9,6 +9,8 @@ from reconciler.model.diagnostic import Diagnostic, nearest
 from reconciler.model.resource import MARK_KEY, LiveObject, Resource
 from reconciler.model.values import Spec
 
+# The texts stand together so that they can be reviewed in one reading. Each says what is there, why
+# it was not taken, and every way out, because a reader of a CI log cannot ask back.
 _MOST_IDS = 3
 
 
@@ -40,6 +42,7 @@ def nothing_to_adopt(resource: Resource, id: str) -> Diagnostic:
 
 def ended(resource: Resource, live: LiveObject) -> Diagnostic:
     """The object to adopt is still listed, and it has ended for good."""
+    # The states are named as the API answers them, since a user compares them with the dashboard.
     states = [
         f'{name} "{value}"'
         for name, value in live.kind.terminal_states
@@ -97,6 +100,7 @@ def absent(resource: Resource, spec: Spec, listed: Iterable[LiveObject]) -> Diag
     """The API makes objects of the kind by itself, and has none with this natural key."""
     kind, project = resource.kind, resource.address.project
     where = f'project "{project}"' if project else "the organization"
+    # Ids of models and the like are long and easily misspelled, so the nearest one is suggested.
     names = [live.value(kind.natural_key[0]) for live in listed]
     suggestion = nearest(
         str(spec.get(kind.natural_key[0]) or ""), (name for name in names if isinstance(name, str))
@@ -141,6 +145,7 @@ def _ways_to_adopt(resource: Resource, candidates: Sequence[LiveObject]) -> str:
     """How to take over one of some objects; ids are spelled as manifests and `import` take them."""
     if len(candidates) > 1:
         return f"set lifecycle: {{adopt: ID}}, or run reconciler import {resource.address} ID"
+    # Quoted, because an id of digits alone would be a YAML number.
     id = candidates[0].id
     return (
         f'set lifecycle: {{adopt: true}} or {{adopt: "{id}"}}, or run plan and apply with --adopt, or '
@@ -149,6 +154,7 @@ def _ways_to_adopt(resource: Resource, candidates: Sequence[LiveObject]) -> str:
 
 
 def _ids(objects: Iterable[LiveObject]) -> str:
+    # Sorted, so that two plans of one situation say the same: reports are compared by text.
     return ", ".join(sorted(live.id for live in objects))
 
 

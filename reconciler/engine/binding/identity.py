@@ -47,6 +47,8 @@ def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
                 location=snapshot.resources[address].location,
             )
             yield Problem(diagnostic, [first, address])
+    # The same project under a declared and a given name: each name would have its own resources,
+    # and a limit of one would be drift for the other.
     for name, address in snapshot.selection.projects.items():
         project_id = snapshot.project_id(name)
         for other, other_id in snapshot.inputs.projects.items():
@@ -75,6 +77,8 @@ def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> I
         if now is not None and record.project_id is not None and now != record.project_id:
             strays[address.project or "", now, record.project_id].append(address)
     kind = next((kind for kind in snapshot.inputs.kinds.values() if kind.defines_project), None)
+    # By id and not by name. Whoever renames a project and gives its old name to another would
+    # otherwise have every object deleted there and created here.
     for (name, now, before), addresses in strays.items():
         # If the earlier project is gone, its objects are gone too and can be created anew.
         if kind is None or not exists(kind, before):

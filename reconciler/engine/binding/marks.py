@@ -84,13 +84,15 @@ class Marks:
             # Unlisted objects are treated as unchanged: absence of evidence must not release a
             # record.
             live = self._live.find(address.kind, address.project, record.id)
-            if live is None or live.mark is None or live.kind.job is not None:
+            mark = live.mark if live is not None and live.kind.job is None else None
+            # Nearly every object carries the mark of its own address, which needs no parsing.
+            if mark is None or mark == self._ownership.mark(address):
                 continue
             # Another stack adopted the object with our state in place, so our record is outdated.
-            if self._ownership.is_foreign(live.mark):
+            if self._ownership.is_foreign(mark):
                 yield address, None
                 continue
-            marked = self._ownership.present_address(live.mark)
+            marked = self._ownership.present_address(mark)
             if marked is not None and marked != address and self._is_newer(marked, record):
                 yield address, marked
 
@@ -112,9 +114,11 @@ class Marks:
         marked: dict[Address, dict[str, LiveObject]] = defaultdict(dict)
         for objects in self._live.listed.values():
             for live in objects.values():
-                address = self._ownership.present_address(live.mark)
-                is_gone = live.kind.terminal_state(live.attributes) is TerminalState.GONE
-                if address is None or address.kind != live.kind.name or is_gone:
+                mark = live.mark
+                address = None if mark is None else self._ownership.present_address(mark)
+                if address is None or address.kind != live.kind.name:
+                    continue
+                if live.kind.terminal_state(live.attributes) is TerminalState.GONE:
                     continue
                 # The copy read through the address's own project wins, because apply would use that
                 # key.

@@ -23,6 +23,8 @@ from reconciler.model.values import FileSet, Reference, Spec, substitute
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
     """An object as a spec: what the API shows, completed from the record with fields that it never
     shows."""
+    # The live values first. A record outlives edits by hand, and what it says counts only where the
+    # API is silent.
     shown = {field.name: live.value(field.name) for field in live.kind.fields}
     for field in live.kind.fields:
         if field.readable is Readable.NEVER and record is not None:
@@ -36,6 +38,7 @@ def drift_of(
     """Changes at the API since our last write; `specs` are the completed specs of the plan."""
     inputs = snapshot.inputs
     for address, record in inputs.records.items():
+        # A state of a newer version can contain kinds that this version does not know.
         is_wanted = address.kind in inputs.kinds and (
             not inputs.options.targets or address in snapshot.selection.selected
         )
@@ -75,6 +78,7 @@ def _is_as_applied(
     # The cheap test first: usually the declared spec is exactly what was applied.
     if spec is None or record.applied == spec:
         return spec is not None
+    # The expensive test last: values that differ only in spelling, which the cheap one cannot see.
     return record.applied.keys() == spec.keys() and all(
         _same_files(value, spec[name]) if isinstance(value, FileSet) else same(value, spec[name])
         for name, value in record.applied.items()
@@ -120,6 +124,8 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
                 ignore=ignore,
                 seen=record.seen,
             )
+            # Strict fields are reported from the default to the live value, as drift is, and not as
+            # the plan will write them.
             fields += [
                 replace(field, before=field.after, after=field.before) for field in undeclared
             ]
@@ -156,6 +162,7 @@ def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> li
     # Outputs can depend on resources that were not selected, so they stay as they are.
     if inputs.options.targets:
         return []
+    # Outputs are resolved after all decisions, since they may name what this plan creates.
     after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
     return [
         OutputChange(name, after.get(name), previous.get(name))

@@ -86,6 +86,8 @@ def refusals(
 
     `keys` are those in use, by project; "" is the default scope.
     """
+    # By address and by the rule that matched: whoever reviewed a rule has allowed all of its
+    # matches.
     doubtful = [
         change
         for change in plan.changes
@@ -96,6 +98,8 @@ def refusals(
     sentences += [sentence for change in doubtful for sentence in _of_change(change)]
     sentences += _of_archived(plan, doubtful)
     sentences += _of_keys(plan, doubtful, keys or {})
+    # Not part of what `--allow-delete` lifts: keys of another organization make every object look
+    # deleted, and no list of addresses can tell that from intent.
     sentences += vanished(plan, limits)
     # A destroy deletes everything by intention. Protected objects are still refused one by one.
     if not plan.destroy:
@@ -152,6 +156,8 @@ def _of_losses(change: Change, allow: str) -> Iterator[str]:
 def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
     """Objects that are lost with their project, although they are protected, retained or declared."""
     # Archiving a project takes everything in it, whatever the plan says about the single objects.
+    # Of the whole plan and not only of `doubtful`: a project that may be archived still takes
+    # protected objects with it.
     archived = {
         change.address.name: change
         for change in plan.changes
@@ -184,6 +190,7 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
     # One key can open several projects, and must be kept as long as one of them needs it.
     opened: dict[KeyInUse, list[str]] = {}
     for project, key in keys.items():
+        # By key, because the deletion of one account can close several projects.
         opened.setdefault(key, []).append(project)
     for key, projects in opened.items():
         losing = next(
@@ -202,6 +209,7 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
         # A key in an environment variable cannot be replaced during the run, so the rest of the
         # apply would fail.
         if staying or not key.is_read_again:
+            # One example is enough, since the remedy is the same for all.
             what = f" and {staying[0]} still needs it" if staying else ""
             end = (
                 "would lose its key"
@@ -239,6 +247,7 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
     """Too many losses at once, by number or by share."""
     # Changes that the user allowed by address do not count towards the limits.
     losing = [change for change in doubtful if _lost(change)]
+    # The number includes matches of rules, as a rule that matches too much is the accident to stop.
     lost = sum(map(_lost, losing))
     # What rules match is nobody's, and no share of what is managed.
     ours = [change for change in losing if change.matched_by is None]
@@ -270,12 +279,15 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
     """
     gone = [change for change in plan.changes if change.is_change and change.reason in _GONE]
     # The share is of recorded objects. Newly declared resources must not dilute it.
+    # Addresses with an id exist or existed; what is new has none.
     known = {change.address for change in plan.changes if change.id and change.matched_by is None}
     recorded = len(known | {change.address for change in gone})
     # A handful of manual deletions is normal. Many at once usually mean that the keys belong to
     # another organization.
     if len(gone) < limits.few_vanished:
         return []
+    # Rounded up, so that the percentage in the message, copied into the stack file, permits this
+    # plan.
     percent = math.ceil(100 * len(gone) / recorded)
     if percent <= limits.max_vanished_percent:
         return []
@@ -295,6 +307,7 @@ def _lost(change: Change) -> int:
     if change.action is Action.REPLACE:
         return 1 if change.is_destructive and change.reason not in _NO_GREAT_LOSS else 0
     counted = [loss for loss in change.losses if loss.lost.counts]
+    # Keys and members can be counted. Access and data cannot, so all of it counts as one.
     one_by_one = sum(loss.count for loss in counted if loss.lost in (Lost.KEY, Lost.MEMBER))
     return one_by_one + any(loss.lost not in (Lost.KEY, Lost.MEMBER) for loss in counted)
 
@@ -315,6 +328,8 @@ def _what(losing: list[Change], *, of: int | None = None) -> str:
             _count_losses(change, numbers)
     parts = [(key, numbers[key]) for key in _LOSSES if numbers[key]]
     texts = [f"{verb} {_counted(number, noun)}" for (verb, noun), number in parts]
+    # With one sort of loss the total is the number itself, and saying it twice reads like two
+    # numbers.
     if len(parts) == 1:
         [((verb, noun), number)] = parts
         return texts[0] if of is None else f"{verb} {number} of {_counted(of, noun)}"

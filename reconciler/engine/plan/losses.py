@@ -92,8 +92,10 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
     if not isinstance(before, FileSet) or not before.members:
         return
     # A renamed file has another key and the same content. It is not lost.
+    # Keys identify members across runs. Ids cannot, because each upload gets a new one.
     kept = {member.key: member for member in after.members} if isinstance(after, FileSet) else {}
     held_before = {member.key for member in before.members}
+    # Counted and not collected: of two equal files that go, one may come back under another name.
     arriving = Counter(
         member.content.sha256
         for member in kept.values()
@@ -144,6 +146,7 @@ def _at(rule: LossRule, field: Field, value: Any) -> Any:
     if rule.all_items is not None and part == rule.all_items:
         return EVERYTHING
     is_unset = part is None or (rule.unset is EVERYTHING and part in ([], {}))
+    # An unset limit means no limit, which compares as the largest value of all.
     return rule.unset if is_unset else part
 
 

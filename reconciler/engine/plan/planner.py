@@ -223,7 +223,7 @@ class _Planner:
         self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec
     ) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
-        spec = with_refusals(spec, record)
+        spec = with_refusals(kind, spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
         prior = record
         if record is not None and ignore:
@@ -254,13 +254,18 @@ class _Planner:
             fields=fields,
             restored=restored,
             desired=diff.without_ignored(
-                with_refusals(kind.fill_defaults(resource.spec), record), live=live, ignore=ignore
+                with_refusals(kind, kind.fill_defaults(resource.spec), record),
+                live=live,
+                ignore=ignore,
             ),
             after={**before, **_restored_values(restored, fields), **desired},
             before=before,
             facts=self._facts(live),
             refusal=kind.read_only_reason(live.attributes) or "",
-            warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
+            warnings=(
+                *_warnings(resource, desired, live, record),
+                *refusals_told(kind, desired, live),
+            ),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
@@ -282,17 +287,14 @@ class _Planner:
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> None:
         """Collect fields that an answer lacks although answers always contain them."""
-        for field in resource.kind.fields:
+        for field in resource.kind.always_shown:
+            if live.shows(field.name):
+                continue
             value = desired.get(field.name)
-            if (
-                value is None
-                or live.shows(field.name)
-                or not field.in_body
-                or field.readable is not Readable.ALWAYS
-            ):
+            if value is None:
                 continue
             was_applied = record is None or record.applied.get(field.name) is not None
-            if was_applied and field.mutability is not Mutability.FIXED and value != field.default:
+            if was_applied and value != field.default:
                 self._missing.setdefault((resource.kind.name, field.name), []).append(
                     resource.address
                 )
@@ -393,11 +395,13 @@ class _Planner:
         if not kind.by_name[kind.mark].on_update:
             return ""
         mark = self.snapshot.inputs.ownership.mark(resource.address)
+        if live.mark == mark:
+            return ""
         # Metadata has a fixed number of pairs. Without room for the mark, the object stays
         # unmarked; the record still binds it.
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
-        return mark if live.mark != mark and has_room else ""
+        return mark if has_room else ""
 
 
 def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Iterable[Diagnostic]:
@@ -445,7 +449,9 @@ def _seen_values(fields: Sequence[FieldChange], desired: Spec) -> Spec:
 def _warnings(
     resource: Resource, desired: Spec, live: LiveObject, record: Record | None
 ) -> Iterable[str]:
-    for field in resource.kind.fields if resource.kind.job is None else ():  # digests tell of jobs
+    # A job is compared by the digest of its inputs, which also tells of fields that are not shown.
+    replacing = resource.kind.fields_by_mutability.get(Mutability.REPLACES, ())
+    for field in replacing if resource.kind.job is None else ():
         value = desired.get(field.name)
         if value is None or not diff.is_unknown(field, record):
             continue
@@ -462,13 +468,19 @@ def _warnings(
             )
     for field in diff.fixed_fields(resource.kind, desired=desired, record=record):
         yield f"{field.name} can only be set at creation: the API keeps the earlier value"
-    for name in record.answered if record else ():
+    if record is None:
+        return
+    for name in record.answered:
         if name in desired:
             yield f"{name}: the API answered another value than asked, and keeps it"
-    for field in resource.kind.fields:
-        applied = record.applied.get(field.name) if record else None
-        if field.reset is KEEP and applied is not None and field.name not in desired:
-            yield f"{field.name} is not set any more, and nothing can clear it: it stays as it is"
+    for name, applied in record.applied.items():
+        if applied is not None and name not in desired and _is_kept(resource.kind, name):
+            yield f"{name} is not set any more, and nothing can clear it: it stays as it is"
+
+
+def _is_kept(kind: Kind, name: str) -> bool:
+    field = kind.by_name.get(name)
+    return field is not None and field.reset is KEEP
 
 
 def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:

@@ -8,32 +8,34 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import FileSet, Member, Spec
 
 _MOST_TOLD = 10
 
 
-def with_refusals(spec: Spec, record: Record | None) -> Spec:
+def with_refusals(kind: Kind, spec: Spec, record: Record | None) -> Spec:
     """The spec, with refusals from the record for members that have not changed since."""
     # Only the record knows of refusals: a refused file is not in the store that the API shows.
-    known = {
-        name: refusal
-        for name, value in (record.applied if record else {}).items()
-        if (refusal := _refused(value))
-    }
-    if not known:
+    known: dict[str, Mapping[str, Member]] = {}
+    for field in kind.own_calls:
+        value = record.applied.get(field.name) if record else None
+        if isinstance(value, FileSet):
+            known[field.name] = _refused(value)
+    if not any(known.values()):
         return spec
     return {name: _marked(value, known.get(name, {})) for name, value in spec.items()}
 
 
-def refusals_told(desired: Spec, live: LiveObject) -> Iterator[str]:
+def refusals_told(kind: Kind, desired: Spec, live: LiveObject) -> Iterator[str]:
     """A sentence for each member that is missing because the API refused it."""
-    for name, value in desired.items():
-        refused = _refused(value)
-        if not refused:
+    for field in kind.own_calls:
+        value = desired.get(field.name)
+        if not isinstance(value, FileSet):
             continue
-        shown = live.value(name)
+        refused = _refused(value)
+        shown = live.value(field.name)
         present = {member.key for member in shown.members} if isinstance(shown, FileSet) else set()
         missing = [member for key, member in refused.items() if key not in present]
         for member in missing[:_MOST_TOLD]:
@@ -42,10 +44,8 @@ def refusals_told(desired: Spec, live: LiveObject) -> Iterator[str]:
             yield f"✗ {len(missing) - _MOST_TOLD} more files are left out: the API refused them"
 
 
-def _refused(value: Any) -> Mapping[str, Member]:
-    if not isinstance(value, FileSet):
-        return {}
-    return {member.key: member for member in value.members if member.refused}
+def _refused(files: FileSet) -> Mapping[str, Member]:
+    return {member.key: member for member in files.members if member.refused}
 
 
 def _marked(value: Any, known: Mapping[str, Member]) -> Any:

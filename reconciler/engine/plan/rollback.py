@@ -76,9 +76,13 @@ def rollback_target(
     released: set[Address] = set()
     for image in images.values():
         touched |= {image.address, *([image.record.address] if image.record else [])}
+        # What was there before the run stays: the rollback gives back its values and lets go of it.
+        # A deletion would destroy what somebody else had made.
         if _is_released(image, kinds[image.address.kind]):
             released.add(image.address)
         former = _former(image, records, kinds[image.address.kind])
+        # Without a former resource, the record is undeclared, and the plan deletes it like any
+        # other.
         if former is not None:
             resources[former.address] = _relinked(former, links)
     # All other records are declared as they are, so that references and guards see them, and
@@ -118,6 +122,8 @@ def as_rollback(
     planned = {change.address for change in changes}
     # A record that moves must not be reported a second time under its former address.
     planned |= {change.renamed_from for change in changes if change.renamed_from}
+    # Part of the plan, so that the share of deletions is measured against everything that is
+    # managed.
     untouched = [
         of_record(kinds[address.kind], record, Reason.UNTOUCHED)
         for address, record in records.items()
@@ -239,6 +245,8 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
         renamed_from=image.address if address != image.address else None,
     )
+    # Fields that no manifest set, with the values that they had by hand. A replacement would
+    # otherwise lose them.
     unasked = {
         name: value for name, value in _sendable(kind, image.before).items() if name not in spec
     }
@@ -280,11 +288,13 @@ def _value_before(field: Field, asked: Any, before: Spec) -> Any:
         return asked
     if isinstance(shown, FileSet):
         return _with_sizes(shown, asked)
+    # In normal form, so that a spelling of the server does not show as a difference in the plan.
     return None if shown is None else right
 
 
 def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
     """The members that were there. The API tells no sizes; what we asked for does."""
+    # Keyed by path and content: the same path with other bytes is another file.
     known = _contents(asked)
     return FileSet(
         tuple(
@@ -357,6 +367,8 @@ def _rolled_back(change: Change, *, is_released: bool) -> Change:
 
 def _letting_go(change: Change) -> Change:
     """An object that the run adopted gets its values back and is released."""
+    # The plan wants to create it only because somebody deleted it since. There is nothing to let go
+    # of but the record.
     gone = change.action is Action.CREATE
     fields = (
         ()

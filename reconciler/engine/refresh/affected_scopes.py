@@ -87,11 +87,14 @@ def affected_scopes(
         return {}  # every resource of the plan has an error, so no scope was verified
     affected = AffectedScopes(verified, inputs, projects_reported=attributed.projects_reported)
     touched: dict[ScopeKey, str] = {}
+    # Entries before every scope was settled are known to all of them; skipping those once is
+    # cheaper than for each scope.
     since = min(scope.settled_before(overlap_seconds) for scope in verified)
     for entry in (entry for entry in attributed.entries if entry.at >= since):
         own_writes = attributed.ours.get(entry.id, ())
         for scope in affected.of(entry):
             if (
+                # One entry of somebody else suffices, so the first one names the reason.
                 scope.key not in touched
                 and entry.at >= scope.settled_before(overlap_seconds)
                 and not _is_settled(entry, own_writes, scope.key)
@@ -103,6 +106,8 @@ def affected_scopes(
 def _is_settled(entry: AuditEntry, own_writes: Sequence[Write], scope: ScopeKey) -> bool:
     """Whether an entry is our own and its effect on the scope is recorded. A removal may remove
     other objects too."""
+    # A deletion can cascade: a group takes its role assignments with it, and the log tells of the
+    # group only.
     gone = {(write.kind, write.project) for write in own_writes if write.removes}
     return bool(own_writes) and (not is_removal(entry) or scope in gone)
 
@@ -173,6 +178,8 @@ def project_names(inputs: PlanInputs) -> dict[str, set[str]]:
     for address, record in inputs.records.items():
         if address.kind in inputs.kinds and inputs.kinds[address.kind].defines_project:
             names[record.id].add(address.name)
+        # A project that another stack manages has no record of its own here; the records of its
+        # objects know its id.
         elif address.project and record.project_id:
             names[record.project_id].add(address.project)
     return names

@@ -67,6 +67,8 @@ class CachedReader:
         """Announce calls, if they will be made."""
         self._say(kind, project, calls, parent)
         if (kind.name, project) not in self._trust.scopes:
+            # A scope answered from the records makes no call, and an announced call that never
+            # comes would make the estimated time wrong.
             self._provider.announce(kind, project, *calls, parent=parent)
 
     def list(

@@ -80,6 +80,8 @@ def checkpoint_after(
     entries = outcome.reading.entries if outcome.reading is not None else ()
     known_writes = previous.writes if unchanged.writes is None else unchanged.writes
     writes = [*known_writes, *outcome.writes]
+    # A reading without entries proves nothing about where the log ends, so the last known entries
+    # stay.
     newest_entries = newest_entries_of(entries) or unchanged.newest_entries
     projects_reported = reports_projects(entries, writes, kinds)
     if projects_reported is None:
@@ -106,6 +108,8 @@ def _verified_scopes(
 ) -> list[VerifiedScope]:
     """The scopes of the plan that are in order after the apply, in a stable order."""
     planned = {scope_key(change.address) for change in outcome.result.plan.changes}
+    # One failed change is enough: what it left at the API is unknown, so its whole scope is read
+    # again.
     in_order = planned - _unfinished_scopes(outcome.result)
     verified = []
     for kind, project in sorted(in_order, key=lambda scope: (scope[0], scope[1] or "")):
@@ -185,6 +189,7 @@ def checkpoint_after_saved_plan(
     """The checkpoint after an apply of a saved or partial plan, which verifies no new scopes."""
     undone = _unfinished_scopes(outcome.result)
     verified = [scope for scope in checkpoint.verified if scope.key not in undone]
+    # The oldest check decides how far back a write can still be reported late.
     checked_at = min((scope.checked_at for scope in verified), default=outcome.asked_at)
     return replace(
         checkpoint,
@@ -210,4 +215,5 @@ def _unfinished_scopes(result: ApplyResult) -> set[ScopeKey]:
     undone = {
         scope_key(change.address) for change in result.plan.pending if change.address not in applied
     }
+    # Blocked changes count: an error of a manifest may hide a difference in the scope.
     return undone | {scope_key(change.address) for change in result.plan.blocked}

@@ -47,6 +47,11 @@ def collect(inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10) 
 
 
 class _Collector:
+    """Reads and binds in turn, since each reading needs the ids that the binding before it has found.
+
+    A long class, because of that order: `collect` is its table of contents, and each step adds to what the next reads.
+    """
+
     def __init__(self, inputs: PlanInputs, provider: LiveReader, parallelism: int) -> None:
         self._inputs = inputs
         self._provider = provider

@@ -35,6 +35,9 @@ class Reader:
 
     `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. With `survey`, a list that
     cannot be read is noted as unread, and neither counts as empty nor raises anything.
+
+    A long class, because lists, single reads and fields with calls of their own fail in the same ways, and each failure
+    has to reach the same state.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Reader:
         cache.
         """
         readable = self._readable(scopes)
+        # The scopes of one call are independent of each other; parents were read by an earlier
+        # call, because their ids are part of the paths.
         ids = only_ids or {}
         # A part is the whole list, or one id of it.
         parts = [(scope, id) for scope in readable for id in self._parts(scope, ids)]
@@ -81,6 +86,8 @@ class Reader:
         def read(scope: Scope, id: str | None, pools: WorkerPools) -> _Part:
             objects = self._list(scope, scope in optional, ids.get(scope), id, fresh=fresh)
             further = []
+            # On the worker of the list, so that the members of the first store are read while the
+            # second page of another list is under way.
             for live, names in self._own_calls_of(scope, objects, own_calls or {}):
                 # Submitted from the worker, so that these reads need not wait for other lists.
                 further.append(pools.submit(live.kind, self._read_own_calls, scope, live, names))
@@ -121,6 +128,8 @@ class Reader:
 
     def _store(self, scopes: Iterable[Scope], begun: Iterable[tuple[Scope, Future[_Part]]]) -> None:
         """Store the results of all parts. Only this thread stores objects; workers note refusals."""
+        # A scope of which single objects were read counts as listed with these objects, and the
+        # selection made sure that nothing else of it is needed.
         objects_of: dict[Scope, list[LiveObject]] = {scope: [] for scope in scopes}
         pending: list[Future[LiveObject | None]] = []
         for scope, answer in begun:
@@ -158,6 +167,7 @@ class Reader:
 
     def list_again(self, wanted: Collection[tuple[Scope, str]]) -> None:
         """Read missing objects again: by id where the kind can be read singly, else by listing again."""
+        # One list answers for all missing objects of the scope.
         by_list = {scope for scope, _ in wanted if not self._kinds[scope.kind].readable_singly}
         # Forget the first reading, or `read_lists` would skip the scope.
         for scope in by_list:
@@ -231,6 +241,7 @@ class Reader:
     ) -> Collection[LiveObject]:
         try:
             if single is not None:
+                # A single read that answers 404 means absence, as the absence from a list does.
                 live = self._get(scope, single)
                 return (live,) if live is not None else ()
             return self.provider.list(
@@ -246,6 +257,8 @@ class Reader:
                 self.state.unread[scope] = error
                 return ()
             if optional:
+                # Not a failure of the plan: the search would only have found leftovers. The plan
+                # says that it has to be repeated.
                 self.state.unsearched[scope] = error
                 return ()
             if not is_refusal(error):
@@ -265,6 +278,7 @@ class Reader:
             return None
         # A later read succeeded, such as after a lag.
         self.state.failed_objects.pop((scope, id), None)
+        # The provider knows a project by its id; addresses know it by its name.
         return replace(live, project=scope.project) if live is not None else None
 
     def _read_own_calls(

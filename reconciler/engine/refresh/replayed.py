@@ -35,10 +35,14 @@ class ReplayingReader(StateReader):
         """The objects of a scope, as they were read or else as they were recorded."""
         del only_ids, fresh, is_optional
         scope = Scope(kind.name, project, parent)
+        # The failure is an answer too: treated as an empty list, every object in it would count as
+        # deleted.
         if scope in self._live.failed:
             raise self._live.failed[scope]
         if scope not in self._live.listed:
             return super().list(kind, project, parent)
+        # A copy, since a caller may keep the answer while the state of the snapshot is still
+        # written.
         return [*self._live.listed[scope].values()]
 
     def get(

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-import httpx
-
 from reconciler.errors import SinkError
 
 SECONDS = 3.0
@@ -38,6 +36,8 @@ def ask(
     `variable` names the setting that moves the service, for messages. Raises SinkError for an
     address that is none, and for an answer that is not 200.
     """
+    import httpx  # validation loads drivers and sends nothing
+
     try:
         host = httpx.URL(url).host
     except httpx.InvalidURL:

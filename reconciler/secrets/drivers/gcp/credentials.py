@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from msgspec import Struct
 
 from reconciler.errors import SinkError
@@ -164,6 +163,8 @@ class _Transport(Struct, frozen=True):
 
         parts = urlsplit(url)
         content = body.encode() if isinstance(body, str) else body
+        import httpx  # validation loads drivers and sends nothing
+
         try:
             client = self.context.connect(
                 f"{parts.scheme}://{parts.netloc}", variable=FILE_VARIABLE

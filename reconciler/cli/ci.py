@@ -1,0 +1,139 @@
+"""`reconciler ci`: posts reports where reviewers read them, from a job of GitHub or GitLab."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import talk
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.hosts.review import Posted
+
+_report = click.argument("report", type=click.Path(path_type=Path), metavar="REPORT.md")
+_json = click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The JSON report of the same run, for the digest of its plan.",
+)
+_commit = click.option(
+    "--commit",
+    envvar=("GITHUB_SHA", "CI_COMMIT_SHA"),
+    required=True,
+    metavar="SHA",
+    help="The merged commit; by default that of the job.",
+)
+_MOST_BYTES = 64_000_000
+
+
+@click.group("ci")
+def command() -> None:
+    """Post reports to pull requests and issues, from a CI job."""
+
+
+@command.command("comment")
+@_report
+@_json
+@click.option("--commit", metavar="SHA", help="Post to the request that was merged as this commit.")
+@global_options
+def comment(
+    options: GlobalOptions, report: Path, json_file: Path | None, commit: str | None
+) -> int:
+    """Post REPORT.md as a comment of the pull request, in place of the last.
+
+    Each stack and environment has one comment, found by a hidden marker. The headlines of the last
+    five plans are kept in it.
+    """
+    from reconciler.hosts import host_of
+    from reconciler.hosts.review import key_of, post_note
+
+    host = host_of(os.environ)
+    request = host.merged_request(commit) if commit else host.current_request()
+    if request is None:
+        talk("This job belongs to no pull request, so nothing was posted.")
+        return 0
+    key = key_of(str(options.chdir), options.env)
+    done = post_note(host, request, key, _posted(report, json_file))
+    talk(f"The comment of {key} at {request.number} was {done}.")
+    return 0
+
+
+@command.command("approved")
+@_commit
+@global_options
+def approved(options: GlobalOptions, commit: str) -> int:
+    """Print the digest of the plan that was reviewed before COMMIT was merged.
+
+    Give it to `reconciler apply --approve`. Fails if the merged commit has no plan.
+    """
+    from reconciler.hosts import host_of
+    from reconciler.hosts.review import approved_digest, key_of
+
+    key = key_of(str(options.chdir), options.env)
+    click.echo(approved_digest(host_of(os.environ), commit, key))
+    return 0
+
+
+@command.command("drift-issue")
+@_report
+@click.option(
+    "--exit-code",
+    "code",
+    type=int,
+    required=True,
+    help="The exit code of `reconciler drift`: 2 opens or edits the issue, 0 closes it.",
+)
+@global_options
+def drift_issue(options: GlobalOptions, report: Path, code: int) -> int:
+    """Open, edit or close the issue about the drift of a stack.
+
+    REPORT.md is the Markdown report of `reconciler drift`.
+    """
+    from reconciler.hosts import host_of
+    from reconciler.hosts.review import Posted, key_of, post_drift
+
+    if code not in (0, 2):
+        talk(f"Drift is not known (exit code {code}), so the issue stays as it is.")
+        return 0
+    key = key_of(str(options.chdir), options.env)
+    posted = _posted(report, None) if code else Posted("", "")
+    done = post_drift(host_of(os.environ), key, posted, is_drifted=code == 2)
+    talk(f"The issue about drift in {key}: {done}.")
+    return 0
+
+
+def _posted(report: Path, json_file: Path | None) -> Posted:
+    from reconciler.hosts.review import Posted
+
+    text = _read(report)
+    headline = text.partition("\n")[0].lstrip("# ").strip()
+    return Posted(text, headline, _digest_in(json_file) if json_file else "")
+
+
+def _digest_in(path: Path) -> str:
+    """The digest in a JSON report of a plan that can be applied; empty for another."""
+    try:
+        view: Any = json.loads(_read(path))
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON report: {error}") from error
+    if not isinstance(view, dict) or view.get("applyable") is False or view.get("errored"):
+        return ""
+    ours = view.get("reconciler")
+    digest = ours.get("digest") if isinstance(ours, dict) else None
+    return digest if isinstance(digest, str) else ""
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_MOST_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
