@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from reconciler.errors import SinkError, SinkSetupError, SinkUnreachableError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 
@@ -80,6 +81,7 @@ class AwsError(Exception):
         *,
         is_transient: bool = False,
         may_have_happened: bool = False,
+        is_setup: bool = False,
     ) -> None:
         super().__init__(problem)
         self.code = code
@@ -90,6 +92,17 @@ class AwsError(Exception):
         """Whether another attempt may succeed."""
         self.may_have_happened = may_have_happened
         """Whether AWS may have carried out this attempt or an earlier one."""
+        self.is_setup = is_setup
+        """Whether a setting, a credential or a package is missing here."""
+
+    def sink_error(self, place: str) -> SinkError:
+        """The error for a place, of a put that certainly did not happen or of anything else."""
+        kind = SinkError
+        if self.is_setup:
+            kind = SinkSetupError
+        elif self.is_transient:
+            kind = SinkUnreachableError
+        return kind(f"{place}: {self.problem}", hint=self.hint)
 
 
 class Service(Struct, frozen=True):
@@ -231,7 +244,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refused(problem: str, hint: str, code: str = "") -> AwsError:
-    return AwsError(code, problem, hint)
+    """A refusal; without AWS's code, of this process alone."""
+    return AwsError(code, problem, hint, is_setup=not code)
 
 
 def _failure_of(error: Exception) -> AwsError:

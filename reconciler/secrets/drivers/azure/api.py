@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.azure.credentials import access_token
@@ -126,7 +126,7 @@ class KeyVaultApi:
         with self._lock:
             if self._connection is None:
                 if not self._url:
-                    raise SinkError(
+                    raise SinkSetupError(
                         f"the vault of Azure is not known: {VARIABLE} is not set",
                         hint=f"set {VARIABLE} to its address, https://NAME.vault.azure.net",
                     )

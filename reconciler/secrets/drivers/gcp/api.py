@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.gcp.checksum import crc32c
@@ -182,7 +182,7 @@ class SecretManagerApi:
             named = read_file(file).get("project_id") if file else None
             project = named if isinstance(named, str) else ""
         if not _PROJECT.fullmatch(project):
-            raise SinkError(
+            raise SinkSetupError(
                 "it is not known which project of Google Cloud to use",
                 hint=f"set {PROJECT_VARIABLE} to the id of a project",
             )

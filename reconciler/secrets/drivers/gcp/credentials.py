@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, SinkSetupError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers import instance_metadata
@@ -61,7 +61,7 @@ def read_file(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise SinkError(
+        raise SinkSetupError(
             f"the file of {FILE_VARIABLE} cannot be read: {reason}", hint=f"correct {FILE_VARIABLE}"
         ) from None
     if not isinstance(content, dict):
@@ -80,7 +80,7 @@ def _token_of_machine(env: Mapping[str, str]) -> AccessToken:
         headers={"Metadata-Flavor": "Google"},
     )
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-        raise SinkError("there are no credentials for Google Cloud", hint=_HINT)
+        raise SinkSetupError("there are no credentials for Google Cloud", hint=_HINT)
     return AccessToken(answer["access_token"], float(answer.get("expires_in", 0)))
 
 
@@ -92,7 +92,7 @@ def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
     try:
         from google.auth import exceptions
     except ImportError:
-        raise SinkError(
+        raise SinkSetupError(
             f"reading {FILE_VARIABLE} needs a library that is not installed",
             hint="install reconciler with its extra `gcp`",
         ) from None
@@ -159,11 +159,11 @@ class _Transport(Struct, frozen=True):
         timeout: float | None = None,  # noqa: ARG002 - our client has one
         **_: Any,
     ) -> _Response:
+        import httpx
         from google.auth.exceptions import TransportError
 
         parts = urlsplit(url)
         content = body.encode() if isinstance(body, str) else body
-        import httpx  # validation loads drivers and sends nothing
 
         try:
             client = self.context.connect(
