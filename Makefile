@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests
+SARIF := $(CACHE)/sarif-multitool/5.7.0
 AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
 .PHONY: help demo test test-backends test-slow soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
@@ -11,8 +13,8 @@ AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
-demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator
-	@$(BIN)/python examples/demo.py
+demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator; STEP=drift tells one chapter
+	@$(BIN)/python examples/demo.py $(STEP)
 
 test: $(VENV)/.dev  ## All tests but those of `make test-backends` and `make test-slow`
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends and not slow" $(ARGS)
@@ -30,9 +32,14 @@ check: lint types test  ## Everything that CI checks
 
 setup: $(VENV)/.dev  ## The virtual environment with all development tools
 
-servers:  ## Install the servers that tests of shared states need (Debian, as root)
+servers:  ## Install the servers, the browser and the validators that slow tests need (Debian, as root)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && test -x /usr/sbin/pgbouncer || { apt-get update -q && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql pgbouncer; }
+	@command -v chromium >/dev/null || { apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-dejavu-core; }
+	@test -d $(SARIF)/node_modules || ! command -v npm >/dev/null || { \
+		npm install --silent --no-fund --no-audit --prefix $(SARIF) @microsoft/sarif-multitool@$(notdir $(SARIF)) && \
+		chmod +x $(SARIF)/node_modules/@microsoft/*/Sarif.Multitool; }
 	@test -d $(AZURITE)/node_modules/azurite || ! command -v npm >/dev/null || \
 		npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(notdir $(AZURITE))
 

@@ -1,4 +1,4 @@
-"""A tour of reconciler: plan, apply, check, drift, repair, a reviewed change, destroy.
+"""A tour of reconciler in chapters, all of them or the one that is named: `demo.py drift`.
 
 Works on a copy of `examples/acme` against its own emulator, so it needs no key and leaves nothing
 behind.
@@ -6,6 +6,7 @@ behind.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -13,7 +14,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -33,7 +37,8 @@ def say(title: str, text: str) -> None:
 class Demo:
     """A copy of the example, and the emulator to run it against."""
 
-    def __init__(self, emulator: Emulator, folder: Path) -> None:
+    def __init__(self, emulator: Emulator, folder: Path, *, is_quiet: bool = False) -> None:
+        self.is_quiet = is_quiet
         self.emulator = emulator
         self.folder = folder
         # Credentials of the shell must not reach the commands.
@@ -47,10 +52,23 @@ class Demo:
             "OPENAI_API_KEY": emulator.api_key,
         }
 
-    def reconciler(self, *arguments: str, expect: int = 0, plan_was_shown: bool = False) -> None:
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Show nothing of what is run inside."""
+        self.is_quiet = True
+        try:
+            with redirect_stdout(io.StringIO()):
+                yield
+        finally:
+            self.is_quiet = False
+
+    def reconciler(
+        self, *arguments: str, expect: int = 0, plan_was_shown: bool = False, messages: bool = True
+    ) -> None:
         """Run a command, show its output, and stop the demo on an unexpected exit code.
 
-        With `plan_was_shown`, only the output after the plan is printed.
+        With `plan_was_shown`, only the output after the plan is printed. Without `messages`, what
+        goes to standard error is left out.
         """
         shown = " ".join(("reconciler", *arguments))
         print(f"\033[1m$ {shown}\033[0m" if COLOR else f"$ {shown}", flush=True)
@@ -58,7 +76,8 @@ class Demo:
             [sys.executable, "-m", "reconciler", *arguments],
             cwd=self.folder,
             env=self.environment,
-            stdout=subprocess.PIPE if plan_was_shown else None,
+            stdout=subprocess.PIPE if plan_was_shown or self.is_quiet else None,
+            stderr=None if messages and not self.is_quiet else subprocess.PIPE,
             text=True,
             check=False,
         )
@@ -68,7 +87,9 @@ class Demo:
             print(f"  … the plan, as above …\n{rest}", end="")
         print(f"(exit code {done.returncode})\n", flush=True)
         if done.returncode != expect:
-            sys.exit(f"Unexpected exit code: the demo expected {expect}.\n{done.stdout or ''}")
+            sys.exit(
+                f"Unexpected exit code: the demo expected {expect}.\n{done.stdout or ''}{done.stderr or ''}"
+            )
 
     def edit(self, path: str, pattern: str, replacement: str) -> None:
         """Edit one file, as a pull request would, and show the changed line."""
@@ -81,6 +102,36 @@ class Demo:
         for old, new in zip(before.splitlines(), after.splitlines(), strict=False):
             if old != new:
                 print(f"  {path}\n  - {old.strip()}\n  + {new.strip()}\n", flush=True)
+
+    def show(self, path: str) -> None:
+        """Print a file."""
+        text = (self.folder / path).read_text(encoding="utf-8")
+        print(f"  {path}\n" + textwrap.indent(text, "  │ "), flush=True)
+
+    def call(self, method: str, path: str, *, admin: bool = False, **body: Any) -> dict[str, Any]:
+        """A call that somebody makes by hand."""
+        key = self.emulator.admin_key if admin else self.emulator.api_key
+        headers = {"Authorization": f"Bearer {key}", "OpenAI-Beta": "agents=v1"}
+        answer = httpx.request(
+            method, f"{self.emulator.base_url}{path}", headers=headers, json=body or None
+        )
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def make_by_hand(self) -> str:
+        """Make a small organization; the id of its agent."""
+        project = self.call("POST", "/organization/projects", admin=True, name="Newsroom")["id"]
+        base = f"/organization/projects/{project}"
+        self.call("POST", f"{base}/service_accounts", admin=True, name="Print desk")
+        limit = {"max_requests_per_1_minute": 80}
+        self.call("POST", f"{base}/rate_limits/rl-gpt-5.4", admin=True, **limit)
+        agent = {"name": "Headline writer", "model": "gpt-5.4", "instructions": "Be brief."}
+        return str(self.call("POST", "/agents", **agent)["id"])
+
+    def rename_by_hand(self, agent: str) -> None:
+        """Give the agent other instructions."""
+        self.call("POST", f"/agents/{agent}", instructions="Be brief, and never shout.")
+        print("  POST /agents/…   instructions: Be brief, and never shout.\n", flush=True)
 
     def change_by_hand(self) -> None:
         """Raise a rate limit and delete a service account directly at the API."""
@@ -99,16 +150,17 @@ class Demo:
             print(f"  {account}     {victim['name']}\n", flush=True)
 
 
-def main() -> None:
-    """Run the demo in a temporary folder."""
-    with Emulator() as emulator, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as parent:
-        folder = Path(parent) / "acme"
-        shutil.copytree(ACME, folder, ignore=shutil.ignore_patterns("secrets", ".reconciler"))
-        tell(Demo(emulator, folder))
+class Chapter(NamedTuple):
+    """A part of the tour. `needs` names the chapters that have to run before it."""
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    tell: Callable[[Demo], None]
 
 
-def tell(demo: Demo) -> None:
-    """Run the steps in order."""
+def plan(demo: Demo) -> None:
+    """The manifests describe what does not exist yet."""
     say(
         "Plan",
         """The manifests in examples/acme describe an organization: projects, rate limits, service
@@ -116,6 +168,10 @@ def tell(demo: Demo) -> None:
         exists yet. The plan reads the live state and lists what apply would create.""",
     )
     demo.reconciler("-e", "dev", "plan")
+
+
+def apply(demo: Demo) -> None:
+    """Everything is created, and then there is nothing left to do."""
     say(
         "Apply",
         """Apply runs the same plan in dependency order. The keys of new service accounts go
@@ -128,12 +184,20 @@ def tell(demo: Demo) -> None:
         scope, not one call per object.""",
     )
     demo.reconciler("-e", "dev", "plan", "--detailed-exitcode")
+
+
+def check(demo: Demo) -> None:
+    """The result works."""
     say(
         "Check",
         """Checks test that the result works: each makes an API call with the project's key and
         compares the response. They leave nothing behind.""",
     )
     demo.reconciler("-e", "dev", "check")
+
+
+def drift(demo: Demo) -> None:
+    """Somebody changes things by hand."""
     say("Changes by hand", "Somebody raises a rate limit and deletes a service account.")
     demo.change_by_hand()
     say(
@@ -144,6 +208,10 @@ def tell(demo: Demo) -> None:
     demo.reconciler("-e", "dev", "drift", "--blame", expect=2)
     say("Repair", "Apply restores the changed limit and creates the deleted account again.")
     demo.reconciler("-e", "dev", "apply", "--yes")
+
+
+def review(demo: Demo) -> None:
+    """A reviewed plan is applied as it is."""
     say(
         "A pull request",
         """A pull request edits a manifest and a prompt. The plan shows exactly that. --out saves
@@ -158,14 +226,98 @@ def tell(demo: Demo) -> None:
         since.""",
     )
     demo.reconciler("-e", "dev", "apply", "plan.json", plan_was_shown=True)
+
+
+def outputs(demo: Demo) -> None:
+    """Ids for applications."""
     say("Outputs", "Ids for applications, as text, JSON or environment variables.")
     demo.reconciler("-e", "dev", "output", "--format", "env")
+
+
+def adopt(demo: Demo) -> None:
+    """An organization that people made by hand comes under management."""
+    say(
+        "Adopt",
+        """Most organizations exist already. This one was made by hand: a project, its service
+        account, a limit, and an agent. In an empty folder, export writes manifests for it and binds
+        them to what exists. Nothing is written to the API.""",
+    )
+    with Emulator() as emulator, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as parent:
+        folder = Path(parent) / "newsroom"
+        folder.mkdir()
+        newsroom = Demo(emulator, folder, is_quiet=demo.is_quiet)
+        agent = newsroom.make_by_hand()
+        newsroom.reconciler("export", "--stack", "newsroom", messages=False)
+        newsroom.show("manifests/newsroom/service-accounts.yaml")
+        say("Plan", "The plan of these manifests is empty: they say what is there, and no more.")
+        newsroom.reconciler("plan", "--refresh", "full", "--detailed-exitcode")
+        say(
+            "Accept",
+            """Somebody changes the agent by hand, and this time they were right. accept writes the
+            live value into the manifest, where it belongs.""",
+        )
+        newsroom.rename_by_hand(agent)
+        newsroom.reconciler("accept", "--all", "--yes")
+
+
+def destroy(demo: Demo) -> None:
+    """Everything is removed again."""
     say(
         "Destroy",
         """Destroy removes everything managed, dependents first. The projects set on_remove:
         delete, so they are archived.""",
     )
     demo.reconciler("-e", "dev", "destroy", "--yes")
+
+
+CHAPTERS = (
+    Chapter("plan", "what apply would create", (), plan),
+    Chapter("apply", "create it, and plan again", (), apply),
+    Chapter("check", "test that the result works", ("apply",), check),
+    Chapter("drift", "find and repair what changed by hand", ("apply",), drift),
+    Chapter("review", "apply exactly what was reviewed", ("apply",), review),
+    Chapter("outputs", "ids for applications", ("apply",), outputs),
+    Chapter("adopt", "take over an organization that exists", (), adopt),
+    Chapter("destroy", "remove everything", ("apply",), destroy),
+)
+
+
+def main() -> None:
+    """Tell all chapters, or the one that is named, in a temporary folder."""
+    names = [chapter.name for chapter in CHAPTERS]
+    step = sys.argv[1] if len(sys.argv) > 1 else ""
+    if step and step not in names:
+        sys.exit(f'There is no chapter "{step}". Chapters: {", ".join(names)}.')
+    list_chapters(step)
+    with Emulator() as emulator, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as parent:
+        folder = Path(parent) / "acme"
+        shutil.copytree(ACME, folder, ignore=shutil.ignore_patterns("secrets", ".reconciler"))
+        tell(Demo(emulator, folder), step)
+
+
+def list_chapters(step: str) -> None:
+    """Print the chapters, and how to run one alone."""
+    width = max(len(chapter.name) for chapter in CHAPTERS)
+    for chapter in CHAPTERS:
+        mark = "▸" if step in ("", chapter.name) else " "
+        print(f" {mark} {chapter.name:<{width}}  {chapter.title}")
+    print("\nOne chapter alone: make demo STEP=drift", flush=True)
+
+
+def tell(demo: Demo, step: str = "") -> None:
+    """Tell the chapters in order; with `step`, one, after a silent run of what it needs."""
+    by_name = {chapter.name: chapter for chapter in CHAPTERS}
+    if step:
+        needs = by_name[step].needs
+        if needs:
+            print(f"\nFirst, without its output: {', '.join(needs)} …", flush=True)
+        for name in needs:
+            with demo.silence():
+                by_name[name].tell(demo)
+        by_name[step].tell(demo)
+    else:
+        for chapter in CHAPTERS:
+            chapter.tell(demo)
     say("The end", "The emulator and the copy of the example are gone. Continue with README.md.")
 
 

@@ -23,12 +23,12 @@ import yaml
 
 from reconciler.cli.failures import exit_code
 from reconciler.cli.main import COMMANDS, cli
-from reconciler.cli.options import FORMATS
 from reconciler.emulator import FAULT_HELP
 from reconciler.engine.refresh.affected_scopes import is_reported_in_audit_log
 from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
+from reconciler.model.formats import ALL_FORMATS, PLAIN_FORMATS
 from reconciler.render.explain import explain_kind
 from reconciler.render.kind_page import index, kind_page, page_name
 from reconciler.rules import CHECK, RULE_KINDS
@@ -122,7 +122,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 
 BY_PATH = dict(commands())
-GLOBAL = {name for option in BY_PATH["validate"].params for name in option.opts}
+GLOBAL = {name for option in BY_PATH["history"].params for name in option.opts}
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
@@ -248,6 +248,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def without_chance(text: str) -> str:
     text = re.sub(r" in [\d.]+ s\b", " in … s", re.sub(r"since [\d-]+ [\d:]+ UTC", "since …", text))
+    text = re.sub(r"Plan digest: \w+", "Plan digest: …", text)  # of a server on another port
     return re.sub(r"asst_\w+", "asst_…", text)
 
 
@@ -376,7 +377,7 @@ def own_options(path: str) -> list[click.Option]:
 
 def takes_other_formats(option: click.Option) -> bool:
     choices = option.type.choices if isinstance(option.type, click.Choice) else ()
-    return "--format" in option.opts and tuple(choices) != FORMATS
+    return "--format" in option.opts and tuple(choices) not in (PLAIN_FORMATS, ALL_FORMATS)
 
 
 def usage(path: str) -> str:
@@ -447,7 +448,7 @@ GENERATED = {
     "rule pages": rule_pages(),
     **{f"command {name}": command_section(name) for name in COMMANDS},
     "global options": option_table(
-        [item for item in BY_PATH["validate"].params if isinstance(item, click.Option)]
+        [item for item in BY_PATH["history"].params if isinstance(item, click.Option)]
     ),
     "options emulator": option_table(own_options("emulator")),
     "faults": f"```text\n{FAULT_HELP}```\n",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -23,7 +22,7 @@ from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.errors import LeaseLostError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
-from reconciler.model.json_codec import sorted_json
+from reconciler.model.plan_digest import plan_digest
 from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.state import Holder, StateStore, current_origin
 
@@ -81,7 +80,7 @@ def apply_checked_plan(
         # The caller reports what was done; leaving `locked` raises the error again.
         LOG.info("the lock was lost, so the end of run %d is not recorded", run_id)
     # A saved plan was made by another run, and waiting for approval does not count.
-    planned = 0.0 if session.saved_plan_digest else plan.seconds
+    planned = 0.0 if session.applies_saved_plan else plan.seconds
     seconds = planned + time.monotonic() - started
     run = RunReference(run_id, origin)
     result = replace(result, calls=session.client.calls, seconds=seconds, run=run)
@@ -102,25 +101,13 @@ def is_complete(result: ApplyResult) -> bool:
     )
 
 
-def plan_digest(plan: Plan) -> str:
-    """SHA-256 of a plan, field by field, so that a large plan never needs one large text."""
-    digest = hashlib.sha256()
-    for name in plan.__struct_fields__:
-        if name == "policies":
-            continue  # what is done does not depend on them, and they depend on the time
-        value = getattr(plan, name)
-        for part in value if isinstance(value, tuple) else (value,):
-            digest.update(sorted_json(part) + b"\n")
-    return digest.hexdigest()
-
-
 def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:
     return session.store.begin_run(
         command=command,
         user=origin.user,
         host=origin.host,
         pid=os.getpid(),
-        plan_digest=session.saved_plan_digest or plan_digest(plan),
+        plan_digest=plan_digest(plan),
         origin=origin,
     )
 

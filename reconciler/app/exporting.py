@@ -38,7 +38,7 @@ from reconciler.app.origin import record_origin
 from reconciler.app.session import Session
 from reconciler.engine.apply.records import imported_record
 from reconciler.engine.binding.renames import with_renamed_projects
-from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.plan.planner import make_plan
 from reconciler.engine.refresh.collect import collect
 from reconciler.engine.refresh.replayed import ReplayingReader
@@ -270,6 +270,7 @@ class _Export:
             previous_outputs=session.store.outputs(),
             state_serial=session.store.serial,
             server_time=session.server_clock,
+            options=PlanOptions(is_preview=True),
         )
         inputs = with_renamed_projects(inputs)
         reader = ReplayingReader(reading.live, inputs.records)

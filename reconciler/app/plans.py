@@ -99,7 +99,7 @@ def plan_stack(
     kinds = (resource.kind for resource in session.declared.resources)
     today = datetime.now(UTC).date().isoformat()
     for sentence in retired(kinds, base_url=session.base_url, today=today):
-        session.notice(f"warning: {sentence}")
+        session.notice(f"Warning: {sentence}")
     rules = () if tolerant else session.declared.rules
     plan = unchecked_plan(session, request, rules=rules)
     if not tolerant and request.refresh != "none":

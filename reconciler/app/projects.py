@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from reconciler.errors import UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.diagnostic import nearest
 
 if TYPE_CHECKING:
     from reconciler.app.session import Session
+
+
+_LIMIT_KIND = "SpendLimit"
 
 
 class Projects(Struct, frozen=True):
@@ -48,3 +52,21 @@ class Projects(Struct, frozen=True):
             f'the state and the stack file know no project "{name}".{nearest(name, known)}',
             hint="Give the id of a project that is not managed here.",
         )
+
+
+def declared_limits(session: Session) -> dict[str, Decimal]:
+    """The monthly spend limits that manifests declare, in US dollars, by the name of the project.
+
+    Empty if the manifests cannot be read: what was spent is worth showing without them.
+    """
+    try:
+        resources = session.configuration.resources
+    except ReconcilerError:
+        return {}
+    limits = {}
+    for resource in resources:
+        cents = resource.spec.get("threshold_amount")
+        project = resource.address.project
+        if resource.kind.name == _LIMIT_KIND and project and isinstance(cents, int):
+            limits[project] = Decimal(cents) / 100
+    return limits

@@ -131,8 +131,8 @@ class Session:
         """The manifests that were read, for the state to cache."""
         self.read_at = -math.inf
         """When this run began to read live state (monotonic); never for a saved plan."""
-        self.saved_plan_digest: str | None = None
-        """SHA-256 of the saved plan file that this run applies."""
+        self.applies_saved_plan = False
+        """Whether this run applies a plan that another run made."""
         self.new_digest_key = new_key()
         self._base_url = base_url
         self._make_progress = progress or SilentListener

@@ -72,15 +72,24 @@ class Program(Struct, frozen=True):
 
         Raises EvaluationError, UndecidedError and BudgetError.
         """
-        budget.begin(self.cost)
+        return self.prepared(scope, budget)(scope)
+
+    def prepared(self, scope: Scope, budget: Budget) -> Code:
+        """The evaluation for a scope whose variables change, with a budget for all of them."""
         scope[BUDGET] = budget
-        try:
-            value = self.code(scope)
-        except RecursionError:
-            raise BudgetError("the values are nested too deeply") from None
-        if type(value) is Later:
-            raise UndecidedError(value.source)
-        return value
+        begin, cost, code = budget.begin, self.cost, self.code
+
+        def evaluate(scope: Scope) -> Any:
+            begin(cost)
+            try:
+                value = code(scope)
+            except RecursionError:
+                raise BudgetError("the values are nested too deeply") from None
+            if type(value) is Later:
+                raise UndecidedError(value.source)
+            return value
+
+        return evaluate
 
 
 def compile_expression(source: str, variables: Mapping[str, Any]) -> Program:

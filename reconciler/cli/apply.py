@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 import click
@@ -15,12 +14,13 @@ from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.app.policies import check_policies, with_policies
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
+from reconciler.cli.approval import check_approved, digest_option
 from reconciler.cli.options import (
     GlobalOptions,
-    global_options,
     lock_option,
     planning_options,
     policy_options,
+    report_options,
 )
 from reconciler.cli.reporting import publish_plan, talk, tell_errors
 from reconciler.cli.rollback import apply_saved_rollback
@@ -34,53 +34,78 @@ from reconciler.state.envelope import Content
 @click.command("apply")
 @click.argument("planfile", required=False, type=click.Path(path_type=Path))
 @click.option("--yes", "-y", is_flag=True, help="Apply without asking, as CI does.")
+@click.option(
+    "--approve",
+    metavar="DIGEST",
+    callback=digest_option,
+    help="Apply without asking, but only the plan with this digest; exit with 10 otherwise.",
+)
 @click.option("--check", is_flag=True, help="Then run the checks that refer to a change.")
 @lock_option
 @planning_options
 @policy_options
-@global_options
+@report_options
 def command(
-    options: GlobalOptions, request: PlanRequest, planfile: Path | None, yes: bool, check: bool
+    options: GlobalOptions,
+    request: PlanRequest,
+    planfile: Path | None,
+    yes: bool,
+    approve: str | None,
+    check: bool,
 ) -> int:
     """Create, update and delete objects as the manifests declare.
 
     Without PLANFILE, make a plan, show it and ask. With PLANFILE, apply exactly that plan without
-    asking; refuse it if the manifests, the state or an object changed since it was made.
+    asking; refuse it if the manifests, the state or an object changed since it was made. With
+    --approve, plan again and apply only what was reviewed.
     """
     with CommandSession(options) as session:
         request.refuse_offline()
         if planfile:
-            return _apply_saved(session, planfile, request, check=check)
-        return _apply_new(session, request, yes=yes, check=check)
+            return _apply_saved(session, planfile, request, approve=approve, check=check)
+        return _apply_new(session, request, yes=yes, approve=approve, check=check)
 
 
-def _apply_new(session: CommandSession, request: PlanRequest, *, yes: bool, check: bool) -> int:
+def _apply_new(
+    session: CommandSession, request: PlanRequest, *, yes: bool, approve: str | None, check: bool
+) -> int:
     require_credentials(session)
     with locked(session, "apply"):
         refuse_while_waiting(session.store)
         plan = with_policies(session, plan_stack(session, request))
+        session.options.outcome.plan = plan
         tell_errors(session.options, plan)
+        if plan.is_empty:
+            check_approved(session, plan, approve)
         if plan.is_empty and not plan.blocked:
             check_guards(session, plan, request)
             return _nothing_to_do(session, plan, check=check)
         show(session, plan)
+        check_approved(session, plan, approve)
         check_guards(session, plan, request)
-        ask_or_refuse(yes=yes or plan.is_empty, what="plan")
+        ask_or_refuse(yes=yes or approve is not None or plan.is_empty, what="plan")
         return carry_out(session, plan, command="apply", check=check)
 
 
 def _apply_saved(
-    session: CommandSession, planfile: Path, request: PlanRequest, *, check: bool
+    session: CommandSession,
+    planfile: Path,
+    request: PlanRequest,
+    *,
+    approve: str | None,
+    check: bool,
 ) -> int:
     if request.changes_the_plan:
         raise UsageError(
             "a saved plan cannot be changed",
             hint="Give --target and the like to `plan --out`.",
         )
+    session.options.outcome.plan_path = str(planfile)
     text = read_text(planfile, "the plan")
     plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
     session.settings = replace(session.settings, saved_variables=plan.variables)
-    session.saved_plan_digest = sha256(text.encode()).hexdigest()
+    session.applies_saved_plan = True
+    check_approved(session, plan, approve)
     if plan.rollback_of is not None:
         if check:
             raise UsageError("--check needs the manifests, and a rollback does not read them")

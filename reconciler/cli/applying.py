@@ -11,7 +11,7 @@ import click
 
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.cli.failures import redactor
-from reconciler.cli.reporting import as_printed, publish, renderer, talk
+from reconciler.cli.reporting import as_printed, echo, publish, talk, text_renderer
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
@@ -89,6 +89,12 @@ def refused(session: CommandSession, plan: Plan, request: PlanRequest) -> Plan:
 
 def show(session: CommandSession, plan: Plan) -> None:
     """Print the plan before it is applied; nothing in formats for programs, which get the result."""
-    if session.options.format in (None, "text"):
-        printed = as_printed(session.options, plan)
-        click.echo(redactor(renderer(session.options).plan(printed)))
+    options = session.options
+    if options.format not in (None, "text", "github"):
+        return
+    text = redactor(text_renderer(options, sys.stdout).plan(as_printed(options, plan)))
+    if options.format == "github":
+        from reconciler.cli.github import without_commands
+
+        text = without_commands(text)
+    echo(options, f"{text}\n")

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-
 import click
 
 from reconciler.app.addresses import parse_addresses
 from reconciler.app.checks import carry_out_checks, declared_checks
 from reconciler.cli.applying import exit_code_of_checks
-from reconciler.cli.options import GlobalOptions, global_options
-from reconciler.cli.reporting import deliver, wants_color
+from reconciler.cli.options import GlobalOptions, report_options
+from reconciler.cli.reporting import publish
 from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
-from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import nearest
 from reconciler.model.rule import Rule
-from reconciler.render.checks import json_view, junit_view, markdown_view, text_view
 
 
 @click.command("check")
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS…]")
 @click.option("--costly", is_flag=True, help="Include checks with a notable price, such as images.")
-@partial(global_options, formats=("text", "json", "markdown", "junit"))
+@report_options
 def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) -> int:
     """Run the checks that manifests declare.
 
@@ -34,7 +29,7 @@ def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) ->
         may_cost = costly or bool(addresses)
         with session.interrupts.finishing_first():
             report = carry_out_checks(session, rules, may_cost=lambda _: may_cost)
-        _publish(options, report)
+        publish(options, lambda to: to.checks(report))
     return exit_code_of_checks(report)
 
 
@@ -49,16 +44,3 @@ def _chosen(session: CommandSession, texts: tuple[str, ...]) -> list[Rule]:
             hint = nearest(str(address), map(str, rules))
             raise UsageError(f"no manifest declares the check {address}.{hint}")
     return [rules[address] for address in dict.fromkeys(addresses)]
-
-
-def _publish(options: GlobalOptions, report: CheckReport) -> None:
-    color = wants_color(options, sys.stdout)
-    deliver(
-        options,
-        {
-            "text": lambda: text_view(report, color=color),
-            "json": lambda: json_view(report),
-            "markdown": lambda: markdown_view(report),
-            "junit": lambda: junit_view(report),
-        },
-    )

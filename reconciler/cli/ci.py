@@ -127,7 +127,7 @@ def _digest_in(path: Path) -> str:
     if not isinstance(view, dict) or view.get("applyable") is False or view.get("errored"):
         return ""
     ours = view.get("reconciler")
-    digest = ours.get("digest") if isinstance(ours, dict) else None
+    digest = ours.get("plan_digest") if isinstance(ours, dict) else None
     return digest if isinstance(digest, str) else ""
 
 

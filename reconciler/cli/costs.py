@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
@@ -11,12 +11,15 @@ from typing import Any
 import click
 
 from reconciler.api.spending import read_costs
-from reconciler.app.projects import Projects
+from reconciler.app.projects import Projects, declared_limits
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.period import days
+from reconciler.cli.report_context import wants
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
+from reconciler.model.formats import PLAIN_FORMATS
 from reconciler.model.spending import Cost, Period
+from reconciler.render.html.charts import Bar, Chart, chart_page
 from reconciler.render.jsonview import document
 from reconciler.render.spending import bar, money, share
 from reconciler.render.tables import csv_table, markdown_table, text_table
@@ -46,7 +49,7 @@ _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
     metavar="PROJECT",
     help="Only this project, by name or id; repeatable.",
 )
-@partial(global_options, formats=("text", "json", "markdown", "csv"))
+@partial(global_options, formats=(*PLAIN_FORMATS, "csv", "html"))
 def command(
     options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]
 ) -> int:
@@ -59,11 +62,18 @@ def command(
     with CommandSession(options) as session:
         projects = Projects.of(session)
         ids = projects.ids(project)
-        costs = read_costs(
-            session.client, session.keys, period, group_by=_GROUPS[by], project_ids=ids
-        )
-    rows = _rows(costs, by, projects, period.days(today))
-    _show(options, period, by, rows)
+        read = partial(read_costs, session.client, session.keys, period, project_ids=ids)
+        costs = read(group_by=_GROUPS[by])
+        # The page shows all three views, for which one further read is enough.
+        has_page = wants(options, "html")
+        details = read(group_by=("project_id", "line_item")) if has_page else []
+        limits = declared_limits(session) if has_page else {}
+    days_of_period = period.days(today)
+    rows = _rows(costs, by, projects, days_of_period)
+    charts: list[Chart] = []
+    for view in _GROUPS if has_page else ():
+        charts += _charts(view, _rows(details, view, projects, days_of_period), limits)
+    _show(options, period, by, rows, charts)
     return 0
 
 
@@ -96,6 +106,27 @@ def _named(by: str, key: Any, projects: Projects) -> dict[str, Any]:
     return {by: str(key) if key is not None else "(no line item)"}
 
 
+def _charts(
+    by: str, rows: Sequence[dict[str, Any]], limits: Mapping[str, Decimal]
+) -> Iterator[Chart]:
+    """A chart of the rows in each currency; projects are compared with their declared limits."""
+    for currency in dict.fromkeys(row["currency"] for row in rows):
+        bars = []
+        for row in rows:
+            if row["currency"] == currency:
+                limit = (
+                    limits.get(row[by]) if by == "project" and currency.upper() == "USD" else None
+                )
+                shown = "" if limit is None else money(limit)
+                bars.append(Bar(row[by], row["amount"], money(row["amount"]), limit, shown))
+        note = "Limits are those that manifests declare, a month." if any(map(_limit, bars)) else ""
+        yield Chart(f"By {_TITLES[by].lower()}", tuple(bars), currency.upper(), note)
+
+
+def _limit(bar: Bar) -> bool:
+    return bar.limit is not None
+
+
 def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
     totals: dict[str, Decimal] = {}
     for row in rows:
@@ -103,7 +134,20 @@ def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
     return totals
 
 
-def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, Any]]) -> None:
+def _page(period: Period, totals: Mapping[str, Decimal], charts: Sequence[Chart]) -> str:
+    spent = ", ".join(f"{money(amount)} {name.upper()}" for name, amount in totals.items())
+    until = f" until {period.until}" if period.until else ""
+    summary = f"{spent or 'Nothing'} since {period.since}{until}."
+    return chart_page("reconciler costs", summary, charts)
+
+
+def _show(
+    options: GlobalOptions,
+    period: Period,
+    by: str,
+    rows: list[dict[str, Any]],
+    charts: Sequence[Chart],
+) -> None:
     if not rows:
         click.echo("Nothing was paid in this period.", err=True)
     totals = _totals(rows)
@@ -130,6 +174,7 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
                 markdown_table(headers, _cells(rows, by, totals, bars=False)) if rows else ""
             ),
             "json": lambda: document(whole),
+            "html": lambda: _page(period, totals, charts),
             "csv": lambda: csv_table(
                 columns,
                 [[row[name] or "" for name in columns] for row in exact],

@@ -13,10 +13,10 @@ from reconciler.app.policies import with_policies
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
 from reconciler.cli.options import (
     GlobalOptions,
-    global_options,
     lock_option,
     planning_options,
     policy_options,
+    report_options,
 )
 from reconciler.cli.reporting import publish_plan, tell_errors
 from reconciler.cli.session import CommandSession
@@ -27,7 +27,7 @@ from reconciler.cli.session import CommandSession
 @lock_option
 @planning_options
 @policy_options
-@global_options
+@report_options
 def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
     """Delete everything that the stack manages, dependents first.
 
@@ -40,6 +40,7 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
         with locked(session, "destroy"):
             refuse_while_waiting(session.store)
             plan = with_policies(session, plan_stack(session, replace(request, destroy=True)))
+            session.options.outcome.plan = plan
             tell_errors(session.options, plan)
             if plan.is_empty and not plan.blocked:
                 publish_plan(session.options, plan)

@@ -7,7 +7,7 @@ import click
 from reconciler.app.blame import with_blame
 from reconciler.app.plans import PlanRequest, plan_stack
 from reconciler.app.policies import with_live_policies
-from reconciler.cli.options import GlobalOptions, global_options, policy_options
+from reconciler.cli.options import GlobalOptions, policy_options, report_options
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import CommandSession
 
@@ -16,7 +16,7 @@ from reconciler.cli.session import CommandSession
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
 @click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
 @policy_options
-@global_options
+@report_options
 def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     """Show what changed at the API since the last apply.
 
@@ -28,6 +28,7 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
         plan = with_live_policies(session, plan_stack(session, request, tolerant=True))
         if blame:
             plan = with_blame(session, plan)
+    options.outcome.plan = plan
     publish(options, lambda to: to.drift(plan, unmanaged=unmanaged))
     unread = [change for change in plan.blocked if change.id]
     for sentence in dict.fromkeys(change.blocked for change in unread):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -98,7 +99,7 @@ def report(error: Exception, options: GlobalOptions) -> int:
             _say(f"  {line}", options)
     hint = error.hint if isinstance(error, ReconcilerError) else ""
     for line in redactor(hint).split("\n") if hint else ():
-        click.echo(f"  {clean(line)}", err=True)
+        click.echo(_wrapped(f"  {clean(line)}"), err=True)
     if isinstance(error, ApiError) and error.request_id:
         click.echo(f"  request id: {clean(error.request_id)}", err=True)
     _say_where(error, options)
@@ -157,15 +158,15 @@ def _has_current_folder() -> bool:
 
 
 def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> None:
-    from reconciler.cli.reporting import renderer
+    from reconciler.cli.reporting import renderer, text_renderer
 
-    machine = options.format in ("json", "markdown")
-    if machine and options.outcome.is_printed:
+    is_for_programs = options.format not in (None, "text", "csv", "env", "github")
+    if is_for_programs and options.outcome.is_printed:
         return
-    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(
-        error.diagnostics,
-    )
-    click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)
+    is_result = options.format in ("json", "markdown")
+    to = renderer(options) if is_result else text_renderer(options, sys.stderr)
+    text = to.diagnostics(error.diagnostics)
+    click.echo(redactor(text), nl=not text.endswith("\n"), err=not is_result)
 
 
 def _report_bug(error: Exception, options: GlobalOptions) -> int:
@@ -188,4 +189,17 @@ def _say_where(error: Exception, options: GlobalOptions) -> None:
 def _say(text: str, options: GlobalOptions) -> None:
     from reconciler.cli.reporting import wants_color
 
-    click.echo(click.style(text, fg="red") if wants_color(options, sys.stderr) else text, err=True)
+    shown = _wrapped(text)
+    click.echo(
+        click.style(shown, fg="red") if wants_color(options, sys.stderr) else shown, err=True
+    )
+
+
+def _wrapped(text: str) -> str:
+    """A sentence for standard error; on a terminal, its further lines are indented."""
+    if not sys.stderr.isatty():
+        return text
+    from reconciler.render.lines import Span, plain, wrapped
+
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    return plain(wrapped((Span("  "), Span(text.lstrip())), width + 2))[2:].rstrip("\n")

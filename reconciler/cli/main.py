@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ from reconciler.cli.interrupts import leave, listening
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.outcome import RunOutcome, reported
 from reconciler.cli.streams import prepare
+from reconciler.model.formats import ALL_FORMATS, PLAIN_FORMATS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -98,7 +100,7 @@ class _LazyGroup(click.Group):
     "11 refused by a guard, 12 lock held, 13 partly applied, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="reconciler", message="%(prog)s %(version)s")
-@global_options
+@partial(global_options, formats=ALL_FORMATS)
 def cli(options: GlobalOptions) -> None:
     """Infrastructure as code for the OpenAI platform.
 
@@ -110,8 +112,18 @@ def cli(options: GlobalOptions) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     outcome = RunOutcome()
+    code = _run(outcome, arguments)
+    if outcome.options is not None and outcome.options.formats != PLAIN_FORMATS:
+        from reconciler.cli.github import finish_step
+
+        finish_step(outcome.options, outcome.exit_code(code))
+    return outcome.exit_code(code)
+
+
+def _run(outcome: RunOutcome, arguments: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        with reported(outcome):
+        with reported(outcome, words):
             result = cli.main(
                 args=arguments, prog_name="reconciler", standalone_mode=False, obj=outcome
             )
@@ -127,7 +139,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         from reconciler.cli.failures import report
 
         return report(error, outcome.options or GlobalOptions())
-    return outcome.exit_code(result if isinstance(result, int) else 0)
+    return result if isinstance(result, int) else 0
 
 
 def main() -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli.outcome import RunOutcome
-
-FORMATS = ("text", "json", "markdown")
+from reconciler.model.formats import PLAIN_FORMATS, REPORT_FORMATS
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,10 @@ class GlobalOptions:
     no_color: bool = False
     verbose: int = 0
     log_format: str = "text"
-    formats: tuple[str, ...] = FORMATS
+    formats: tuple[str, ...] = PLAIN_FORMATS
     """The formats that a report of the command can have."""
+    full: bool = False
+    """Whether reports cut nothing. For commands with reports of every format."""
     command: str = ""
     """The words of the command without its options: `state import`."""
     outcome: RunOutcome = field(default_factory=RunOutcome, compare=False)
@@ -171,7 +172,7 @@ _PLANNING_NAMES = ("target", "replace", "adopt", "allow_delete", "refresh", "bud
 
 
 def global_options(
-    function: Callable[..., Any], *, formats: Sequence[str] = FORMATS
+    function: Callable[..., Any], *, formats: Sequence[str] = PLAIN_FORMATS
 ) -> Callable[..., Any]:
     """Add the global options to a command or the group, which receives them as `options`."""
 
@@ -183,15 +184,30 @@ def global_options(
         names = [option.name for option in fields(GlobalOptions) if option.name in values]
         given = {name: values.pop(name) for name in names}
         given |= {
-            "formats": tuple(dict.fromkeys((*FORMATS, *formats))),
+            "formats": tuple(dict.fromkeys((*PLAIN_FORMATS, *formats))),
             "command": " ".join(context.command_path.split()[1:]),
         }
-        return function(options=base.merged(given), **values)
+        options = base.merged(given)
+        if options.command and options.format and options.format not in options.formats:
+            raise click.BadParameter(
+                f"{options.command} has no format {options.format}; it has {', '.join(options.formats)}.",
+                context,
+                param_hint="--format",
+            )
+        return function(options=options, **values)
 
     choice = click.option(
         "--format", type=click.Choice(formats), help="Format of the result; text by default."
     )
     return _decorated(with_options, (choice, *_GLOBAL))
+
+
+def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The global options of a command whose result has every report format."""
+    full = click.option(
+        "--full", is_flag=True, help="Cut nothing in text, Markdown and HTML, whatever the size."
+    )
+    return _decorated(partial(global_options, formats=REPORT_FORMATS)(function), (full,))
 
 
 def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:

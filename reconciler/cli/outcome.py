@@ -7,19 +7,34 @@ command; commands themselves publish only what they achieve.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import Struct
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.change import Plan
+    from reconciler.model.finding import Finding
+    from reconciler.model.report import PastRun
+    from reconciler.render import Renderer
+    from reconciler.render.failures import Failure
 
-_FOR_PROGRAMS = ("json", "markdown", "junit")
-_WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback", "inventory", "rehearse")
+_WITH_A_RESULT = (
+    "plan",
+    "apply",
+    "destroy",
+    "drift",
+    "check",
+    "rollback",
+    "show",
+    "validate",
+    "inventory",
+    "rehearse",
+)
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 
 
@@ -30,6 +45,14 @@ class RunOutcome(Struct):
     """The options, as far as click has read them."""
     plan: Plan | None = None
     """The plan that was made or loaded. The report of a later failure includes it."""
+    plan_path: str = ""
+    """The file that the plan was saved to or loaded from."""
+    findings: list[Finding] = field(default_factory=list)
+    """Results besides the plan, for every report: policies, rehearsals, diagnoses."""
+    history: Callable[[], tuple[PastRun, ...]] | None = None
+    """Reads the latest runs of the stack, once it is known."""
+    render: Callable[[Renderer], str] | None = None
+    """Renders what was reported last."""
     is_printed: bool = False
     """Whether standard output has a result."""
     lost_report: bool = False
@@ -41,7 +64,7 @@ class RunOutcome(Struct):
 
 
 @contextmanager
-def reported(outcome: RunOutcome) -> Iterator[None]:
+def reported(outcome: RunOutcome, arguments: Sequence[str]) -> Iterator[None]:
     """Write a failure of this block to every report, and for programs to standard output too."""
     try:
         yield
@@ -51,9 +74,41 @@ def reported(outcome: RunOutcome) -> Iterator[None]:
         raise
     except BrokenPipeError:
         raise
+    except click.ClickException as error:
+        _know_reports(outcome, error, arguments)
+        _report(outcome, error)
+        raise
     except Exception as error:
         _report(outcome, error)
         raise
+
+
+def _know_reports(
+    outcome: RunOutcome, error: click.ClickException, arguments: Sequence[str]
+) -> None:
+    """Find the report files in a command line that click could not read."""
+    from dataclasses import replace
+
+    from reconciler.cli.options import GlobalOptions
+    from reconciler.model.formats import ALL_FORMATS
+
+    reports = []
+    following = [*arguments[1:], ""]
+    for word, after in zip(arguments, following, strict=True):
+        if word == "--report":
+            reports.append(after)
+        elif word.startswith("--report="):
+            reports.append(word.removeprefix("--report="))
+    if not reports:
+        return
+    context = getattr(error, "ctx", None)
+    command = " ".join(context.command_path.split()[1:]) if context else ""
+    outcome.options = replace(
+        outcome.options or GlobalOptions(outcome=outcome),
+        report=tuple(reports),
+        formats=ALL_FORMATS,
+        command=command or "reconciler",
+    )
 
 
 def _report(outcome: RunOutcome, error: BaseException) -> None:
@@ -61,7 +116,7 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
     if options is None:
         return  # click could not read the command line
     prints = (
-        options.format in _FOR_PROGRAMS
+        options.format not in (None, "text", "csv", "env")
         and options.command in _WITH_A_RESULT
         and not isinstance(error, click.ClickException)
         and not outcome.is_printed
@@ -69,10 +124,8 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
     if not options.report and not prints:
         return
     # Only a failure needs these.
-    from reconciler.cli.failures import diagnostics_of, redactor, refusals_of
-    from reconciler.cli.reporting import reports_of, save_report
-    from reconciler.errors import UsageError
-    from reconciler.render.failures import Failure, render_failure
+    from reconciler.cli.failures import diagnostics_of, refusals_of
+    from reconciler.render.failures import Failure, failure_report
 
     failure = Failure(
         command=options.command,
@@ -80,10 +133,39 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
         refusals=refusals_of(error),
         plan=outcome.plan,
     )
-    if prints and options.format is not None:
-        click.echo(redactor(render_failure(failure, options.format)), nl=False)
-        outcome.is_printed = True
+    outcome.render = partial(failure_report, failure)
+    if prints:
+        _print(options, error, outcome.render)
     # A report that cannot be written is the very failure that ended the run.
+    _save(options, failure)
+
+
+def _print(options: GlobalOptions, error: BaseException, render: Callable[[Renderer], str]) -> None:
+    from reconciler.cli.failures import redactor
+    from reconciler.cli.reporting import echo, renderer
+    from reconciler.errors import ConfigurationError
+
+    to = renderer(options)
+    # The result of `validate` is a list of diagnostics, whether there are any or not.
+    if options.command == "validate" and isinstance(error, ConfigurationError):
+        text = to.diagnostics(error.diagnostics)
+    else:
+        text = render(to)
+    options.outcome.is_printed = True
+    echo(options, redactor(text))
+
+
+def _save(options: GlobalOptions, failure: Failure) -> None:
+    from reconciler.cli.failures import redactor
+    from reconciler.cli.reporting import renderer_of, reports_of, save_report
+    from reconciler.errors import UsageError
+    from reconciler.model.formats import REPORT_FORMATS
+    from reconciler.render.failures import failure_report, plain_failure
+
     with suppress(UsageError):
         for path, name in reports_of(options):
-            save_report(options, path, redactor(render_failure(failure, name)))
+            if name in REPORT_FORMATS:
+                text = failure_report(failure, renderer_of(options, name))
+            else:
+                text = plain_failure(failure, name)
+            save_report(options, path, redactor(text))

@@ -10,7 +10,7 @@ import click
 from reconciler.app.handover import is_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import refused
-from reconciler.cli.options import GlobalOptions, global_options, planning_options, policy_options
+from reconciler.cli.options import GlobalOptions, planning_options, policy_options, report_options
 from reconciler.cli.reporting import publish_plan, talk, tell_errors, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
@@ -26,7 +26,7 @@ from reconciler.model.change import Plan
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
 @planning_options
 @policy_options
-@global_options
+@report_options
 def command(
     options: GlobalOptions,
     request: PlanRequest,
@@ -68,6 +68,7 @@ def command(
             raise GuardError(plan.refusals)
     if out is not None:
         _save(session, plan, out)
+        options.outcome.plan_path = str(out)
     if plan.blocked:
         return 1
     return 2 if detailed_exitcode and not plan.is_empty else 0

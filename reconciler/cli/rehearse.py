@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from reconciler.app.encrypted_files import check_can_encrypt, decrypted, encrypted
 from reconciler.app.plans import PlanRequest
 from reconciler.cli.duration import seconds_in
-from reconciler.cli.options import GlobalOptions, global_options, planning_options
+from reconciler.cli.options import GlobalOptions, global_options, planning_options, policy_options
 from reconciler.cli.reporting import deliver, talk, writable, write_private
 from reconciler.cli.session import CommandSession, read_text
 from reconciler.emulator import Fault
@@ -79,6 +79,7 @@ _PATH = click.Path(path_type=Path)
     "--destroy", is_flag=True, help="Rehearse deleting everything that the stack manages."
 )
 @planning_options
+@policy_options
 @partial(global_options, formats=tuple(FORMATS))
 def command(
     options: GlobalOptions,

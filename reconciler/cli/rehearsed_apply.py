@@ -18,11 +18,9 @@ def main() -> int:
     """0 if everything was applied."""
     task = parse_task(sys.stdin.buffer.read())
     plan = load_plan(Path(task.plan).read_text(encoding="utf-8"))
-    settings = settings_of(task)
-    with Session(settings, parallelism=task.parallelism) as original:
-        original.is_offline = True
-        configuration = original.configuration
-    return 0 if apply_in_child(task, configuration, settings, plan) else 1
+    with Session(settings_of(task), parallelism=task.parallelism) as original:
+        original.is_offline = task.is_recorded
+        return 0 if apply_in_child(task, original, plan) else 1
 
 
 if __name__ == "__main__":

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from reconciler.cli.failures import redactor
-from reconciler.cli.options import FORMATS, GlobalOptions
+from reconciler.cli.options import GlobalOptions
 from reconciler.cli.streams import OutputError
 from reconciler.errors import UsageError
+from reconciler.model.formats import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from reconciler.model.change import Plan
     from reconciler.render import Renderer
+
+Render = Callable[["Renderer"], str]
+"""Renders one result in the format of a renderer."""
 
 
 def wants_color(options: GlobalOptions, stream: TextIO) -> bool:
@@ -27,23 +31,32 @@ def wants_color(options: GlobalOptions, stream: TextIO) -> bool:
     return stream.isatty() and not options.no_color and not os.environ.get("NO_COLOR")
 
 
-def renderer(options: GlobalOptions, *, stream: TextIO | None = None) -> Renderer:
-    """The renderer for a stream, standard output by default."""
-    from reconciler.render import get
+def renderer(options: GlobalOptions) -> Renderer:
+    """The renderer of standard output."""
+    if options.format in REPORT_FORMATS and options.format != "text":
+        return renderer_of(options, options.format)
+    return text_renderer(options, sys.stdout)
+
+
+def text_renderer(options: GlobalOptions, stream: TextIO) -> Renderer:
+    """A renderer of text as wide as the stream, if that is a terminal."""
+    from reconciler.cli.report_context import context_of
     from reconciler.render.text import TextRenderer
 
-    if options.format in FORMATS and options.format != "text":
-        return get(options.format)
-    target = stream or sys.stdout
-    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
-    return TextRenderer(color=wants_color(options, target), width=width if target.isatty() else 100)
+    width = 100
+    if stream.isatty():
+        width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    color = wants_color(options, stream)
+    return TextRenderer(
+        color=color, width=width, context=context_of(options), wraps=stream.isatty()
+    )
 
 
 def publish(
     options: GlobalOptions,
-    render: Callable[[Renderer], str],
+    render: Render,
     *,
-    printed: Callable[[Renderer], str] | None = None,
+    printed: Render | None = None,
 ) -> None:
     """Write a result to standard output and to every report file, each in its own format.
 
@@ -51,17 +64,42 @@ def publish(
     """
     # Reports first: standard output may be a pipe whose reader has left.
     save_reports(options, render)
-    text = (printed or render)(renderer(options))
+    print_result(options, printed or render)
+
+
+def print_result(options: GlobalOptions, render: Render) -> None:
+    """Write a result to standard output, in the format of the options."""
+    text = redactor(render(renderer(options)))
+    if options.format == "github":
+        from reconciler.cli.github import without_commands
+
+        prose = redactor(render(text_renderer(options, sys.stdout)))
+        text = without_commands(prose) + text
     options.outcome.is_printed = True
-    click.echo(redactor(text), nl=bool(text) and not text.endswith("\n"))
+    echo(options, text)
 
 
-def save_reports(options: GlobalOptions, render: Callable[[Renderer], str]) -> None:
+def echo(options: GlobalOptions, text: str) -> None:
+    """Write a result to standard output, with a newline at the end of a text that has none."""
+    from reconciler.cli.github import harmless
+
+    shown = harmless(text, options.format or "text")
+    click.echo(shown, nl=bool(shown) and not shown.endswith("\n"))
+
+
+def save_reports(options: GlobalOptions, render: Render) -> None:
     """Write a result to every report file, each in its own format."""
+    options.outcome.render = render
+    for path, name in _writable_reports(options):
+        save_report(options, path, redactor(render(renderer_of(options, name))))
+
+
+def renderer_of(options: GlobalOptions, name: str) -> Renderer:
+    """The renderer of a format, with the context of the run."""
+    from reconciler.cli.report_context import context_of
     from reconciler.render import get
 
-    for path, name in _writable_reports(options):
-        save_report(options, path, redactor(render(get(name))))
+    return get(name, context_of(options, name))
 
 
 def publish_plan(options: GlobalOptions, plan: Plan) -> None:
@@ -104,6 +142,16 @@ def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
             )
         reports.append((writable(Path(path), "--report"), name))
     return reports
+
+
+def begin_reports(options: GlobalOptions) -> None:
+    """Empty the report files of earlier runs, so that a run that is killed leaves none behind.
+
+    Raises UsageError for a file that cannot be written.
+    """
+    for path, _ in reports_of(options):
+        if path.is_file():
+            write_private(path, "")
 
 
 def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
@@ -169,7 +217,7 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
         diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
     ]
     if errors:
-        text = renderer(options, stream=sys.stderr).diagnostics(errors)
+        text = text_renderer(options, sys.stderr).diagnostics(errors)
         click.echo(redactor(text), nl=not text.endswith("\n"), err=True)
 
 

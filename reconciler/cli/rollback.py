@@ -18,7 +18,7 @@ from reconciler.app.rollback import (
 )
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, refused, show
-from reconciler.cli.options import GlobalOptions, global_options, lock_option
+from reconciler.cli.options import GlobalOptions, lock_option, report_options
 from reconciler.cli.reporting import publish_plan, talk, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError
@@ -46,7 +46,7 @@ from reconciler.state.envelope import Content
     help="Let the guards pass the deletion of this address; repeatable.",
 )
 @lock_option
-@global_options
+@report_options
 def command(
     options: GlobalOptions,
     run: int,
@@ -90,6 +90,7 @@ def _save(session: CommandSession, run: int, request: PlanRequest, out: Path) ->
     if plan.refusals:
         raise GuardError(plan.refusals)
     write_private(out, encrypted(session, Content.PLAN, dump_plan(plan)))
+    session.options.outcome.plan_path = str(out)
     return 0
 
 

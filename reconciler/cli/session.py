@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
-from reconciler.cli.reporting import reports_of, talk
-from reconciler.errors import UsageError
+from reconciler.cli.report_context import past_runs, wants
+from reconciler.cli.reporting import begin_reports, talk
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings
 from reconciler.manifests.shared_state import given_address
+from reconciler.model.report import PastRun
 from reconciler.state.address import secret_parts
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -30,7 +33,7 @@ class CommandSession(Session):
     """The session of one command. Raises UsageError for options that no command can use."""
 
     def __init__(self, options: GlobalOptions) -> None:
-        reports_of(options)  # refuse a bad report before the work rather than after it
+        begin_reports(options)  # refuse a bad report before the work rather than after it
         listen(options)
         self.options = options
         self.interrupts = listening()
@@ -48,6 +51,22 @@ class CommandSession(Session):
         )
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)
+        self._past_runs: tuple[PastRun, ...] | None = None
+        options.outcome.history = self.past_runs
+
+    def past_runs(self) -> tuple[PastRun, ...]:
+        """The latest runs of the stack, for reports; none where the state cannot be read."""
+        if self._past_runs is None:
+            self._past_runs = ()
+            with suppress(ReconcilerError, OSError):
+                self._past_runs = past_runs(self.store)
+        return self._past_runs
+
+    def close(self) -> None:
+        """Close the session. Reports are written afterwards, so what they need of it is read now."""
+        if wants(self.options, "html"):
+            self.past_runs()
+        super().close()
 
 
 def read_text(path: Path, what: str) -> str:

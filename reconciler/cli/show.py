@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler.app.encrypted_files import decrypted
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.options import GlobalOptions, report_options
 from reconciler.cli.reporting import publish
 from reconciler.cli.session import CommandSession, read_text
 from reconciler.render.planfile import load_plan
@@ -16,7 +16,7 @@ from reconciler.state.envelope import Content
 
 @click.command("show")
 @click.argument("planfile", type=click.Path(path_type=Path))
-@global_options
+@report_options
 def command(options: GlobalOptions, planfile: Path) -> int:
     """Render a saved plan again."""
     with CommandSession(options) as session:

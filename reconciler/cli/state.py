@@ -13,6 +13,7 @@ from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import decrypted, encrypted
 from reconciler.cli import state_backend
 from reconciler.cli.failures import redactor
+from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession, read_text
@@ -26,7 +27,7 @@ from reconciler.render.values import count
 from reconciler.state.envelope import Content
 
 
-@click.group("state")
+@click.group("state", cls=WholeSummaries)
 def command() -> None:
     """List, show, move and remove records of the state."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,13 @@ from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
 from reconciler.errors import NotFoundError, UsageError
 from reconciler.model.diagnostic import nearest
+from reconciler.model.formats import PLAIN_FORMATS
 from reconciler.model.spending import Period, Use, figures_of
+from reconciler.render.html.charts import Bar, Chart, chart_page
 from reconciler.render.jsonview import document
 from reconciler.render.spending import WORDS, bar, figure_columns, leading
 from reconciler.render.tables import csv_table, markdown_table, text_table
+from reconciler.render.values import count
 
 LOG = logging.getLogger("reconciler.cli")
 
@@ -52,7 +56,7 @@ LOG = logging.getLogger("reconciler.cli")
     metavar="PROJECT",
     help="Only this project, by name or id; repeatable.",
 )
-@partial(global_options, formats=("text", "json", "markdown", "csv"))
+@partial(global_options, formats=(*PLAIN_FORMATS, "csv", "html"))
 def command(
     options: GlobalOptions,
     since: str,
@@ -170,9 +174,28 @@ def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[s
             "text": lambda: _text(sections, by),
             "markdown": lambda: _markdown(sections, by),
             "json": lambda: document(whole),
+            "html": lambda: _page(period, sections, by),
             "csv": lambda: csv_table((*names, "figure", "value"), lines),
         },
     )
+
+
+def _page(period: Period, sections: list[dict[str, Any]], by: str) -> str:
+    until = f" until {period.until}" if period.until else ""
+    summary = f"{count(len(sections), 'type')} of usage since {period.since}{until}."
+    return chart_page("reconciler usage", summary, [_chart(each, by) for each in sections])
+
+
+def _chart(section: dict[str, Any], by: str) -> Chart:
+    """The first figure of a type, by project, model or day."""
+    figure = leading(figure_columns([section["total"]])) or next(iter(section["total"]), "")
+    bars = []
+    for row in section["rows"]:
+        value = row["figures"].get(figure, 0)
+        bars.append(Bar(str(row[by]), Decimal(value), f"{value:,}"))
+    if by != "day":
+        bars.sort(key=lambda bar: -bar.value)
+    return Chart(f"{section['type']} by {by}", tuple(bars), WORDS.get(figure, figure))
 
 
 def _text(sections: list[dict[str, Any]], by: str) -> str:

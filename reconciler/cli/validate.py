@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from reconciler.app.plans import model_warnings
@@ -11,8 +13,9 @@ from reconciler.app.policies import (
     policy_diagnostics,
     refusals_of,
 )
-from reconciler.cli.options import GlobalOptions, global_options, policy_options
-from reconciler.cli.reporting import publish, renderer, save_reports, talk
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions, policy_options, report_options
+from reconciler.cli.reporting import echo, publish, renderer, save_reports, talk, text_renderer
 from reconciler.cli.session import CommandSession
 from reconciler.errors import ConfigurationError, GuardError
 from reconciler.model.diagnostic import Severity
@@ -21,7 +24,7 @@ from reconciler.render.values import count
 
 @click.command("validate")
 @policy_options
-@global_options
+@report_options
 def command(options: GlobalOptions) -> int:
     """Check manifests offline, without a key.
 
@@ -38,15 +41,17 @@ def command(options: GlobalOptions) -> int:
         report, more = offline_report(session)
         warnings = (*configuration.warnings, *model_warnings(session), *more)
         diagnostics = (*warnings, *policy_diagnostics(report))
-    if options.format in (None, "text"):
+    if options.format in (None, "text", "github"):
         advice = [found for found in diagnostics if found.severity is not Severity.ERROR]
         if advice:
-            talk(renderer(options).diagnostics(advice).rstrip("\n"))
+            talk(text_renderer(options, sys.stderr).diagnostics(advice).rstrip("\n"))
         stack = configuration.stack
         rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
         resources = count(len(configuration.resources), "resource")
         if not report.refusing:
             click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
+        if options.format == "github":
+            echo(options, redactor(renderer(options).diagnostics(diagnostics)))
         save_reports(options, lambda to: to.diagnostics(diagnostics))
     else:
         publish(options, lambda to: to.diagnostics(diagnostics))

@@ -330,11 +330,13 @@ class Copier:
             page = self._answer(answer.path, answer.project, query)
             if page is None:
                 break
-            items += page.get("data", [])
-            cursor = next((page[name] for name in _CURSORS if page.get(name)), None)
-            if not page.get("has_more") or cursor is None:
+            data = page.get("data") or []
+            items += data
+            if not page.get("has_more") or not data:
                 break
-            query["after"] = str(cursor)
+            # Some lists name no cursor, and go on after their last item.
+            named = next((page[name] for name in _CURSORS if page.get(name)), None)
+            query["after"] = str(named or _id_of(data[-1]))
         return items
 
     def _answer(self, path: str, project: str, query: dict[str, str]) -> Item | None:

@@ -33,6 +33,8 @@ class PlanOptions(Struct, frozen=True):
     targets: tuple[Address, ...] = ()
     replace: tuple[Address, ...] = ()
     budget_calls: int | None = None
+    is_preview: bool = False
+    """Make a plan that is only looked at: what apply would compare with later is left out."""
     facts: bool = False
     """Keep what the API answers beyond the fields of a kind, for policies."""
 

@@ -23,7 +23,7 @@ from reconciler.export.resource import ExportedResource
 from reconciler.export.yaml_text import Commented, Raw
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.types import Either, ListOf, MapOf, Object, Tagged, Type
-from reconciler.model.values import FileSet, Member, Reference, Spec, Template
+from reconciler.model.values import MAP, FileSet, Member, Reference, Spec, Template
 
 PROMPTS = "prompts"
 """The folder of long texts."""
@@ -300,19 +300,19 @@ def ordered(type_: Type | None, value: Any) -> Any:
     if isinstance(value, FileSet):
         return [_member(member) for member in value.members]
     match type_:
-        case Object() if isinstance(value, Mapping):
+        case Object() if isinstance(value, MAP):
             return _ordered_object(type_, value)
-        case Tagged() if isinstance(value, Mapping):
+        case Tagged() if isinstance(value, MAP):
             variant = type_.variants.get(str(value.get(type_.tag)), Object(()))
             head = {type_.tag: value[type_.tag]} if type_.tag in value else {}
             return {**head, **_ordered_object(variant, value, without=type_.tag)}
         case ListOf(item=inner) if isinstance(value, list | tuple):
             return [ordered(inner, element) for element in value]
-        case MapOf(value=inner) if isinstance(value, Mapping):
+        case MapOf(value=inner) if isinstance(value, MAP):
             return {key: ordered(inner, element) for key, element in value.items()}
         case Either(other=inner):
             return ordered(inner, value)
-    if isinstance(value, Mapping):
+    if isinstance(value, MAP):
         return {key: ordered(None, element) for key, element in value.items()}
     if isinstance(value, list | tuple):
         return [ordered(None, element) for element in value]
@@ -444,7 +444,7 @@ def _with_texts(
     """The value with each text changed. Paths are keys and indexes from the field down."""
     if isinstance(value, str):
         return change(value, path)
-    if isinstance(value, Mapping):
+    if isinstance(value, MAP):
         return {key: _with_texts(part, (*path, key), change) for key, part in value.items()}
     if isinstance(value, list):
         return [_with_texts(part, (*path, str(index)), change) for index, part in enumerate(value)]

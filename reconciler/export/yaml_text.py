@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from reconciler.model.values import MAP
+
 WIDTH = 88
 """The longest line that short collections and folded texts fill, where words allow it."""
 
@@ -31,6 +33,7 @@ class Commented(Struct, frozen=True):
     comment: str
 
 
+_ATOMS = (str, int, float, type(None))
 _UNQUOTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """Characters that only a double-quoted scalar can contain."""
 
@@ -103,7 +106,8 @@ def _double_quoted(text: str) -> str:
 
 
 def _is_scalar(value: Any) -> bool:
-    return not isinstance(value, Mapping | list | tuple)
+    # Nearly all values are texts and numbers, and the abstract class is slow to say no.
+    return isinstance(value, _ATOMS) or not isinstance(value, (*MAP, list, tuple))
 
 
 def _in_one_line(value: Any, room: int, depth: int = 0) -> str | None:
@@ -115,7 +119,7 @@ def _in_one_line(value: Any, room: int, depth: int = 0) -> str | None:
             return None
         text = scalar(value, in_flow=depth > 0)
     elif not value:
-        text = "{}" if isinstance(value, Mapping) else "[]"
+        text = "{}" if isinstance(value, MAP) else "[]"
     elif depth > 1:
         return None
     else:
@@ -127,14 +131,14 @@ def _in_one_line(value: Any, room: int, depth: int = 0) -> str | None:
 
 
 def _flow(value: Any, room: int, depth: int) -> str | None:
-    elements = list(value.values()) if isinstance(value, Mapping) else list(value)
+    elements = list(value.values()) if isinstance(value, MAP) else list(value)
     parts = []
     for element in elements:
         part = _in_one_line(element, room, depth + 1)
         if part is None:
             return None
         parts.append(part)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, MAP):
         return f"[{', '.join(parts)}]"
     pairs = zip(value, parts, strict=True)
     return f"{{{', '.join(f'{_key(key, in_flow=True)}: {part}' for key, part in pairs)}}}"
@@ -163,7 +167,7 @@ def _entry(head: str, value: Any, indent: int, room: int) -> Iterator[str]:
         yield f"{head} {scalar(value) if line is None else line}"
         return
     yield head
-    if isinstance(value, Mapping):
+    if isinstance(value, MAP):
         yield from _map_lines(value, indent + 2)
     else:
         yield from _list_lines(value, indent + 2)
@@ -174,7 +178,7 @@ def _list_lines(items: Sequence[Any], indent: int) -> Iterator[str]:
     for element in items:
         head = f"{pad}-"
         line = _in_one_line(element, WIDTH - len(head) - 1 if element else WIDTH)
-        if isinstance(element, Mapping) and line is None:
+        if isinstance(element, MAP) and line is None:
             # The first key stands beside the dash.
             first, *rest = list(_map_lines(element, indent + 2))
             yield f"{head} {first.lstrip()}"

@@ -262,5 +262,6 @@ def _where_to_begin(opened: OpenStack) -> str:
     where = f"{', '.join(opened.manifests)} in " if opened.manifests else ""
     return (
         f'No .yaml, .yml or .json document with a kind was found in {where}"{opened.stack.root}". '
-        "Write one, or choose another folder with -C DIR."
+        "`reconciler init` writes a stack to start from, `reconciler export` writes manifests for what exists, "
+        "and -C DIR chooses another folder."
     )

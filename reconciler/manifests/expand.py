@@ -28,13 +28,15 @@ from reconciler.manifests.source_map import Document
 from reconciler.manifests.type_schema import MAX_NAME
 from reconciler.manifests.validate import shortened
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import nearest
+from reconciler.model.diagnostic import nearest, nearest_few
 from reconciler.model.kind import Declaration, ScopeType
 from reconciler.model.paths import Trail
 from reconciler.model.rule import RuleKind
 from reconciler.model.values import Unknown, has_unknown
 
 MAX_INSTANCES = 10_000
+
+_ALL_KINDS = "`reconciler explain` lists all kinds."
 
 
 class Instance(Struct):
@@ -148,14 +150,13 @@ class Expander:
         known = list(self._declared.declarable)
         if "kind" not in value:
             guess = next((nearest(key, ["kind"]) for key in value if nearest(key, ["kind"])), "")
-            return Problem('Missing "kind"', f"A document needs a kind: {', '.join(known)}.{guess}")
+            return Problem('Missing "kind"', f"A document needs a kind.{guess} {_ALL_KINDS}")
         if value["kind"] == "Stack":
             return Problem("Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml.")
         kind_name = masked(value["kind"], self._leaks.redact)
-        guess = nearest(kind_name, known) if isinstance(kind_name, str) else ""
+        guess = nearest_few(kind_name, known) if isinstance(kind_name, str) else ""
         return Problem(
-            "Unknown kind",
-            f"There is no kind {shortened(kind_name)}.{guess} Known: {', '.join(known)}.",
+            "Unknown kind", f"There is no kind {shortened(kind_name)}.{guess} {_ALL_KINDS}"
         )
 
     def _exists(self, document: Document, kind: Declaration, context: Context) -> bool:

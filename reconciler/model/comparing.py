@@ -77,10 +77,10 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
     """The live value, with hidden parts as last applied; hidden parts that were never applied are
     dropped."""
     match kind:
-        case Object() if isinstance(shown, Mapping):
+        case Object() if isinstance(shown, MAP):
             return _object_with_hidden(kind, shown, applied)
-        case Tagged() if isinstance(shown, Mapping):
-            before = applied if isinstance(applied, Mapping) else {}
+        case Tagged() if isinstance(shown, MAP):
+            before = applied if isinstance(applied, MAP) else {}
             tag = shown.get(kind.tag, before.get(kind.tag))
             # Without a tag the variant is unknown, and a hidden part of any variant must not be
             # taken for a live value.
@@ -97,8 +97,8 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
                 with_hidden(kind.item, element, other)
                 for element, other in zip(shown, items, strict=False)
             ]
-        case MapOf() if isinstance(shown, Mapping):
-            before = applied if isinstance(applied, Mapping) else {}
+        case MapOf() if isinstance(shown, MAP):
+            before = applied if isinstance(applied, MAP) else {}
             return {
                 key: with_hidden(kind.value, part, before.get(key)) for key, part in shown.items()
             }
@@ -114,7 +114,7 @@ def _all_variants(kind: Tagged) -> Object:
 
 
 def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) -> dict[str, Any]:
-    before = applied if isinstance(applied, Mapping) else {}
+    before = applied if isinstance(applied, MAP) else {}
     result = dict(shown)
     for part in kind.properties:
         if part.is_hidden:

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from reconciler.model.address import Address
 
+_FEW = 3
+
 
 class Severity(StrEnum):
     """Errors stop a run before the first API call; warnings stop nothing."""
@@ -47,6 +49,22 @@ class Diagnostic(Struct, frozen=True):
         return f"{where}{self.severity}: {whose}{self.summary}" + (
             f": {self.detail}" if self.detail else ""
         )
+
+
+def nearest_few(word: str, known: Iterable[str]) -> str:
+    """As `nearest`, with up to three candidates: those spelled alike, then those with a part alike."""
+    import difflib
+
+    candidates = list(known)
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    wanted = word.casefold()
+    alike = difflib.get_close_matches(wanted, folded, n=_FEW, cutoff=0.55)
+    parts = [name for name in folded if wanted and (wanted in name or name in wanted)]
+    names = [f'"{folded[name]}"' for name in dict.fromkeys([*alike, *parts])][:_FEW]
+    if not names:
+        return ""
+    *others, last = names
+    return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

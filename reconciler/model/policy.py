@@ -48,7 +48,7 @@ class PolicyResult(Struct, frozen=True):
     message: str = ""
     """What is wrong, why it is undecided, or the reason of the exception."""
     location: SourceLocation | None = None
-    """Of the resource; of the policy where nothing declares the resource."""
+    """Of the resource; of the policy where nothing declares the resource; of a rule that is an error."""
     policy_location: SourceLocation | None = None
     override: str = ""
     """The reason with which the command line overrides the policy."""

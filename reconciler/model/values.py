@@ -17,7 +17,9 @@ from msgspec.structs import replace
 from reconciler.model.address import Address
 
 # One reserved key marks an encoded value; a plain map that happens to use it is wrapped as `literal`.
-_TAG = "$reconciler"
+TAG = "$reconciler"
+"""The key that marks a model type in JSON."""
+_TAG = TAG
 
 Spec = Mapping[str, Any]
 _PLAIN = frozenset((str, int, float, bool, type(None)))

@@ -49,10 +49,11 @@ class Match(Struct, frozen=True):
     projects: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
 
-    def fits(self, kind: str, project: str | None, action: str | None) -> bool:
-        """Whether a resource is meant. An action of None is not known, and fits if none is asked for."""
-        if self.kinds and kind not in self.kinds:
-            return False
+    def fits(self, project: str | None, action: str | None) -> bool:
+        """Whether a resource of a matching kind is meant.
+
+        An action of None is not known, and fits if none is asked for.
+        """
         if self.projects and not _fits(project, self.projects):
             return False
         if action is None:

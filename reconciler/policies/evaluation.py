@@ -12,9 +12,9 @@ from msgspec import Struct
 from reconciler.cel import Budget, BudgetError, EvaluationError, UndecidedError
 from reconciler.cel.values import shown_type
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.policy import PolicyOutcome, PolicyResult, PolicySummary
-from reconciler.policies.declared import Policy
+from reconciler.policies.declared import Match, Policy
 from reconciler.policies.subjects import Subject, Subjects
 from reconciler.rules.bounded import search
 
@@ -26,6 +26,8 @@ RUN_STEPS = 20_000_000
 RUN_STEPS_PER_RESOURCE = 4_000
 POLICY_SECONDS = 2.0
 """How long the regular expressions of one policy may take."""
+RUN_SECONDS = 6.0
+"""How long the regular expressions of all policies may take."""
 MAX_MESSAGE = 1_000
 MAX_RESULTS = 10_000
 """The most results of one policy that are kept; the others are counted."""
@@ -47,6 +49,7 @@ class RunBudget:
     def __init__(self, resources: int) -> None:
         self._resources = resources
         self._left = RUN_STEPS + RUN_STEPS_PER_RESOURCE * resources
+        self._seconds = RUN_SECONDS
 
     def next_policy(self) -> Budget:
         """The budget of the next policy."""
@@ -54,13 +57,15 @@ class RunBudget:
         return Budget(
             evaluation=MAX_EVALUATION_STEPS,
             total=min(most, self._left),
-            seconds=POLICY_SECONDS,
+            seconds=min(POLICY_SECONDS, self._seconds),
             search=search,
         )
 
-    def take(self, before: int, budget: Budget) -> None:
-        """Subtract what a policy has used since it had `before` steps."""
-        self._left -= before - max(budget.total, 0)
+    def take(self, given: tuple[int, float], budget: Budget) -> None:
+        """Subtract what a policy has used of the steps and seconds that it was given."""
+        steps, seconds = given
+        self._left -= steps - max(budget.total, 0)
+        self._seconds -= seconds - max(budget.seconds, 0.0)
 
 
 def judge(
@@ -77,6 +82,7 @@ def judge(
     use up their share of the budget.
     """
     run = RunBudget(len(subjects.subjects))
+    selection = Selection(subjects.subjects)
     scope = {
         "resources": subjects.resources,
         "now": subjects.now,
@@ -87,12 +93,46 @@ def judge(
     judged = {}
     for policy in sorted(policies, key=lambda policy: not policy.is_trusted):
         budget = run.next_policy()
-        before = budget.total
+        given = budget.total, budget.seconds
         override = (overrides or {}).get(policy.name, "")
         judge_one = _Judge(policy, scope, budget, override)
-        judged[policy.name] = judge_one.all(subjects, only)
-        run.take(before, budget)
+        chosen: Sequence[Subject] = ()
+        if policy.match.fits_environment(subjects.environment):
+            chosen = selection.of(policy.match)
+        if only is not None:
+            chosen = [subject for subject in chosen if (policy.name, subject.address) in only]
+        judged[policy.name] = judge_one.all(chosen, subjects.now)
+        run.take(given, budget)
     return [judged[name] for name in sorted(judged)]
+
+
+class Selection:
+    """The resources that policies match. Many policies match the same ones."""
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self._subjects = subjects
+        self._by_kind: dict[str, list[Subject]] = {}
+        for subject in subjects:
+            self._by_kind.setdefault(subject.address.kind, []).append(subject)
+        self._chosen: dict[Match, list[Subject]] = {}
+
+    def of(self, match: Match) -> list[Subject]:
+        """The resources that are matched, in any environment."""
+        chosen = self._chosen.get(match)
+        if chosen is None:
+            chosen = [
+                subject
+                for subject in self._of_kinds(match.kinds)
+                if match.fits(subject.address.project, subject.action)
+            ]
+            self._chosen[match] = chosen
+        return chosen
+
+    def _of_kinds(self, kinds: Collection[str]) -> Iterator[Subject]:
+        if not kinds:
+            yield from self._subjects
+        for kind in sorted(kinds):
+            yield from self._by_kind.get(kind, ())
 
 
 class _Judge:
@@ -108,11 +148,10 @@ class _Judge:
         self._counts: Counter[PolicyOutcome] = Counter()
         self._results: list[PolicyResult] = []
 
-    def all(self, subjects: Subjects, only: Collection[tuple[str, Address]] | None) -> Judged:
-        """The results for all resources."""
+    def all(self, chosen: Sequence[Subject], now: datetime) -> Judged:
+        """The results for the resources that the policy matches."""
         policy = self._policy
-        if policy.match.fits_environment(subjects.environment):
-            self._evaluate(subjects, only)
+        self._evaluate(chosen, now)
         counts = {
             outcome: self._counts[outcome] for outcome in PolicyOutcome if self._counts[outcome]
         }
@@ -124,40 +163,33 @@ class _Judge:
             counts,
             policy.is_trusted,
         )
-        warnings = tuple(_exception_warnings(policy, subjects.now))
-        return Judged(summary, tuple(self._results), warnings)
+        return Judged(summary, tuple(self._results), tuple(_exception_warnings(policy, now)))
 
-    def _evaluate(self, subjects: Subjects, only: Collection[tuple[str, Address]] | None) -> None:
+    def _evaluate(self, chosen: Sequence[Subject], now: datetime) -> None:
         # Millions of passes go through this loop, so it does no more than it must.
-        name, fits = self._policy.name, self._policy.match.fits
-        evaluate, budget, scope = self._policy.rule.evaluate, self._budget, self._scope
+        evaluate, scope = self._policy.rule.prepared(self._scope, self._budget), self._scope
         passed = 0
-        for subject in subjects.subjects:
-            address = subject.address
-            if not fits(address.kind, address.project, subject.action):
-                continue
-            if only is not None and (name, address) not in only:
-                continue
+        for subject in chosen:
             scope["resource"] = subject.resource
             scope["change"] = subject.change
             scope["live"] = subject.live
             try:
-                value: Any = evaluate(scope, budget)
+                value: Any = evaluate(scope)
             except (EvaluationError, UndecidedError, BudgetError) as error:
                 value = error
             if value is True:
                 passed += 1
                 continue
-            self._take(subject, value, subjects)
-            if isinstance(value, BudgetError) and budget.total <= 0:
+            self._take(subject, value, now)
+            if isinstance(value, BudgetError) and self._budget.total <= 0:
                 break  # the other resources would end the same way
         if passed:
             self._counts[PolicyOutcome.PASS] = passed
 
-    def _take(self, subject: Subject, value: Any, subjects: Subjects) -> None:
+    def _take(self, subject: Subject, value: Any, now: datetime) -> None:
         outcome, message = self._outcome(value)
         if outcome in (PolicyOutcome.FAIL, PolicyOutcome.ERROR):
-            outcome, message = self._excepted(subject, outcome, message, subjects)
+            outcome, message = self._excepted(subject, outcome, message, now)
         self._counts[outcome] += 1
         if len(self._results) >= MAX_RESULTS:
             return
@@ -169,11 +201,17 @@ class _Judge:
                 outcome=outcome,
                 severity=policy.severity,
                 message=message,
-                location=subject.location or policy.location,
+                location=self._location(subject, outcome),
                 policy_location=policy.location,
                 override=self._override,
             )
         )
+
+    def _location(self, subject: Subject, outcome: PolicyOutcome) -> SourceLocation | None:
+        """Where to mend it: the rule if it is broken, else the resource."""
+        policy = self._policy
+        rule = policy.locations.get("rule") or policy.location
+        return rule if outcome is PolicyOutcome.ERROR else subject.location or policy.location
 
     def _outcome(self, value: Any) -> tuple[PolicyOutcome, str]:
         match value:
@@ -209,15 +247,15 @@ class _Judge:
         return message[:MAX_MESSAGE]
 
     def _excepted(
-        self, subject: Subject, outcome: PolicyOutcome, message: str, subjects: Subjects
+        self, subject: Subject, outcome: PolicyOutcome, message: str, now: datetime
     ) -> tuple[PolicyOutcome, str]:
         for exception in self._policy.exceptions:
             if not exception.covers(subject.address):
                 continue
-            if exception.days_left(subjects.now) >= 0:
-                return PolicyOutcome.EXCEPTED, f"{message} Excepted: {exception}"
-            message += (
-                f" The exception of {exception.owner} ({exception.reason}) "
+            if exception.days_left(now) >= 0:
+                return PolicyOutcome.EXCEPTED, f"{_sentence(message)} Excepted: {exception}"
+            message = (
+                f"{_sentence(message)} The exception of {exception.owner} ({exception.reason}) "
                 f"expired on {exception.until}."
             )
         return outcome, message
@@ -243,6 +281,12 @@ def _exception_warnings(policy: Policy, now: datetime) -> Iterator[Diagnostic]:
             location=exception.location or policy.location,
             severity=Severity.WARNING,
         )
+
+
+def _sentence(text: str) -> str:
+    """A text that ends as a sentence does."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _line(source: str) -> str:

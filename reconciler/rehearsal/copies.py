@@ -20,9 +20,11 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.client import Client
 from reconciler.app.plans import SEARCHED
+from reconciler.app.secret_sources import SecretSources
 from reconciler.app.session import RunListener, Session, SilentListener
 from reconciler.manifests import Configuration, Settings
-from reconciler.manifests.configuration import Credential, Credentials
+from reconciler.manifests.configuration import Credential, Credentials, allowed_sources
+from reconciler.model.allowance import SourceAllowance
 from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import SecretValue
@@ -91,8 +93,6 @@ class CopyPlace(Struct, frozen=True):
     organization: str
     keys: CopyKeys
     settle_seconds: float = SETTLE_SECONDS
-    reads_secrets: bool = True
-    """Whether secrets of manifests may be read, to find out whether they changed."""
 
     @property
     def state_folder(self) -> Path:
@@ -133,7 +133,11 @@ def prepare_state(
 
 
 class CopySession(Session):
-    """A session whose server, state, keys and sinks are those of a copy."""
+    """A session whose server, state, keys and sinks are those of a copy.
+
+    `sources` are those of the original session, which tell whether a secret changed. Without them,
+    a secret counts as unchanged while planning, and as present while applying.
+    """
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class CopySession(Session):
         *,
         parallelism: int,
         redactor: Redactor,
+        sources: SecretSources | None = None,
         stop: threading.Event | None = None,
         progress: Callable[[Client], RunListener] = SilentListener,
     ) -> None:
@@ -159,6 +164,7 @@ class CopySession(Session):
         )
         self.network_environ = {}
         self._place = place
+        self._original_sources = sources
         self._delivery_sinks: RehearsedSinks | None = None
         self.use_configuration(in_copy(configuration, place))
 
@@ -194,13 +200,28 @@ class CopySession(Session):
         del value
         return _PLACEHOLDER
 
+    @cached_property
+    def sources(self) -> SecretSources:
+        """The secrets of manifests, to compare them. None of them is sent."""
+        return self._original_sources or RecordedSources(allowed_sources(self.settings))
+
     def use_placeholders(self) -> None:
         """From now on, take a secret that cannot be read as present. For the apply."""
-        if self._place.reads_secrets:
-            return
-        configuration = self.configuration
-        stack = replace(configuration.stack, read_secret=lambda _: _PLACEHOLDER)
-        self.use_configuration(replace(configuration, stack=stack))
+        if isinstance(self.sources, RecordedSources):
+            self.sources.is_applying = True
+
+
+class RecordedSources(SecretSources):
+    """Sources for a recording, which holds no secret: nothing is read."""
+
+    def __init__(self, allowed: SourceAllowance) -> None:
+        super().__init__(lambda _: None, lambda _: None, allowed=allowed)
+        self.is_applying = False
+
+    def read(self, value: SecretValue) -> Secret | None:
+        """A placeholder for an apply. Nothing for a plan, which then takes it as unchanged."""
+        del value
+        return _PLACEHOLDER if self.is_applying else None
 
 
 def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
@@ -228,8 +249,6 @@ def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
         recipients=(),
         organization=None,
     )
-    if not place.reads_secrets:
-        copied = replace(copied, read_secret=lambda _: None)
     return replace(configuration, stack=copied)
 
 

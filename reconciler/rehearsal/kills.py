@@ -22,12 +22,12 @@ from msgspec import Struct
 from reconciler.app.applying import apply_checked_plan, is_complete, locked
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.app.saved_plans import bind_projects_of
+from reconciler.app.session import Session
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ReconcilerError
-from reconciler.manifests import Configuration, Settings
+from reconciler.manifests import Settings
 from reconciler.model.change import OutcomeStatus, Plan
 from reconciler.model.rehearsal import RehearsalCheck, Verdict
-from reconciler.model.secret import Redactor
 from reconciler.rehearsal.copies import CopyKeys, CopyPlace, CopySession
 from reconciler.rehearsal.planning import plan_in_copy
 from reconciler.rehearsal.stage import Stage
@@ -50,7 +50,7 @@ class ChildTask(Struct, frozen=True):
     projects: dict[str, str]
     homes: dict[str, str]
     settle_seconds: float
-    reads_secrets: bool
+    is_recorded: bool
     parallelism: int
     root: str
     environment: str | None
@@ -71,7 +71,6 @@ def kill_and_resume(
     at: int,
     expected: Census,
     settings: Settings,
-    parallelism: int,
     dump: Callable[[Plan], str],
 ) -> RehearsalCheck:
     """Kill an apply of the plan at its `at`-th write, resume, and compare with `expected`."""
@@ -79,7 +78,7 @@ def kill_and_resume(
     place = stage.reset()
     plan_file = place.folder / "plan.json"
     plan_file.write_text(dump(plan), encoding="utf-8")
-    task = _task(place, settings, parallelism, plan_file)
+    task = _task(stage, place, settings, plan_file)
     killed = _run_and_kill(stage, task, at)
     if killed is not None:
         return RehearsalCheck(name, Verdict.FAILED, killed)
@@ -90,7 +89,7 @@ def kill_and_resume(
     return RehearsalCheck(name, Verdict.PASSED)
 
 
-def _task(place: CopyPlace, settings: Settings, parallelism: int, plan_file: Path) -> ChildTask:
+def _task(stage: Stage, place: CopyPlace, settings: Settings, plan_file: Path) -> ChildTask:
     keys = place.keys
     return ChildTask(
         folder=str(place.folder),
@@ -101,8 +100,8 @@ def _task(place: CopyPlace, settings: Settings, parallelism: int, plan_file: Pat
         projects=keys.projects,
         homes=keys.homes,
         settle_seconds=place.settle_seconds,
-        reads_secrets=place.reads_secrets,
-        parallelism=parallelism,
+        is_recorded=stage.is_recorded,
+        parallelism=stage.parallelism,
         root=str(settings.root.resolve()),
         environment=settings.environment,
         variables=dict(settings.variables),
@@ -179,14 +178,19 @@ def _differences(expected: Census, found: Census) -> Iterator[str]:
         yield f"{missing} fewer {kind} {label!r} than after an apply that is not killed"
 
 
-def apply_in_child(
-    task: ChildTask, configuration: Configuration, settings: Settings, plan: Plan
-) -> bool:
-    """Apply the plan in this process; whether everything was applied."""
-    place = place_of(task)
+def apply_in_child(task: ChildTask, original: Session, plan: Plan) -> bool:
+    """Apply the plan in this process; whether everything was applied.
+
+    `original` is a session of the original, from which manifests and secrets come.
+    """
     with (
         CopySession(
-            place, settings, configuration, parallelism=task.parallelism, redactor=Redactor()
+            place_of(task),
+            original.settings,
+            original.configuration,
+            parallelism=task.parallelism,
+            redactor=original.redactor,
+            sources=None if task.is_recorded else original.sources,
         ) as copy,
         locked(copy, "apply"),
     ):
@@ -203,7 +207,6 @@ def place_of(task: ChildTask) -> CopyPlace:
         task.organization,
         CopyKeys(task.admin, task.default, task.projects, task.homes),
         task.settle_seconds,
-        task.reads_secrets,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace as replace_dataclass
 from msgspec.structs import replace
 
 from reconciler.app.plans import PlanRequest, unchecked_plan
+from reconciler.app.policies import check_policies
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, StalePlanError
@@ -22,6 +23,7 @@ def plan_in_copy(copy: Session, request: PlanRequest) -> Plan:
 
     The audit log of a copy begins empty, so it cannot say what changed.
     """
+    check_policies(copy)
     whole = replace_dataclass(request, refresh="full", budget=None)
     plan = unchecked_plan(copy, whole, rules=copy.declared.rules)
     general = [

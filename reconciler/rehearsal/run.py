@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from reconciler.app.applying import apply_checked_plan, locked
 from reconciler.app.plans import PlanRequest, with_refusals
+from reconciler.app.policies import refusals_of
 from reconciler.app.rollback import rollback_plan
 from reconciler.app.saved_plans import prove_organization
 from reconciler.app.session import Session
@@ -41,9 +42,10 @@ _FAILED_FROM = 400
 
 COPY_EQUALS = "The copy shows what was read"
 PLAN_IS_CURRENT = "The saved plan is current"
-GUARDS_ALLOW = "Guards allow the plan"
+GUARDS_ALLOW = "Guards and policies allow the plan"
 ALL_PLANNED = "Every address can be planned"
 ALL_APPLIED = "Every change is applied"
+POLICIES_HOLD = "Policies hold after the apply"
 SECOND_IS_EMPTY = "A second plan is empty"
 
 
@@ -187,6 +189,8 @@ class _Rehearser:
             stale = result.of(OutcomeStatus.STALE)
             self._check(PLAN_IS_CURRENT, [_line(outcome) for outcome in stale])
         self._check(ALL_APPLIED, _unapplied(result))
+        if result.policies.policies:
+            self._check(POLICIES_HOLD, refusals_of(result.policies))
         census = self._stage.census()
         self._check(SECOND_IS_EMPTY, self._left(place, rehearsal.plan))
         rollback = self._rollback(place, result)
@@ -257,7 +261,6 @@ class _Rehearser:
                     at=at,
                     expected=census,
                     settings=self._session.settings,
-                    parallelism=self._session.parallelism,
                     dump=self._dump,
                 )
             )

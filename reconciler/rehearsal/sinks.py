@@ -80,6 +80,10 @@ class RehearsedSinks:
         with suppress(SinkError):
             self._files.withdraw(kept, held, address=address)
 
+    def close(self) -> None:
+        """Close what the sinks hold open."""
+        self._files.close()
+
 
 def _kept(target: Spec) -> dict[str, Any]:
     """The target in the temporary folder that stands for another."""

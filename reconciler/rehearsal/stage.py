@@ -48,8 +48,11 @@ class Stage:
     ) -> None:
         self.recording = recording
         self.configuration = session.configuration
+        self.parallelism = session.parallelism
         self.loaded: dict[str, Any] = {}
         """What the emulator says about the copy."""
+        self.is_recorded = source is None
+        """Whether nothing but the recording is known: no state, no secret."""
         self._session = session
         self._source = source
         self._keys: CopyKeys = keys_for(recording)
@@ -82,7 +85,6 @@ class Stage:
             self.recording.organization,
             keys,
             settle_seconds=SETTLE_SECONDS + 2 * self._lag_seconds,
-            reads_secrets=self._source is not None,
         )
         prepare_state(place, self.recording, self._source, stored_keys(self.configuration, keys))
         return place
@@ -96,11 +98,13 @@ class Stage:
             place,
             self._session.settings,
             self.configuration,
-            parallelism=self._session.parallelism,
+            parallelism=self.parallelism,
             redactor=self._session.redactor,
+            sources=None if self.is_recorded else self._session.sources,
             stop=self._session.stop,
             progress=progress,
         ) as copy:
+            copy.policy_request = self._session.policy_request
             yield copy
 
     def census(self) -> Counter[tuple[str, str]]:

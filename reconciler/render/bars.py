@@ -1,8 +1,8 @@
-"""A progress bar for one phase, with an estimate of the time left."""
+"""A progress bar for one phase, with an estimate of the time left and what is running."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -17,15 +17,24 @@ _FEW_SECONDS = 10.0
 
 
 class Bar:
-    """Draws on `stream` inside a `with` block; every refresh calls `outlook`."""
+    """Draws on `stream` inside a `with` block; every refresh calls `outlook` and `rows`.
+
+    `rows` are lines of text below the bar, which may contain colours.
+    """
 
     def __init__(
-        self, stream: TextIO, name: str, outlook: Callable[[], Outlook], *, color: bool
+        self,
+        stream: TextIO,
+        name: str,
+        outlook: Callable[[], Outlook],
+        rows: Callable[[], Sequence[str]] = tuple,
+        *,
+        color: bool,
     ) -> None:
         self._console = _Console(
             file=stream, force_terminal=True, no_color=not color, highlight=False
         )
-        self._drawn = _Drawn(name, outlook, self._console)
+        self._drawn = _Drawn(name, outlook, rows, self._console)
 
     def __enter__(self) -> Self:
         self._drawn.start()
@@ -51,11 +60,23 @@ class _Console(Console):
 
 
 class _Drawn(Progress):
-    def __init__(self, name: str, outlook: Callable[[], Outlook], console: Console) -> None:
+    def __init__(
+        self,
+        name: str,
+        outlook: Callable[[], Outlook],
+        rows: Callable[[], Sequence[str]],
+        console: Console,
+    ) -> None:
         # Results go to standard output, which rich must leave alone.
         super().__init__(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            # The defaults of rich are reds, which look like errors.
+            BarColumn(
+                bar_width=30,
+                complete_style="cyan",
+                finished_style="green",
+                pulse_style="cyan",
+            ),
             TextColumn("{task.fields[told]}"),
             console=console,
             transient=True,
@@ -63,14 +84,18 @@ class _Drawn(Progress):
             redirect_stdout=False,
         )
         self._outlook = outlook
+        self._rows = rows
         self._only = self.add_task(name, total=None, told="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bar, updated from the outlook."""
+        """The bar, updated from the outlook, and the rows below it."""
         if self.task_ids:
             now = self._outlook()
             self.update(self._only, completed=now.done, total=now.total or None, told=told(now))
         yield from super().get_renderables()
+        # Rich asks for the first time before this object is complete.
+        for row in self._rows() if self.task_ids else ():
+            yield Text.from_ansi(row, no_wrap=True, overflow="ellipsis")
 
 
 def told(outlook: Outlook) -> str:

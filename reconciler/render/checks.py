@@ -1,4 +1,4 @@
-"""Results of checks as text, Markdown, JSON and JUnit XML.
+"""Results of checks as text, Markdown and JSON.
 
 Addresses come from manifests, and findings quote API responses; both are untrusted and escaped
 here.
@@ -6,14 +6,12 @@ here.
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, CheckStatus
-from reconciler.render.escape import code_span, prose, terminal
+from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
 from reconciler.render.lines import Line, Span, cells, line, padded, painted
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
@@ -25,8 +23,6 @@ _SYMBOLS = {
     CheckStatus.ERROR: ("✗", "red"),
     CheckStatus.SKIPPED: ("-", "dim"),
 }
-_XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
-_NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def totals(report: CheckReport) -> str:
@@ -77,7 +73,7 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
 
 def _notes(outcome: CheckOutcome) -> Iterator[Line]:
     for note in outcome.notes:
-        yield line("      ", Span("warning: ", "yellow"), note)
+        yield line("      ", Span("Warning: ", "yellow"), note)
 
 
 def _complaints(outcome: CheckOutcome) -> list[str]:
@@ -126,6 +122,7 @@ def as_json(report: CheckReport) -> dict[str, Any]:
 def _outcome(outcome: CheckOutcome) -> dict[str, Any]:
     return {
         "address": str(outcome.address),
+        "project": outcome.address.project,
         "status": outcome.status.value,
         "what": outcome.what,
         "place": str(outcome.location) if outcome.location else None,
@@ -138,67 +135,3 @@ def _outcome(outcome: CheckOutcome) -> dict[str, Any]:
 
 def _finding(finding: CheckFinding) -> dict[str, str]:
     return {"about": finding.about, "message": finding.message}
-
-
-def junit_view(report: CheckReport) -> str:
-    """JUnit XML, which CI systems read; the checks of a project share a class name."""
-    counts = report.counts()
-    numbers = {
-        "tests": str(len(report.outcomes)),
-        "failures": str(counts[CheckStatus.FAILED]),
-        "errors": str(counts[CheckStatus.ERROR]),
-        "skipped": str(counts[CheckStatus.SKIPPED]),
-        "time": f"{report.seconds:.3f}",
-    }
-    name = f"{report.stack}/{report.environment}"
-    cases = "".join(_case(outcome) for outcome in report.outcomes)
-    suite = f"  <testsuite{_attributes({'name': name, **numbers})}>\n{cases}  </testsuite>\n"
-    return f"{_XML}<testsuites{_attributes(numbers)}>\n{suite}</testsuites>\n"
-
-
-def junit_error(name: str, messages: Sequence[str]) -> str:
-    """A suite with a single case, for a run that failed before any check."""
-    numbers = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0", "time": "0.000"}
-    first = _attributes({"message": messages[0]}) if messages else ""
-    text = "&#10;".join(map(_xml, messages))
-    case = _attributes({"classname": "reconciler", "name": name, "time": "0.000"})
-    return (
-        f"{_XML}<testsuites{_attributes(numbers)}>\n"
-        f"  <testsuite{_attributes({'name': name, **numbers})}>\n"
-        f"    <testcase{case}><error{first}>{text}</error></testcase>\n"
-        "  </testsuite>\n</testsuites>\n"
-    )
-
-
-def _case(outcome: CheckOutcome) -> str:
-    address = outcome.address
-    classname = ".".join(filter(None, (address.kind, address.project)))
-    case = {"classname": classname, "name": address.name, "time": f"{outcome.seconds:.3f}"}
-    if outcome.location:
-        case["file"] = outcome.location.file
-        case["line"] = str(outcome.location.line)
-    notes = f"<system-err>{_xml(' '.join(outcome.notes))}</system-err>" if outcome.notes else ""
-    inner = f"{_verdict(outcome)}{notes}"
-    tag = f"testcase{_attributes(case)}"
-    return f"    <{tag}>{inner}</testcase>\n" if inner else f"    <{tag}/>\n"
-
-
-def _verdict(outcome: CheckOutcome) -> str:
-    complaints = _complaints(outcome)
-    first = _attributes({"message": complaints[0]}) if complaints else ""
-    match outcome.status:
-        case CheckStatus.PASSED:
-            return ""
-        case CheckStatus.SKIPPED:
-            return f"<skipped{first}/>"
-        case status:
-            tag = "failure" if status is CheckStatus.FAILED else "error"
-            return f"<{tag}{first}>{'&#10;'.join(map(_xml, complaints))}</{tag}>"
-
-
-def _attributes(values: dict[str, str]) -> str:
-    return "".join(f' {name}="{_xml(value)}"' for name, value in values.items())
-
-
-def _xml(text: str) -> str:
-    return html.escape(_NOT_IN_XML.sub("\ufffd", terminal(text)), quote=True)

@@ -21,19 +21,22 @@ class DiffLine(NamedTuple):
     text: str
 
 
-def diff_texts(before: str, after: str) -> list[DiffLine]:
-    """The diff of two texts, including a newline added or removed at the end."""
+def text_sides(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The lines of two texts for a diff, which shows a newline added or removed at the end."""
     left, right = text_lines(before), text_lines(after)
     if before.endswith("\n") != after.endswith("\n") and left and right:
         lacking = right if before.endswith("\n") else left
         lacking.append(_NO_END)
-    return diff_lines(left, right)
+    return left, right
 
 
 def diff_lines(
-    before: Sequence[str], after: Sequence[str], context: int = CONTEXT
+    before: Sequence[str], after: Sequence[str], context: int | None = CONTEXT
 ) -> list[DiffLine]:
-    """The diff of two lists of lines, with `context` unchanged lines around each change."""
+    """The diff of two lists of lines, with `context` unchanged lines around each change.
+
+    Without a context, nothing is left out and no line is cut.
+    """
     import difflib  # imported late: few runs show a diff
 
     # Without `autojunk`, diffs are better but take quadratic time, so large texts keep it.
@@ -42,6 +45,10 @@ def diff_lines(
     )
     lines: list[DiffLine] = []
     position = 0
+    if context is None:
+        for whole in matcher.get_opcodes():
+            lines += _operation(whole, before, after, is_whole=True)
+        return lines
     for group in matcher.get_grouped_opcodes(context):
         lines += _gap(group[0][1] - position)
         for operation in group:
@@ -63,13 +70,18 @@ def _gap(size: int) -> list[DiffLine]:
 
 
 def _operation(
-    operation: tuple[str, int, int, int, int], before: Sequence[str], after: Sequence[str]
+    operation: tuple[str, int, int, int, int],
+    before: Sequence[str],
+    after: Sequence[str],
+    *,
+    is_whole: bool = False,
 ) -> list[DiffLine]:
     tag, start, end, start_after, end_after = operation
     if tag == "equal":
-        return [DiffLine(" ", _start(text)) for text in before[start:end]]
+        shown = before[start:end] if is_whole else map(_start, before[start:end])
+        return [DiffLine(" ", text) for text in shown]
     left, right = list(before[start:end]), list(after[start_after:end_after])
-    if len(left) == len(right):
+    if len(left) == len(right) and not is_whole:
         for at, (old, new) in enumerate(zip(left, right, strict=True)):
             left[at], right[at] = _cropped(old, new)
     return [*_signed("-", left), *_signed("+", right)]

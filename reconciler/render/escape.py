@@ -24,6 +24,7 @@ _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[-+]?[0-9]+)?")
 _WEB_ADDRESS = re.compile(r"https?://[\w.~:/?=&%+,;@!$'()*\[\]-]+", re.ASCII)
 _BACKTICKS = re.compile(r"`+")
+_NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def terminal(text: str) -> str:
@@ -58,6 +59,13 @@ def markup(text: str) -> str:
     import html  # imported late: loads a large entity table that terminals do not need
 
     return html.escape(terminal(text), quote=True)
+
+
+def xml(text: str) -> str:
+    """`text` for XML, between tags or inside a quoted attribute."""
+    import html
+
+    return html.escape(_NOT_IN_XML.sub("\ufffd", terminal(text)), quote=True)
 
 
 def code(text: str) -> str:

@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from reconciler.model.change import Plan
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.render import get
+from reconciler.model.report import Report
+from reconciler.render import Renderer, get
+from reconciler.render.report_renderer import ReportRenderer
 
 
 class Failure(Struct, frozen=True):
@@ -19,40 +21,39 @@ class Failure(Struct, frozen=True):
     plan: Plan | None = None
 
 
-def render_failure(failure: Failure, name: str) -> str:
-    """The failure in the report format `name`; unknown formats get text."""
-    match name:
-        case "json" | "markdown":
-            return _rendered(failure, name)
-        case "junit":
-            return _junit(failure)
-        case "csv":
-            return _csv(failure)
-        case "html":
-            from reconciler.render.escape import markup
-
-            lines = _rendered(failure, "text").splitlines()
-            return f"<!doctype html>\n<pre>{'<br>'.join(map(markup, lines))}</pre>\n"
-        case "env":
-            return "".join(f"# {line}\n" for line in _rendered(failure, "text").splitlines())
-    return _rendered(failure, "text")
-
-
-def _rendered(failure: Failure, name: str) -> str:
-    renderer = get(name)
+def failure_report(failure: Failure, renderer: Renderer) -> str:
+    """The failure in the format of a renderer."""
+    if isinstance(renderer, ReportRenderer):
+        return renderer.report(_as_report(failure))
     if failure.plan is None:
-        refused = (Diagnostic("Refused", detail=sentence) for sentence in failure.refusals)
-        return renderer.failure(failure.command, (*failure.diagnostics, *refused))
+        return renderer.failure(failure.command, failure.diagnostics, failure.refusals)
     # Errors come before anything that the plan itself has to say.
     diagnostics = (*failure.diagnostics, *failure.plan.diagnostics)
     refusals = failure.refusals or failure.plan.refusals
     return renderer.plan(replace(failure.plan, diagnostics=diagnostics, refusals=refusals))
 
 
-def _junit(failure: Failure) -> str:
-    from reconciler.render.checks import junit_error
+def plain_failure(failure: Failure, name: str) -> str:
+    """The failure in a format that only some commands have."""
+    if name == "csv":
+        return _csv(failure)
+    text = failure_report(failure, get("text"))
+    if name == "env":
+        return "".join(f"# {line}\n" for line in text.splitlines())
+    return text
 
-    return junit_error(failure.command, [*map(str, failure.diagnostics), *failure.refusals])
+
+def _as_report(failure: Failure) -> Report:
+    plan = failure.plan
+    own = () if plan is None else plan.diagnostics
+    planned = () if plan is None else plan.refusals
+    return Report(
+        failure.command,
+        plan=plan,
+        diagnostics=(*failure.diagnostics, *own),
+        refusals=failure.refusals or planned,
+        failed=True,
+    )
 
 
 def _csv(failure: Failure) -> str:

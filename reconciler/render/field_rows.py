@@ -7,7 +7,7 @@ on one line, a single value, or a name with lines below it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from reconciler.model.change import (
 )
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, SecretValue, Spec
-from reconciler.render.differences import DiffLine, abridged, diff_lines, diff_texts
+from reconciler.render.differences import DiffLine, abridged, diff_lines, text_sides
 from reconciler.render.members import is_members, member_entry, member_lines, member_names
 from reconciler.render.phrases import field_remarks
 from reconciler.render.values import (
@@ -41,6 +41,16 @@ from reconciler.render.values import (
 MOST_BLOCK_LINES = 16
 MOST_DIFF_LINES = 200
 MOST_ADOPTED_FIELDS = 4
+
+
+class Layout(NamedTuple):
+    """How much a row may show: values up to `width` characters take one line.
+
+    Longer ones are abbreviated, unless `full`.
+    """
+
+    width: int
+    full: bool = False
 
 
 class FieldRow(Struct, frozen=True):
@@ -63,40 +73,40 @@ class FieldRow(Struct, frozen=True):
         return self.before is not None and self.after is not None
 
 
-def rows_of(change: Change, *, width: int) -> list[FieldRow]:
-    """The rows below the heading of a change; values up to `width` characters take one line."""
+def rows_of(change: Change, layout: Layout) -> list[FieldRow]:
+    """The rows below the heading of a change."""
     if change.action is Action.CREATE:
-        return listing(change.after or change.desired, sign="+", width=width)
+        return listing(change.after or change.desired, sign="+", layout=layout)
     if change.action is Action.DELETE and change.removal is not Removal.RESTORE:
         return []
     if change.reason is Reason.ADOPTED:
-        return _recognizable(change.before, width)
+        return _recognizable(change.before, layout)
     fields = [_with_file(field, change.after) for field in change.fields]
-    return _field_entries(fields, _with_members(change), width=width, happened=False)
+    return _field_entries(fields, _with_members(change), layout, happened=False)
 
 
-def _recognizable(before: Spec, width: int) -> list[FieldRow]:
+def _recognizable(before: Spec, layout: Layout) -> list[FieldRow]:
     """The first short fields of an object that is adopted: an id alone does not say whose it is."""
     short = {name: value for name, value in before.items() if not is_container(value)}
-    rows = [row for row in listing(short, sign="=", width=width) if row.value is not None]
-    return rows[:MOST_ADOPTED_FIELDS]
+    rows = [row for row in listing(short, sign="=", layout=layout) if row.value is not None]
+    return rows if layout.full else rows[:MOST_ADOPTED_FIELDS]
 
 
-def drift_entries(drift: Drift, *, width: int) -> list[FieldRow]:
+def drift_entries(drift: Drift, layout: Layout) -> list[FieldRow]:
     """The fields that changed live, without the remark that each of them drifted."""
     fields = [replace(field, origin=Origin.CONFIG) for field in drift.fields]
-    return _field_entries(fields, frozenset(), width=width, happened=True)
+    return _field_entries(fields, frozenset(), layout, happened=True)
 
 
-def moved_entries(outcome: Outcome, *, width: int) -> list[FieldRow]:
+def moved_entries(outcome: Outcome, layout: Layout) -> list[FieldRow]:
     """The fields that changed since the plan was made: from the planned value to the live one."""
     changed = outcome.changed_since_plan
     fields = [replace(field, origin=Origin.CONFIG, forces_replacement=False) for field in changed]
-    return _field_entries(fields, frozenset(), width=width, happened=True)
+    return _field_entries(fields, frozenset(), layout, happened=True)
 
 
 def _field_entries(
-    fields: Sequence[FieldChange], members: frozenset[str], *, width: int, happened: bool
+    fields: Sequence[FieldChange], members: frozenset[str], layout: Layout, *, happened: bool
 ) -> list[FieldRow]:
     """The rows of field changes. The changes below a field in `members` share one row."""
     shown: list[FieldRow] = []
@@ -105,33 +115,33 @@ def _field_entries(
         if field.name in members or is_members(field):
             if field.name not in summed:
                 own = [change for change in fields if change.name == field.name]
-                shown.append(_members(field.name, own, happened))
+                shown.append(_members(field.name, own, layout, happened=happened))
                 summed.add(field.name)
         else:
-            shown.append(_moved(field, width))
+            shown.append(_moved(field, layout))
     return shown
 
 
-def output_entries(outputs: Sequence[OutputChange], *, width: int) -> list[FieldRow]:
+def output_entries(outputs: Sequence[OutputChange], layout: Layout) -> list[FieldRow]:
     """The rows of changed outputs."""
-    return [_output(output, width) for output in outputs]
+    return [_output(output, layout) for output in outputs]
 
 
-def listing(spec: Spec, *, sign: str, width: int) -> list[FieldRow]:
+def listing(spec: Spec, *, sign: str, layout: Layout) -> list[FieldRow]:
     """The fields of an object that is added or removed, without empty ones."""
     rows = []
     for name, value in spec.items():
         if value is not None and value not in ([], {}):
-            rows.append(_listed(name, value, sign, width))
+            rows.append(_listed(name, value, sign, layout))
     return rows
 
 
-def _output(output: OutputChange, width: int) -> FieldRow:
+def _output(output: OutputChange, layout: Layout) -> FieldRow:
     if output.before is None:
-        return _listed(output.name, output.after, "+", width)
+        return _listed(output.name, output.after, "+", layout)
     if output.after is None:
-        return _listed(output.name, output.before, "-", width)
-    return _moved(FieldChange((output.name,), output.before, output.after), width)
+        return _listed(output.name, output.before, "-", layout)
+    return _moved(FieldChange((output.name,), output.before, output.after), layout)
 
 
 def _with_file(field: FieldChange, after: Spec) -> FieldChange:
@@ -150,19 +160,21 @@ def _with_members(change: Change) -> frozenset[str]:
     return frozenset(names)
 
 
-def _listed(name: str, value: Any, sign: str, width: int) -> FieldRow:
+def _listed(name: str, value: Any, sign: str, layout: Layout) -> FieldRow:
     if isinstance(value, FileSet):
-        names = member_names([(sign, member.key) for member in value.members])
+        names = member_names([(sign, member.key) for member in value.members], full=layout.full)
         return FieldRow(name, sign, count(len(value.members), "file"), body=tuple(names))
-    text = brief(value, width)
+    is_whole_text = layout.full and is_long(value)
+    text = None if is_whole_text else brief(value, layout.width)
     if text is not None:
         return FieldRow(name, sign, text)
     lines = [DiffLine(sign, line) for line in block(value)]
-    return FieldRow(name, sign, _size_of(value), body=tuple(_shortened(lines)))
+    size = "" if is_whole_text else _size_of(value)
+    return FieldRow(name, sign, size, body=tuple(_shortened(lines, layout)))
 
 
-def _shortened(lines: list[DiffLine]) -> list[DiffLine]:
-    if len(lines) <= MOST_BLOCK_LINES:
+def _shortened(lines: list[DiffLine], layout: Layout) -> list[DiffLine]:
+    if layout.full or len(lines) <= MOST_BLOCK_LINES:
         return lines
     kept = lines[: MOST_BLOCK_LINES - 1]
     return [*kept, DiffLine("…", count(len(lines) - len(kept), "more line"))]
@@ -172,7 +184,9 @@ def _size_of(value: Any) -> str:
     return "" if isinstance(value, Mapping) else count(len(value), "item")
 
 
-def _members(name: str, fields: Sequence[FieldChange], happened: bool) -> FieldRow:
+def _members(
+    name: str, fields: Sequence[FieldChange], layout: Layout, *, happened: bool
+) -> FieldRow:
     forces_replacement = any(field.forces_replacement for field in fields)
     remark = field_remarks(
         fields[0].origin,
@@ -180,10 +194,12 @@ def _members(name: str, fields: Sequence[FieldChange], happened: bool) -> FieldR
         note=fields[0].note,
     )
     value, names = member_entry(fields, happened=happened)
-    return FieldRow(name, "~", value, body=tuple(member_lines(names)), remark=remark)
+    return FieldRow(
+        name, "~", value, body=tuple(member_lines(names, full=layout.full)), remark=remark
+    )
 
 
-def _moved(field: FieldChange, width: int) -> FieldRow:
+def _moved(field: FieldChange, layout: Layout) -> FieldRow:
     remark = field_remarks(
         field.origin,
         forces_replacement=field.forces_replacement,
@@ -194,36 +210,46 @@ def _moved(field: FieldChange, width: int) -> FieldRow:
     # With the same source on both sides, the secret behind it changed.
     if len(sources) == 2 and sources[0] == sources[1]:
         return FieldRow(field.dotted, "~", "(secret value changed)", remark=remark)
-    body = _body(field, width)
+    body = _body(field, layout)
     if body is not None:
         return FieldRow(field.dotted, "~", "", body=tuple(body), remark=remark)
     return FieldRow(
         field.dotted,
-        before=_side(before, width),
-        after=_side(after, width),
+        before=_side(before, layout.width),
+        after=_side(after, layout.width),
         remark=remark,
     )
 
 
-def _body(field: FieldChange, width: int) -> Iterator[DiffLine] | list[DiffLine] | None:
+def _body(field: FieldChange, layout: Layout) -> Iterator[DiffLine] | list[DiffLine] | None:
     """The lines of a change that does not fit on one line; None if it fits."""
     before, after = field.before, field.after
     if isinstance(before, str) and isinstance(after, str) and (is_long(before) or is_long(after)):
-        return abridged(diff_texts(before, after), MOST_DIFF_LINES)
-    if not any(_needs_lines(value, width) for value in (before, after)):
+        return _diffed(text_sides(before, after), layout)
+    if not any(_needs_lines(value, layout) for value in (before, after)):
         return None
     if is_container(before) and is_container(after):
-        return abridged(diff_lines(block(before), block(after)), MOST_DIFF_LINES)
-    return [*_one_side("-", before, width), *_one_side("+", after, width)]
+        return _diffed((block(before), block(after)), layout)
+    return [*_one_side("-", before, layout), *_one_side("+", after, layout)]
 
 
-def _needs_lines(value: Any, width: int) -> bool:
-    return is_container(value) and brief(value, width // 2) is None
+def _diffed(sides: tuple[list[str], list[str]], layout: Layout) -> list[DiffLine]:
+    if layout.full:
+        return diff_lines(*sides, context=None)
+    return abridged(diff_lines(*sides), MOST_DIFF_LINES)
 
 
-def _one_side(sign: str, value: Any, width: int) -> Iterator[DiffLine]:
-    lines = block(value) if _needs_lines(value, width) else [_side(value, width)]
-    yield from _shortened([DiffLine(sign, line) for line in lines if value is not None])
+def _needs_lines(value: Any, layout: Layout) -> bool:
+    if layout.full and is_long(value):
+        return True
+    return is_container(value) and brief(value, layout.width // 2) is None
+
+
+def _one_side(sign: str, value: Any, layout: Layout) -> Iterator[DiffLine]:
+    needs_lines = _needs_lines(value, layout)
+    lines = block(value) if needs_lines else [_side(value, layout.width)]
+    kept = [DiffLine(sign, line) for line in lines if value is not None]
+    yield from _shortened(kept, layout)
 
 
 def _side(value: Any, width: int) -> str:

@@ -62,8 +62,17 @@ def dot(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def svg(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
-    """A picture in columns: dependents on the left, their dependencies to the right."""
+def svg(
+    nodes: Sequence[Address],
+    edges: Sequence[Edge],
+    *,
+    label: str = "",
+    styled: bool = True,
+) -> str:
+    """A picture in columns: dependents on the left, their dependencies to the right.
+
+    A page that has a `label` for it and styles it itself wants it not `styled`.
+    """
     columns = _columns(nodes, edges)
     width = max((cells(str(node)) for node in nodes), default=0) * _CHARACTER + 24
     last = len(columns) - 1
@@ -78,8 +87,10 @@ def svg(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
     shapes += [_box(*corner[node], width, str(node)) for node in nodes]
     size = f'width="{total_width}" height="{total_height}"'
     view = f'viewBox="0 0 {total_width} {total_height}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view}>'
-    return "\n".join([head, _STYLE, *shapes, "</svg>"]) + "\n"
+    named = f' role="img" aria-label="{markup(label)}"' if label else ""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view}{named}>'
+    style = [_STYLE] if styled else []
+    return "\n".join([head, *style, _TIP, *shapes, "</svg>"]) + "\n"
 
 
 _STYLE = """\
@@ -87,7 +98,8 @@ _STYLE = """\
   text { font: 13px ui-monospace, monospace; fill: #1f2328; }
   rect { fill: #f6f8fa; stroke: #8c959f; }
   path { fill: none; stroke: #8c959f; }
-</style>
+</style>"""
+_TIP = """\
 <defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" \
 markerWidth="8" markerHeight="8" orient="auto">\
 <polyline points="0,0 8,4 0,8" fill="none" stroke="#8c959f"/></marker></defs>"""

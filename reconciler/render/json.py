@@ -26,12 +26,18 @@ from reconciler.model.change import (
     Plan,
     Reason,
 )
+from reconciler.model.checking import CheckReport
 from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.finding import Finding
+from reconciler.model.plan_digest import plan_digest
+from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.model.values import Spec, Unknown
 from reconciler.render import phrases
+from reconciler.render.findings import change_id, drift_id, problem_id
 from reconciler.render.jsonview import digest, document, known, sensitive, unknown
 from reconciler.render.policies import as_json as policies_as_json
+from reconciler.render.values import redacted
 
 FORMAT_VERSION = "1.2"
 PROVIDER = "reconciler"
@@ -56,8 +62,9 @@ _ACTION_REASONS = {
 class JsonRenderer:
     """JSON documents. A given `timestamp` is written into plans; the renderer reads no clock."""
 
-    def __init__(self, timestamp: str | None = None) -> None:
+    def __init__(self, timestamp: str | None = None, context: ReportContext = NO_CONTEXT) -> None:
         self._timestamp = timestamp
+        self._context = context
 
     def plan(self, plan: Plan) -> str:
         """The whole plan, including no-ops."""
@@ -69,6 +76,7 @@ class JsonRenderer:
             **_origin(plan),
             "configuration_changes_pending": len(phrases.configuration_changes(plan)),
             "diagnostics": list(map(_diagnostic, plan.diagnostics)),
+            "findings": self._findings(),
             "policies": policies_as_json(plan.policies),
         }
         if unmanaged:
@@ -81,12 +89,18 @@ class JsonRenderer:
         failed = (*result.of(OutcomeStatus.FAILED), *result.of(OutcomeStatus.STALE))
         view = {
             **self._head(result.plan),
+            # What was applied once cannot be applied again.
+            "applyable": False,
             "complete": phrases.is_complete(result),
             "errored": bool(failed),
             "outputs": known(result.outputs),
             "reconciler": {
                 "stack": result.plan.stack,
                 "environment": result.plan.environment,
+                "plan_digest": plan_digest(result.plan),
+                "diagnostics": list(map(_diagnostic, result.plan.diagnostics)),
+                "refusals": list(result.plan.refusals),
+                "findings": self._findings(),
                 "calls": result.calls,
                 "seconds": result.seconds,
                 "interrupted": result.interrupted,
@@ -106,11 +120,22 @@ class JsonRenderer:
             }
         return document(view)
 
+    def checks(self, report: CheckReport) -> str:
+        """Every check with its findings, and the totals."""
+        from reconciler.render.checks import json_view
+
+        return json_view(report)
+
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """The problems found, in the shape of `terraform validate -json`."""
-        return document(_diagnostics(diagnostics))
+        view = _diagnostics(diagnostics)
+        if self._context.findings:
+            view["reconciler"] = {"findings": self._findings()}
+        return document(view)
 
-    def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
+    def failure(
+        self, command: str, diagnostics: Sequence[Diagnostic], refusals: Sequence[str] = ()
+    ) -> str:
         """The problems, in the shape of an empty plan that cannot be applied."""
         problems = _diagnostics(diagnostics)
         view = {
@@ -124,7 +149,8 @@ class JsonRenderer:
             "reconciler": {
                 "command": command,
                 "diagnostics": problems["diagnostics"],
-                "refusals": [],
+                "refusals": list(refusals),
+                "findings": self._findings(),
             },
         }
         return document(view)
@@ -154,11 +180,15 @@ class JsonRenderer:
                 "destructive": [str(change.address) for change in plan.destructive],
                 "diagnostics": list(map(_diagnostic, plan.diagnostics)),
                 "refusals": list(plan.refusals),
+                "findings": self._findings(),
                 "policies": policies_as_json(plan.policies),
                 "summary": phrases.plan_totals(plan),
                 "unmanaged": _unmanaged(plan),
             },
         }
+
+    def _findings(self) -> list[dict[str, Any]]:
+        return list(map(_finding, self._context.findings))
 
     def _head(self, plan: Plan) -> dict[str, Any]:
         stamp = {"timestamp": self._timestamp} if self._timestamp else {}
@@ -177,6 +207,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
         "serial": plan.state_serial,
         "lineage": plan.state_lineage,
         "calls": plan.calls,
+        "plan_digest": plan_digest(plan),
         "seconds": plan.seconds,
         "refresh": to_builtins(plan.refresh),
     }
@@ -191,6 +222,7 @@ def _resource(address: Address) -> dict[str, Any]:
         "mode": "managed",
         "type": address.kind,
         "name": address.name,
+        "project": address.project,
         "provider_name": PROVIDER,
     }
 
@@ -244,6 +276,7 @@ def _ours(change: Change) -> dict[str, Any]:
     view: dict[str, Any] = {
         "action": str(change.action),
         "reason": str(change.reason),
+        "finding": change_id(change),
         "fields": list(map(_field, change.fields)),
         "id": change.id,
         "project": change.address.project,
@@ -297,6 +330,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
         },
         "reconciler": {
             "id": drift.id,
+            "finding": drift_id(drift),
             "project": drift.address.project,
             "source": phrases.where(drift.location) or None,
             "blame": drift.blame or None,
@@ -384,21 +418,41 @@ def _diagnostics(diagnostics: Sequence[Diagnostic]) -> dict[str, Any]:
 def _diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
     view: dict[str, Any] = {
         "severity": str(diagnostic.severity),
+        "finding": problem_id(diagnostic),
         "summary": diagnostic.summary,
         "detail": diagnostic.detail,
     }
     if diagnostic.address:
         view["address"] = str(diagnostic.address)
+        view["project"] = diagnostic.address.project
     if diagnostic.location:
         start = {"line": diagnostic.location.line, "column": diagnostic.location.column}
         view["range"] = {"filename": diagnostic.location.file, "start": start}
     return view
 
 
+def _finding(finding: Finding) -> dict[str, Any]:
+    address = finding.address
+    return {
+        "finding": finding.id,
+        "rule": finding.rule.name,
+        "title": finding.rule.title,
+        "level": str(finding.level),
+        "verdict": str(finding.verdict),
+        "address": str(address) if address else None,
+        "project": address.project if address else None,
+        "subject": finding.subject or None,
+        "message": redacted(finding.message),
+        "detail": redacted(finding.detail),
+        "source": phrases.where(finding.location) or None,
+    }
+
+
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     change = outcome.change
     view = {
         "address": str(change.address),
+        "project": change.address.project,
         "action": str(change.action),
         "actions": _actions(change),
         "status": str(outcome.status),

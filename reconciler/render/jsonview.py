@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reconciler.model.secret import MASK, Secret
@@ -37,6 +37,13 @@ def document(value: Mapping[str, Any]) -> str:
     line. That is fast for large plans, and a diff of two documents shows which resources differ.
     """
     return json_safe(_laid_out(value, "")) + "\n"
+
+
+def document_list(values: Sequence[Mapping[str, Any]]) -> str:
+    """A JSON list with a line for each element, otherwise like `document`."""
+    if not values:
+        return "[]\n"
+    return json_safe(_laid_out(list(values), "")) + "\n"
 
 
 def _laid_out(value: Any, indent: str) -> str:

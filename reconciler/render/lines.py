@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from reconciler.render.escape import terminal
 
+_HANGING = 2
+
 
 class Span(NamedTuple):
     """Text with a style; an empty style is the terminal's default."""
@@ -59,6 +61,39 @@ def _codes(style: str) -> tuple[str, str]:
         Style.parse(style).render("\0", color_system=ColorSystem.STANDARD).partition("\0")
     )
     return start, end
+
+
+def wrapped(spans: Line, width: int) -> list[Line]:
+    """A line of prose as lines of at most `width` columns, the further ones indented.
+
+    They begin below the last span, so that text in a column stays in it. Words are never cut.
+    """
+    whole = "".join(span.text for span in spans)
+    if not spans or cells(whole) <= width:
+        return [spans]
+    *head, last = spans
+    text = last.text.lstrip(" ")
+    before = cells("".join(span.text for span in head)) + len(last.text) - len(text)
+    indent = before
+    if indent > width // 2:
+        indent = len(whole) - len(whole.lstrip(" ")) + _HANGING
+    texts = _filled_lines(text, width - before, width - indent)
+    lead = last.text[: len(last.text) - len(text)]
+    lines: list[Line] = [(*head, Span(lead + texts[0], last.style))]
+    lines += [(Span(" " * indent), Span(rest, last.style)) for rest in texts[1:]]
+    return lines
+
+
+def _filled_lines(text: str, first: int, others: int) -> list[str]:
+    """Words in lines: one of `first` columns, the rest of `others`."""
+    lines, room = [""], first
+    for word in text.split(" "):
+        if lines[-1] and cells(lines[-1]) + 1 + cells(word) > room:
+            lines.append(word)
+            room = others
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return lines
 
 
 def cells(text: str) -> int:

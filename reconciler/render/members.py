@@ -37,16 +37,16 @@ def member_entry(fields: Sequence[FieldChange], *, happened: bool) -> tuple[str,
     return ", ".join(parts), [(sign, name) for sign in _SIGNS for name in names[sign]]
 
 
-def member_lines(names: Names) -> Iterator[DiffLine]:
+def member_lines(names: Names, *, full: bool = False) -> Iterator[DiffLine]:
     """The first few names of each sign, and how many more there are."""
     for sign in _SIGNS:
-        yield from member_names([pair for pair in names if pair[0] == sign])
+        yield from member_names([pair for pair in names if pair[0] == sign], full=full)
 
 
-def member_names(names: Iterable[tuple[str, str]]) -> list[DiffLine]:
+def member_names(names: Iterable[tuple[str, str]], *, full: bool = False) -> list[DiffLine]:
     """The first few names, and how many more there are; a single one more is shown, not counted."""
     lines = [DiffLine(sign, name) for sign, name in names]
-    if len(lines) <= MOST_NAMES + 1:
+    if full or len(lines) <= MOST_NAMES + 1:
         return lines
     return [*lines[:MOST_NAMES], DiffLine("…", f"and {len(lines) - MOST_NAMES:,} more")]
 

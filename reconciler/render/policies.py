@@ -132,7 +132,7 @@ def _item(result: PolicyResult) -> str:
     icon = _ICONS[result.outcome]
     where = f" ({code_span(str(result.location))})" if result.location else ""
     head = f"- {icon} {code_span(str(result.address))} policy {code_span(result.policy)} {verdict(result)}{where}"
-    texts = [result.message]
+    texts = result.message.split("\n")
     if result.override:
         texts.append(f"Overridden: {result.override}")
     detail = "".join(f"  \n  {prose(shortened(text, 1_000))}" for text in texts if text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.render.bars import Bar
 
 _REPEAT_SECONDS = 30.0
+_MOST_ROWS = 8
 
 
 class Outlook(Struct, frozen=True):
@@ -47,6 +49,7 @@ class Progress:
         self._bars = bars
         self._bar: Bar | None = None
         self._lock = threading.Lock()
+        self._running: dict[str, tuple[Change, float]] = {}
         self._reported_until: dict[str, float] = {}
 
     @contextmanager
@@ -57,14 +60,18 @@ class Progress:
             return
         from reconciler.render.bars import Bar
 
-        with Bar(self._stream, name, outlook, color=self._color) as self._bar:
+        with Bar(self._stream, name, outlook, self._rows, color=self._color) as self._bar:
             try:
                 yield
             finally:
                 self._bar = None
 
     def started(self, change: Change) -> None:
-        """A change starts."""
+        """A change starts. Below a bar, it has a line until it ends; the result lists it then."""
+        if self._bar is not None:
+            with self._lock:
+                self._running[str(change.address)] = (change, time.monotonic())
+            return
         if not self._enabled:
             return
         head = Span(f"{change.action.symbol} ", ACTION_STYLES[change.action])
@@ -76,6 +83,10 @@ class Progress:
 
     def finished(self, outcome: Outcome) -> None:
         """A change ended, successfully or not."""
+        if self._bar is not None:
+            with self._lock:
+                self._running.pop(str(outcome.change.address), None)
+            return
         if not self._enabled:
             return
         mark, style = MARKS[outcome.status]
@@ -98,6 +109,20 @@ class Progress:
         end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
         text = f"waiting {phrases.duration(seconds)}, until {end} UTC: {reason}{left}"
         self._write(line(Span("… ", "dim"), text))
+
+    def _rows(self) -> list[str]:
+        """The changes that have run longest, each with its time, and how many more there are."""
+        with self._lock:
+            running = sorted(self._running.values(), key=lambda pair: pair[1])
+        now = time.monotonic()
+        rows = []
+        for change, began in running[:_MOST_ROWS]:
+            sign = Span(f"  {change.action.symbol} ", ACTION_STYLES[change.action])
+            doing = f"  {phrases.doing(change)}, {phrases.duration(now - began)}"
+            rows.append(line(sign, Span(str(change.address), "bold"), Span(doing, "dim")))
+        if len(running) > _MOST_ROWS:
+            rows.append(line(Span(f"    and {len(running) - _MOST_ROWS:,} more", "dim")))
+        return [painted([row], color=self._color).rstrip("\n") for row in rows]
 
     def _write(self, text: Line) -> None:
         with self._lock:

@@ -148,7 +148,7 @@ def verdict(rehearsal: Rehearsal) -> str:
     """One sentence: whether the rehearsal succeeded."""
     failed = [check for check in rehearsal.checks if check.verdict is Verdict.FAILED]
     if rehearsal.refusals:
-        return "The rehearsal failed: guards refuse the plan, so it was not applied."
+        return "The rehearsal failed: the plan is refused, so it was not applied."
     if failed:
         return f"The rehearsal failed: {count(len(failed), 'check')} failed."
     return "The rehearsal succeeded. Nothing was changed but the copy."
@@ -169,7 +169,7 @@ def _moment(seconds: float) -> str:
 def _notes(rehearsal: Rehearsal) -> Iterator[tuple[str, Sequence[str]]]:
     """The titles and lines of what is no check."""
     if rehearsal.refusals:
-        yield "Guards refuse:", rehearsal.refusals
+        yield "Refused:", rehearsal.refusals
     if rehearsal.api_refusals:
         yield "The API of the copy refused:", rehearsal.api_refusals
     if rehearsal.faults:

@@ -1,8 +1,12 @@
-"""Fits sections into a comment of limited size, and counts those left out."""
+"""Fits a report into the space of a host: in full, then by project, then as counts.
+
+A section is shown in full, in one line, or only counted, and never cut in the middle, so code blocks
+and folded parts are always closed. What is critical keeps its full form longest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from reconciler.model.change import Action
@@ -10,62 +14,239 @@ from reconciler.render.values import count
 
 COMMENT_LIMIT = 65_536
 """The largest comment GitHub accepts, in characters."""
+NOTE_LIMIT = 1_000_000
+"""The largest note GitLab accepts, in characters."""
 
-_NOTE_ROOM = 300
+_NOTE_ROOM = 900
+_MOST_MISSES = 5
+_LEAST = 2_500
+_GROUP_ROOM = 80
+
+
+class Budget(NamedTuple):
+    """The most that a host accepts, in its unit. No limit means that everything is shown."""
+
+    limit: int | None
+    measure: Callable[[str], int]
+
+    @classmethod
+    def in_characters(cls, limit: int) -> Budget:
+        """A number of characters, counted as hosts written in JavaScript do: in UTF-16 units."""
+        return cls(limit, _utf16_units)
+
+    @classmethod
+    def in_bytes(cls, limit: int) -> Budget:
+        """A number of bytes of UTF-8."""
+        return cls(limit, _utf8_bytes)
+
+    @classmethod
+    def unlimited(cls) -> Budget:
+        """Everything is shown."""
+        return cls(None, len)
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether not even the counts of a plan would fit."""
+        return self.limit is not None and self.limit < _LEAST
 
 
 class Section(NamedTuple):
-    """A part that is shown whole or left out; rendered lazily, only while there is room.
+    """A part of a report; rendered lazily, only while there is room.
 
     `what` names it in the note about omissions: a countable noun, or several words for a unique
-    part.
+    part. `line` is its short form, a list item below the heading `group`, which is HTML.
     """
 
     render: Callable[[], str]
     what: str
     action: Action | None = None
+    line: Callable[[], str] | None = None
+    group: str = ""
+    is_critical: bool = False
+
+
+class Frame(NamedTuple):
+    """What surrounds the sections, and is always shown.
+
+    `command` is what shows everything, and `whole` names where everything is already.
+    """
+
+    head: str
+    foot: str
+    command: str
+    whole: tuple[str, ...] = ()
 
 
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
-    """Head, the sections that fit, foot, and a last line about the others.
+    """As `fitted`, with a limit in characters. `command` is what shows everything."""
+    return fitted(Frame(head, foot, command), sections, Budget.in_characters(limit))
 
-    `command` is what shows everything, as in "run … to see everything".
-    """
-    room = limit - len(head) - len(foot)
-    shown: list[str] = []
-    fitting = 0
-    for section in sections:
-        shown.append(section.render())
-        room -= len(shown[-1]) + 1
-        if room < 0:
-            return head + _joined(shown[:fitting]) + foot + _note(sections, fitting, command)
-        if room >= _NOTE_ROOM:
-            fitting = len(shown)
-    return head + _joined(shown) + foot
+
+def fitted(frame: Frame, sections: Sequence[Section], budget: Budget) -> str:
+    """The head, the sections in the longest form that fits, the foot, and a note about the rest."""
+    if budget.limit is None:
+        return frame.head + _joined([section.render() for section in sections]) + frame.foot
+    fitting = _Fitting(sections, budget, frame)
+    texts = fitting.texts()
+    note = fitting.note()
+    body = _joined(texts)
+    return frame.head + body + frame.foot + (f"\n{note}\n" if note else "")
+
+
+class _Fitting:
+    """Chooses the form of each section: critical ones first, then in order."""
+
+    def __init__(self, sections: Sequence[Section], budget: Budget, frame: Frame) -> None:
+        self._sections = sections
+        self._measure = budget.measure
+        self._frame = frame
+        limit = budget.limit or 0
+        self._room = limit - self._measure(frame.head) - self._measure(frame.foot)
+        self._full: dict[int, str] = {}
+        self._lines: dict[int, str] = {}
+        self._choose()
+
+    def texts(self) -> list[str]:
+        """The sections in full, in order, then the others by group."""
+        texts = [self._full[at] for at in sorted(self._full)]
+        return [*texts, *_grouped(self._sections, self._lines)]
+
+    def note(self) -> str:
+        """What is shown in one line only, what is not shown at all, and where everything is."""
+        shortened = [self._sections[at] for at in self._lines]
+        missing = [
+            section
+            for at, section in enumerate(self._sections)
+            if at not in self._full and at not in self._lines
+        ]
+        if not shortened and not missing:
+            return ""
+        sentences = []
+        if shortened:
+            sentences.append(f"{_named(shortened, self._sections)} shown in one line each.")
+        if missing:
+            sentences.append(f"{_named(missing, self._sections)} not shown.")
+        return " ".join([*sentences, self._where()])
+
+    def _where(self) -> str:
+        if not self._frame.whole:
+            return f"Run {self._frame.command} to see everything."
+        return f"Everything is in {' and '.join(self._frame.whole)}."
+
+    def _choose(self) -> None:
+        if self._all_fit():
+            return
+        self._full.clear()
+        self._room -= _NOTE_ROOM + self._measure(self._where())
+        order = sorted(
+            range(len(self._sections)), key=lambda at: not self._sections[at].is_critical
+        )
+        critical = [at for at in order if self._sections[at].is_critical]
+        others = order[len(critical) :]
+        for part in (critical, others):
+            self._fit(part)
+
+    def _all_fit(self) -> bool:
+        room = self._room
+        for at, section in enumerate(self._sections):
+            text = section.render()
+            room -= self._measure(text) + 1
+            if room < 0:
+                return False
+            self._full[at] = text
+        return True
+
+    def _fit(self, part: Sequence[int]) -> None:
+        """Give each section one line if all lines fit, then full forms from what is left."""
+        costs = self._with_lines(part)
+        for at in part:
+            if at not in costs and self._sections[at].line is None:
+                self._show(at, 0)
+        misses = 0
+        for at in part:
+            if at in costs and not self._show(at, costs[at]):
+                misses += 1
+                # Rendering what will not fit is wasted.
+                if misses == _MOST_MISSES:
+                    break
+
+    def _with_lines(self, part: Sequence[int]) -> dict[int, int]:
+        """Choose the short forms that fit; the size of each, without the heading of its group."""
+        chosen: dict[int, int] = {}
+        sizes: dict[str, int] = {}
+        for at in part:
+            section = self._sections[at]
+            if section.line is None:
+                continue
+            number = sizes.get(section.group, 0)
+            text = section.line()
+            cost = self._measure(text) + 1
+            heading = 0 if number else self._measure(section.group) + _GROUP_ROOM
+            if self._room - cost - heading < 0:
+                break
+            sizes[section.group] = number + 1
+            chosen[at] = cost
+            self._lines[at] = text
+            self._room -= cost + heading
+        return chosen
+
+    def _show(self, at: int, saved: int) -> bool:
+        """Show a section in full, if there is room; `saved` is the size of its short form."""
+        text = self._sections[at].render()
+        cost = self._measure(text) + 1 - saved
+        if cost > self._room:
+            return False
+        self._room -= cost
+        self._full[at] = text
+        self._lines.pop(at, None)
+        return True
+
+
+def _grouped(sections: Sequence[Section], lines: dict[int, str]) -> Iterator[str]:
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for at in sorted(lines, key=lambda at: not sections[at].is_critical):
+        section = sections[at]
+        groups.setdefault((section.is_critical, section.group), []).append(lines[at])
+    for (is_critical, group), texts in groups.items():
+        # What destroys something is never folded.
+        attribute = " open" if is_critical else ""
+        head = f"<details{attribute}><summary>{group}: {count(len(texts), 'entry', 'entries')}"
+        yield f"{head}</summary>\n\n{''.join(texts)}\n</details>\n\n"
 
 
 def _joined(texts: Sequence[str]) -> str:
     """The sections in order, with a blank line after the end of a list."""
-    joined = ""
-    for before, text in zip(["", *texts], texts, strict=False):
-        ends_list = before.startswith("- ") and not text.startswith("- ")
-        joined += ("\n" if ends_list else "") + text
-    return joined
+    parts: list[str] = []
+    before = ""
+    for text in texts:
+        if before.startswith("- ") and not text.startswith("- "):
+            parts.append("\n")
+        parts.append(text)
+        before = text
+    return "".join(parts)
 
 
-def _note(sections: Sequence[Section], fitting: int, command: str) -> str:
-    missing = sections[fitting:]
+def _named(chosen: Sequence[Section], all_sections: Sequence[Section]) -> str:
     parts = []
-    for what in dict.fromkeys(section.what for section in missing):
-        cut = sum(section.what == what for section in missing)
-        total = sum(section.what == what for section in sections)
-        named = f"the {what}" if " " in what else f"{cut:,} of {count(total, what)}"
-        parts.append(named + _by_action([section for section in missing if section.what == what]))
-    verb = "is" if len(missing) == 1 else "are"
-    return f"\n{' and '.join(parts)} {verb} not shown; run {command} to see everything.\n"
+    for what in dict.fromkeys(section.what for section in chosen):
+        own = [section for section in chosen if section.what == what]
+        total = sum(section.what == what for section in all_sections)
+        named = f"the {what}" if " " in what else f"{len(own):,} of {count(total, what)}"
+        parts.append(named + _by_action(own))
+    text = " and ".join(parts)
+    verb = "is" if len(chosen) == 1 else "are"
+    return f"{text[:1].upper()}{text[1:]} {verb}"
 
 
 def _by_action(sections: Sequence[Section]) -> str:
     actions = [section.action for section in sections if section.action is not None]
     parts = [f"{actions.count(action):,} to {action}" for action in Action if action in actions]
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _utf16_units(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

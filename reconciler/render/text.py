@@ -18,17 +18,22 @@ from reconciler.model.change import (
     Plan,
     Reason,
 )
+from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.finding import Finding, Level, Verdict
+from reconciler.model.plan_digest import plan_digest
+from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
 from reconciler.render.field_rows import (
     FieldRow,
+    Layout,
     drift_entries,
     moved_entries,
     output_entries,
     rows_of,
 )
-from reconciler.render.lines import Line, Span, cells, line, padded, painted
+from reconciler.render.lines import Line, Span, cells, line, padded, painted, wrapped
 from reconciler.render.policies import policy_lines
 from reconciler.render.values import block, brief, count
 
@@ -47,6 +52,12 @@ MARKS = {
     OutcomeStatus.SKIPPED: ("↷", "yellow"),
     OutcomeStatus.STALE: ("≠", "red"),
 }
+_VERDICT_MARKS = {
+    Verdict.PASSED: ("✓", "green"),
+    Verdict.FAILED: ("✗", "red"),
+    Verdict.ERROR: ("✗", "red"),
+    Verdict.SKIPPED: ("↷", "yellow"),
+}
 _SIGN_STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "dim", "…": "dim"}
 _SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _BLANK: Line = ()
@@ -56,30 +67,50 @@ _FIELD_INDENT = "      "
 
 
 class TextRenderer:
-    """Text in aligned columns of about `width` characters; values are never cut to fit."""
+    """Text in aligned columns of about `width` characters; values are never cut to fit.
 
-    def __init__(self, color: bool, width: int = 100) -> None:
+    With `wraps`, long sentences go on below their first word instead of at the edge of a terminal.
+    """
+
+    def __init__(
+        self,
+        color: bool,
+        width: int = 100,
+        context: ReportContext = NO_CONTEXT,
+        *,
+        wraps: bool = False,
+    ) -> None:
         self._color = color
+        self._wraps = wraps
+        self._context = context
         self._width = max(60, width)
+        self._layout = Layout(self._width - 30, context.full)
 
     def plan(self, plan: Plan) -> str:
         """Problems, changes by scope, changed outputs, totals, refusals."""
-        lines = [*self._diagnostics(plan.diagnostics), *_blocked_lines(plan), *_quiet_notes(plan)]
+        lines = [
+            *self._diagnostics(plan.diagnostics),
+            *_finding_lines(self._context.findings),
+            *_blocked_lines(plan),
+            *_quiet_notes(plan),
+        ]
         for heading, changes in phrases.by_importance(plan.pending):
             style = "bold red" if heading == phrases.DESTRUCTIVE else "bold"
             lines.append(line(Span(heading, style)))
             lines += self._changes(changes)
         if plan.outputs:
-            entries = output_entries(plan.outputs, width=self._width - 30)
+            entries = output_entries(plan.outputs, self._layout)
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
         lines += policy_lines(plan.policies, refusing=False)
-        return self._painted([*lines, _emphasized(phrases.plan_totals(plan)), *_refusals(plan)])
+        lines += [_emphasized(phrases.plan_totals(plan)), *_digest(plan)]
+        return self._painted([*lines, *_refusals(plan.refusals)])
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What changed since the last apply, and how many configuration changes are pending."""
         lines: list[Line] = list(self._diagnostics(plan.diagnostics))
+        lines += _finding_lines(self._context.findings)
         width = _column(str(drift.address) for drift in plan.drift)
         for heading, drifts in _drift_by_scope(plan.drift):
             lines.append(line(Span(heading, "bold")))
@@ -101,29 +132,42 @@ class TextRenderer:
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
         lines += policy_lines(result.policies, refusing=True)
-        lines.append(_emphasized(phrases.result_totals(result)))
+        lines += [_emphasized(phrases.result_totals(result)), *_digest(result.plan)]
         if result.checks:
             from reconciler.render.checks import check_lines
 
             lines += [_BLANK, line(Span("Checks", "bold")), *check_lines(result.checks)]
         return self._painted(lines)
 
+    def checks(self, report: CheckReport) -> str:
+        """A line for each check with its findings, and totals."""
+        from reconciler.render.checks import check_lines
+
+        return self._painted(check_lines(report))
+
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Each problem with its location and remedy, and how many there are."""
-        if not diagnostics:
-            return ""
-        totals = line(phrases.diagnostic_totals(diagnostics))
-        return self._painted([*self._diagnostics(diagnostics), totals])
+        lines = [*self._diagnostics(diagnostics), *_finding_lines(self._context.findings)]
+        if diagnostics:
+            lines.append(line(phrases.diagnostic_totals(diagnostics)))
+        return self._painted(lines)
 
-    def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:  # noqa: ARG002
+    def failure(
+        self,
+        command: str,  # noqa: ARG002
+        diagnostics: Sequence[Diagnostic],
+        refusals: Sequence[str] = (),
+    ) -> str:
         """The problems that ended a run; on a terminal the command is in view."""
-        return self.diagnostics(diagnostics)
+        return self.diagnostics(diagnostics) + self._painted(_refusals(refusals))
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """The outputs of the stack, one per line."""
         return self._painted(_output_lines(outputs, ""))
 
     def _painted(self, lines: Iterable[Line]) -> str:
+        if self._wraps:
+            lines = (part for whole in lines for part in wrapped(whole, self._width))
         return painted(lines, color=self._color)
 
     def _changes(self, changes: Sequence[Change]) -> Iterator[Line]:
@@ -131,7 +175,7 @@ class TextRenderer:
         for change in changes:
             yield _heading(change, width)
             yield from _remarks(change)
-            yield from self._entries(rows_of(change, width=self._width - 30))
+            yield from self._entries(rows_of(change, self._layout))
             yield _BLANK
 
     @staticmethod
@@ -148,17 +192,19 @@ class TextRenderer:
         sentence = Span(f"   {phrases.drift_sentence(drift)}", style)
         yield line(Span(f"  {symbol} ", style), address, sentence)
         yield line(_FIELD_INDENT, Span(aside, "dim"))
-        yield from self._entries(drift_entries(drift, width=self._width - 30))
+        yield from self._entries(drift_entries(drift, self._layout))
 
     def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
         yield from _outcome_lines(outcome, width, self._width)
         if outcome.blame:
             yield line(_FIELD_INDENT, Span(outcome.blame, "dim"))
-        yield from self._entries(moved_entries(outcome, width=self._width - 30))
+        yield from self._entries(moved_entries(outcome, self._layout))
 
     def _diagnostics(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Line]:
         for problem in diagnostics:
-            severity = Span(f"{problem.severity}: ", _SEVERITY_STYLES[problem.severity])
+            severity = Span(
+                f"{problem.severity.capitalize()}: ", _SEVERITY_STYLES[problem.severity]
+            )
             yield line(severity, Span(problem.summary, "bold"))
             if aside := "  ".join(
                 str(part) for part in (problem.location, problem.address) if part
@@ -168,8 +214,29 @@ class TextRenderer:
             yield _BLANK
 
 
-def _refusals(plan: Plan) -> Iterator[Line]:
-    for sentence in plan.refusals:
+def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
+    """Findings that are not part of the plan, each with its place and detail."""
+    for finding in findings:
+        mark, style = _VERDICT_MARKS[finding.verdict]
+        if finding.verdict is Verdict.PASSED and finding.level is Level.WARNING:
+            style = "yellow"
+        head = Span(f"  {mark} ", style)
+        yield line(head, Span(f"{finding.rule.title}: ", "bold"), finding.sentence)
+        if place := phrases.where(finding.location):
+            yield line(_FIELD_INDENT, Span(place, "dim"))
+        yield from (line(_FIELD_INDENT, text) for text in finding.detail.split("\n") if text)
+    if findings:
+        yield _BLANK
+
+
+def _digest(plan: Plan) -> list[Line]:
+    if plan.is_empty:
+        return []
+    return [line(Span(f"Plan digest: {plan_digest(plan)}", "dim"))]
+
+
+def _refusals(refusals: Iterable[str]) -> Iterator[Line]:
+    for sentence in refusals:
         yield line(Span("Refused: ", "bold red"), sentence)
 
 
@@ -206,7 +273,7 @@ def _remarks(change: Change) -> Iterator[Line]:
     if change.renamed_from:
         yield line(_FIELD_INDENT, Span(f"renamed from {change.renamed_from}", "cyan"))
     for warning in change.warnings:
-        yield line(_FIELD_INDENT, Span("warning: ", "yellow"), warning)
+        yield line(_FIELD_INDENT, Span("Warning: ", "yellow"), warning)
 
 
 def _entry_line(entry: FieldRow, width: int) -> Line:
@@ -260,7 +327,7 @@ def _quiet_notes(plan: Plan) -> list[Line]:
             continue
         address = Span(f"{change.address}: ", "bold")
         for text in change.warnings:
-            label = Span("warning: ", _SEVERITY_STYLES[Severity.WARNING])
+            label = Span("Warning: ", _SEVERITY_STYLES[Severity.WARNING])
             warnings.append(line(label, address, text))
         if note := phrases.job_note(change):
             notes.append(line(Span("note: ", "yellow"), address, note))

@@ -12,17 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import backends, measures
+from tests.bench import adoption, backends, measures, policies, reports
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
     "start-up": measures.start_up,
     "reference": measures.reference,
     "rehearsals": measures.rehearsals,
+    "adoption": adoption.adoption,
     "sizes": measures.sizes,
     "linearity": measures.linearity,
     "folders": measures.folders,
     "backends": backends.backends,
+    "reports": reports.reports,
+    "policies": policies.policies,
     "peer": measures.peer,
 }
 

@@ -217,3 +217,18 @@ def test_a_wrong_stack_is_explained_where_the_format_is_csv(workspace: Workspace
         "Unknown environment"
         in named(workspace).run("costs", "-e", "nope", "--format", "csv", expect=1).err
     )
+
+
+def test_the_page_compares_each_project_with_its_declared_limit(spent: Workspace) -> None:
+    limit = "kind: SpendLimit\nmetadata: {name: search, project: search}\nspec: {threshold_amount: 500}\n"
+    spent.write({"m/limit.yaml": limit})
+    text = spent.run("costs", *NOVEMBER, "--format", "html", expect=0).out
+    for heading in ("By project", "By line item", "By day"):
+        assert f">{heading}</h2>" in text
+    assert "5.00 (" in text
+    assert 'class="bar over"' in text
+
+
+def test_the_page_is_made_without_readable_manifests(spent: Workspace) -> None:
+    spent.write({"m/broken.yaml": "kind: Nonsense\n"})
+    assert ">By day</h2>" in spent.run("costs", *NOVEMBER, "--format", "html", expect=0).out

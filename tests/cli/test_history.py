@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 from contextlib import closing
-from hashlib import sha256
 
 import pytest
 from msgspec import to_builtins
@@ -61,9 +60,10 @@ def test_the_newest_run_comes_first(applied: Workspace) -> None:
 
 def test_a_run_says_who_did_what_when_and_from_which_plan(applied: Workspace) -> None:
     applied.run("plan", "--out", "plan.json", "--replace", "Assistant/two", expect=0)
+    saved = json.loads((applied.folder / "plan.json").read_text(encoding="utf-8"))
     applied.run("apply", "plan.json", expect=0)
     run = history(applied, "3")
-    assert run["plan_digest"] == sha256((applied.folder / "plan.json").read_bytes()).hexdigest()
+    assert run["plan_digest"] == saved["reconciler"]["plan_digest"]
     assert (run["command"], run["status"], run["counts"]) == (
         "apply", "done", {"applied": 1, "failed": 0, "skipped": 0, "stale": 0}
     )  # fmt: skip

@@ -212,8 +212,8 @@ def test_a_mistake_in_a_manifest_is_printed_once_for_programs(
 def test_a_failed_check_run_is_a_junit_file_with_an_error(reporting: Workspace) -> None:
     reporting.declare(BROKEN).run("check", "--report", "r.xml:junit", expect=1)
     [suite] = ET.parse(reporting.folder / "r.xml").getroot()
-    assert suite.get("errors") == "1"
-    assert "modle" in (suite[0][0].text or "")
+    assert int(suite.get("errors") or 0) > 0
+    assert any("modle" in (error.text or "") for error in suite.iter("error"))
 
 
 @pytest.mark.parametrize("command", [("costs",), ("usage",)], ids=" ".join)

@@ -214,7 +214,8 @@ class TestWhereManifestsAre:
         assert folder.problems() == [
             (
                 f'error: No manifests: No .yaml, .yml or .json document with a kind was found in "{folder.root}". '
-                "Write one, or choose another folder with -C DIR."
+                "`reconciler init` writes a stack to start from, `reconciler export` writes manifests "
+                "for what exists, and -C DIR chooses another folder."
             )
         ]
 

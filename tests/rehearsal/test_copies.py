@@ -46,18 +46,6 @@ def test_everything_that_was_read_can_be_shown_again(copied: Copied) -> None:
     assert copied.report["unknown"] == []
 
 
-def test_fields_that_the_emulator_would_show_otherwise_are_named(emulator: Emulator) -> None:
-    store = {"id": "vs_1", "object": "vector_store", "name": "A", "created_at": 1, "novel": True}
-    lists = [{"path": "/vector_stores", "project": "proj_1", "items": [store]}]
-    report = emulator.load({"lists": lists})
-    assert "novel" in report["copied"]["/vector_stores"]
-
-
-def test_a_path_that_the_emulator_does_not_have_is_named(emulator: Emulator) -> None:
-    report = emulator.load({"lists": [{"path": "/organization/novelties", "items": [{"id": "n"}]}]})
-    assert report["unknown"] == ["/organization/novelties"]
-
-
 def test_a_recording_holds_no_key(copied: Copied) -> None:
     secrets = [copied.original.admin_key, copied.original.api_key, "a token of the index"]
     secrets += re.findall(r"sk-(?:svcacct|admin|proj)-[A-Za-z0-9]{20,}", copied.text)

@@ -197,6 +197,47 @@ def test_a_command_that_takes_keys_is_not_run(stack: Workspace) -> None:
     assert result["withheld_keys"] == ["ServiceAccount/search/indexer → command:touch delivered"]
 
 
+VAULT = """\
+kind: Vault
+metadata: {name: tools}
+spec: {name: Tools}
+---
+kind: Credential
+metadata: {name: tickets}
+spec:
+  vault_id: ${Vault/tools}
+  name: Tickets
+  auth:
+    type: static_bearer
+    mcp_server_url: https://tickets.example
+    token: {from_file: secrets/token}
+"""
+
+
+def test_a_changed_secret_is_rehearsed_live(workspace: Workspace) -> None:
+    workspace.write({"secrets/token": "a first token\n"}).declare(VAULT).apply()
+    workspace.write({"secrets/token": "a second token\n"})
+    result = rehearsed(workspace.run("rehearse", "--kill-at", "1", "--format", "json", expect=0))
+    assert [(one["address"], one["action"]) for one in result["steps"]] == [
+        ("Credential/tickets", "update")
+    ]
+
+
+def test_a_secret_that_is_not_there_counts_as_unchanged_on_a_recording(
+    workspace: Workspace,
+) -> None:
+    workspace.write({"secrets/token": "a first token\n"}).declare(VAULT).apply()
+    workspace.run("rehearse", "--record", "organization.json", expect=0)
+    (workspace.folder / "secrets" / "token").unlink()
+    other = VAULT.split("---\n")[1].replace("tickets}", "others}")
+    workspace.declare(VAULT, other)
+    finished = workspace.run("rehearse", "--from", "organization.json", "--format", "json")
+    result = rehearsed(finished)
+    assert [(one["address"], one["action"], one["status"]) for one in result["steps"]] == [
+        ("Credential/others", "create", "applied")
+    ]
+
+
 @pytest.mark.parametrize("at", range(1, 8))
 def test_an_apply_resumes_wherever_it_was_killed(workspace: Workspace, at: int) -> None:
     workspace.write(FILES).declare(PROJECT, ACCOUNT, STORE, AGENT, limit(77))
@@ -226,6 +267,23 @@ def test_a_guard_that_refuses_the_plan_refuses_the_rehearsal(stack: Workspace) -
     stack.declare(protected).apply()
     finished = stack.run("rehearse", "--destroy", "--format", "json", expect=11)
     assert rehearsed(finished)["refusals"]
+    assert rehearsed(finished)["calls"]["applying"] == []
+
+
+def test_a_policy_that_refuses_the_plan_refuses_the_rehearsal(stack: Workspace) -> None:
+    policy = """\
+kind: Policy
+metadata: {name: no-search}
+spec:
+  match: {kinds: [Project]}
+  severity: mandatory
+  rule: resource.spec.name != "Search"
+  message: '"not again"'
+"""
+    (stack.folder.parent / "trusted").mkdir()
+    (stack.folder.parent / "trusted" / "policy.yaml").write_text(policy, encoding="utf-8")
+    finished = stack.run("rehearse", "--policies", "../trusted", "--format", "json", expect=11)
+    assert "not again" in finished.out
     assert rehearsed(finished)["calls"]["applying"] == []
 
 

@@ -11,8 +11,10 @@ from msgspec import structs
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, FieldChange, Plan, Reason
+from reconciler.model.report import ReportContext
 from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.render.markdown import MarkdownRenderer
+from reconciler.render.sections import Budget
 
 from . import samples
 from .goldens import assert_golden
@@ -89,13 +91,62 @@ def test_what_is_destroyed_comes_first_and_unfolded() -> None:
 
 def test_a_large_plan_says_exactly_what_was_cut() -> None:
     text = MARKDOWN.plan(many(2_000))
-    shown = text.count("<summary>")
-    assert len(text) <= 65_536
+    shown = text.count("\n- 🟢 ")
+    assert 60_000 < len(text) <= 65_536
     cut = 2_000 - shown
     assert text.endswith(
-        f"{cut:,} of 2,000 changes ({cut:,} to create) are not shown; run `reconciler plan` to see everything.\n"
+        f"{shown:,} of 2,000 changes ({shown:,} to create) are shown in one line each. "
+        f"{cut:,} of 2,000 changes ({cut:,} to create) are not shown. "
+        "Run `reconciler plan --full` to see everything.\n"
     )
     assert_well_formed(text)
+
+
+def test_changes_that_do_not_fit_in_full_are_listed_by_project() -> None:
+    text = MARKDOWN.plan(many(600))
+    in_full = text.count("will be created</summary>")
+    in_one_line = text.count("\n- 🟢 ")
+    assert in_full > 50
+    assert in_full + in_one_line == 600
+    assert f"Project <code>p</code>: {in_one_line} entries" in text
+
+
+def test_what_destroys_is_shown_in_full_before_anything_else_gets_room() -> None:
+    lost = structs.replace(samples.ACCOUNT, address=Address("ServiceAccount", "zz", "zz"))
+    text = MARKDOWN.plan(Plan("acme", "prod", (*many(2_000).changes, lost)))
+    assert "<details open><summary>🔴 <code>ServiceAccount/zz/zz</code>" in text
+    assert "its keys stop working at once" in text
+
+
+def test_a_report_that_was_cut_names_the_file_with_everything() -> None:
+    context = ReportContext(whole=("plan.html", "https://ci.example/job/1"))
+    text = MarkdownRenderer(context=context).plan(many(2_000))
+    assert text.endswith("Everything is in `plan.html` and <https://ci.example/job/1>.\n")
+
+
+def test_nothing_is_cut_in_full() -> None:
+    context = ReportContext(full=True)
+    text = MarkdownRenderer(context=context).plan(many(2_000))
+    assert text.count("will be created</summary>") == 2_000
+    whole = MarkdownRenderer(context=context).plan(samples.FULL)
+    for rule in range(1, 61):
+        assert f"+     Rule {rule}: be kind." in whole
+    assert "more line" not in whole
+    assert "unchanged line" not in whole
+
+
+def test_a_budget_in_bytes_is_kept_for_letters_of_many_bytes() -> None:
+    field = FieldChange(("instructions",), "ä\n" * 100, "€𝄞\n" * 100)
+    changes = [
+        Change(Address("Agent", f"a{n}"), Action.UPDATE, Reason.CONFIG, fields=(field,))
+        for n in range(200)
+    ]
+    plan = Plan("acme", "prod", tuple(changes))
+    for limit in (3_000, 20_000, 100_000):
+        text = MarkdownRenderer(budget=Budget.in_bytes(limit)).plan(plan)
+        assert len(text.encode()) <= limit
+        text = MarkdownRenderer(budget=Budget.in_characters(limit)).plan(plan)
+        assert len(text.encode("utf-16-le")) // 2 <= limit
 
 
 def test_a_plan_that_fits_is_not_cut() -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import io
 
+from msgspec import structs
+
+from reconciler.model.address import Address
 from reconciler.model.change import Outcome, OutcomeStatus
-from reconciler.render.progress import Progress
+from reconciler.render.progress import Outlook, Progress
 
 from . import samples
 from .goldens import assert_golden
@@ -46,3 +49,21 @@ def test_a_message_cannot_write_over_the_screen() -> None:
     outcome = Outcome(samples.BOT, OutcomeStatus.FAILED, message="\x1b[2J\r\nok")
     Progress(stream, enabled=True, color=False).finished(outcome)
     assert stream.getvalue() == "✗ Assistant/search/support-bot: not created: \\x1b[2J\\r\\nok\n"
+
+
+def test_what_runs_is_listed_below_the_bar_until_it_ends() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, enabled=True, color=False, bars=True)
+    changes = [
+        structs.replace(samples.LIMIT, address=Address("RateLimit", f"gpt-{number}", "support"))
+        for number in range(10)
+    ]
+    # A bar draws itself for the last time when its phase ends.
+    with progress.phase("Applying", lambda: Outlook(1, 12, "changes")):
+        for change in changes:
+            progress.started(change)
+        progress.finished(Outcome(changes[0], OutcomeStatus.APPLIED))
+    shown = stream.getvalue()
+    assert "~ RateLimit/support/gpt-1  updating" in shown
+    assert "and 1 more" in shown
+    assert "gpt-0" not in shown

@@ -86,7 +86,7 @@ def test_unchanged_resources_are_counted_and_not_shown() -> None:
 
 def test_a_warning_about_an_unchanged_resource_is_shown() -> None:
     quiet = structs.replace(samples.QUIET[0], warnings=("a.md was not indexed",))
-    assert "warning: Agent/support/quiet-0: a.md was not indexed" in TEXT.plan(
+    assert "Warning: Agent/support/quiet-0: a.md was not indexed" in TEXT.plan(
         Plan("acme", "prod", (quiet,))
     )
 
@@ -160,3 +160,21 @@ def test_no_message_or_id_of_a_result_reaches_the_terminal_as_a_control_characte
 ) -> None:
     assert _is_harmless(TEXT.result(result))
     assert _is_harmless(TEXT.outputs(result.outputs))
+
+
+def test_a_long_sentence_goes_on_below_its_beginning_on_a_terminal() -> None:
+    problem = structs.replace(samples.ERROR, detail="word " * 40 + "end")
+    lines = TextRenderer(color=False, width=70, wraps=True).diagnostics([problem]).splitlines()
+    assert max(map(len, lines)) <= 70
+    told = [line for line in lines if "word" in line]
+    assert len(told) > 2
+    assert all(line.startswith("  word") for line in told)
+    whole = TextRenderer(color=False, width=70).diagnostics([problem])
+    assert "word " * 40 + "end" in whole
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_wrapping_loses_no_word(width: int) -> None:
+    plain = TextRenderer(color=False, width=width).plan(samples.FULL)
+    shown = TextRenderer(color=False, width=width, wraps=True).plan(samples.FULL)
+    assert shown.split() == plain.split()

@@ -274,7 +274,9 @@ class _Planner:
         if kind.held_for_removal and not chosen.action.destroys:
             chosen = replace(chosen, refusal="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
-        return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+        if not chosen.is_change or self.snapshot.inputs.options.is_preview:
+            return chosen
+        return replace(chosen, pre_image=diff.image(kind, live))
 
     def _facts(self, live: LiveObject) -> Spec:
         """What the API answers beyond the fields of the kind, if policies ask for it."""

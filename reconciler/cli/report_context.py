@@ -1,0 +1,84 @@
+"""What reports say besides the result: where the whole is, the history, further findings."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.cli.options import GlobalOptions
+from reconciler.model.ci import run_origin
+from reconciler.model.report import PastRun, ReportContext
+
+if TYPE_CHECKING:
+    from reconciler.state import StateStore
+    from reconciler.state.runs import Run
+
+_WHOLE = ("html", "json")
+"""Formats that hold everything."""
+_MOST_RUNS = 20
+_MOST_NAMED = 3
+_ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+"""Variables of CI systems that name the root of the repository."""
+
+
+def context_of(options: GlobalOptions, format: str = "text") -> ReportContext:
+    """The context of a report of this run in a format; only HTML shows the history."""
+    outcome = options.outcome
+    return ReportContext(
+        command=options.command,
+        full=options.full,
+        whole=_whole(options),
+        folder=_folder(),
+        stack_file=(options.chdir / "reconciler.yaml").as_posix(),
+        history=outcome.history() if outcome.history and format == "html" else (),
+        findings=tuple(outcome.findings),
+    )
+
+
+def wants(options: GlobalOptions, format: str) -> bool:
+    """Whether a format is that of standard output or of a report file."""
+    return format in (options.format, *(report.rpartition(":")[2] for report in options.report))
+
+
+def past_runs(store: StateStore) -> tuple[PastRun, ...]:
+    """The latest runs of a stack, newest first."""
+    runs = store.runs()[-_MOST_RUNS:]
+    return tuple(map(_past_run, reversed(runs)))
+
+
+def _past_run(run: Run) -> PastRun:
+    return PastRun(
+        number=run.id,
+        when=datetime.fromtimestamp(run.began_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        who=run.origin.summary,
+        command=run.command,
+        status=run.status or "not finished",
+        digest=run.plan_digest,
+        url=run.origin.url,
+        counts=run.counts,
+    )
+
+
+def _whole(options: GlobalOptions) -> tuple[str, ...]:
+    """Report files of this run that hold everything, then the page of the CI job."""
+    names = []
+    for report in options.report:
+        path, _, name = report.rpartition(":")
+        if name in _WHOLE:
+            names.append(path)
+    url = run_origin(os.environ, user="", host="").url
+    return (*names[:_MOST_NAMED], url) if url else tuple(names[:_MOST_NAMED])
+
+
+def _folder() -> str:
+    """The current folder as seen from the root of the repository, where CI names that."""
+    for variable in _ROOTS:
+        root = os.environ.get(variable)
+        if root:
+            try:
+                return Path.cwd().resolve().relative_to(Path(root).resolve()).as_posix()
+            except (OSError, ValueError):
+                continue
+    return ""

@@ -1,0 +1,107 @@
+"""The digest of a plan: what a reviewer approves, in 64 characters.
+
+Two plans have the same digest if they would do the same to the same objects for the same reasons.
+The digest covers each change with its values before and after, and the outputs. It leaves out what
+no reviewer approves: times, calls, the position of a document in its file, warnings, objects that
+stay as they are, and the secrets behind references.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from reconciler.model.change import Change, Plan
+from reconciler.model.json_codec import sorted_json
+from reconciler.model.secret import MASK, Secret
+from reconciler.model.values import TAG, SecretValue, encode, map_leaves, with_secrets
+
+_VERSION = b"reconciler plan 1\n"
+_ITEM = b"\x1e"
+_PART = b"\x1f"
+_TAG_BYTES = TAG.encode()
+
+_last: tuple[Plan, str] | None = None
+
+
+def plan_digest(plan: Plan) -> str:
+    """SHA-256 of what the plan does, as 64 hexadecimal digits."""
+    global _last
+    if _last is not None and _is_same(_last[0], plan):
+        return _last[1]
+    digest = hashlib.sha256(_VERSION)
+    for item in _items(plan):
+        digest.update(_ITEM + item)
+    _last = (plan, digest.hexdigest())
+    return _last[1]
+
+
+def change_digest(change: Change) -> str:
+    """The share of one change in the digest of its plan."""
+    return hashlib.sha256(_PART.join(map(_canonical, _parts(change)))).hexdigest()
+
+
+def _masked(leaf: Any) -> Any:
+    return MASK if isinstance(leaf, Secret) else leaf
+
+
+def _is_same(one: Plan, other: Plan) -> bool:
+    """Whether two plans share their parts, as copies with other diagnostics or refusals do."""
+    return one is other or (
+        (
+            len(one.changes) == len(other.changes)
+            and all(map(_are_one, one.changes, other.changes))
+            and one.outputs is other.outputs
+        )
+        and _head(one) == _head(other)
+    )
+
+
+def _are_one(one: Change, other: Change) -> bool:
+    return one is other
+
+
+def _head(plan: Plan) -> tuple[Any, ...]:
+    return (plan.stack, plan.environment, plan.base_url, plan.destroy, plan.rollback_of)
+
+
+def _items(plan: Plan) -> Iterator[bytes]:
+    yield _canonical(_head(plan))
+    for change in plan.pending:
+        yield _PART.join(map(_canonical, _parts(change)))
+    for output in plan.outputs:
+        yield _canonical((output.name, output.before, output.after))
+
+
+def _parts(change: Change) -> Iterator[Any]:
+    yield "change"
+    yield str(change.address)
+    yield str(change.action)
+    # Names are stable; the sentences may be reworded.
+    yield change.reason.name
+    yield (change.id, change.project_id, change.matched_by and str(change.matched_by))
+    for field in change.fields:
+        yield (list(map(str, field.path)), field.before, field.after, field.forces_replacement)
+    yield from (change.desired, change.restored, change.before)
+    yield (change.destroys, change.removal, change.create_before_destroy)
+    yield (change.prevent_destroy, change.on_remove, change.mark)
+    yield change.wait_for_job
+    yield change.renamed_from and str(change.renamed_from)
+    yield list(map(str, change.depends_on))
+
+
+def _canonical(value: Any) -> bytes:
+    try:
+        text = sorted_json(value)
+    except TypeError:  # no plan has a secret in the clear, and a report must not fail over one
+        return _canonical(map_leaves(value, _masked))
+    if _TAG_BYTES not in text:
+        return text
+    # Model types become tagged maps, which `encode` tells from maps that a manifest spells so.
+    # A digest of a secret depends on the key of the run.
+    plain = encode(with_secrets(value, lambda secret: SecretValue(secret.source, "")))
+    return json.dumps(msgspec.to_builtins(plain), sort_keys=True).encode("utf-8", "surrogatepass")

@@ -1,0 +1,81 @@
+"""A report: what one run has to say, whatever its outcome, as one value for all formats."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from reconciler.model.change import ApplyResult, Plan
+from reconciler.model.checking import CheckReport
+from reconciler.model.diagnostic import Diagnostic, SourceLocation
+from reconciler.model.finding import Finding
+
+
+class PastRun(Struct, frozen=True):
+    """A line of the history of the stack. `when` is an ISO time; `counts` maps outcomes to numbers."""
+
+    number: int
+    when: str
+    who: str
+    command: str
+    status: str
+    digest: str = ""
+    url: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class ReportContext(Struct, frozen=True):
+    """What the renderers know of a run besides its result."""
+
+    command: str = ""
+    """The words of the command without its options."""
+    full: bool = False
+    """Whether nothing may be cut, whatever the size."""
+    whole: tuple[str, ...] = ()
+    """The names of report files that hold everything, and the page of the CI job."""
+    folder: str = ""
+    """The current folder as seen from the root of the repository; empty at the root."""
+    stack_file: str = "reconciler.yaml"
+    """Stands for the place of findings without one, as hosts want a file for each."""
+    history: tuple[PastRun, ...] = ()
+    """The latest runs, newest first."""
+    findings: tuple[Finding, ...] = ()
+    """Results that are not part of a plan: policies, rehearsals, diagnoses."""
+
+    def path_of(self, location: SourceLocation | None) -> str:
+        """The path of a file as seen from the root of the repository, with forward slashes."""
+        file = location.file if location else self.stack_file
+        return posixpath.normpath(posixpath.join(self.folder, file.replace("\\", "/")))
+
+
+NO_CONTEXT = ReportContext()
+"""For renderers of a result alone."""
+
+
+class Report(Struct, frozen=True):
+    """What a run achieved, and what ended it. `title` says what it was, such as `drift`."""
+
+    title: str
+    plan: Plan | None = None
+    result: ApplyResult | None = None
+    checks: CheckReport | None = None
+    outputs: Mapping[str, Any] | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """Those of the plan, and those of a failure."""
+    refusals: tuple[str, ...] = ()
+    is_drift: bool = False
+    unmanaged: bool = False
+    """Whether unmanaged objects were asked for."""
+    failed: bool = False
+    """Whether the run ended before its result."""
+
+    @property
+    def stack(self) -> str:
+        """`acme/prod`, or an empty text before the stack is known."""
+        source = self.checks if self.plan is None else self.plan
+        if source is None:
+            return ""
+        return "/".join(part for part in (source.stack, source.environment) if part)

@@ -1,0 +1,356 @@
+"""Plans, drift, outcomes, checks and errors as findings, in the order of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reconciler.model.address import Address
+from reconciler.model.change import ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.finding import Finding, Level, Rule, Verdict, finding_id
+from reconciler.model.policy import (
+    NO_POLICIES,
+    PolicyOutcome,
+    PolicyReport,
+    PolicyResult,
+    PolicySummary,
+)
+from reconciler.model.report import Report
+from reconciler.render import phrases
+from reconciler.render.values import count
+
+ERROR = Rule("error", "Error", "The run, or the resource, cannot go on until this is corrected.")
+WARNING = Rule("warning", "Warning", "The run goes on, and the outcome may surprise.")
+REFUSED = Rule("refused", "Refused by a guard", "The message names the option that allows it.")
+CHANGE = Rule("change", "Planned change")
+DESTRUCTIVE = Rule(
+    "destructive",
+    "Destructive change",
+    "Something stops working, or data, access or a limit is lost.",
+)
+SKIPPED = Rule("skipped", "Skipped", "A resource that it depends on has an error.")
+DRIFT = Rule("drift", "Drift", "The object was changed outside reconciler since the last apply.")
+FAILED = Rule("failed", "Change failed", "The API refused the change, or did not answer.")
+STALE = Rule("stale", "Changed since the plan", "Plan again and review.")
+REFUSED_FILE = Rule("refused-file", "File refused", "The API refused a file of the object.")
+CHECK = Rule("check", "Check", "An answer of the API is not what the check expects.")
+UNMANAGED = Rule("unmanaged", "Unmanaged object", "No manifest declares it.")
+RULES = (
+    ERROR, WARNING, REFUSED, CHANGE, DESTRUCTIVE, SKIPPED, DRIFT, FAILED, STALE, REFUSED_FILE,
+    CHECK, UNMANAGED,
+)  # fmt: skip
+"""The rules of this module, in the order of their importance. Others may come with a report."""
+
+_OUTCOME_RULES = {
+    OutcomeStatus.APPLIED: CHANGE,
+    OutcomeStatus.FAILED: FAILED,
+    OutcomeStatus.SKIPPED: SKIPPED,
+    OutcomeStatus.STALE: STALE,
+}
+_CHECK_VERDICTS = {
+    CheckStatus.PASSED: Verdict.PASSED,
+    CheckStatus.FAILED: Verdict.FAILED,
+    CheckStatus.ERROR: Verdict.ERROR,
+    CheckStatus.SKIPPED: Verdict.SKIPPED,
+}
+
+
+def findings_of(report: Report) -> list[Finding]:
+    """Everything that a report has to say: problems first, then each resource."""
+    findings = [
+        *problem_findings(report.diagnostics),
+        *guard_findings(report),
+    ]
+    if report.result is not None:
+        findings += outcome_findings(report.result)
+        if report.result.checks:
+            findings += check_findings(report.result.checks)
+    elif report.is_drift and report.plan is not None:
+        findings += drift_findings(report.plan, unmanaged=report.unmanaged)
+    elif report.plan is not None:
+        findings += plan_findings(report.plan)
+    if report.checks is not None:
+        findings += check_findings(report.checks)
+    findings += policy_findings(policies_of(report))
+    return findings
+
+
+def policies_of(report: Report) -> PolicyReport:
+    """The results of policies: those after an apply if there was one."""
+    if report.result is not None:
+        return report.result.policies
+    return NO_POLICIES if report.plan is None else report.plan.policies
+
+
+def change_id(change: Change) -> str:
+    """The id of the finding about a planned change."""
+    return finding_id(_rule_of(change), str(change.address))
+
+
+def drift_id(drift: Drift) -> str:
+    """The id of the finding about drift."""
+    return finding_id(DRIFT, str(drift.address))
+
+
+def problem_id(problem: Diagnostic) -> str:
+    """The id of the finding about a diagnostic."""
+    is_error = problem.severity is Severity.ERROR
+    about = str(problem.address) if problem.address else _file_of(problem)
+    return finding_id(ERROR if is_error else WARNING, about, _problem_key(problem))
+
+
+def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
+    """A finding for each diagnostic; two about one subject differ in their summaries."""
+    for problem in diagnostics:
+        is_error = problem.severity is Severity.ERROR
+        yield Finding(
+            rule=ERROR if is_error else WARNING,
+            message=problem.summary,
+            level=Level.ERROR if is_error else Level.WARNING,
+            verdict=Verdict.ERROR if is_error else Verdict.PASSED,
+            address=problem.address,
+            subject=_file_of(problem),
+            key=_problem_key(problem),
+            location=problem.location,
+            detail=problem.detail,
+        )
+
+
+def plan_findings(plan: Plan) -> Iterator[Finding]:
+    """A finding for each resource; what destroys something comes first."""
+    explained = {problem.address for problem in plan.diagnostics if problem.address}
+    for change in sorted(plan.changes, key=lambda change: not change.is_destructive):
+        if change.reason is Reason.BLOCKED and change.address in explained:
+            continue
+        yield _planned(change)
+        for warning in change.warnings:
+            yield Finding(
+                rule=WARNING,
+                message=warning,
+                level=Level.WARNING,
+                address=change.address,
+                key=warning,
+                location=change.location,
+            )
+
+
+def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
+    """A finding for each resource, failed if it drifted, and for unmanaged objects if asked."""
+    drifted = {drift.address: drift for drift in plan.drift}
+    for drift in plan.drift:
+        yield _drifted(drift)
+    for change in plan.changes:
+        if change.blocked:
+            yield _planned(change)
+        elif change.address not in drifted and change.id:
+            yield Finding(
+                DRIFT, "has not drifted", address=change.address, location=change.location
+            )
+    if unmanaged:
+        for found in plan.unmanaged:
+            name = f"{found.kind} {found.id}"
+            yield Finding(
+                rule=UNMANAGED,
+                message=f"{found.label} is declared in no manifest",
+                level=Level.NOTE,
+                verdict=Verdict.FAILED,
+                subject=f"{name} in {found.project}" if found.project else name,
+            )
+
+
+def outcome_findings(result: ApplyResult) -> Iterator[Finding]:
+    """A finding for each outcome, failures first, and for each refused file."""
+    explained = {problem.address for problem in result.plan.diagnostics if problem.address}
+    outcomes = phrases.reported(result)
+    for outcome in sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED):
+        if outcome.change.reason is Reason.BLOCKED and outcome.change.address in explained:
+            continue
+        yield _outcome(outcome)
+        for sentence in outcome.refused:
+            yield Finding(
+                rule=REFUSED_FILE,
+                message=sentence,
+                level=Level.ERROR,
+                verdict=Verdict.FAILED,
+                address=outcome.change.address,
+                key=sentence,
+                location=outcome.change.location,
+            )
+
+
+def policy_findings(report: PolicyReport) -> Iterator[Finding]:
+    """A finding for each result, and one for each policy that all resources pass."""
+    named = {result.policy for result in report.results}
+    rules = {policy.name: _policy_rule(policy) for policy in report.policies}
+    for result in report.results:
+        rule = rules.get(result.policy) or Rule(f"policy/{result.policy}", result.policy)
+        lines = (result.message, result.override and f"Overridden: {result.override}")
+        yield Finding(
+            rule=rule,
+            message=f"{result.outcome} ({result.severity})",
+            level=_policy_level(result),
+            verdict=_policy_verdict(result),
+            address=result.address,
+            location=result.location or result.policy_location,
+            detail="\n".join(filter(None, lines)),
+            known_id=result.id,
+        )
+    for policy in report.policies:
+        if policy.name not in named:
+            number = policy.counts.get(PolicyOutcome.PASS, 0)
+            message = f"{count(number, 'resource')} passed"
+            rule = rules[policy.name]
+            yield Finding(rule, message, subject=policy.name, location=policy.location)
+
+
+def _policy_rule(policy: PolicySummary) -> Rule:
+    return Rule(f"policy/{policy.name}", policy.name, policy.description)
+
+
+def _policy_level(result: PolicyResult) -> Level:
+    if result.refuses:
+        return Level.ERROR
+    if result.is_failure:
+        return Level.WARNING
+    return Level.NOTE
+
+
+def _policy_verdict(result: PolicyResult) -> Verdict:
+    if result.outcome is PolicyOutcome.ERROR:
+        return Verdict.ERROR
+    if result.refuses:
+        return Verdict.FAILED
+    return Verdict.PASSED if result.is_failure else Verdict.SKIPPED
+
+
+def check_findings(report: CheckReport) -> Iterator[Finding]:
+    """A finding for each check."""
+    return map(_checked, report.outcomes)
+
+
+def _rule_of(change: Change) -> Rule:
+    if change.blocked:
+        return SKIPPED if change.reason is Reason.WAITS else ERROR
+    return DESTRUCTIVE if change.is_change and change.is_destructive else CHANGE
+
+
+def _planned(change: Change) -> Finding:
+    rule = _rule_of(change)
+    level, verdict, message = Level.NONE, Verdict.PASSED, "has no changes"
+    detail = ""
+    if change.blocked:
+        is_error = rule is ERROR
+        level = Level.ERROR if is_error else Level.NOTE
+        verdict = Verdict.ERROR if is_error else Verdict.SKIPPED
+        message = f"{'not planned' if is_error else 'skipped'}: {change.blocked}"
+    elif change.is_change:
+        level = Level.WARNING if rule is DESTRUCTIVE else Level.NONE
+        message, detail = phrases.will_be(change), phrases.destruction(change)
+    return Finding(
+        rule=rule,
+        message=message,
+        level=level,
+        verdict=verdict,
+        address=change.address,
+        location=change.location,
+        detail=f"Destroys: {detail}." if detail else "",
+    )
+
+
+def _drifted(drift: Drift) -> Finding:
+    fields = ", ".join(dict.fromkeys(field.dotted for field in drift.fields))
+    parts = (f"Fields: {fields}." if fields else "", drift.blame)
+    return Finding(
+        rule=DRIFT,
+        message=phrases.drift_sentence(drift),
+        level=Level.WARNING,
+        verdict=Verdict.FAILED,
+        address=drift.address,
+        location=drift.location,
+        detail="\n".join(filter(None, parts)),
+    )
+
+
+def _outcome(outcome: Outcome) -> Finding:
+    change, status = outcome.change, outcome.status
+    rule = _OUTCOME_RULES[status]
+    level, verdict = Level.ERROR, Verdict.FAILED
+    if status is OutcomeStatus.APPLIED:
+        rule, level, verdict = _rule_of(change), Level.NONE, Verdict.PASSED
+    elif status is OutcomeStatus.SKIPPED:
+        level, verdict = Level.NOTE, Verdict.SKIPPED
+    request = f"Request id: {outcome.request_id}" if outcome.request_id else ""
+    moved = [field.dotted for field in outcome.changed_since_plan]
+    changed = f"Changed: {', '.join(moved)}." if moved else ""
+    lines = (outcome.hint, changed, outcome.blame, request, *outcome.notes)
+    return Finding(
+        rule=rule,
+        message=phrases.outcome_sentence(outcome),
+        level=level,
+        verdict=verdict,
+        address=change.address,
+        location=change.location,
+        detail="\n".join(filter(None, lines)),
+        seconds=outcome.seconds,
+    )
+
+
+def _checked(outcome: CheckOutcome) -> Finding:
+    complaints = [text for text in (*map(str, outcome.findings), outcome.message) if text]
+    verdict = _CHECK_VERDICTS[outcome.status]
+    is_failed = verdict in (Verdict.FAILED, Verdict.ERROR)
+    lines = (*complaints[1:], *outcome.notes)
+    return Finding(
+        rule=CHECK,
+        message=complaints[0] if complaints else str(outcome.status),
+        level=Level.ERROR if is_failed else Level.NONE,
+        verdict=verdict,
+        address=outcome.address,
+        location=outcome.location,
+        detail="\n".join(lines),
+        seconds=outcome.seconds,
+    )
+
+
+def guard_findings(report: Report) -> Iterator[Finding]:
+    """As `refusal_findings`, without the refusals of policies, whose results say the same."""
+    names = {result.policy for result in policies_of(report).refusing}
+    for finding in refusal_findings(report.refusals, report.plan):
+        head, _, rest = finding.message.partition('policy "')
+        if rest.partition('"')[0] not in names or " " in head.strip():
+            yield finding
+
+
+def refusal_findings(refusals: Sequence[str], plan: Plan | None) -> Iterator[Finding]:
+    """A finding for each refusal, at the place of the address that it names."""
+    changes: dict[str, Change] = {}
+    if plan is not None and refusals:
+        changes = {str(change.address): change for change in plan.changes}
+    for sentence in refusals:
+        change = next((changes[word] for word in _words(sentence) if word in changes), None)
+        yield Finding(
+            rule=REFUSED,
+            message=sentence,
+            level=Level.ERROR,
+            verdict=Verdict.FAILED,
+            address=_address_of(change),
+            key=sentence if change is None else "",
+            location=None if change is None else change.location,
+        )
+
+
+def _problem_key(problem: Diagnostic) -> str:
+    return f"{problem.summary}\0{problem.detail}"
+
+
+def _file_of(problem: Diagnostic) -> str:
+    return "" if problem.location is None else problem.location.file
+
+
+def _address_of(change: Change | None) -> Address | None:
+    return None if change is None else change.address
+
+
+def _words(sentence: str) -> Iterator[str]:
+    return (word.strip("\"'`,;:().") for word in sentence.split())

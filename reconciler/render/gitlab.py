@@ -1,0 +1,63 @@
+"""What GitLab's widgets on a merge request read.
+
+`gitlab` is a Code Quality report (`artifacts:reports:codequality`): the problems, at their lines.
+`gitlab-terraform` is what `artifacts:reports:terraform` reads: three counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.model.change import Action, Plan
+from reconciler.model.finding import Finding, Level
+from reconciler.model.report import Report
+from reconciler.render.escape import terminal
+from reconciler.render.findings import DESTRUCTIVE
+from reconciler.render.jsonview import document, document_list
+from reconciler.render.report_renderer import ReportRenderer
+
+_SEVERITIES = {Level.ERROR: "critical", Level.WARNING: "minor", Level.NOTE: "info"}
+
+
+class GitLabRenderer(ReportRenderer):
+    """A Code Quality report: a list of issues."""
+
+    def report(self, report: Report) -> str:
+        """The problems of a report, in its order."""
+        problems = [each for each in self.findings(report) if each.level in _SEVERITIES]
+        return document_list(list(map(self._issue, problems)))
+
+    def _issue(self, finding: Finding) -> Mapping[str, Any]:
+        detail = f" {finding.detail}" if finding.detail else ""
+        severity = "major" if finding.rule == DESTRUCTIVE else _SEVERITIES[finding.level]
+        return {
+            "check_name": finding.rule.name,
+            "description": terminal(f"{finding.sentence}{detail}".replace("\n", " ")),
+            # GitLab wants a digest. Findings of the same rule and subject are the same issue.
+            "fingerprint": hashlib.sha256(finding.id.encode()).hexdigest(),
+            "severity": severity,
+            "location": {
+                "path": terminal(self.context.path_of(finding.location)),
+                "lines": {"begin": finding.location.line if finding.location else 1},
+            },
+        }
+
+
+class GitLabTerraformRenderer(ReportRenderer):
+    """The counts of a plan. A replacement is a deletion and a creation, as for Terraform."""
+
+    def report(self, report: Report) -> str:
+        """Three counts; all zero without a plan."""
+        return document(_counts(report.plan))
+
+
+def _counts(plan: Plan | None) -> dict[str, int]:
+    counts = {} if plan is None else plan.counts()
+    replaced = counts.get(Action.REPLACE, 0)
+    return {
+        "create": counts.get(Action.CREATE, 0) + replaced,
+        "update": counts.get(Action.UPDATE, 0),
+        "delete": counts.get(Action.DELETE, 0) + replaced,
+    }

@@ -1,0 +1,181 @@
+"""Reports as one HTML file: no network, light and dark, for screens, phones and paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from reconciler import __version__
+from reconciler.model.change import Action, Change, Drift, OutcomeStatus, Plan
+from reconciler.model.finding import Finding, Level
+from reconciler.model.plan_digest import plan_digest
+from reconciler.model.report import Report
+from reconciler.render import phrases
+from reconciler.render.escape import markup
+from reconciler.render.findings import (
+    check_findings,
+    guard_findings,
+    policies_of,
+    policy_findings,
+    problem_findings,
+)
+from reconciler.render.html import parts
+from reconciler.render.html.cards import Cards
+from reconciler.render.html.page import page, section, table
+from reconciler.render.report_renderer import ReportRenderer
+from reconciler.render.values import brief, count, inline
+
+_MOST_BYTES = 5_000_000
+"""The size of all fields of a page, beyond which changes are shown without theirs."""
+_POLICY = "policy"
+
+
+class HtmlRenderer(ReportRenderer):
+    """One page without network."""
+
+    def report(self, report: Report) -> str:
+        """The page of a report."""
+        name = f"reconciler {report.title}"
+        title = f"{name} · {report.stack}" if report.stack else name
+        sentence, kind = parts.headline(report)
+        body = [
+            f'<header>\n<h1>{markup(title)}</h1>\n<p class="verdict {kind}">{markup(sentence)}</p>\n',
+            "" if report.is_drift else _digest(report.plan),
+            '</header>\n<main id="main" tabindex="-1">\n',
+            *self._content(report),
+            "</main>\n",
+        ]
+        return page(title, body, f"reconciler {__version__}")
+
+    def _content(self, report: Report) -> Iterator[str]:
+        plan = report.plan
+        own = [*problem_findings(report.diagnostics), *guard_findings(report)]
+        policies = [*policy_findings(policies_of(report))]
+        policies += [each for each in self.context.findings if _is_policy(each)]
+        others = [each for each in self.context.findings if not _is_policy(each)]
+        ordered = sorted([*own, *others], key=lambda each: each.level is not Level.ERROR)
+        yield section("Problems", parts.problems(ordered), id="problems")
+        cards = Cards(full=self.context.full, limit=_MOST_BYTES)
+        if report.checks is not None:
+            yield section("Checks", parts.problems(check_findings(report.checks)), id="checks")
+        if report.result is not None:
+            yield from self._outcomes(report, cards)
+        elif plan is not None and report.is_drift:
+            yield from _drift(plan, cards, is_main=True)
+        elif plan is not None:
+            yield from _changes(plan, cards)
+            yield from _drift(plan, cards, is_main=False)
+        yield section("Policies", parts.problems(policies), id="policies")
+        if plan is not None:
+            yield from self._about(report, plan)
+        if report.outputs is not None:
+            yield section("Outputs", _outputs(report.outputs), id="outputs")
+
+    def _outcomes(self, report: Report, cards: Cards) -> Iterator[str]:
+        result = report.result
+        if result is None:
+            return
+        outcomes = phrases.reported(result)
+        ordered = sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED)
+        words = list(dict.fromkeys(str(outcome.status) for outcome in ordered))
+        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
+        if not ordered:
+            return
+        yield section(
+            "Outcomes", [parts.tools(ordered, words), *_left_out(cards), *body], id="outcomes"
+        )
+        if result.checks:
+            yield section("Checks", parts.problems(check_findings(result.checks)), id="checks")
+        if result.outputs:
+            yield section("Outputs", _outputs(result.outputs), id="outputs")
+
+    def _about(self, report: Report, plan: Plan) -> Iterator[str]:
+        if report.unmanaged or plan.unmanaged:
+            yield section("Unmanaged objects", _unmanaged(plan), id="unmanaged")
+        if not report.is_drift:
+            yield section("Dependencies", parts.graph(plan.pending), id="graph")
+        calls, seconds = plan.calls, plan.seconds
+        if report.result is not None:
+            calls, seconds = report.result.calls, report.result.seconds
+        yield section("Calls and time", parts.cost(plan, calls, seconds), id="cost")
+        yield section("History", parts.history(self.context.history), id="history")
+
+
+def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
+    yield section("Summary", parts.counts(plan.pending), id="summary")
+    changes: list[Change] = [*plan.pending, *plan.blocked]
+    if changes:
+        words = ["blocked"] if plan.blocked else []
+        words += [str(action) for action in plan.counts() if action is not Action.NO_OP]
+        # One search for a page: it finds drift too.
+        words += _drift_words(plan)
+        groups = list(phrases.by_importance(plan.pending))
+        if plan.blocked:
+            groups.insert(0, ("Not planned", list(plan.blocked)))
+        body = [_group(heading, map(cards.change, own)) for heading, own in groups]
+        yield section(
+            "Changes",
+            [parts.tools([*changes, *plan.drift], words), *_left_out(cards), *body],
+            id="changes",
+        )
+    if plan.outputs:
+        rows = [
+            (output.name, _short(output.before), _short(output.after)) for output in plan.outputs
+        ]
+        shown = table(("Output", "Before", "After"), rows, text=frozenset({1, 2}))
+        yield section("Outputs", shown, id="outputs")
+
+
+def _drift(plan: Plan, cards: Cards, *, is_main: bool) -> Iterator[str]:
+    if not plan.drift:
+        return
+    groups: dict[str, list[Drift]] = {}
+    for drift in plan.drift:
+        groups.setdefault(phrases.heading_of(drift), []).append(drift)
+    body = [_group(heading, map(cards.drift, own)) for heading, own in groups.items()]
+    has_changes = bool(plan.pending or plan.blocked)
+    filters = [parts.tools(plan.drift, _drift_words(plan))] if is_main or not has_changes else []
+    yield section("Changed outside", [*filters, *_left_out(cards), *body], id="drift")
+
+
+def _drift_words(plan: Plan) -> list[str]:
+    return list(dict.fromkeys("deleted" if each.deleted else "changed" for each in plan.drift))
+
+
+def _group(heading: str, cards: Iterable[str]) -> str:
+    return f'<div data-group="{markup(heading)}">\n<h3>{markup(heading)}</h3>\n{"".join(cards)}</div>\n'
+
+
+def _left_out(cards: Cards) -> Iterator[str]:
+    """A note about cards without fields. Evaluated after the cards of its section."""
+    if cards.without_fields:
+        number = count(cards.without_fields, "change")
+        text = (
+            f"{number} at the end of this page have no fields: --full shows them, and so does JSON."
+        )
+        yield f'<p class="soft">{markup(text)}</p>\n'
+
+
+def _digest(plan: Plan | None) -> str:
+    if plan is None or plan.is_empty:
+        return ""
+    return f'<p class="soft digest">Plan digest: <code>{plan_digest(plan)}</code></p>\n'
+
+
+def _unmanaged(plan: Plan) -> str:
+    rows = [(each.label, each.kind, each.id, each.project or "") for each in plan.unmanaged]
+    heads = ("Name", "Kind", "Id", "Project")
+    return table(heads, rows, text=frozenset({1, 2, 3})) if rows else ""
+
+
+def _outputs(outputs: Mapping[str, Any]) -> str:
+    rows = [(name, _short(value)) for name, value in outputs.items()]
+    return table(("Output", "Value"), rows, text=frozenset({1})) if rows else ""
+
+
+def _short(value: Any) -> str:
+    return brief(value, 200) or inline(value)
+
+
+def _is_policy(finding: Finding) -> bool:
+    return finding.rule.name.split("/")[0] == _POLICY

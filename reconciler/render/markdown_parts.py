@@ -1,0 +1,322 @@
+"""The parts of a comment: a change, a drifted object, an outcome, a problem, a table of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from reconciler.model.address import Address
+from reconciler.model.change import (
+    Action,
+    Change,
+    Drift,
+    Outcome,
+    OutputChange,
+    Plan,
+    count_actions,
+)
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.finding import Finding, Level
+from reconciler.model.run_origin import RunReference
+from reconciler.render import phrases
+from reconciler.render.differences import DiffLine
+from reconciler.render.escape import code, code_span, fenced, markup, prose, web_link
+from reconciler.render.field_rows import (
+    FieldRow,
+    Layout,
+    drift_entries,
+    moved_entries,
+    output_entries,
+    rows_of,
+)
+from reconciler.render.findings import change_id, drift_id, problem_id
+from reconciler.render.lines import shortened
+from reconciler.render.text import MARKS
+from reconciler.render.values import brief, count, inline
+
+ICONS = {
+    Action.CREATE: "🟢",
+    Action.UPDATE: "🟡",
+    Action.REPLACE: "🟣",
+    Action.DELETE: "🔴",
+    Action.ADOPT: "🔵",
+    Action.FORGET: "⚪",
+}
+_LEVEL_ICONS = {Level.ERROR: "❌", Level.WARNING: "⚠️", Level.NOTE: "ℹ️"}
+_COLUMNS = tuple(action for action in Action if action is not Action.NO_OP)
+_WIDTH = 100
+_MOST_LINES = 150
+_MOST_CHARACTERS = 8_000
+_MOST_ROWS = 25
+_MOST_FIELDS = 6
+_MOST_SENTENCE = 2_000
+_ADDRESS_WIDTH = 120
+MOST_NAME = 40
+
+
+class Parts:
+    """Makes the parts; `full` ones are never cut."""
+
+    def __init__(self, *, full: bool) -> None:
+        self._full = full
+        self._layout = Layout(_WIDTH, full)
+
+    # --- plans ------------------------------------------------------------------------------------
+
+    def change(self, change: Change) -> str:
+        """A folded part with the fields of a change; open if something is lost."""
+        lost = phrases.loses_something(change)
+        flag = " ⚠️ <b>destroys</b>" if lost else ""
+        named = self._named(change.address)
+        head = f"{ICONS[change.action]} {named} will be {phrases.done(change)}{flag}"
+        aside = self._aside(change.location, change.id)
+        # Ordinary changes are no findings that somebody would look up.
+        ids = [code_span(change_id(change))] if lost else []
+        about = " · ".join([self._about(change), *aside, *ids])
+        return _folded(head, [about, self._diff(rows_of(change, self._layout))], is_open=lost)
+
+    def change_line(self, change: Change) -> str:
+        """A change as a list item, without its fields."""
+        lost = phrases.destruction(change)
+        destroys = f" ⚠️ **destroys**: {self.spans(lost)}" if lost else ""
+        named = code_span(self._cut(str(change.address), _ADDRESS_WIDTH))
+        icon = ICONS[change.action]
+        return f"- {icon} {named} will be {phrases.done(change)}{destroys}\n"
+
+    def outputs(self, outputs: Sequence[OutputChange]) -> str:
+        """The changed outputs, folded."""
+        head = f"Outputs: {count(len(outputs), 'change')}"
+        return _folded(head, [self._diff(output_entries(outputs, self._layout))], is_open=False)
+
+    def unmanaged(self, plan: Plan) -> str:
+        """The unmanaged objects, folded."""
+        lines = []
+        for unmanaged in plan.unmanaged:
+            project = f"  (project {unmanaged.project})" if unmanaged.project else ""
+            lines.append(f"{unmanaged.kind:16} {unmanaged.id}  {unmanaged.label}{project}")
+        head = f"⚪ {count(len(plan.unmanaged), 'object')} not declared in any manifest"
+        return _folded(head, [fenced(self._bounded(lines))], is_open=False)
+
+    def _about(self, change: Change) -> str:
+        # Our own reasons need no escaping; the name of a rule does.
+        reason = self.spans(phrases.why(change)) if change.matched_by else change.reason
+        parts = [f"{_capital(reason)}."]
+        if lost := phrases.destruction(change):
+            parts.append(f"**Destroys:** {self.spans(lost)}.")
+        if steps := phrases.steps(change):
+            parts.append(f"{_capital(steps)}.")
+        if change.action is Action.ADOPT and change.mark:
+            parts.append(f"Writes the mark {code_span(change.mark)} to its metadata.")
+        if change.renamed_from:
+            parts.append(f"Renamed from {code_span(str(change.renamed_from))}.")
+        return " ".join(parts)
+
+    # --- drift and outcomes -----------------------------------------------------------------------
+
+    def drift(self, drift: Drift) -> str:
+        """What changed live, with its fields."""
+        icon = "🔴" if drift.deleted else "🟡"
+        head = f"{icon} {self._named(drift.address)} {phrases.drift_sentence(drift)}"
+        about = self._aside(drift.location, drift.id)
+        if drift.blame:
+            about.append(self.spans(drift.blame))
+        about.append(code_span(drift_id(drift)))
+        fields = self._diff(drift_entries(drift, self._layout))
+        return _folded(head, [" · ".join(about), fields], is_open=True)
+
+    def drift_line(self, drift: Drift) -> str:
+        """What changed live, as a list item with the names of its fields."""
+        names = [field.dotted for field in drift.fields[:_MOST_FIELDS]]
+        fields = ", ".join(code_span(shortened(name, MOST_NAME)) for name in names)
+        named = code_span(self._cut(str(drift.address), _ADDRESS_WIDTH))
+        icon = "🔴" if drift.deleted else "🟡"
+        return (
+            f"- {icon} {named} {phrases.drift_sentence(drift)}{f': {fields}' if fields else ''}\n"
+        )
+
+    def outcome(self, outcome: Outcome) -> str:
+        """How a change ended, as a list item with what it says."""
+        text = self._outcome_head(outcome)
+        if outcome.hint:
+            text += f"  - {self.spans(outcome.hint)}\n"
+        if outcome.request_id:
+            text += f"  - request id {code_span(outcome.request_id)}\n"
+        for note in filter(None, (*outcome.refused, *outcome.notes, outcome.blame)):
+            text += f"  - {self.spans(note)}\n"
+        changed = self._diff(moved_entries(outcome, self._layout))
+        if not changed:
+            return text
+        block = "".join(f"  {row}\n" for row in changed.split("\n"))
+        return f"{text}\n{block}\n"
+
+    def outcome_line(self, outcome: Outcome) -> str:
+        """How a change ended, in one line."""
+        mark, _ = MARKS[outcome.status]
+        address = code_span(self._cut(str(outcome.change.address), _ADDRESS_WIDTH))
+        return f"- {mark} {address} {prose(phrases.outcome_verb(outcome))}\n"
+
+    def _outcome_head(self, outcome: Outcome) -> str:
+        mark, _ = MARKS[outcome.status]
+        address = code_span(self._cut(str(outcome.change.address), 2 * _MOST_SENTENCE))
+        ident = f" {code_span(outcome.id)}" if outcome.id else ""
+        return f"- {mark} {address} {self.spans(phrases.outcome_sentence(outcome))}{ident}\n"
+
+    # --- sentences --------------------------------------------------------------------------------
+
+    def refusal(self, finding: Finding) -> str:
+        """A refusal of a guard, as a list item."""
+        return f"- ⛔ **refused** {self.spans(finding.message)} · {code_span(finding.id)}\n"
+
+    def finding(self, finding: Finding) -> str:
+        """A finding that is not part of the plan, as a list item."""
+        icon = _LEVEL_ICONS.get(finding.level, "✅")
+        title = prose(shortened(finding.rule.title, _ADDRESS_WIDTH))
+        asides = [
+            code_span(part) for part in (finding.about, phrases.where(finding.location)) if part
+        ]
+        where = f" ({', '.join(asides)})" if asides else ""
+        detail = self._detail(finding.detail)
+        message = self.spans(finding.message)
+        return f"- {icon} **{title}** {message}{where} · {code_span(finding.id)}{detail}\n"
+
+    def warning(self, change: Change, warning: str) -> str:
+        """A warning about a change, as a list item."""
+        return f"- ⚠️ **warning** {code_span(str(change.address))}: {self.spans(warning)}\n"
+
+    def note(self, change: Change, text: str) -> str:
+        """A remark about a resource, as a list item."""
+        return f"- {code_span(str(change.address))}: {self.spans(text)}\n"
+
+    def problem(self, diagnostic: Diagnostic) -> str:
+        """A diagnostic, as a list item."""
+        icon = "❌" if diagnostic.severity is Severity.ERROR else "⚠️"
+        asides = [
+            code_span(str(part)) for part in (diagnostic.location, diagnostic.address) if part
+        ]
+        asides.append(code_span(problem_id(diagnostic)))
+        head = f"- {icon} **{diagnostic.severity}** {self.spans(diagnostic.summary)}"
+        return f"{head} ({', '.join(asides)}){self._detail(diagnostic.detail)}\n"
+
+    def row(self, name: str, value: Any) -> str:
+        """The row of an output."""
+        shown = inline(value) if self._full else _short(value)
+        return f"| {code_span(name, in_table=True)} | {code_span(shown, in_table=True)} |\n"
+
+    def spans(self, text: str) -> str:
+        """A sentence, without markup of its own."""
+        return prose(self._cut(text, _MOST_SENTENCE))
+
+    def _detail(self, text: str) -> str:
+        return "".join(f"  \n  {self.spans(line)}" for line in text.split("\n") if line)
+
+    # --- pieces -----------------------------------------------------------------------------------
+
+    def _named(self, address: Address) -> str:
+        return code(self._cut(str(address), _ADDRESS_WIDTH))
+
+    def _aside(self, location: SourceLocation | None, id: str | None) -> list[str]:
+        parts = filter(None, (phrases.where(location), id))
+        return [code_span(self._cut(part, 2 * _WIDTH)) for part in parts]
+
+    def _diff(self, entries: Sequence[FieldRow]) -> str:
+        lines = [text for entry in entries for text in _diff_of(entry)]
+        return fenced(self._bounded(lines), "diff") if lines else ""
+
+    def _cut(self, text: str, width: int) -> str:
+        return text if self._full else shortened(text, width)
+
+    def _bounded(self, lines: Iterable[str]) -> list[str]:
+        """At most `_MOST_LINES` lines and `_MOST_CHARACTERS`, so that no section fills a comment."""
+        given = list(lines)
+        if self._full:
+            return given
+        kept: list[str] = []
+        room = _MOST_CHARACTERS
+        for text in given[:_MOST_LINES]:
+            shown = shortened(text, _MOST_SENTENCE)
+            # Hosts count characters after escaping, and one can become ten.
+            room -= len(markup(shown)) + 1
+            if room < 0:
+                break
+            kept.append(shown)
+        left_out = len(given) - len(kept)
+        return [*kept, f"@@ … {count(left_out, 'more line')} @@"] if left_out else kept
+
+
+def table(changes: Sequence[Change]) -> str:
+    """Changes by scope and action; scopes beyond `_MOST_ROWS` share the last row."""
+    scopes = phrases.by_scope(changes)
+    actions = [action for action in _COLUMNS if action in count_actions(changes)]
+    rows = [(_scope(name), own) for name, own in scopes[:_MOST_ROWS]]
+    if len(scopes) > _MOST_ROWS:
+        rest = [change for _, own in scopes[_MOST_ROWS:] for change in own]
+        rows.append((f"{len(scopes) - _MOST_ROWS:,} more projects", rest))
+    heads = [f"{ICONS[action]} {action}" for action in actions]
+    lines = [f"| | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(actions)]
+    for name, own in rows:
+        counts = count_actions(own)
+        numbers = [str(counts.get(action, "")) for action in actions]
+        lines.append(f"| {name} | {' | '.join(numbers)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def group_of(entry: Change | Drift) -> str:
+    """The heading of the short forms of a project, as HTML."""
+    heading = phrases.heading_of(entry)
+    if heading in (phrases.ORGANIZATION, phrases.DEFAULT_PROJECT):
+        return heading
+    first, _, name = heading.partition(" ")
+    return f"{first} {code(shortened(name, MOST_NAME))}"
+
+
+def run_line(run: RunReference | None) -> str:
+    """A paragraph on the run in the history and who started it."""
+    if run is None:
+        return ""
+    who = code_span(shortened(run.origin.summary, 2 * _WIDTH))
+    job = f": {web_link(run.origin.url)}" if run.origin.url else "."
+    return f"\nRun {run.number}, started by {who}{job}\n"
+
+
+def _scope(heading: str) -> str:
+    if heading in (phrases.ORGANIZATION, phrases.DEFAULT_PROJECT):
+        return heading
+    first, _, name = heading.partition(" ")
+    return f"{first} {code_span(shortened(name, MOST_NAME), in_table=True)}"
+
+
+def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:
+    body = "\n\n".join(part for part in parts if part)
+    attribute = " open" if is_open else ""
+    return f"<details{attribute}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
+
+
+def _diff_of(entry: FieldRow) -> Iterator[str]:
+    remark = f"  # {entry.remark}" if entry.remark else ""
+    if entry.is_pair:
+        yield f"- {entry.name}: {entry.before}"
+        yield f"+ {entry.name}: {entry.after}{remark}"
+        return
+    value = f" {entry.value}" if entry.value else ""
+    yield f"{_mark_of(entry.sign)} {entry.name}:{value}{remark}"
+    yield from map(_body_line, entry.body)
+
+
+def _mark_of(sign: str) -> str:
+    """The first character of a line in a diff block; a value that stays as it is has none."""
+    return sign.replace("~", "!").replace("=", " ")
+
+
+def _body_line(diff_line: DiffLine) -> str:
+    # Hosts colour a diff line by its first character; a hunk header marks omitted lines.
+    if diff_line.sign == "…":
+        return f"@@ … {diff_line.text} @@"
+    return f"{diff_line.sign.replace('~', '!')}     {diff_line.text}"
+
+
+def _short(value: Any) -> str:
+    return shortened(brief(value, _WIDTH) or inline(value), 500)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

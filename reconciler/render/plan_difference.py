@@ -1,0 +1,84 @@
+"""What differs between a plan that was approved and the present one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from reconciler.model.address import Address
+from reconciler.model.change import Change, Plan
+from reconciler.model.plan_digest import change_digest
+from reconciler.render import phrases
+from reconciler.render.values import count
+
+_MOST_LINES = 20
+_MOST_FIELDS = 6
+
+
+def differences(approved: Plan, present: Plan) -> list[str]:
+    """A line for each change that only one plan has, or that differs; a few, and how many more."""
+    return _some(_differences(_by_address(approved), _by_address(present), approved, present))
+
+
+def changes_of(plan: Plan) -> list[str]:
+    """A line for each change of a plan, what destroys first; a few, and how many more."""
+    ordered = sorted(plan.pending, key=lambda change: not change.is_destructive)
+    return _some(_planned(change) for change in ordered)
+
+
+def _differences(
+    before: Mapping[Address, Change],
+    now: Mapping[Address, Change],
+    approved: Plan,
+    present: Plan,
+) -> Iterator[str]:
+    for address in sorted({*before, *now}):
+        was, is_now = before.get(address), now.get(address)
+        if was is None and is_now is not None:
+            yield f"not approved: {_planned(is_now)}"
+        elif is_now is None and was is not None:
+            yield f"no longer planned: {_planned(was)}"
+        elif was and is_now and change_digest(was) != change_digest(is_now):
+            yield _changed(was, is_now)
+    if approved.outputs != present.outputs:
+        yield "the outputs differ"
+    for name in ("stack", "environment", "base_url", "destroy"):
+        if getattr(approved, name) != getattr(present, name):
+            yield f"{name}: {getattr(approved, name)} was approved, now {getattr(present, name)}"
+
+
+def _changed(was: Change, now: Change) -> str:
+    if (was.action, was.reason) != (now.action, now.reason):
+        return f"{now.address}: approved was “{phrases.will_be(was)}”, now “{phrases.will_be(now)}”"
+    if was.id != now.id:
+        return f"{now.address}: another object, {now.id} instead of {was.id}"
+    before = {field.dotted: (field.before, field.after) for field in was.fields}
+    after = {field.dotted: (field.before, field.after) for field in now.fields}
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    names = names or [*_other_names(was, now)]
+    more = f" and {len(names) - _MOST_FIELDS:,} more" if len(names) > _MOST_FIELDS else ""
+    return f"{now.address}: other values of {', '.join(names[:_MOST_FIELDS]) or 'it'}{more}"
+
+
+def _other_names(was: Change, now: Change) -> Iterator[str]:
+    """The fields whose declared or live values differ, although the same fields change."""
+    for before, after in ((was.desired, now.desired), (was.before, now.before)):
+        for name in {**before, **after}:
+            if before.get(name) != after.get(name):
+                yield name
+
+
+def _by_address(plan: Plan) -> dict[Address, Change]:
+    return {change.address: change for change in plan.pending}
+
+
+def _planned(change: Change) -> str:
+    lost = phrases.destruction(change)
+    return f"{change.address} {phrases.will_be(change)}{f' (destroys: {lost})' if lost else ''}"
+
+
+def _some(lines: Iterator[str]) -> list[str]:
+    listed = list(lines)
+    if len(listed) <= _MOST_LINES:
+        return listed
+    left_out = count(len(listed) - _MOST_LINES + 1, "more difference")
+    return [*listed[: _MOST_LINES - 1], f"and {left_out}"]

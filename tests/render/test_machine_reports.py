@@ -1,0 +1,173 @@
+"""SARIF, JUnit and GitLab: what their hosts rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from msgspec import structs
+
+from reconciler import render
+from reconciler.model.change import Plan
+from reconciler.model.diagnostic import Diagnostic, SourceLocation
+from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.report import NO_CONTEXT, ReportContext
+from reconciler.render.gitlab import GitLabTerraformRenderer
+from reconciler.render.sarif import SarifRenderer
+
+from . import samples
+from .strategies import plans
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "reconciler-tests"
+REFUSED = structs.replace(
+    samples.FULL,
+    diagnostics=(samples.WARNING, samples.ERROR),
+    refusals=("ServiceAccount/support/indexer would be deleted; allow it with --allow-delete",),
+)
+POLICY = Finding(
+    Rule("policy/budget", "Projects have a budget"),
+    "Project search has no SpendLimit",
+    Level.ERROR,
+    Verdict.FAILED,
+    address=samples.PROJECT.address,
+    location=samples.PROJECT.location,
+)
+
+
+def sarif(plan: Plan, context: ReportContext = NO_CONTEXT) -> dict[str, Any]:
+    [run] = json.loads(SarifRenderer(context).plan(plan))["runs"]
+    return dict(run)
+
+
+def test_errors_come_before_warnings_and_ordinary_changes_are_no_results() -> None:
+    results = sarif(REFUSED)["results"]
+    assert [result["level"] for result in results] == ["error"] * 2 + ["warning"] * 6
+    assert {result["ruleId"] for result in results} == {
+        "error",
+        "refused",
+        "warning",
+        "destructive",
+    }
+
+
+def test_a_fingerprint_outlives_a_document_that_moves_in_its_file() -> None:
+    moved = structs.replace(samples.WARNING, location=SourceLocation("other.yaml", 99, 1))
+    prints = [
+        sarif(structs.replace(samples.EMPTY, diagnostics=(problem,)))["results"][0][
+            "partialFingerprints"
+        ]
+        for problem in (samples.WARNING, moved)
+    ]
+    assert prints[0] == prints[1]
+
+
+def test_two_problems_of_one_resource_have_two_fingerprints() -> None:
+    other = structs.replace(samples.WARNING, detail="Another one.")
+    results = sarif(structs.replace(samples.EMPTY, diagnostics=(samples.WARNING, other, other)))
+    assert len({str(result["partialFingerprints"]) for result in results["results"]}) == 3
+
+
+def test_a_path_is_a_uri_as_seen_from_the_root_of_the_repository() -> None:
+    problem = Diagnostic("x", location=SourceLocation("a b/ü#?.yaml", 2, 3))
+    run = sarif(
+        structs.replace(samples.EMPTY, diagnostics=(problem,)), ReportContext(folder="infra/prod")
+    )
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "infra/prod/a%20b/%C3%BC%23%3F.yaml"
+    assert place["region"] == {"startLine": 2, "startColumn": 3}
+
+
+def test_no_more_results_than_github_accepts() -> None:
+    problems = tuple(Diagnostic(f"Problem {number}") for number in range(25_001))
+    run = sarif(structs.replace(samples.EMPTY, diagnostics=problems))
+    assert len(run["results"]) == 25_000
+    [notice] = run["invocations"][0]["toolExecutionNotifications"]
+    assert notice["message"]["text"].startswith("1 further result")
+
+
+@pytest.mark.parametrize(
+    "name", ["text", "json", "markdown", "html", "junit", "sarif", "gitlab", "github"]
+)
+def test_results_of_others_are_in_every_format(name: str) -> None:
+    context = ReportContext(findings=(POLICY,))
+    for text in (
+        render.get(name, context).plan(samples.FULL),
+        render.get(name, context).drift(samples.EMPTY, unmanaged=False),
+        render.get(name, context).diagnostics([]),
+    ):
+        assert "Project search has no SpendLimit" in text
+
+
+def test_junit_has_a_case_for_each_resource() -> None:
+    [suite] = ET.fromstring(render.get("junit").plan(REFUSED))
+    assert suite.get("tests") == str(len(REFUSED.changes) + 2)
+    assert (suite.get("failures"), suite.get("errors")) == ("1", "1")
+
+
+def test_drift_fails_the_case_of_its_resource() -> None:
+    [suite] = ET.fromstring(render.get("junit").drift(samples.DRIFTED, unmanaged=False))
+    failed = [
+        case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None
+    ]
+    assert sorted(map(str, failed)) == ["guides", "old", "triage"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(plans())
+def test_junit_is_xml_whatever_a_plan_contains(plan: Plan) -> None:
+    ET.fromstring(render.get("junit").plan(plan))
+
+
+def test_code_quality_issues_have_what_gitlab_asks_for() -> None:
+    issues = json.loads(render.get("gitlab").plan(REFUSED))
+    assert len({issue["fingerprint"] for issue in issues}) == len(issues)
+    for issue in issues:
+        assert issue["severity"] in ("info", "minor", "major", "critical", "blocker")
+        assert issue["location"]["lines"]["begin"] >= 1
+        assert not issue["location"]["path"].startswith(("/", "./"))
+    assert json.loads(render.get("gitlab").plan(samples.EMPTY)) == []
+
+
+def test_the_widget_of_plans_gets_three_counts() -> None:
+    counts = json.loads(GitLabTerraformRenderer().plan(samples.FULL))
+    assert counts == {"create": 5, "update": 3, "delete": 5}
+
+
+@pytest.mark.slow
+def test_sarif_passes_the_validator_of_its_authors(tmp_path: Path) -> None:
+    validators = sorted(CACHE.glob("sarif-multitool/*/node_modules/**/Sarif.Multitool"))
+    if not validators:
+        pytest.skip("the SARIF validator is not installed: run `make servers`")
+    reports = {
+        "plan": SarifRenderer(ReportContext(findings=(POLICY,))).plan(REFUSED),
+        "drift": SarifRenderer().drift(samples.DRIFTED, unmanaged=True),
+        "result": SarifRenderer().result(samples.RESULT),
+        "empty": SarifRenderer().plan(samples.EMPTY),
+        "failure": SarifRenderer().failure(
+            "plan", [samples.ERROR, Diagnostic("\x1b\u202e<b>\ud800")]
+        ),
+    }
+    for name, text in reports.items():
+        (tmp_path / f"{name}.sarif").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [validators[-1], "validate", *(f"{name}.sarif" for name in reports), "--rule-kind", "Sarif;Ghas"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"},
+        check=False,
+    )  # fmt: skip
+    said = [line for line in done.stdout.splitlines() if re_problem(line)]
+    assert said == []
+    assert f"{len(reports)} files scanned" in done.stdout
+
+
+def re_problem(line: str) -> bool:
+    """Whether a line of the validator is a finding other than advice about a project page."""
+    return (": error " in line or ": warning " in line) and "informationUri" not in line
