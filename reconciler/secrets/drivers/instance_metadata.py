@@ -38,7 +38,6 @@ def ask(
     """
     import httpx  # validation loads drivers and sends nothing
 
-
     try:
         host = httpx.URL(url).host
     except httpx.InvalidURL:
