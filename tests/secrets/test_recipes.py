@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from reconciler.errors import SinkError
 from reconciler.model.address import Address
 from reconciler.model.secret import Redactor, Secret
 from reconciler.secrets import SinkSet
+from tests.servers.postgres import skip_or_fail
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes-for-keys.md"
 SCRIPTS = dict(re.findall(r"```sh (\S+)\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
@@ -130,6 +132,12 @@ class Recipe:
             return (self.data / "OPENAI_API_KEY").read_text()
         data = json.loads((self.root / "keys" / "indexer.json").read_text())["data"]
         return base64.b64decode(data.removeprefix("ENC[").removesuffix("]")).decode()
+
+
+@pytest.fixture(autouse=True)
+def _jq() -> None:
+    if shutil.which("jq") is None:
+        skip_or_fail("jq is not installed: make servers")
 
 
 @pytest.fixture(params=CLIENTS)
