@@ -44,6 +44,8 @@ servers:  ## Install the servers, the browser and the validators that slow tests
 		chmod +x $(SARIF)/node_modules/@microsoft/*/Sarif.Multitool; }
 	@test -d $(AZURITE)/node_modules/azurite || ! command -v npm >/dev/null || \
 		npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(notdir $(AZURITE))
+	@test -x "$${GOBIN:-$$HOME/go/bin}/actionlint" || ! command -v go >/dev/null || \
+		GOBIN="$${GOBIN:-$$HOME/go/bin}" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.8
 
 lint: $(VENV)/.dev  ## Format and lint
 	$(BIN)/ruff format --check .

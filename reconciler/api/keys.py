@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
 from reconciler.errors import CredentialError
+from reconciler.model.address import Address
 from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
@@ -27,8 +28,8 @@ _SHOWN_END = 3  # the fewest last characters that identify a redacted key: all k
 class CredentialLike(Protocol):
     """A credential of the stack: a description of its source, and its value or its file.
 
-    `file` is a path below the stack's folder. Both are None where the source is empty, such as an
-    environment variable that is not set.
+    `file` is a path below the stack's folder. `from_sink` is the resource whose delivered key it
+    is. All are None where the source is empty, such as an environment variable that is not set.
     """
 
     @property
@@ -39,6 +40,9 @@ class CredentialLike(Protocol):
 
     @property
     def file(self) -> str | None: ...
+
+    @property
+    def from_sink(self) -> Address | None: ...
 
 
 class Key(Struct, frozen=True):
@@ -65,11 +69,14 @@ class KeyRing:
         default: CredentialLike | None,
         projects: Mapping[str, CredentialLike],
         root: Path,
+        recall: Callable[[Address], Secret | None] = lambda _: None,
     ) -> None:
         self._admin = admin
         self._default = default
         self._projects = dict(projects)
         self._root = root
+        self._recall = recall
+        self._recalled: dict[Address, Secret] = {}
         self._learnt: dict[str, tuple[Secret, str]] = {}
         self._lock = threading.Lock()
 
@@ -138,7 +145,10 @@ class KeyRing:
             learnt = self._learnt.get(name)
         # A project with a credential of its own never falls back to the default key, even while the
         # credential is missing: the objects would be created in another project.
-        return (self._sourced(own) or learnt) if own else (learnt or self._sourced(self._default))
+        if own is None:
+            return learnt or self._sourced(self._default)
+        # A key in a sink is read once a run, so one that this run made since is newer.
+        return (learnt if own.from_sink else None) or self._sourced(own) or learnt
 
     def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:
         secret = self._value(credential)
@@ -149,9 +159,25 @@ class KeyRing:
             return None
         if credential.file is not None:
             return self._from_file(credential.file)
+        if credential.from_sink is not None:
+            return self._from_sink(credential.from_sink, credential.source)
         return (
             _checked(credential.secret.reveal(), credential.source) if credential.secret else None
         )
+
+    def _from_sink(self, writer: Address, source: str) -> Secret | None:
+        """A key from its destination. One read serves the run: a new key has to be learnt."""
+        with self._lock:
+            if writer in self._recalled:
+                return self._recalled[writer]
+        secret = self._recall(writer)
+        if secret is None:
+            return None
+        secret = _checked(secret.reveal(), source)
+        if secret is not None:
+            with self._lock:
+                self._recalled[writer] = secret
+        return secret
 
     def _from_file(self, name: str) -> Secret | None:
         path = (self._root / name).resolve()
@@ -182,6 +208,8 @@ def _checked(text: str, source: str) -> Secret | None:
 def _why_missing(credential: CredentialLike | None) -> str:
     if credential is None:
         return "none is configured"
+    if credential.from_sink is not None:
+        return f"{credential.source} has none, or it cannot be read"
     if credential.file is not None:
         return f'the file "{credential.file}" is not there yet'
     return f"{credential.source} is empty"

@@ -21,12 +21,14 @@ def with_blame(session: Session, plan: Plan) -> Plan:
     """The plan with who caused its drift; with a warning where the audit log cannot be read."""
     calls = session.client.calls
     try:
-        culprits = _culprits(session, map(_suspicion_of_drift, plan.drift))
+        culprits = _culprits(session, map(_suspicion_of_drift, filter(_is_changed, plan.drift)))
     except (ApiError, CredentialError) as error:
         warning = Diagnostic("The audit log cannot be read", str(error), severity=Severity.WARNING)
         return replace(plan, diagnostics=(*plan.diagnostics, warning))
     drift = tuple(
         replace(entry, blame=culprits.get((entry.id, entry.project_id), _NO_ENTRY))
+        if _is_changed(entry)
+        else entry
         for entry in plan.drift
     )
     return replace(plan, drift=drift, calls=plan.calls + session.client.calls - calls)
@@ -63,6 +65,10 @@ def _culprits(
     suspicions: Iterable[Suspicion],
 ) -> Mapping[tuple[str, str | None], str]:
     return blame(session.client, session.keys, list(suspicions))
+
+
+def _is_changed(drift: Drift) -> bool:
+    return drift.is_changed
 
 
 def _suspicion_of_drift(drift: Drift) -> Suspicion:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.api.objects.key_delivery import DELIVER
 from reconciler.model.address import Address
+from reconciler.model.provider import DELIVER
 from reconciler.state import StateStore
 from reconciler.state.journal import Status
 

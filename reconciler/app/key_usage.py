@@ -33,6 +33,7 @@ def keys_in_use(
     addresses = {*records, *(resource.address for resource in configuration.resources)}
     projects = {"", *credentials.projects, *(address.project or "" for address in addresses)}
     known, to_come = list(_delivered(records)), list(_to_come(configuration))
+    opening = _opening(to_come, known)
     keys: dict[int, _Delivery | None] = {}  # by credential, which most projects share
     in_use = {}
     for project in sorted(projects):
@@ -42,16 +43,17 @@ def keys_in_use(
                 (key for key in (*known, *to_come) if _is_of(credential, key)),
                 None,
             )
-            if keys[id(credential)] is None and credentials.projects.get(project) is credential:
-                keys[id(credential)] = _to_open(project, credential, (*to_come, *known))
         key = keys[id(credential)] if credential is not None else None
+        if key is None and credential is not None:
+            # Of an unset credential that projects share, each project gets the key of its own.
+            key = opening.get(project) if credential.is_unset else None
         if credential is not None and key is not None:
             in_use[project] = KeyInUse(
                 key.writer,
                 key.field,
                 credential.source,
-                is_read_again=credential.file is not None,
-                is_delivered=key in known and not _is_unset(credential),
+                is_read_again=credential.file is not None or credential.from_sink is not None,
+                is_delivered=key in known and not credential.is_unset,
             )
     return in_use
 
@@ -91,12 +93,14 @@ def _key_fields(name: str) -> list[str]:
     )
 
 
-def _to_open(project: str, credential: Credential, keys: Iterable[_Delivery]) -> _Delivery | None:
-    """The delivery that fills an unset variable: the first service-account key of the project."""
-    if not _is_unset(credential):
-        return None
-    own = (key for key in keys if key.writer.project == project and _opens_its_project(key))
-    return min(own, key=lambda key: key.writer.sort_key, default=None)
+def _opening(*deliveries: Iterable[_Delivery]) -> Mapping[str, _Delivery]:
+    """The delivery that fills an unset variable: the first service-account key of each project."""
+    first: dict[str, _Delivery] = {}
+    for keys in deliveries:
+        ordered = sorted(keys, key=lambda key: key.writer.sort_key)
+        for key in filter(_opens_its_project, ordered):
+            first.setdefault(key.writer.project or "", key)
+    return first
 
 
 def _opens_its_project(key: _Delivery) -> bool:
@@ -108,11 +112,9 @@ def _opens_its_project(key: _Delivery) -> bool:
     )
 
 
-def _is_unset(credential: Credential) -> bool:
-    return credential.file is None and credential.secret is None
-
-
 def _is_of(credential: Credential, key: _Delivery) -> bool:
+    if credential.from_sink is not None:
+        return key.writer == credential.from_sink
     if credential.file is not None:
         return key.receipt.get("file") == credential.file
     return credential.secret is not None and _is_digest(

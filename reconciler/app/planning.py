@@ -211,16 +211,22 @@ class Planning:
 
         def pending() -> set[ScopeKey]:
             plan = collect_and_plan(
-                inputs, StateReader(inputs.records), parallelism=self._parallelism
+                offline(inputs), StateReader(inputs.records), parallelism=self._parallelism
             )
             return {(change.address.kind, change.address.project) for change in plan.pending}
 
         return Costs(calls, cache(pending))
 
 
+def offline(inputs: PlanInputs) -> PlanInputs:
+    """The inputs of a plan for which records stand in for live objects."""
+    return replace(inputs, options=replace(inputs.options, offline=True))
+
+
 def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
     """Make a plan without a call: what the manifests changed since the last apply."""
     LOG.info("Planning from state only: assuming that every object is as it was applied.")
+    inputs = offline(inputs)
     plan = collect_and_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
     return replace(
         plan,

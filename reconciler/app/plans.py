@@ -25,6 +25,7 @@ from reconciler.app.planning import plan_of_records
 from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session, settle_seconds
+from reconciler.engine.binding.deliveries import with_deliveries
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.plan.guard import FEW_VANISHED, Limits, refusals, vanished
@@ -63,6 +64,10 @@ class PlanRequest:
     budget: int | None = None
     destroy: bool = False
     unmanaged: bool = False
+    rotate: tuple[str, ...] = ()
+    """The addresses whose keys are rotated whatever their age; set by `rotate --now`."""
+    revoke: bool = False
+    """With `rotate`: revoke their earlier keys at once."""
     inventory: bool = False
     """Read every kind, and go on where a list cannot be read. No option of `plan`."""
 
@@ -168,7 +173,7 @@ def plan_inputs(
 ) -> PlanInputs:
     """What a plan of the session is made from. Makes no call."""
     declared, store = session.declared, session.store
-    records = store.records()
+    records = with_deliveries(store.records(), session.ownership.deliveries, ALL_KINDS)
     known = {*records, *(resource.address for resource in declared.resources)}
     options = PlanOptions(
         destroy=request.destroy,
@@ -177,6 +182,8 @@ def plan_inputs(
         inventory=request.inventory,
         targets=select_addresses(request.target, "--target", known),
         replace=select_addresses(request.replace, "--replace", known),
+        rotate_now=parse_addresses(request.rotate, "rotate"),
+        revoke_now=request.revoke,
         budget_calls=request.budget,
         facts=has_policies(session),
     )

@@ -37,10 +37,11 @@ from reconciler.app.secret_sources import SecretSources
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
+from reconciler.engine.binding.deliveries import journaled_deliveries
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
-from reconciler.errors import StateError, UsageError
+from reconciler.errors import SinkError, StateError, UsageError
 from reconciler.kinds import ALL_KINDS, KINDS
 from reconciler.manifests import (
     Configuration,
@@ -51,11 +52,14 @@ from reconciler.manifests import (
     load_stack,
 )
 from reconciler.manifests.configuration import allowed_sources
+from reconciler.manifests.shapes import OPENAI_KEY
+from reconciler.model.address import Address
 from reconciler.model.allowance import allowed_places
 from reconciler.model.change import Change, Outcome, Plan
 from reconciler.model.consistency import ServerClock
 from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
+from reconciler.model.sinks import targets_of
 from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
@@ -198,7 +202,30 @@ class Session:
             default=credentials.default,
             projects=credentials.projects,
             root=self.stack.root,
+            recall=self._recall,
         )
+
+    def _recall(self, writer: Address) -> Secret | None:
+        """The delivered key of a resource, from the first of its destinations that has it.
+
+        Where it was delivered last counts, else where the manifest delivers it.
+        """
+        record = self.store.records().get(writer)
+        entries = record.delivered.values() if record is not None else ()
+        places = [entry.get("target") for entry in entries if isinstance(entry, Mapping)]
+        for resource in self.declared.resources if not places else ():
+            if resource.address == writer:
+                values = (resource.spec.get(field.name) for field in resource.kind.own_calls)
+                places = [value.get("write_to") for value in values if isinstance(value, Mapping)]
+        for target in (target for write_to in places for target in targets_of(write_to)):
+            try:
+                secret = self.sinks.recall(target, address=writer)
+            except SinkError as error:
+                self.notice(f"The key of {writer} cannot be read back: {error}")
+                continue
+            if secret is not None and OPENAI_KEY.fullmatch(secret.reveal()):
+                return secret
+        return None
 
     @cached_property
     def progress(self) -> RunListener:
@@ -356,12 +383,14 @@ class Session:
     def ownership(self) -> Ownership:
         """This stack's identity, and what earlier runs left unfinished."""
         stack = self.stack
-        begun = unfinished_work(self.store.unfinished(), ALL_KINDS, clock=self.server_clock)
+        entries = self.store.unfinished()
+        begun = unfinished_work(entries, ALL_KINDS, clock=self.server_clock)
         return Ownership(
             stack.name,
             stack.environment,
             *begun,
             former=self.store.former_owners(),
+            deliveries=journaled_deliveries(entries),
             # `writable` replaces the store, so each call asks for the present one.
             held_ids=lambda address: self.store.held_ids(address),
             holders=lambda kind, live_id: self.store.holders(kind, live_id),

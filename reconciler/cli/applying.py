@@ -11,7 +11,14 @@ import click
 
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.cli.failures import redactor
-from reconciler.cli.reporting import as_printed, echo, publish, talk, text_renderer
+from reconciler.cli.reporting import (
+    as_printed,
+    as_printed_result,
+    echo,
+    publish,
+    talk,
+    text_renderer,
+)
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
@@ -42,7 +49,11 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
     with session.interrupts.finishing_first():
         result = apply_checked_plan(session, plan, command=command, check=check)
         if plan.pending or plan.blocked:
-            publish(session.options, lambda to: to.result(result))
+            publish(
+                session.options,
+                lambda to: to.result(result),
+                printed=lambda to: to.result(as_printed_result(session.options, result)),
+            )
     code = exit_code_of(result)
     if code == 0 and result.policies.refusing:
         return 11

@@ -16,7 +16,7 @@ from reconciler.errors import UsageError
 if TYPE_CHECKING:
     from reconciler.hosts.review import Posted
 
-_report = click.argument("report", type=click.Path(path_type=Path), metavar="REPORT.md")
+_report = click.argument("markdown", type=click.Path(path_type=Path), metavar="REPORT.md")
 _json = click.option(
     "--json",
     "json_file",
@@ -45,7 +45,7 @@ def command() -> None:
 @click.option("--commit", metavar="SHA", help="Post to the request that was merged as this commit.")
 @global_options
 def comment(
-    options: GlobalOptions, report: Path, json_file: Path | None, commit: str | None
+    options: GlobalOptions, markdown: Path, json_file: Path | None, commit: str | None
 ) -> int:
     """Post REPORT.md as a comment of the pull request, in place of the last.
 
@@ -61,7 +61,9 @@ def comment(
         talk("This job belongs to no pull request, so nothing was posted.")
         return 0
     key = key_of(str(options.chdir), options.env)
-    done = post_note(host, request, key, _posted(report, json_file))
+    if commit:  # beside the plan, whose digest a second run of the apply needs again
+        key = f"{key}/applied"
+    done = post_note(host, request, key, _posted(markdown, json_file))
     talk(f"The comment of {key} at {request.number} was {done}.")
     return 0
 
@@ -92,7 +94,7 @@ def approved(options: GlobalOptions, commit: str) -> int:
     help="The exit code of `reconciler drift`: 2 opens or edits the issue, 0 closes it.",
 )
 @global_options
-def drift_issue(options: GlobalOptions, report: Path, code: int) -> int:
+def drift_issue(options: GlobalOptions, markdown: Path, code: int) -> int:
     """Open, edit or close the issue about the drift of a stack.
 
     REPORT.md is the Markdown report of `reconciler drift`.
@@ -104,7 +106,7 @@ def drift_issue(options: GlobalOptions, report: Path, code: int) -> int:
         talk(f"Drift is not known (exit code {code}), so the issue stays as it is.")
         return 0
     key = key_of(str(options.chdir), options.env)
-    posted = _posted(report, None) if code else Posted("", "")
+    posted = _posted(markdown, None) if code else Posted("", "")
     done = post_drift(host_of(os.environ), key, posted, is_drifted=code == 2)
     talk(f"The issue about drift in {key}: {done}.")
     return 0

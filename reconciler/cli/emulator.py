@@ -73,6 +73,7 @@ from reconciler.errors import UsageError
     metavar="NAME[:STATUS]",
     help="Refuse a collection as a server without it would, such as evals or agents:410; repeatable.",
 )
+@click.option("--hide-last-used", is_flag=True, help="Do not show when keys were used last.")
 @click.option(
     "--fault", multiple=True, metavar="SPEC", help="Inject a fault, see `--fault help`; repeatable."
 )

@@ -187,9 +187,10 @@ def _say_where(error: Exception, options: GlobalOptions) -> None:
 
 
 def _say(text: str, options: GlobalOptions) -> None:
+    from reconciler.cli.github import harmless
     from reconciler.cli.reporting import wants_color
 
-    shown = _wrapped(text)
+    shown = harmless(_wrapped(text), "text")
     click.echo(
         click.style(shown, fg="red") if wants_color(options, sys.stderr) else shown, err=True
     )

@@ -31,6 +31,7 @@ COMMANDS = {
     "plan": "Show what apply would change, and save it with --out.",
     "apply": "Create, update and delete objects as the manifests declare.",
     "drift": "Show what changed at the API since the last apply.",
+    "rotate": "Rotate keys that are due, and nothing else.",
     "accept": "Write what somebody changed by hand into the manifests.",
     "inventory": "List everything that exists, and how much of it is managed.",
     "rehearse": "Apply a plan to a copy of the organization, and report.",

@@ -19,7 +19,7 @@ from reconciler.errors import UsageError
 from reconciler.model.formats import REPORT_FORMATS
 
 if TYPE_CHECKING:
-    from reconciler.model.change import Plan
+    from reconciler.model.change import ApplyResult, Plan
     from reconciler.render import Renderer
 
 Render = Callable[["Renderer"], str]
@@ -123,6 +123,20 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
     return replace(plan, refusals=(), diagnostics=warnings)
 
 
+def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResult:
+    """The result for standard output: as text, errors of the plan without what stderr shows."""
+    from msgspec.structs import replace
+
+    if options.format not in (None, "text", "github"):
+        return result
+    outcomes = []
+    for outcome in result.outcomes:
+        if outcome.change.blocked:
+            outcome = replace(outcome, message=outcome.message.partition(": ")[0], hint="")
+        outcomes.append(outcome)
+    return replace(result, outcomes=tuple(outcomes))
+
+
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
     """As `publish`, with a function for each format."""
     for path, name in _writable_reports(options):
@@ -223,6 +237,8 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
 
 def talk(text: str) -> None:
     """Write a message to stderr, which is never part of the result."""
+    from reconciler.cli.github import harmless
     from reconciler.render.escape import terminal
 
-    click.echo("\n".join(terminal(line) for line in redactor(text).split("\n")), err=True)
+    shown = "\n".join(terminal(line) for line in redactor(text).split("\n"))
+    click.echo(harmless(shown, "text"), err=True)

@@ -16,6 +16,8 @@ from reconciler.emulator.store import ORGANIZATION, Record, Store
 
 ADMIN_KEY = "sk-admin-emulator"
 PROJECT_KEY = "sk-emulator"
+_NOTED_SECONDS = 60
+"""How old a persisted time of use may be: not every request is worth a write."""
 ADMIN_KEY_ID = "key_EmulatorAdmin000"
 
 # The missing scope that a refusal names, by the first segment of the path.
@@ -57,7 +59,7 @@ def authenticate(
     project = _project(store, record, headers.get("openai-project"))
     if route.access is Access.ADMIN:
         raise _missing_scopes(route, "api.management")
-    record.hidden["last_used_at"] = store.now()
+    _note_use(store, record)
     return Principal(Access.PROJECT, record.id, project)
 
 
@@ -77,11 +79,18 @@ def _admin(store: Store, route: Route, key: Record) -> Principal:
     if route.access is not Access.ADMIN:
         first = route.path.split("/")[1]
         raise _missing_scopes(route, f"api.{_SCOPES.get(first, first)}")
-    key.hidden["last_used_at"] = store.now()
+    _note_use(store, key)
     owner = next((user for user in store.collection("user", ORGANIZATION).ordered()), None)
     user = {} if owner is None else {"id": owner.id, "email": owner.body["email"]}
     actor = {"type": "api_key", "api_key": {"id": key.id, "type": "user", "user": user}}
     return Principal(Access.ADMIN, key.id, actor=actor)
+
+
+def _note_use(store: Store, key: Record) -> None:
+    noted, now = key.hidden["last_used_at"], store.now()
+    key.hidden["last_used_at"] = now
+    if noted is None or now - noted >= _NOTED_SECONDS:
+        store.changed(key)
 
 
 def _missing_scopes(route: Route, area: str) -> ApiError:

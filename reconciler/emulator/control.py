@@ -1,4 +1,4 @@
-"""Control routes below /_emulator/: reset, seed, load, requests, state, options and faults.
+"""Control routes below /_emulator/: reset, seed, load, requests, state, options, faults, clock, keys.
 
 They need no key and are not part of the emulated API. All errors are a plain 400 with a message.
 """
@@ -76,6 +76,19 @@ def _faults(state: State) -> Any:
     return {"faults": [str(fault) for fault in state.faults.armed()]}
 
 
+def _clock(state: State, body: Any) -> Any:
+    return {"now": state.advance(_mapping(body).get("advance_seconds", 0))}
+
+
+def _keys(state: State, body: Any) -> Any:
+    key_id, used_at = _mapping(body).get("id"), _mapping(body).get("last_used_at")
+    is_time = used_at is None or (isinstance(used_at, int) and not isinstance(used_at, bool))
+    if not isinstance(key_id, str) or not is_time:
+        raise ValueError('send {"id": "key_…", "last_used_at": UNIX_SECONDS or null}')
+    state.set_last_used(key_id, used_at)
+    return {"id": key_id, "last_used_at": used_at}
+
+
 def _state(state: State, body: Any) -> Any:  # noqa: ARG001
     with state.store.lock:
         counts = state.store.counts()
@@ -106,4 +119,6 @@ _ROUTES: dict[tuple[str, str], Callable[[State, Any], Any]] = {
     ("POST", "faults"): _add_fault,
     ("DELETE", "faults"): _clear_faults,
     ("GET", "state"): _state,
+    ("POST", "clock"): _clock,
+    ("POST", "keys"): _keys,
 }

@@ -45,6 +45,8 @@ class Options:
     """Collections to refuse: `NAME` (with 404) or `NAME:STATUS`, such as `evals:410`."""
     service_account_keys_deletable: bool = True
     """Whether a key of a service account can be deleted alone; if not, 400 as documented."""
+    hide_last_used: bool = False
+    """Leave `last_used_at` out of keys, as the schema of admin keys allows."""
     faults: tuple[Fault, ...] = ()
     """Faults that are active from the start."""
     seed: Mapping[str, int] | None = None

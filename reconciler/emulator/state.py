@@ -23,8 +23,10 @@ class State:
 
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         self.options = options
+        self._clock = clock
+        self._ahead_seconds = 0.0
         self.store = Store(
-            clock=clock, journal=None if options.data is None else Journal(options.data)
+            clock=self._now, journal=None if options.data is None else Journal(options.data)
         )
         self.faults = FaultBox(options.faults)
         self.recorder = Recorder()
@@ -34,6 +36,28 @@ class State:
         """Called with each successful write once it is stored, before its response is sent."""
         if self.store.is_empty:
             self._begin()
+
+    def _now(self) -> float:
+        return self._clock() + self._ahead_seconds
+
+    def advance(self, seconds: float) -> float:
+        """Let time pass; the time afterwards, in unix seconds."""
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            raise ValueError("advance_seconds must be a number that is not negative")
+        self._ahead_seconds += seconds
+        return self._now()
+
+    def set_last_used(self, key_id: str, used_at: int | None) -> None:
+        """Change when a key was used last; None for never."""
+        with self.store.lock:
+            for kind in ("api_key", "admin_key"):
+                for key in self.store.all(kind):
+                    if key.id == key_id:
+                        key.hidden["last_used_at"] = used_at
+                        self.store.changed(key)
+                        self.store.commit()
+                        return
+        raise ValueError(f"no key has the id {key_id}")
 
     def _begin(self) -> None:
         with self.store.lock:

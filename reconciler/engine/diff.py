@@ -21,7 +21,7 @@ from reconciler.model.comparing import canonical, comparable, same, with_hidden
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN, properties_in
+from reconciler.model.types import SERVER_CHOSEN, KeySinkType, properties_in
 from reconciler.model.values import SecretValue, Spec
 
 _NOT_SHOWN: Any = object()
@@ -437,10 +437,11 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
 
 
 def is_unknown(field: Field, record: Record | None) -> bool:
-    """Whether nothing tells the value of a hidden field that only a replacement can change."""
-    return field.mutability is Mutability.REPLACES and (
-        record is None or field.name not in record.applied
+    """Whether nothing tells the value of a hidden field that only another object can have."""
+    needs_object = field.mutability is Mutability.REPLACES or (
+        isinstance(field.type, KeySinkType) and field.type.shown_in is not None
     )
+    return needs_object and (record is None or field.name not in record.applied)
 
 
 def _reset_of(

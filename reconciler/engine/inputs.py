@@ -35,6 +35,12 @@ class PlanOptions(Struct, frozen=True):
     budget_calls: int | None = None
     is_preview: bool = False
     """Make a plan that is only looked at: what apply would compare with later is left out."""
+    rotate_now: tuple[Address, ...] = ()
+    """The resources whose keys are rotated whatever their age."""
+    revoke_now: bool = False
+    """Revoke the earlier keys of these resources at once."""
+    offline: bool = False
+    """Whether the records stand for live objects."""
     facts: bool = False
     """Keep what the API answers beyond the fields of a kind, for policies."""
 

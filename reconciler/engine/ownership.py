@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from msgspec import Struct, field
 
 from reconciler.engine.binding.attempts import CreateAttempt
+from reconciler.engine.binding.deliveries import Deliveries
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject
 
@@ -33,6 +34,8 @@ class Ownership(Struct):
     """Every id that an address was ever bound to."""
     holders: Callable[[str, str], Collection[Address]] = lambda _, __: ()
     """Every address that was ever bound to an id of a kind."""
+    deliveries: Deliveries = field(default_factory=dict)
+    """Deliveries of keys in unfinished changes, which the records do not know."""
     renamed_projects: Mapping[str, str] = field(default_factory=dict)
     """Former project names, each with the present one."""
 

@@ -33,13 +33,13 @@ KIND = Kind(
         ),
         Field(
             "key",
-            KeySinkType(shown_in="value"),
-            "Where to deliver the key. `write_to: {file: PATH}` writes it to a file in the "
-            "stack's folder that only its owner can read; `write_to: {command: [PROGRAM, ARG…]}` "
-            "passes it to a program on standard input.",
+            KeySinkType(shown_in="value", rotates=True),
+            "Where to deliver the key, and when to rotate it. `write_to: {file: PATH}` writes it to "
+            "a file in the stack's folder that only its owner can read; `write_to: {command: "
+            "[PROGRAM, ARG…]}` passes it to a program on standard input. Another destination gets "
+            "another key, and the earlier one stays valid until it is unused.",
             required=True,
             readable=Readable.NEVER,
-            mutability=Mutability.REPLACES,
         ),
     ),
     example="""\

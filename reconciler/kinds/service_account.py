@@ -47,11 +47,13 @@ KIND = Kind(
         ),
         Field(
             "key",
-            KeySinkType(),
-            "Where to deliver the account's key. `write_to: {file: PATH}` writes it to a file in "
-            "the stack's folder that only its owner can read; `write_to: "
-            "{command: [PROGRAM, ARG…]}` passes it to a program on standard input. If omitted, no "
-            "key is created; removing the field later deletes the key that reconciler created.",
+            KeySinkType(listed_as="ServiceAccountKey", rotates=True),
+            "Where to deliver the account's key, and when to rotate it. `write_to: {file: PATH}` "
+            "writes it to a file in the stack's folder that only its owner can read; `write_to: "
+            "{command: [PROGRAM, ARG…]}` passes it to a program on standard input. Another "
+            "destination gets another key, and the earlier one stays valid until it is unused. If "
+            "the field is omitted, no key is created; removing it later revokes the keys that "
+            "reconciler created.",
             default=None,
             readable=Readable.NEVER,
             mutability=Mutability.IN_PLACE,

@@ -107,12 +107,12 @@ KIND = Kind(
         LIFETIME,
         Field(
             "key",
-            KeySinkType(shown_in="value"),
-            "Where to deliver the key: `write_to: {file: PATH}` or `write_to: "
-            "{command: [PROGRAM, ARG…]}`. Changing the sink replaces the key.",
+            KeySinkType(shown_in="value", rotates=True),
+            "Where to deliver the key, and when to rotate it: `write_to: {file: PATH}` or "
+            "`write_to: {command: [PROGRAM, ARG…]}`. Another destination gets another key, and the "
+            "earlier one stays valid until it is unused.",
             required=True,
             readable=Readable.NEVER,
-            mutability=Mutability.REPLACES,
         ),
     ),
     example="""\

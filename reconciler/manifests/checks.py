@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.manifests.destinations import targets_in
+from reconciler.manifests.key_checks import key_problems
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
 from reconciler.manifests.references import AddressIndex, unknown_part
@@ -40,6 +41,7 @@ def check_resource(
                 if isinstance(member, dict):
                     yield from _member(member, ("spec", field.name, index))
         elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
+            yield from key_problems(resource, field.name, value)
             for trail, target in targets_in(value):
                 yield from _file(target.get("file"), ("spec", field.name, *trail))
 

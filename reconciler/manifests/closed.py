@@ -104,7 +104,6 @@ class ClosedFiles:
         self.__dict__.pop("_delivered", None)
 
     # --- by place
-    # ----------------------------------------------------------------------------------------------------
 
     def require_open(self, text: str, real: str) -> None:
         """Raise Problem if the file or folder at `real` is closed. The message calls it `text`."""
@@ -181,7 +180,6 @@ class ClosedFiles:
         return self._hidden[prefix]
 
     # --- by identity
-    # -------------------------------------------------------------------------------------------------
 
     def require_no_link(self, text: str, status: os.stat_result) -> None:
         """Raise Problem if a hard link of the file is closed."""
@@ -201,7 +199,6 @@ class ClosedFiles:
         )
 
     # --- by content
-    # --------------------------------------------------------------------------------------------------
 
     def require_no_copy(self, text: str, data: bytes) -> None:
         """Raise Problem if the content of a file is or contains a known secret."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from reconciler.model.address import Address
 from reconciler.model.allowance import SOURCES_VARIABLE, SourceAllowance, allowed_places
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.ignoring import IgnoreRules
@@ -59,6 +60,13 @@ class Credential(Struct, frozen=True):
     file: str | None = None
     """A path relative to the stack's folder. The apply may write it, so it is read when the key is
     needed."""
+    from_sink: Address | None = None
+    """The resource whose delivered key this is. It is read back from its destination when needed."""
+
+    @property
+    def is_unset(self) -> bool:
+        """Whether nothing says where the key is: its variable is not set."""
+        return self.secret is None and self.file is None and self.from_sink is None
 
 
 class Credentials(Struct, frozen=True):

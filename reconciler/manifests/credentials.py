@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from reconciler.errors import SinkError
 from reconciler.manifests.configuration import Configuration, Credential, Credentials
 from reconciler.manifests.destinations import key_files
 from reconciler.manifests.expressions import Expression, Source, parse
@@ -16,11 +17,13 @@ from reconciler.manifests.paths import relative, require_file, require_inside
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.shapes import OPENAI_KEY, credential_in
 from reconciler.manifests.variables import Allowance, how_to_allow
+from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.model.secret import Secret
+from reconciler.model.sinks import Sink, named_sink, targets_of
 from reconciler.model.types import KeySinkType
 
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
@@ -74,11 +77,28 @@ class CredentialReader(Struct, frozen=True):
     def _checked(self, value: Any, trail: Trail, report: Report) -> Credential | None:
         if value is None:
             return None
+        entry = ".".join(["credentials", *map(str, trail)])
         try:
-            return self._credential(str(value), ".".join(["credentials", *map(str, trail)]))
+            if isinstance(value, Mapping):
+                return self._of_sink(value.get("from_sink"), trail, entry)
+            return self._credential(str(value), entry)
         except Problem as problem:
             report(problem, trail)
             return None
+
+    def _of_sink(self, address: Any, trail: Trail, entry: str) -> Credential:
+        try:
+            writer = Address.parse(str(address))
+        except ValueError as error:
+            raise Problem("Not an address", f"{entry}.from_sink: {error}") from error
+        if writer.project != trail[-1]:
+            detail = (
+                f"{entry} is the key of the project {trail[-1]}, and {writer} is not in it. Name a "
+                "ServiceAccount or ServiceAccountKey of that project."
+            )
+            raise Problem("Key of another project", detail)
+        source = f"the destination of {writer} ({entry} in {self.stack_file})"
+        return Credential(source, from_sink=writer)
 
     def _credential(self, text: str, entry: str) -> Credential:
         parts = parse(text)
@@ -192,12 +212,46 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
         by_scope.setdefault(scope, []).append(resource)
     for scope, resources in by_scope.items():
         credential = credentials.admin if scope == "" else credentials.for_project(scope)
-        is_to_come = scope in credentials.projects and scope in minted
-        if credential is None or not (is_to_come or _usable(credential, configuration, written)):
-            first, summary = resources[0], _no_key(scope)
-            detail = _remedy(credential, scope, configuration, len(resources))
-            problems.add(summary, detail, place=first.location, address=first.address)
+        if credential is not None and credential.from_sink is not None:
+            objection = _objection(credential.from_sink, configuration)
+            if objection:
+                first = resources[0]
+                problems.add(_no_key(scope), objection, place=first.location, address=first.address)
+            continue
+        if scope in minted or (credential and _usable(credential, configuration, written)):
+            continue
+        first, summary = resources[0], _no_key(scope)
+        detail = _remedy(credential, scope, configuration, len(resources))
+        problems.add(summary, detail, place=first.location, address=first.address)
     return list(problems.in_reading_order(configuration.secrets))
+
+
+def _objection(writer: Address, configuration: Configuration) -> str:
+    """Why the key of a resource cannot be read back; empty if it can."""
+    entry = f"credentials.projects.{writer.project}.from_sink"
+    resource = next((one for one in configuration.resources if one.address == writer), None)
+    sinks = list(_sinks_of(resource)) if resource is not None else []
+    if not sinks:
+        return f"{entry} names {writer}, and no manifest declares a key there. Correct the address."
+    if any(sink.reads_back for sink in sinks):
+        return ""
+    names = " and ".join(sink.name for sink in sinks)
+    return (
+        f"{entry} names {writer}, whose key goes to {names}, from where it cannot be read back. "
+        "Deliver it to a file or a secret manager as well, or use ${env.NAME}."
+    )
+
+
+def _sinks_of(resource: Resource) -> Iterator[type[Sink]]:
+    for field in resource.kind.own_calls:
+        value = resource.spec.get(field.name)
+        if not isinstance(field.type, KeySinkType) or not isinstance(value, Mapping):
+            continue
+        for target in targets_of(value.get("write_to")):
+            try:
+                yield named_sink(target)[0]
+            except SinkError:
+                continue  # reported where the destination is checked
 
 
 def _written(configuration: Configuration) -> set[str]:

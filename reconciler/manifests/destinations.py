@@ -53,6 +53,9 @@ def destinations(resource: Resource) -> Iterator[Destination]:
 def targets_in(value: Any) -> Iterator[tuple[Trail, Mapping[str, Any]]]:
     """The targets of a field, each with the path to its value; what is malformed is left out."""
     write_to = value.get("write_to") if isinstance(value, Mapping) else None
+    slot = value.get("previous_to") if isinstance(value, Mapping) else None
+    if isinstance(slot, Mapping) and len(slot) == 1:
+        yield ("previous_to", next(iter(slot))), slot
     if isinstance(write_to, Mapping) and len(write_to) == 1:
         yield ("write_to", next(iter(write_to))), write_to
     elif isinstance(write_to, list | tuple):

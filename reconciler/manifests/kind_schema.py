@@ -12,6 +12,7 @@ from reconciler.manifests.type_schema import (
     EXPRESSION_TEXT,
     NAME_SCHEMA,
     NOT_GIVEN,
+    SinkClasses,
     described,
     field_markdown,
     id_schema,
@@ -19,21 +20,26 @@ from reconciler.manifests.type_schema import (
     type_schema,
 )
 from reconciler.model.kind import Declaration, Field, Kind, OnRemove, ScopeType
+from reconciler.model.sinks import sink_classes
 from reconciler.model.types import Text
 
 API_VERSION = "reconciler/v1"
 
 
-def kind_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
-    """The schema of one document."""
+def kind_schema(
+    kind: Declaration, *, expressions: bool, sinks: SinkClasses = sink_classes
+) -> dict[str, Any]:
+    """The schema of one document. `sinks` are the destinations that a key can have."""
     return {
         "$schema": DIALECT,
         "title": kind.name,
-        **document_schema(kind, expressions=expressions),
+        **document_schema(kind, expressions=expressions, sinks=sinks),
     }
 
 
-def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
+def document_schema(
+    kind: Declaration, *, expressions: bool, sinks: SinkClasses = sink_classes
+) -> dict[str, Any]:
     """The same, as a part of a larger schema."""
     return {
         "type": "object",
@@ -48,7 +54,7 @@ def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
             "metadata": _metadata(kind, expressions=expressions),
             "for_each": _for_each(),
             "when": _when(),
-            "spec": _spec(kind, expressions=expressions),
+            "spec": _spec(kind, expressions=expressions, sinks=sinks),
             **(
                 {"lifecycle": _lifecycle(kind, expressions=expressions)}
                 if isinstance(kind, Kind)
@@ -113,7 +119,7 @@ def _when() -> dict[str, Any]:
     }
 
 
-def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
+def _spec(kind: Declaration, *, expressions: bool, sinks: SinkClasses) -> dict[str, Any]:
     examples = _example_spec(kind)
     return {
         "type": "object",
@@ -124,6 +130,7 @@ def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
                 examples.get(field.name, NOT_GIVEN),
                 expressions=expressions,
                 pasted=isinstance(kind, Kind),
+                sinks=sinks,
             )
             for field in kind.fields
         },
@@ -132,9 +139,13 @@ def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     }
 
 
-def _field(field: Field, example: Any, *, expressions: bool, pasted: bool) -> dict[str, Any]:
+def _field(
+    field: Field, example: Any, *, expressions: bool, pasted: bool, sinks: SinkClasses
+) -> dict[str, Any]:
     nullable = field.nullable or (pasted and may_be_null(field))
-    schema = type_schema(field.type, expressions=expressions, nullable=nullable, pasted=pasted)
+    schema = type_schema(
+        field.type, expressions=expressions, nullable=nullable, pasted=pasted, sinks=sinks
+    )
     notes = described(field.doc, field_markdown(field))
     if is_json(field.default):
         notes["default"] = field.default

@@ -30,6 +30,7 @@ from reconciler.model.kind import Declaration, Field, Kind, OnRemove, ScopeType
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.rule import Rule, RuleKind
+from reconciler.model.sinks import local_sinks
 from reconciler.model.types import BundleType, FileSetType, LocalFileType, MapOf
 from reconciler.model.values import (
     FileSet,
@@ -186,7 +187,10 @@ class Resolver:
 
     def _checker(self, kind: Declaration) -> Checker:
         if kind.name not in self._checkers:
-            self._checkers[kind.name] = Checker(kind_schema(kind, expressions=False))
+            whole = partial(kind_schema, kind, expressions=False)
+            # The whole schema of a key loads the driver of every sink, also of other packages.
+            usual = whole(sinks=local_sinks) if kind.delivers_keys else whole()
+            self._checkers[kind.name] = Checker(whole, usual=usual)
         return self._checkers[kind.name]
 
     def _note(self, instance: Instance, finding: SchemaViolation) -> None:

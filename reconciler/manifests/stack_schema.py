@@ -23,6 +23,18 @@ _CREDENTIAL = {
     "type": ["string", "null"],
     "examples": ["${env.OPENAI_ADMIN_KEY}", "${file:secrets/deployer.key}"],
 }
+_PROJECT_CREDENTIAL = {
+    "type": ["string", "object", "null"],
+    "examples": [*_CREDENTIAL["examples"], {"from_sink": "ServiceAccount/search/deployer"}],
+    "properties": {
+        "from_sink": {
+            **described("The address of the resource that delivers the key to a sink."),
+            "type": "string",
+        }
+    },
+    "required": ["from_sink"],
+    "additionalProperties": False,
+}
 
 
 def stack_schema() -> dict[str, Any]:
@@ -181,10 +193,13 @@ def _credentials() -> dict[str, Any]:
                 **_CREDENTIAL,
             },
             "projects": {
-                **described("Keys of projects, by project name."),
+                **described(
+                    "Keys of projects, by project name. `{from_sink: ADDRESS}` reads a key back "
+                    "from where a resource of this stack delivers it."
+                ),
                 "type": ["object", "null"],
                 "propertyNames": NAME_SCHEMA,
-                "additionalProperties": _CREDENTIAL,
+                "additionalProperties": _PROJECT_CREDENTIAL,
             },
         },
         "additionalProperties": False,

@@ -18,6 +18,8 @@ from reconciler.manifests.load import plain_value
 _INDICATORS = tuple("-?:,[]{}#&*!|>'\"%@`=")
 _UNSAFE = re.compile(r": |:$| #|^\s|\s$|[\n\t]|^(---|\.\.\.)")
 _FLOW = re.compile(r"[,\[\]{}]")
+_WORDS = frozenset(("yes", "no", "on", "off"))
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
 _STEP = 2
 
 
@@ -344,6 +346,8 @@ def _fits_a_block(text: str) -> bool:
 def _plain(text: str, *, in_flow: bool) -> str:
     """The text without quotes; empty where it would be read as something else."""
     is_text = bool(text) and text.isprintable() and plain_value(text) is text
+    # Text here, and something else to other readers of YAML.
+    is_text = is_text and text.lower() not in _WORDS and not _DATE.match(text)
     if not is_text or text.startswith(_INDICATORS) or _UNSAFE.search(text):
         return ""
     if in_flow and _FLOW.search(text):

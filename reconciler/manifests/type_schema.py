@@ -7,13 +7,15 @@ around everything, which would degrade completion in editors and error messages.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.nulls import may_be_null
 from reconciler.model.address import NAME_PATTERN
+from reconciler.model.key_fields import PREVIOUS_TO, ROTATE
 from reconciler.model.kind import Field, Mutability
-from reconciler.model.sinks import sink_classes
+from reconciler.model.sinks import Sink, sink_classes
 from reconciler.model.sources import source_classes
 from reconciler.model.types import (
     SERVER_CHOSEN,
@@ -82,15 +84,24 @@ _WANTED = {
 }
 
 
+SinkClasses = Callable[[], Iterable[type[Sink]]]
+
+
 def type_schema(
-    kind: Type, *, expressions: bool, nullable: bool = False, pasted: bool = False
+    kind: Type,
+    *,
+    expressions: bool,
+    nullable: bool = False,
+    pasted: bool = False,
+    sinks: SinkClasses = sink_classes,
 ) -> dict[str, Any]:
     """The schema of one type. `nullable` also accepts null; `expressions` also accepts a string
     with an expression.
 
-    `pasted` accepts null for all optional parts inside, as answers of the API contain it.
+    `pasted` accepts null for all optional parts inside, as answers of the API contain it. `sinks`
+    are the destinations that a key can have.
     """
-    return _Maker(expressions, pasted).make(kind, nullable)
+    return _Maker(expressions, pasted, sinks).make(kind, nullable)
 
 
 def described(doc: str, markdown: str = "") -> dict[str, Any]:
@@ -134,9 +145,10 @@ def _limits(kind: Type) -> str:
 class _Maker:
     """Generates schemas of one form. It has a method per type of field, each independent of the others."""
 
-    def __init__(self, expressions: bool, pasted: bool) -> None:
+    def __init__(self, expressions: bool, pasted: bool, sinks: SinkClasses) -> None:
         self._expressions = expressions
         self._pasted = pasted
+        self._sinks = sinks
 
     def make(self, kind: Type, nullable: bool = False) -> dict[str, Any]:
         match kind:
@@ -172,8 +184,8 @@ class _Maker:
             case BundleType():
                 folder = {**self._typed("object", False), **self._closed(self._local(), "path")}
                 return self._typed("array", nullable, items=folder, minItems=1)
-            case KeySinkType():
-                return self._key_sink(nullable)
+            case KeySinkType(rotates=rotates):
+                return self._key_sink(nullable, rotates=rotates)
             case SecretValueType():
                 return self._secret(nullable)
 
@@ -197,6 +209,7 @@ class _Maker:
             "minLength": kind.min_length,
             "maxLength": kind.max_length,
             "pattern": kind.pattern,
+            "patternErrorMessage": f"Write {kind.pattern_hint}." if kind.pattern_hint else None,
         }
         limits = {key: limit for key, limit in limits.items() if limit is not None}
         if kind.choices and not kind.open_choices:
@@ -384,10 +397,10 @@ class _Maker:
         )
         return {**notes, **target}
 
-    def _key_sink(self, nullable: bool) -> dict[str, Any]:
+    def _key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
         properties = {
             sink.name: {**described(sink.description), **self.make(sink.type)}
-            for sink in sink_classes()
+            for sink in self._sinks()
         }
         target = self._typed(
             "object",
@@ -406,10 +419,12 @@ class _Maker:
         }
         notes = described("Where to deliver the key: one destination, or a list of several.")
         write_to = {**notes, **several, "type": _both(target["type"], "array")}
+        turns = {"previous_to": {**described(PREVIOUS_TO.doc), **target}}
+        turns["rotate"] = {**described(ROTATE.doc), **self.make(ROTATE.type)}
         return self._typed(
             "object",
             nullable,
-            properties={"write_to": write_to},
+            properties={"write_to": write_to, **(turns if rotates else {})},
             required=["write_to"],
             additionalProperties=False,
         )

@@ -46,11 +46,28 @@ class SchemaViolation(Struct, frozen=True):
 
 
 class Checker:
-    """A compiled schema."""
+    """A compiled schema.
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._schema = schema
-        self._accepts = predicate(schema)
+    Where making it takes long, `schema` is a function, and `usual` a schema that accepts most of what it accepts and
+    nothing else.
+    """
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        *,
+        usual: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._given = schema
+        self._is_usual = None if usual is None else predicate(usual)
+
+    @cached_property
+    def _schema(self) -> Mapping[str, Any]:
+        return self._given() if callable(self._given) else self._given
+
+    @cached_property
+    def _accepts(self) -> Callable[[Any], bool]:
+        return predicate(self._schema)
 
     @cached_property
     def _validator(self) -> Any:
@@ -58,7 +75,7 @@ class Checker:
 
     def findings(self, value: Any, above: Trail = ()) -> Iterator[SchemaViolation]:
         """The problems of a value at the path `above` in its document."""
-        if self._accepts(value):
+        if (self._is_usual is not None and self._is_usual(value)) or self._accepts(value):
             return
         for error in self._validator.iter_errors(value):
             yield _finding(error, (*above, *error.absolute_path))

@@ -13,6 +13,7 @@ from reconciler.model.address import Address
 from reconciler.model.checking import CheckReport
 from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.policy import NO_POLICIES, PolicyReport
@@ -78,6 +79,7 @@ class Reason(StrEnum):
     FIELD_FORCES_REPLACEMENT = "a changed field can only be set at creation"
     EXPIRED = "it has expired and cannot be used again"
     KEY_LOST = "an interrupted run created it without delivering its key"
+    ROTATION = "its keys are rotated"
     SATISFIED = "its purpose is already met"
     RUNNING = "it is still running"
     OTHER_INPUTS = "its inputs changed since it last ran"
@@ -89,7 +91,7 @@ class Reason(StrEnum):
     RETAINED = "the object is kept (lifecycle.on_remove)"
     GONE = "no manifest declares it, and it no longer exists"
     WITH_PROJECT = "it goes when its project is archived"
-    LEFT_BEHIND = "an interrupted replacement left it behind"
+    LEFT_BEHIND = "a replacement left it behind"
     DESTROY = "everything managed is being destroyed"
     ROLLBACK = "it goes back to its state before the run"
     RETENTION = "a retention rule matches it"
@@ -202,6 +204,8 @@ class Change(Struct, frozen=True):
     """The retention rule that matched the object. Such an object belongs to no resource."""
     losses: tuple[Loss, ...] = ()
     """What an update in place destroys."""
+    keys: tuple[KeyStep, ...] = ()
+    """What happens to the keys of the object. Where nothing else does, the change is an update without fields."""
     blocked: str = ""
     """Why nothing can be done about the address in this plan: its own error, or that of a resource it depends on.
 
@@ -217,6 +221,17 @@ class Change(Struct, frozen=True):
     def field_names(self) -> tuple[str, ...]:
         """The distinct top-level fields that change, in order."""
         return tuple(dict.fromkeys(change.name for change in self.fields))
+
+    @property
+    def key_work(self) -> tuple[KeyStep, ...]:
+        """The steps of keys that apply carries out."""
+        return tuple(step for step in self.keys if step.action is not KeyAction.KEEP)
+
+    @property
+    def makes_object(self) -> bool:
+        """Whether the address is bound to another object afterwards."""
+        is_new = self.action in (Action.CREATE, Action.REPLACE)
+        return is_new or any(step.makes_object for step in self.keys)
 
     @property
     def destroys(self) -> str:
@@ -251,6 +266,13 @@ class Drift(Struct, frozen=True):
     scope: str = ""
     blame: str = ""
     """Who changed it, according to the audit log; empty if the log was not read."""
+    overdue: str = ""
+    """Which key should have been rotated by now, as a clause; empty if none."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether somebody changed or deleted the object, and not only a key of it is overdue."""
+        return self.deleted or bool(self.fields)
 
 
 class OutputChange(Struct, frozen=True):

@@ -276,6 +276,13 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
         return tuple(field for field in self.fields if field.has_own_calls)
 
     @cached_property
+    def delivers_keys(self) -> bool:
+        """Whether a spec can name destinations of keys."""
+        return any(
+            isinstance(part, KeySinkType) for field in self.fields for part in types_in(field.type)
+        )
+
+    @cached_property
     def takes_secrets(self) -> bool:
         """Whether a spec can name secrets to send to the API."""
         return any(field.takes_secrets for field in self.fields)

@@ -89,6 +89,8 @@ def _parts(change: Change) -> Iterator[Any]:
     yield from (change.desired, change.restored, change.before)
     yield (change.destroys, change.removal, change.create_before_destroy)
     yield (change.prevent_destroy, change.on_remove, change.mark)
+    # Without the ages of keys, which change by themselves.
+    yield [(step.field, str(step.action), step.key_id) for step in change.key_work]
     yield change.wait_for_job
     yield change.renamed_from and str(change.renamed_from)
     yield list(map(str, change.depends_on))

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from reconciler.model.address import Address
 from reconciler.model.calls import Parent
+from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.secret import Secret
@@ -23,6 +24,12 @@ from reconciler.model.values import Spec
 
 CREATE = "create"
 """The journal's name for the step that creates an object."""
+
+DELIVER = "deliver key"
+"""The journal's name for the step that hands a key to its destinations."""
+
+MINT = "mint key"
+"""The journal's name for the step that creates a key of an object."""
 
 
 class Step(Protocol):
@@ -209,8 +216,11 @@ class LiveWriter(Protocol):
         address: Address,
         mark: str | None,
         steps: Steps,
+        record: Record | None = None,
     ) -> Written:
         """Create the object with all its fields; `mark` goes into the kind's mark field.
+
+        `record` is that of the object that it succeeds, while both exist.
 
         Raises AmbiguousError where the create was sent and its outcome is unknown. The caller then
         has to search for the object.
@@ -225,8 +235,11 @@ class LiveWriter(Protocol):
         mark: str | None,
         record: Record | None,
         steps: Steps,
+        keys: Sequence[KeyStep] = (),
     ) -> Written:
         """Send the changed fields and nothing else; None clears a field.
+
+        `keys` are the steps to carry out for the keys of the object.
 
         `live` comes from a read just before, with the values of all fields in `changes` that have
         calls of their own.

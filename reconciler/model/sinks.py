@@ -166,6 +166,14 @@ def _entry_points(name: str | None = None) -> Iterable[EntryPoint]:
     return every if name is None else every.select(name=name)
 
 
+def local_sinks() -> Iterator[type[Sink]]:
+    """The drivers of sinks without a server. Loading these takes little."""
+    for name in ("file", "command"):
+        sink = sink_class(name)
+        if sink is not None:
+            yield sink
+
+
 def sink_classes() -> Iterator[type[Sink]]:
     """The drivers of all sinks; those that cannot be loaded are left out."""
     for name in sink_names():

@@ -33,6 +33,8 @@ class Text(Struct, frozen=True):
     max_length: int | None = None
     min_length: int | None = None
     pattern: str | None = None
+    pattern_hint: str = ""
+    """What a text that matches is, as a noun: `a duration such as 90d`."""
     choices: tuple[str, ...] = ()
     open_choices: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -184,10 +186,14 @@ class KeySinkType(Struct, frozen=True):
     """The destination of a key that the API shows once: `write_to` a file or a command.
 
     If the object itself is the key, `shown_in` names the part of the create call's answer that
-    contains it. Otherwise keys belong to the object and can be created again.
+    contains it. Otherwise keys belong to the object and can be created again, and `listed_as` is the
+    kind whose list shows them.
     """
 
     shown_in: str | None = None
+    listed_as: str = ""
+    rotates: bool = False
+    """Whether another key can take the place of this one while both are valid."""
 
 
 class SecretValueType(Struct, frozen=True):

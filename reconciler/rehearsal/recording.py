@@ -8,10 +8,10 @@ and email addresses.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from reconciler.errors import UsageError
@@ -22,6 +22,10 @@ FORMAT = "reconciler-recording"
 VERSION = 1
 """Raised with every change that another version would misread."""
 
+_Word = Annotated[str, Meta(pattern="^[!-~]*$")]
+"""What goes into a header: printable ASCII without spaces. Recordings may come from elsewhere."""
+_LATEST = 32_503_680_000
+"""The year 3000, in unix seconds."""
 _RECORD_AGAIN = "Record again with `reconciler rehearse --record FILE`."
 
 
@@ -57,8 +61,8 @@ class RecordedRefusal(Struct, frozen=True):
 class RecordedKey(Struct, frozen=True):
     """A key that could be used. `shown` is its redacted form, if a list showed the key."""
 
-    project_id: str = ""
-    shown: str = ""
+    project_id: _Word = ""
+    shown: _Word = ""
 
 
 class RecordedKeys(Struct, frozen=True):
@@ -82,10 +86,10 @@ class RecordedCalls(Struct, frozen=True):
 class Recording(Struct, frozen=True):
     """An organization and the state of a stack, as they were at one moment."""
 
-    read_at: float
+    read_at: Annotated[float, Meta(ge=0, le=_LATEST)]
     """By the clock of the server, in unix seconds."""
     server: str
-    organization: str
+    organization: _Word
     stack: str
     environment: str
     state: dict[str, Any]

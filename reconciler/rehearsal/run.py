@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace as replace_dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.api.transport.client import Client
 from reconciler.app.applying import apply_checked_plan, locked
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.app.policies import refusals_of
 from reconciler.app.rollback import rollback_plan
 from reconciler.app.saved_plans import prove_organization
 from reconciler.app.session import Session
-from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
@@ -30,6 +29,7 @@ from reconciler.model.rehearsal import (
 )
 from reconciler.rehearsal.copies import CopyPlace, CopySession
 from reconciler.rehearsal.kills import Census, kill_and_resume
+from reconciler.rehearsal.observed import calls_by_route, guessed_lists, refused_calls
 from reconciler.rehearsal.pace import REQUESTS_PER_MINUTE, pace_of
 from reconciler.rehearsal.planning import plan_in_copy, saved_plan_in_copy
 from reconciler.rehearsal.recording import Recording
@@ -38,7 +38,6 @@ from reconciler.state import StateStore
 
 _PARAMETER = re.compile(r"\{\w+\}")
 _SHOWN = 20
-_FAILED_FROM = 400
 
 COPY_EQUALS = "The copy shows what was read"
 PLAN_IS_CURRENT = "The saved plan is current"
@@ -96,6 +95,7 @@ class _Rehearser:
         self._request = request
         self._dump = dump
         self._checks: list[RehearsalCheck] = []
+        self._guessed: Sequence[str] = ()
 
     def run(self, name: str) -> Rehearsal:
         stage, recording = self._stage, self._stage.recording
@@ -127,14 +127,13 @@ class _Rehearser:
     # The apply
 
     def _applied(self, place: CopyPlace, begun: Rehearsal) -> Rehearsal:
+        """Plan and apply; without a result if the plan is stale or refused."""
         listeners: list[OrderListener] = []
 
-        def listening(client: object) -> OrderListener:
-            del client
-            listeners.append(OrderListener(copy.client))
+        def listening(client: Client) -> OrderListener:
+            listeners.append(OrderListener(client))
             return listeners[-1]
 
-        emulator = self._stage.emulator
         with self._stage.session(place, listening) as copy, locked(copy, "apply"):
             try:
                 plan = self._plan(copy)
@@ -149,29 +148,30 @@ class _Rehearser:
             if plan.refusals:
                 self._skip(ALL_APPLIED, SECOND_IS_EMPTY)
                 return begun
-            planned = emulator.requests
-            copy.use_placeholders()
-            emulator.clear_requests()
-            if self._request.saved is not None:
-                prove_organization(copy, plan)
-            for fault in self._request.faults:
-                emulator.add_fault(fault)
-            result = apply_checked_plan(copy, plan, command="apply")
-            emulator.clear_faults()
-            requests = emulator.requests
-            withheld = tuple(copy.withheld)
-        self._guessed = list(_guessed([*planned, *requests], self._stage.recording))
+            ended = self._apply(copy, begun)
         outcomes = listeners[0].outcomes if listeners else []
+        return replace(ended, steps=tuple(map(_step, outcomes)))
+
+    def _apply(self, copy: CopySession, begun: Rehearsal) -> Rehearsal:
+        emulator = self._stage.emulator
+        planned = emulator.requests
+        copy.use_placeholders()
+        emulator.clear_requests()
+        if self._request.saved is not None:
+            prove_organization(copy, begun.plan)
+        for fault in self._request.faults:
+            emulator.add_fault(fault)
+        result = apply_checked_plan(copy, begun.plan, command="apply")
+        emulator.clear_faults()
+        requests = emulator.requests
+        self._guessed = tuple(guessed_lists([*planned, *requests], self._stage.recording))
         return replace(
             begun,
             result=result,
-            steps=tuple(map(_step, outcomes)),
-            applying=tuple(_calls(requests)),
-            api_refusals=tuple(_refused(requests, self._session.redactor)),
-            withheld_keys=withheld,
+            applying=tuple(calls_by_route(requests)),
+            api_refusals=tuple(refused_calls(requests, self._session.redactor)),
+            withheld_keys=tuple(copy.withheld),
         )
-
-    _guessed: Sequence[str] = ()
 
     def _plan(self, copy: CopySession) -> Plan:
         saved = self._request.saved
@@ -328,59 +328,6 @@ def _step(outcome: Outcome) -> RehearsedStep:
     status = outcome.status
     message = "" if status is OutcomeStatus.APPLIED else outcome.message.split("\n")[0]
     return RehearsedStep(str(change.address), change.action.value, status.value, message)
-
-
-def _calls(requests: Sequence[RequestRecord]) -> list[RouteCalls]:
-    """The calls by route, writes first, the most frequent first."""
-    calls: Counter[tuple[str, str, bool]] = Counter()
-    refused: Counter[tuple[str, str, bool]] = Counter()
-    for request in requests:
-        key = (request.method, request.route or request.path, request.key_class == "admin")
-        calls[key] += 1
-        if request.status >= _FAILED_FROM or request.status == 0:
-            refused[key] += 1
-    routes = [
-        RouteCalls(method, path, number, refused[method, path, is_admin], is_admin)
-        for (method, path, is_admin), number in calls.items()
-    ]
-    return sorted(routes, key=lambda route: (not route.writes, -route.calls, route.path))
-
-
-def _refused(requests: Sequence[RequestRecord], redact: Callable[[str], str]) -> Iterator[str]:
-    """A sentence for each call that was refused; looking for an absent object is none."""
-    seen: dict[str, None] = {}
-    for request in requests:
-        is_lookup = request.method == "GET" and request.status == 404
-        if request.status < _FAILED_FROM or is_lookup:
-            continue
-        body = request.response_body
-        error = body.get("error") if isinstance(body, dict) else None
-        message = error.get("message") if isinstance(error, dict) else ""
-        seen[redact(f"{request.method} {request.path}: {request.status} {message}".strip())] = None
-    yield from seen
-
-
-def _guessed(requests: Sequence[RequestRecord], recording: Recording) -> Iterator[str]:
-    """Lists that the engine read in the copy although nobody had read them live."""
-    known = {entry.path for entry in recording.lists} | {one.path for one in recording.refusals}
-    made = {
-        str(request.response_body.get("id"))
-        for request in requests
-        if request.method == "POST" and isinstance(request.response_body, dict)
-    }
-    guessed: dict[str, None] = {}
-    for request in requests:
-        body = request.response_body if request.method == "GET" else None
-        is_list = isinstance(body, dict) and isinstance(body.get("data"), list)
-        is_own = bool(made.intersection(request.path.split("/")))
-        if is_list and not is_own and request.path not in known and _is_copied(request.path):
-            guessed[request.path] = None
-    for path in guessed:
-        yield f"{path}: was not read live, so the copy takes it as empty"
-
-
-def _is_copied(path: str) -> bool:
-    return not path.startswith(("/organization/audit_logs", "/models"))
 
 
 def _paths_of(plan: Plan) -> frozenset[str]:

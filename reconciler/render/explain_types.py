@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.model.key_fields import PREVIOUS_TO, ROTATE
 from reconciler.model.sinks import sink_classes
 from reconciler.model.sources import source_classes
 from reconciler.model.types import (
@@ -90,8 +91,8 @@ def children_of(kind: Type) -> dict[str, Property]:
             return _of_files(attributes, chunking)
         case BundleType():
             return _by_name(_GLOBS)
-        case KeySinkType():
-            return {_write_to().name: _write_to()}
+        case KeySinkType(rotates=rotates):
+            return _by_name((_write_to(), *((PREVIOUS_TO, ROTATE) if rotates else ())))
         case SecretValueType():
             return _by_name((*_SOURCES, _from()))
     return {}
@@ -179,7 +180,7 @@ def _limits(kind: Type) -> Iterator[str]:
             for limit in _limits(kind.value):
                 yield f"each {limit}"
     if isinstance(kind, Text) and kind.pattern:
-        yield f"matches {kind.pattern}"
+        yield kind.pattern_hint or f"matches {kind.pattern}"
 
 
 def _range(low: float | None, high: float | None) -> Iterator[str]:

@@ -30,6 +30,7 @@ from reconciler.model.checking import CheckReport
 from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.finding import Finding
+from reconciler.model.keys import KeyStep
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.model.values import Spec, Unknown
@@ -265,7 +266,7 @@ def sides(change: Change) -> tuple[Spec | None, Spec | None]:
     after: Spec | None = {"id": change.id, **(change.after or change.desired)}
     if change.action is Action.CREATE:
         before = None
-    if change.action in (Action.CREATE, Action.REPLACE):
+    if change.makes_object:
         after = {**(after or {}), "id": Unknown()}
     if change.action in (Action.DELETE, Action.FORGET):
         after = None
@@ -294,6 +295,8 @@ def _ours(change: Change) -> dict[str, Any]:
         view["blocked"] = change.blocked
     if change.matched_by:
         view["matched_by"] = str(change.matched_by)
+    if change.keys:
+        view["keys"] = list(map(_key_step, change.keys))
     if change.is_job:
         view["job"] = {"standing": change.job_progress, "awaited": change.wait_for_job}
     return view
@@ -301,6 +304,15 @@ def _ours(change: Change) -> dict[str, Any]:
 
 def _loss(loss: Loss) -> dict[str, Any]:
     return {"lost": str(loss.lost), "count": loss.count, "sentence": loss.sentence}
+
+
+def _key_step(step: KeyStep) -> dict[str, Any]:
+    return {
+        "field": step.field,
+        "action": str(step.action),
+        "sentence": step.why,
+        "key_id": step.key_id,
+    }
 
 
 def _field(field: FieldChange) -> dict[str, Any]:
@@ -318,10 +330,12 @@ def _field(field: FieldChange) -> dict[str, Any]:
 def _drift(drift: Drift) -> dict[str, Any]:
     before = _nested(drift, "before")
     after = None if drift.deleted else _nested(drift, "after")
+    changed = ["update"] if drift.is_changed else ["no-op"]
+    late = {"overdue": drift.overdue} if drift.overdue else {}
     return {
         **_resource(drift.address),
         "change": {
-            "actions": ["delete"] if drift.deleted else ["update"],
+            "actions": ["delete"] if drift.deleted else changed,
             "before": known(before),
             "after": known(after),
             "after_unknown": {},
@@ -335,6 +349,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
             "source": phrases.where(drift.location) or None,
             "blame": drift.blame or None,
             "fields": list(map(_field, drift.fields)),
+            **late,
         },
     }
 

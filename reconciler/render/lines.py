@@ -69,13 +69,14 @@ def wrapped(spans: Line, width: int) -> list[Line]:
     They begin below the last span, so that text in a column stays in it. Words are never cut.
     """
     whole = "".join(span.text for span in spans)
-    if not spans or cells(whole) <= width:
+    # What is dim is no sentence: ids, places and durations.
+    if not spans or cells(whole) <= width or spans[-1].style == "dim":
         return [spans]
     *head, last = spans
     text = last.text.lstrip(" ")
     before = cells("".join(span.text for span in head)) + len(last.text) - len(text)
     indent = before
-    if indent > width // 2:
+    if indent > width // 2 or not whole.startswith(" "):
         indent = len(whole) - len(whole.lstrip(" ")) + _HANGING
     texts = _filled_lines(text, width - before, width - indent)
     lead = last.text[: len(last.text) - len(text)]

@@ -173,6 +173,9 @@ class MarkdownRenderer:
                 yield Section(partial(self._parts.warning, change, warning), "warning")
             if note := phrases.job_note(change):
                 yield Section(partial(self._parts.note, change, note), "note")
+            for step in change.keys if not change.is_change else ():
+                text = phrases.key_step(step)
+                yield Section(partial(self._parts.note, change, text), "note")
             if change.reason is Reason.WAITS:
                 text = f"skipped: {change.blocked}"
                 yield Section(partial(self._parts.note, change, text), "note")
@@ -216,4 +219,11 @@ def _place(name: str) -> str:
 def _drift_counts(plan: Plan) -> str:
     if not plan.drift:
         return "none"
-    return f"{count(len(plan.drift), 'object')} changed outside reconciler"
+    changed = sum(drift.is_changed for drift in plan.drift)
+    overdue = sum(bool(drift.overdue) for drift in plan.drift)
+    parts = []
+    if changed:
+        parts.append(f"{count(changed, 'object')} changed outside reconciler")
+    if overdue:
+        parts.append(f"{count(overdue, 'key')} overdue")
+    return ", ".join(parts)

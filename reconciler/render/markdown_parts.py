@@ -105,6 +105,7 @@ class Parts:
             parts.append(f"**Destroys:** {self.spans(lost)}.")
         if steps := phrases.steps(change):
             parts.append(f"{_capital(steps)}.")
+        parts += [f"{_capital(self.spans(phrases.key_step(step)))}." for step in change.keys]
         if change.action is Action.ADOPT and change.mark:
             parts.append(f"Writes the mark {code_span(change.mark)} to its metadata.")
         if change.renamed_from:

@@ -20,6 +20,7 @@ from reconciler.model.change import (
     Reason,
 )
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Removal, ScopeType
 from reconciler.render.values import count
 
@@ -79,6 +80,7 @@ _CAUSED_BY_DRIFT = frozenset(
         Reason.ARCHIVED_OUTSIDE,
         Reason.EXPIRED,
         Reason.GONE,
+        Reason.ROTATION,
     }
 )
 _ORIGINS = {
@@ -185,6 +187,11 @@ def steps(change: Change) -> str:
     return "the old object is deleted before the new one is created"
 
 
+def key_step(step: KeyStep) -> str:
+    """`key: old key stays: used 2 hours ago (key_abc)`."""
+    return f"{step.field}: {step.why}" + (f" ({step.key_id})" if step.key_id else "")
+
+
 def job_note(change: Change) -> str:
     """How far a running job has got; empty for anything else."""
     if not change.job_progress or change.action.destroys:
@@ -250,6 +257,8 @@ def _no_changes(plan: Plan) -> str:
         return f"No changes. Everything that run {plan.rollback_of} changed is already restored."
     if plan.destroy:
         return "No changes. Nothing is left to destroy."
+    if all(change.reason is Reason.UNTOUCHED for change in plan.changes):
+        return "No changes. No key is to be rotated or revoked."
     if plan.refresh.is_offline:
         return "No changes. The manifests match the state; live objects were not read."
     return "No changes. Live objects match the manifests."
@@ -307,12 +316,15 @@ def configuration_changes(plan: Plan) -> list[Change]:
 def drift_totals(plan: Plan, *, unmanaged: bool) -> str:
     """The last line of a drift report."""
     deleted = sum(drift.deleted for drift in plan.drift)
-    changed = len(plan.drift) - deleted
+    changed = sum(drift.is_changed for drift in plan.drift) - deleted
+    overdue = sum(bool(drift.overdue) for drift in plan.drift)
     parts = []
     if changed:
         parts.append(f"{count(changed, 'object')} changed")
     if deleted:
         parts.append(f"{deleted:,} deleted")
+    if overdue:
+        parts.append(f"{count(overdue, 'key')} overdue")
     if unmanaged and plan.unmanaged:
         parts.append(f"{len(plan.unmanaged):,} unmanaged")
     cost = reading_cost(plan)
@@ -331,8 +343,11 @@ def pending_changes(plan: Plan) -> str:
 
 def drift_sentence(drift: Drift) -> str:
     """What happened to a live object."""
+    if not drift.is_changed:
+        return f"is overdue: {drift.overdue}"
     verb = "deleted" if drift.deleted else "changed"
-    return f"was {verb} outside reconciler"
+    late = f"; it is also overdue: {drift.overdue}" if drift.overdue else ""
+    return f"was {verb} outside reconciler{late}"
 
 
 def outcome_verb(outcome: Outcome) -> str:

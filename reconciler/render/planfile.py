@@ -28,12 +28,13 @@ from reconciler.model.change import (
 )
 from reconciler.model.destruction import Loss, Lost
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.kind import Removal
 from reconciler.model.values import decode, encode
 from reconciler.render.json import JsonRenderer
 from reconciler.render.jsonview import document
 
-PLAN_FORMAT = 5
+PLAN_FORMAT = 6
 """The version of `reconciler.plan`; raised with every change that older versions misread."""
 
 _CHECKSUM = "plan_sha256"
@@ -124,6 +125,7 @@ _PACKED = (
     Change,
     FieldChange,
     Loss,
+    KeyStep,
     Drift,
     OutputChange,
     Unmanaged,
@@ -183,12 +185,17 @@ def _change(data: Mapping[str, Any]) -> Change:
             "matched_by": Address.parse(rule) if rule else None,
             "warnings": tuple(data["warnings"]),
             "losses": tuple(map(_loss, data["losses"])),
+            "keys": tuple(map(_key_step, data["keys"])),
         }
     )
 
 
 def _loss(data: Mapping[str, Any]) -> Loss:
     return Loss(**{**data, "lost": Lost(data["lost"])})
+
+
+def _key_step(data: Mapping[str, Any]) -> KeyStep:
+    return KeyStep(**{**data, "action": KeyAction(data["action"])})
 
 
 def _output(data: Mapping[str, Any]) -> OutputChange:

@@ -190,7 +190,7 @@ def _notes(rehearsal: Rehearsal) -> Iterator[tuple[str, Sequence[str]]]:
 
 def _pace_title(rehearsal: Rehearsal) -> str:
     pace = f"{rehearsal.pace.requests_per_minute:g}"
-    return f"At the live pace of {pace} requests a minute for each admin route, at least:"
+    return f"At the live pace ({pace} a minute on each admin route), at least:"
 
 
 def _pace(rehearsal: Rehearsal) -> Iterator[str]:

@@ -21,6 +21,7 @@ from reconciler.model.change import (
 from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.finding import Finding, Level, Verdict
+from reconciler.model.keys import KeyAction
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
@@ -58,6 +59,7 @@ _VERDICT_MARKS = {
     Verdict.ERROR: ("✗", "red"),
     Verdict.SKIPPED: ("↷", "yellow"),
 }
+_KEY_STYLES = {KeyAction.ROTATE: "yellow", KeyAction.REVOKE: "red", KeyAction.KEEP: "dim"}
 _SIGN_STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "dim", "…": "dim"}
 _SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _BLANK: Line = ()
@@ -195,7 +197,7 @@ class TextRenderer:
         yield from self._entries(drift_entries(drift, self._layout))
 
     def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
-        yield from _outcome_lines(outcome, width, self._width)
+        yield from _outcome_lines(outcome, width, self._width, is_terminal=self._wraps)
         if outcome.blame:
             yield line(_FIELD_INDENT, Span(outcome.blame, "dim"))
         yield from self._entries(moved_entries(outcome, self._layout))
@@ -266,6 +268,8 @@ def _remarks(change: Change) -> Iterator[Line]:
         yield line(_FIELD_INDENT, Span(steps, "magenta"))
     if lost := phrases.destruction(change):
         yield line(_FIELD_INDENT, Span(f"destroys: {lost}", "red"))
+    for step in change.keys:
+        yield line(_FIELD_INDENT, Span(phrases.key_step(step), _KEY_STYLES[step.action]))
     if note := phrases.job_note(change):
         yield line(_FIELD_INDENT, Span(note, "dim"))
     if marking := phrases.marking(change):
@@ -331,6 +335,9 @@ def _quiet_notes(plan: Plan) -> list[Line]:
             warnings.append(line(label, address, text))
         if note := phrases.job_note(change):
             notes.append(line(Span("note: ", "yellow"), address, note))
+        notes += [
+            line(Span("note: ", "yellow"), address, phrases.key_step(step)) for step in change.keys
+        ]
     lines = [*warnings, *notes]
     return [*lines, _BLANK] if lines else []
 
@@ -338,7 +345,11 @@ def _quiet_notes(plan: Plan) -> list[Line]:
 def _drift_hint(plan: Plan) -> list[Line]:
     """One line about drift that the plan does not act on."""
     planned = {change.address for change in plan.pending}
-    others = [str(drift.address) for drift in plan.drift if drift.address not in planned]
+    others = [
+        str(drift.address)
+        for drift in plan.drift
+        if drift.address not in planned and drift.is_changed
+    ]
     if not others:
         return []
     names = ", ".join(others[:3])
@@ -357,7 +368,7 @@ def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
     return lines
 
 
-def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
+def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool) -> Iterator[Line]:
     mark, style = MARKS[outcome.status]
     ident = f" ({outcome.id})" if outcome.id else ""
     took = f"  {phrases.duration(outcome.seconds)}" if outcome.seconds else ""
@@ -371,6 +382,8 @@ def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
         beside = f"   {verb}"
     else:
         message = ""
+    if used + 4 > room and is_terminal:
+        ident = ""  # `state list` has the ids, and an object has one line
     yield line(*head, Span(beside, style), Span(f"{ident}{took}", "dim"))
     for text in (message, outcome.hint):
         for part in text.split("\n") if text else ():

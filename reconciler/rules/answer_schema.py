@@ -222,7 +222,6 @@ def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, Trail]]:
 
 
 # --- whether an answer satisfies it
-# ----------------------------------------------------------------------------------
 
 
 def errors_of(schema: Mapping[str, Any], body: Any, work: Work) -> list[tuple[str, str]]:

@@ -109,7 +109,6 @@ def flaw_of_pattern(pattern: str) -> str:
 
 
 # --- JMESPath
-# --------------------------------------------------------------------------------------------------------
 
 
 def flaw_of_expression(expression: str) -> str:

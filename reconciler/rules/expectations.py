@@ -85,7 +85,6 @@ class CheckedResponse(Struct, frozen=True):
 
 
 # --- how it is said
-# ---------------------------------------------------------------------------------------------------
 
 
 def problems_of(expect: Spec) -> Iterator[RuleProblem]:
@@ -121,7 +120,6 @@ def _flaws_of_value(expression: str, test: Any) -> Iterator[RuleProblem]:
 
 
 # --- whether it is so
-# -------------------------------------------------------------------------------------------------
 
 
 def judge(expect: Spec, reply: CheckedResponse) -> list[CheckFinding]:

@@ -140,6 +140,7 @@ class Given:
     source: str
     secret: Secret | None = None
     file: str | None = None
+    from_sink: Address | None = None
 
 
 @dataclass

@@ -17,7 +17,7 @@ sys.exit(run({arguments!r}))
 
 @pytest.mark.parametrize("library", ["starlette", "uvicorn"])
 def test_a_command_without_its_library_names_the_extra(library: str) -> None:
-    code = WITHOUT.format(library=library, arguments=["emulator"])
+    code = WITHOUT.format(library=library, arguments=["emulator", "--port", "0"])
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )

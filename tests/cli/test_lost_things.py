@@ -41,7 +41,7 @@ def applied(workspace: Workspace) -> Workspace:
 def test_a_lost_key_file_is_one_error_that_says_how_to_go_on(applied: Workspace) -> None:
     (applied.folder / "secrets" / "search.key").unlink()
     done = applied.run("plan", expect=1)
-    assert "--target ServiceAccount/search/ci --replace ServiceAccount/search/ci" in done.err
+    assert "reconciler rotate --now --keep-old ServiceAccount/search/ci" in done.err
 
 
 def test_a_lost_key_file_is_not_taken_for_no_drift(applied: Workspace) -> None:
@@ -64,6 +64,14 @@ def test_a_new_key_can_be_made_and_everything_is_found_again(applied: Workspace)
     applied.apply()
     assert applied.plan().code == 0
     assert applied.run("output", expect=0).out == ids
+
+
+def test_a_new_key_beside_the_lost_one_opens_the_project_again(applied: Workspace) -> None:
+    (applied.folder / "secrets" / "search.key").unlink()
+    account = ("ServiceAccount/search/ci",)
+    applied.run("rotate", "--now", "--keep-old", *account, "--yes", expect=0)
+    applied.apply()
+    assert applied.plan().code == 0
 
 
 def test_the_key_in_use_is_not_deleted_while_anything_stays_behind_it(applied: Workspace) -> None:

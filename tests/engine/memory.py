@@ -22,6 +22,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.calls import Parent
 from reconciler.model.change import ApplyResult, Plan
+from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Kind
 from reconciler.model.provider import ExpectedValue, IdReservations, Steps, Written
 from reconciler.model.resource import MARK_KEY, LiveObject, Record
@@ -89,6 +90,7 @@ class MemoryApi(MemoryReader):
         address: Address,
         mark: str | None,
         steps: Steps,
+        record: Record | None = None,
     ) -> Written:
         """Create an object, unless its answer is to be lost before."""
         name = str(spec.get("name"))
@@ -112,9 +114,10 @@ class MemoryApi(MemoryReader):
         mark: str | None,
         record: Record | None,
         steps: Steps,
+        keys: Sequence[KeyStep] = (),
     ) -> Written:
         """Change fields of an object."""
-        del address, record
+        del address, record, keys
         with steps.step("update") as step:
             self._refuse(live.id)
             self.written.append(f"update {live.id}: {', '.join(sorted(changes))}")

@@ -206,8 +206,9 @@ def test_a_job_that_runs_again_after_its_end_does_not_count() -> None:
 def test_revoked_keys_count_with_deletions() -> None:
     revoking = [updated(f"k{n}", REVOKED) for n in range(6)]
     deleting = [change(f"d{n}") for n in range(5)]
-    (sentence,) = refusals(plan(*revoking, *deleting, *unchanged(90)), Limits())
+    *each, sentence = refusals(plan(*revoking, *deleting, *unchanged(90)), Limits())
     assert "deletes 5 objects and revokes 6 keys, 11 in all" in sentence
+    assert len(each) == 6
 
 
 def test_each_removed_member_counts_by_number() -> None:
@@ -227,6 +228,15 @@ def test_emptying_a_collection_is_refused_however_small_it_is() -> None:
     (sentence,) = refusals(plan(emptied, *unchanged(90)), Limits())
     assert "--allow-delete Assistant/s" in sentence
     assert refusals(plan(emptied), Limits(), allowed=[emptied.address]) == []
+
+
+def test_a_key_is_not_taken_away_unasked() -> None:
+    losing = updated("a", REVOKED)
+    (sentence,) = refusals(plan(losing), Limits())
+    assert "pass --allow-delete ServiceAccount/a to allow that" in sentence.replace(
+        str(losing.address), "ServiceAccount/a"
+    )
+    assert refusals(plan(losing), Limits(), allowed=[losing.address]) == []
 
 
 def test_the_key_of_a_protected_object_is_not_revoked_unasked() -> None:

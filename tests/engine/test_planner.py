@@ -95,6 +95,7 @@ def rule(days: int = 30) -> Rule:
     )
 
 
+ROTATING = {"name": "ci", "key": {"write_to": {"file": "key"}, "rotate": {"every": "30d"}}}
 IN_SYNC = World(
     [declared(STORE, DOCS)], [recorded(STORE, "vs_1", DOCS)], [store("vs_1", mark=STORE)]
 )
@@ -214,6 +215,23 @@ ROWS = [
         ),
         Action.REPLACE,
         Reason.KEY_LOST,
+        address="AdminKey/ci",
+    ),
+    Row(
+        "a key that is older than its interval",
+        World(
+            [declared("AdminKey/ci", ROTATING)],
+            [recorded("AdminKey/ci", "key_1", ROTATING)],
+            [
+                shown(
+                    "AdminKey",
+                    "key_1",
+                    {"id": "key_1", "name": "ci", "created_at": NOW - 31 * 86_400},
+                )
+            ],
+        ),
+        Action.UPDATE,
+        Reason.ROTATION,
         address="AdminKey/ci",
     ),
     Row(

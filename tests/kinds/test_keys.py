@@ -215,27 +215,20 @@ def test_the_key_in_use_is_neither_changed_nor_revoked(project: Workspace) -> No
     assert works(project, delivered(project))
 
 
-MOVES = {
-    "taken away": "",
-    "delivered to another file": "{write_to: {file: secrets/other.key}}",
-    "handed to a command": '{write_to: {command: ["true"]}}',
-}
-
-
-@pytest.mark.parametrize("key", MOVES.values(), ids=MOVES.keys())
 def test_an_account_whose_key_is_revoked_is_destructive_in_every_report(
-    workspace: Workspace, key: str
+    workspace: Workspace,
 ) -> None:
     account = "kind: ServiceAccount\nmetadata: {name: indexer, project: search}\n"
     workspace.declare(
         PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n"
     ).apply()
-    workspace.declare(PROJECT, f"{account}spec: {{{f'key: {key}' if key else ''}}}\n")
+    workspace.declare(PROJECT, f"{account}spec: {{}}\n")
     shown = workspace.plan("--report", "plan.md:markdown", "--report", "plan.json:json")
     said = "revokes the key delivered to secrets/indexer.key: whatever uses it stops working"
     assert shown.out.startswith("Destructive\n")
     assert f"destroys: {said}" in shown.out
-    assert "1 destructive." in shown.out.splitlines()[-1]
+    assert "1 destructive." in shown.out
+    assert shown.code == 11
     markdown = (workspace.folder / "plan.md").read_text()
     assert "<details open>" in markdown
     assert f"**Destroys:** {said}" in markdown

@@ -80,6 +80,21 @@ def test_a_damaged_recording_is_refused(damaged: Any) -> None:
         load(edited(recording=damaged), name="r.json")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"organization": "org\r\nX-Header: 1"},
+        {"read_at": 1e300},
+        {"read_at": -1},
+        {"keys": {"admin": {"shown": "sk-\n**********abcd"}}},
+    ],
+)
+def test_values_that_no_recording_has_are_refused(changes: dict[str, Any]) -> None:
+    recording = {**json.loads(dump(RECORDING))["recording"], **changes}
+    with pytest.raises(UsageError, match=r"r\.json is damaged"):
+        load(edited(recording=recording), name="r.json")
+
+
 def test_the_recording_of_another_environment_is_refused() -> None:
     with pytest.raises(UsageError, match="recorded for acme/prod, and this is acme/dev"):
         check_belongs(RECORDING, stack="acme", environment="dev", name="r.json")

@@ -24,6 +24,7 @@ from reconciler.model.change import (
     Unmanaged,
 )
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.kind import Removal
 from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Template, Unknown
@@ -142,11 +143,25 @@ class _Deal:
             on_remove=self.one_of(None, "delete", "retain"),
             renamed_from=self.one_of(None, self.address()),
             warnings=self.some(self.text),
+            keys=self.some(self.key_step),
+        )
+
+    def key_step(self) -> KeyStep:
+        return KeyStep(
+            self.text(),
+            self.one_of(*KeyAction),
+            self.text(),
+            self.one_of(None, self.text()),
+            self.one_of(None, 86_400.0),
         )
 
     def drift(self) -> Drift:
         fields, deleted = self.some(self.field), self.one_of(True, False)
-        return Drift(self.address(), self.text(), fields, deleted, self.place(), blame=self.text())
+        late = self.one_of("", self.text())
+        place = self.place()
+        return Drift(
+            self.address(), self.text(), fields, deleted, place, blame=self.text(), overdue=late
+        )
 
     def diagnostic(self) -> Diagnostic:
         address = self.one_of(None, self.address())

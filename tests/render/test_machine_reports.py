@@ -17,6 +17,13 @@ from reconciler import render
 from reconciler.model.change import Plan
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.policy import (
+    PolicyOutcome,
+    PolicyReport,
+    PolicyResult,
+    PolicySeverity,
+    PolicySummary,
+)
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render.gitlab import GitLabTerraformRenderer
 from reconciler.render.sarif import SarifRenderer
@@ -171,3 +178,42 @@ def test_sarif_passes_the_validator_of_its_authors(tmp_path: Path) -> None:
 def re_problem(line: str) -> bool:
     """Whether a line of the validator is a finding other than advice about a project page."""
     return (": error " in line or ": warning " in line) and "informationUri" not in line
+
+
+def judged() -> Plan:
+    """A plan that one policy refuses, and that another one passes."""
+    result = PolicyResult(
+        policy="budget",
+        address=samples.PROJECT.address,
+        outcome=PolicyOutcome.FAIL,
+        severity=PolicySeverity.MANDATORY,
+        message="Project search has no SpendLimit",
+        location=samples.PROJECT.location,
+    )
+    report = PolicyReport(
+        policies=(
+            PolicySummary("budget", PolicySeverity.MANDATORY, counts={PolicyOutcome.FAIL: 1}),
+            PolicySummary("naming", PolicySeverity.ADVISORY, counts={PolicyOutcome.PASS: 34}),
+        ),
+        results=(result,),
+    )
+    sentence = (
+        'mandatory policy "budget" fails for Project/search: Project search has no SpendLimit.'
+    )
+    return structs.replace(samples.FULL, policies=report, refusals=(sentence,))
+
+
+@pytest.mark.parametrize("name", ["html", "junit", "sarif", "gitlab", "github"])
+def test_the_result_of_a_policy_is_in_every_format_once(name: str) -> None:
+    text = render.get(name).plan(judged())
+    assert text.count("Project search has no SpendLimit") == 1
+
+
+def test_the_result_of_a_policy_is_an_error_at_its_resource() -> None:
+    [result] = [each for each in sarif(judged())["results"] if each["level"] == "error"]
+    assert result["ruleId"] == "policy/budget"
+    assert result["partialFingerprints"]["reconciler/v1"] == "policy/budget/Project/search"
+    assert (
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        == "manifests/projects.yaml"
+    )

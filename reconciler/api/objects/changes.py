@@ -19,6 +19,7 @@ from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError
 from reconciler.model.address import Address
+from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue, Steps
 from reconciler.model.resource import LiveObject, Record
@@ -42,6 +43,8 @@ class ChangeContext(Struct):
     address: Address | None
     steps: Steps
     record: Record | None = None
+    keys: Sequence[KeyStep] = ()
+    """The steps to carry out for the keys of the object."""
     answer: Spec = field(default_factory=dict)
     """The answer to a create, secrets included, or to a write of a handler."""
     delivered: dict[str, Any] = field(default_factory=dict)

@@ -1,63 +1,77 @@
-"""Delivers keys: from the one answer that shows a key, straight into its sink.
+"""Delivers keys: from the one answer that shows a key, straight to its destinations.
 
-A key exists from the moment the API answers, and is lost if the process dies before the sink has
-it. So each step is journalled, and a later run deletes every key that was created and not
-delivered, and creates another. Every key that is created here has a name of its own, journalled
-before the call, by which it is found afterwards. The key that comes with a new account is found by
-its age.
+A key exists from the moment the API answers, and is lost if the process dies before a destination
+has it. So each step is journalled, and a later run deletes every key that was created and never
+handed over. Every key that is created here has a name of its own, journalled before the call, by
+which it is found afterwards. The key that comes with a new account is found by its age.
+
+A key that was handed over may be in use. It is only deleted as a step of a plan, after a look at
+when it was used last, or together with everything else.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite, create_once
-from reconciler.api.objects.scoped import id_of
+from reconciler.api.objects.account_keys import (
+    NewKey,
+    create_key,
+    delete_key,
+    delete_keys,
+    find_lost,
+    key_id_of,
+    keys_of,
+    read_key,
+    shown_key,
+    shows,
+    time_in,
+)
+from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite
+from reconciler.api.objects.key_places import (
+    KEEP,
+    Handover,
+    address_of,
+    check_targets,
+    recorded_entry,
+    withdraw,
+    withdraw_all,
+)
 from reconciler.errors import (
-    AmbiguousError,
     AnswerError,
     ApiError,
-    NotFoundError,
     SinkError,
     SinkUnreachableError,
     UncertainDeliveryError,
 )
-from reconciler.model.address import Address
-from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, SETTLE_SECONDS, Window, pauses
+from reconciler.model.consistency import SETTLE_SECONDS, Window
+from reconciler.model.keys import (
+    KEPT,
+    KeyAction,
+    KeyStep,
+    earlier_keys,
+    key_ids,
+    same_places,
+    still_used,
+    with_next,
+    without_key,
+)
 from reconciler.model.kind import Field
-from reconciler.model.provider import CREATE, Sinks
+from reconciler.model.provider import CREATE, DELIVER, MINT, Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
-from reconciler.model.sinks import receipts_in, targets_of
+from reconciler.model.sinks import targets_of
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Spec
 
-DELIVER = "deliver key"
-"""The journal's name of the step that hands a key to its sink."""
-
-MINT = "mint key"
-"""The journal's name of the step that creates a key."""
-
 _API_KEY = "api_key"
-
-
-class NewKey(Struct, frozen=True):
-    """A key that the API has just shown."""
-
-    id: str
-    secret: Secret
+_OF_A_DELIVERY = ("key_id", "target", "receipt", "made_at", "expires_at")
 
 
 class KeyDelivery(FieldHandler):
-    """The handler of keys that belong to an object: `{write_to: TARGET}`, or None for no key."""
+    """The handler of keys that belong to an object: `{write_to: TARGET, …}`, or None for no key."""
 
     def __init__(
         self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS
@@ -65,7 +79,7 @@ class KeyDelivery(FieldHandler):
         self._sinks = sinks
         self._keys = keys
         self._settle_seconds = settle_seconds
-        self._create_began: dict[Address | None, float] = {}
+        self._create_began: dict[Any, float] = {}
         self._lock = threading.Lock()
 
     # --- create
@@ -102,145 +116,172 @@ class KeyDelivery(FieldHandler):
             began = self._create_began.pop(context.address, None)
         if field_write.value is None:
             return
-        shown = _shown_key(context, context.answer.get(_API_KEY))
+        shown = shown_key(context, context.answer.get(_API_KEY))
         key = shown or self._create_key(context, live, lost_names)
         try:
-            self._deliver(field_write, key)
+            entry = self._deliver(field_write, key, {})
         except SinkError as error:
-            raise SinkError(
+            raise type(error)(
                 f"{str(error).rstrip('.')}. The account {live.id} was made and has no key that was "
                 "delivered; the next apply makes one.",
                 hint=error.hint,
             ) from error
+        context.delivered[field_write.field.name] = entry
         lost_ids: set[str | None] = set()
         if shown is None and began is not None:
             # The account has a key of its own, which the answer did not show in full.
             windows = [Window(began)]
-            lost_ids.update(
-                self._find_lost(context, live, lost_names, windows, self._settle_seconds)
-            )
+            lost_ids.update(find_lost(context, live, lost_names, windows, self._settle_seconds))
         elif lost_names:
             lost_ids.update(self._lost_ids(context, live, lost_names))
-        _delete_keys(context, lost_ids - {key.id})
+        delete_keys(context, lost_ids - {key.id})
 
     # --- update
 
     def write(self, field_write: FieldWrite, live: LiveObject) -> None:
-        """Create and deliver a key, then delete the previous one; for None, only delete ours."""
-        context = field_write.context
-        name = field_write.field.name
+        """Carry out the steps of the plan for the keys of an account.
+
+        An account without a key gets one in any case. For None, all keys of ours are deleted.
+        """
+        context, name = field_write.context, field_write.field.name
+        if field_write.value is None:
+            self._remove_keys(field_write, live)
+            context.delivered[name] = None
+            return
+        steps = [step for step in context.keys if step.field == name]
+        entry = recorded_entry(field_write) or self._earlier_delivery(field_write, live) or {}
         lost_names: set[str] = set()
-        previous = _previous_delivery(field_write)
-        delivery = _finished_delivery(field_write)
-        if delivery is None and not previous:
-            delivery = self._recall_delivery(field_write, live)
-        context.delivered[name] = delivery
-        if field_write.value is not None and delivery is None:
-            self._deliver(field_write, self._create_key(context, live, lost_names))
-        current = context.delivered[name] or {}
-        self._withdraw_unfinished(context, except_target=current.get("target"))
-        outdated = {previous.get("key_id"), *self._lost_ids(context, live, lost_names)}
-        _delete_keys(context, outdated - {current.get("key_id")})
-        if previous and previous.get("target") != current.get("target"):
-            try:
-                _withdraw(self._sinks, previous, context, except_target=current.get("target"))
-            except (SinkUnreachableError, UncertainDeliveryError):
-                raise  # the next run tries again
-            except SinkError as error:
-                context.notes.append(
-                    f"The key before this one is dead, and could not be removed: {error}"
-                )
+        is_asked = any(step.action is KeyAction.ROTATE for step in steps)
+        is_there = same_places(entry.get("target"), field_write.value["write_to"])
+        if is_asked or not is_there:
+            entry = self._deliver(field_write, self._create_key(context, live, lost_names), entry)
+        # From here on the new key is in place, and no problem may keep that from being recorded.
+        context.delivered[name] = entry
+        self._withdraw_unfinished(context, entry)
+        lost_ids: set[str | None] = set(self._lost_ids(context, live, lost_names))
+        delete_keys(context, lost_ids - set(key_ids(entry)))
+        for step in steps:
+            if step.action is KeyAction.REVOKE:
+                entry = self._revoke(context, step, entry)
+        context.delivered[name] = entry
+
+    def _earlier_delivery(self, field_write: FieldWrite, live: LiveObject) -> Spec | None:
+        """A delivery that no record knows: of an earlier run, or of one before the state was lost."""
+        return _finished_delivery(field_write) or self._recall_delivery(field_write, live)
 
     def _recall_delivery(self, field_write: FieldWrite, live: LiveObject) -> dict[str, Any] | None:
         """A delivery that the state lost: the sink has the value of a key that still exists."""
-        if field_write.value is None:
-            return None
-        context = field_write.context
-        write_to = field_write.value["write_to"]
-        address = _address_of(context)
-        secret = next(
-            filter(
-                None, (self._sinks.recall(one, address=address) for one in targets_of(write_to))
-            ),
-            None,
-        )
+        context, value = field_write.context, field_write.value
+        targets, address = targets_of(value["write_to"]), address_of(context)
+        recalled = (self._sinks.recall(target, address=address) for target in targets)
+        secret = next(filter(None, recalled), None)
         if secret is None:
             return None
         context.client.http.redactor.add(secret)
-        matches = [_key_id(key) for key in _keys_of(context, live) if _shows(key, secret)]
+        matches = [key for key in keys_of(context, live) if shows(key, secret)]
         if len(matches) != 1:
             return None
-        receipts = put_everywhere(self._sinks, write_to, secret, address, matches[0])
-        return _delivery(matches[0], write_to, receipts)
+        key_id = key_id_of(matches[0])
+        made_at = time_in(matches[0], "created_at")
+        receipt = Handover(self._sinks, context, value, secret, key_id, {}).put()
+        return _entry_of(key_id, value["write_to"], receipt, made_at=made_at)
+
+    def _revoke(self, context: ChangeContext, step: KeyStep, entry: Spec) -> Spec:
+        """Delete an earlier key unless it was used since the plan was made; the entry afterwards."""
+        key_id = str(step.key_id)
+        shown = read_key(context, key_id)
+        if shown is not None:
+            still = still_used(step, shown, context.client.http.server_clock())
+            problem = still or delete_key(context, key_id)
+            if problem:
+                context.notes.append(problem)
+                return entry
+        key = next((old for old in earlier_keys(entry) if old.get("key_id") == key_id), {})
+        try:
+            withdraw(self._sinks, key, context, except_target=entry.get("target"))
+        except SinkError as error:
+            context.notes.append(
+                f"{key_id} is revoked, and could not be removed from its destination; the next "
+                f"apply tries again: {error}"
+            )
+            return entry
+        return without_key(entry, key_id)
+
+    def _remove_keys(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Delete all keys that reconciler created for an account, and withdraw them."""
+        context, entry = field_write.context, recorded_entry(field_write)
+        lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
+        delete_keys(context, lost_ids | set(key_ids(entry)))
+        self._withdraw_unfinished(context, {})
+        try:
+            withdraw_all(self._sinks, entry, context)
+        except (SinkUnreachableError, UncertainDeliveryError):
+            raise  # the next run tries again
+        except SinkError as error:
+            context.notes.append(
+                f"The key before this one is dead, and could not be removed: {error}"
+            )
 
     # --- removal
 
     def after_delete(self, field_write: FieldWrite) -> None:
         """Withdraw all deliveries; the API deletes the keys together with the account."""
-        previous = _previous_delivery(field_write)
-        if previous:
-            _withdraw(self._sinks, previous, field_write.context)
-        for delivery in field_write.context.steps.finished(DELIVER):
-            _withdraw(self._sinks, delivery, field_write.context)
-        self._withdraw_unfinished(field_write.context, except_target=None)
+        context = field_write.context
+        withdraw_all(self._sinks, recorded_entry(field_write), context)
+        for name in (DELIVER, KEEP):
+            for delivery in context.steps.finished(name):
+                withdraw(self._sinks, delivery, context)
+        self._withdraw_unfinished(context, {})
 
     def delete_leftovers(self, field_write: FieldWrite, live: LiveObject) -> None:
-        """Delete the keys that earlier runs created, except for the one delivered last."""
-        context = field_write.context
-        kept = _previous_delivery(field_write)
+        """Delete the keys that earlier runs created and never handed over."""
+        context, entry = field_write.context, recorded_entry(field_write)
+        known = set(key_ids(entry))
         for delivery in context.steps.finished(DELIVER):
-            if delivery.get("target") == kept.get("target"):
-                kept = delivery
-            else:
-                _withdraw(self._sinks, delivery, context, except_target=kept.get("target"))
-        self._withdraw_unfinished(context, except_target=kept.get("target"))
+            if delivery.get("key_id") not in known:
+                withdraw(self._sinks, delivery, context, except_target=entry.get("target"))
+        self._withdraw_unfinished(context, entry)
+        self._withdraw_slots(context, entry)
         lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
-        _delete_keys(context, lost_ids - {kept.get("key_id")})
+        delete_keys(context, lost_ids - known)
 
-    def _withdraw_unfinished(self, context: ChangeContext, *, except_target: Any) -> None:
-        """Withdraw what interrupted deliveries may have left in other targets."""
-        for delivery in context.steps.unfinished(DELIVER):
-            _withdraw(self._sinks, delivery, context, except_target=except_target)
+    def _withdraw_slots(self, context: ChangeContext, entry: Spec) -> None:
+        """Empty second slots that an interrupted rotation filled and that no earlier key has."""
+        kept = [key[KEPT]["target"] for key in earlier_keys(entry) if KEPT in key]
+        for slot in (*context.steps.finished(KEEP), *context.steps.unfinished(KEEP)):
+            withdraw(self._sinks, slot, context, except_target=kept)
+
+    def _withdraw_unfinished(self, context: ChangeContext, entry: Spec) -> None:
+        """Withdraw what interrupted deliveries may have left in destinations that no key has now."""
+        in_use = [entry.get("target"), *(key.get("target") for key in earlier_keys(entry))]
+        targets = [target for write_to in in_use for target in targets_of(write_to)]
+        try:
+            for delivery in context.steps.unfinished(DELIVER):
+                withdraw(self._sinks, delivery, context, except_target=targets)
+        except (SinkUnreachableError, UncertainDeliveryError):
+            raise  # the next run tries again
+        except SinkError as error:
+            context.notes.append(f"What a run left in a destination could not be removed: {error}")
 
     # --- creating and delivering
 
     def _create_key(self, context: ChangeContext, live: LiveObject, lost_names: set[str]) -> NewKey:
-        """A new key. Adds to `lost_names` the names of keys whose answers were lost."""
-        growing_pauses = pauses(self._settle_seconds)
+        return create_key(context, live, lost_names, settle_seconds=self._settle_seconds)
 
-        def create() -> NewKey:
-            if lost_names:  # give the cause of the lost answer time to pass
-                pause = next(growing_pauses, 0.0)
-                reason = f"minting another key for {live.id}, as an answer was lost"
-                context.client.http.pause(pause, reason)
-            name = f"reconciler-{secrets.token_hex(6)}"
-            try:
-                return _post_key(name, context, live)
-            except AmbiguousError:
-                lost_names.add(name)
-                raise
-
-        # A search would be in vain: the API shows the secret of a key only once.
-        return create_once(create, lambda _: None)
-
-    def _deliver(self, field_write: FieldWrite, key: NewKey) -> None:
-        """Hand a key to its sink; delete it again if the sink fails."""
-        context = field_write.context
-        write_to = field_write.value["write_to"]
-        address = _address_of(context)
+    def _deliver(self, field_write: FieldWrite, key: NewKey, entry: Spec) -> dict[str, Any]:
+        """Hand a key to its destinations, or delete it; the entry with the key as the current one."""
+        context, value = field_write.context, field_write.value
+        handover = Handover(self._sinks, context, value, key.secret, key.id, entry)
         try:
-            with context.steps.step(DELIVER, key_id=key.id, target=write_to) as step:
-                receipts = put_everywhere(self._sinks, write_to, key.secret, address, key.id)
-                delivery = _delivery(key.id, write_to, receipts)
-                step.done(key.id, **delivery)
+            delivery = delivered(handover, made_at=key.made_at, expires_at=key.expires_at)
         except UncertainDeliveryError:
             raise
         except SinkError as error:
-            sentences = (str(error), _delete_key(context, key.id))
+            sentences = (str(error), delete_key(context, key.id))
             raise SinkError(" ".join(filter(None, sentences)), hint=error.hint) from error
-        context.delivered[field_write.field.name] = delivery
         if context.collection.project is not None:
             self._keys.learn(context.collection.project, key.secret)
+        return with_next(entry, delivery, replaced_at=context.client.http.server_clock())
 
     # --- finding lost keys
 
@@ -267,43 +308,14 @@ class KeyDelivery(FieldHandler):
         if names or windows:
             left_seconds = max(times) + self._settle_seconds - now
             seconds = min(self._settle_seconds, left_seconds)
-            yield from self._find_lost(context, live, names, windows, seconds)
-
-    def _find_lost(
-        self,
-        context: ChangeContext,
-        live: LiveObject,
-        names: set[str],
-        windows: Sequence[Window],
-        seconds: float,
-    ) -> Iterator[str]:
-        """The ids of lost keys by name or age: searched for until the list would have to show them.
-
-        Each name stands for one key, and the account for one more if its create was interrupted.
-        """
-        growing_pauses = pauses(seconds)
-        expected = len(names) + bool(windows)
-
-        def search() -> list[dict[str, Any]]:
-            return [key for key in _keys_of(context, live) if _is_lost(key, live, names, windows)]
-
-        def is_complete(keys: list[dict[str, Any]]) -> bool:
-            return names <= {key.get("name") for key in keys} and len(keys) >= expected
-
-        lost_keys = context.client.http.poll(
-            search,
-            is_done=is_complete,
-            next_pause=lambda _: next(growing_pauses, None),
-            reason=f"looking for keys of {live.id} that nobody received",
-        )
-        yield from map(_key_id, lost_keys)
+            yield from find_lost(context, live, names, windows, seconds)
 
 
 class ShownOnceDelivery(FieldHandler):
     """The handler of secrets in the answer to the create of their own object.
 
     The API never shows the secret again. If the sink fails, the object is useless and is deleted;
-    if the process dies in between, the next plan replaces the object.
+    if the process dies in between, the next plan creates another object.
     """
 
     def __init__(self, sinks: Sinks) -> None:
@@ -332,105 +344,80 @@ class ShownOnceDelivery(FieldHandler):
         context.client.http.redactor.add(secret)
         if field_write.value is None:
             return
-        write_to = field_write.value["write_to"]
-        address = _address_of(context)
+        entry = recorded_entry(field_write)
+        if context.record is not None:
+            entry = {"key_id": context.record.id, **entry}
+        handover = Handover(self._sinks, context, field_write.value, secret, live.own_id, entry)
         try:
-            with context.steps.step(DELIVER, id=live.id, target=write_to) as step:
-                receipts = put_everywhere(self._sinks, write_to, secret, address, live.own_id)
-                delivery = _delivery(live.own_id, write_to, receipts)
-                step.done(live.id, **delivery)
+            delivery = delivered(handover, made_at=time_in(live.attributes, "created_at"))
         except UncertainDeliveryError:
             raise
         except SinkError:
             _discard(context, live)
             raise
-        context.delivered[field_write.field.name] = delivery
+        replaced_at = context.client.http.server_clock()
+        context.delivered[field_write.field.name] = with_next(
+            entry, delivery, replaced_at=replaced_at
+        )
 
     def write(self, field_write: FieldWrite, live: LiveObject) -> None:
-        """Do nothing: another sink takes a new object, so the field forces replacement."""
+        """Do nothing: another secret comes with another object."""
 
     def after_delete(self, field_write: FieldWrite) -> None:
         """Withdraw the delivery: the secret is useless now."""
-        previous = _previous_delivery(field_write)
-        if previous:
-            _withdraw(self._sinks, previous, field_write.context)
+        entry = recorded_entry(field_write)
+        if entry.get("target") or entry.get(KEPT):
+            withdraw(self._sinks, entry, field_write.context)
 
 
 # --- deliveries
 
 
-def check_targets(sinks: Sinks, field_write: FieldWrite) -> None:
-    """Raise SinkError if any target of a field could not take a key now."""
-    if field_write.value is None:
-        return
-    for target in targets_of(field_write.value["write_to"]):
-        sinks.check(target, address=_address_of(field_write.context))
+def delivered(
+    handover: Handover, *, made_at: float | None = None, expires_at: float | None = None
+) -> dict[str, Any]:
+    """Deliver a key to all its destinations, as one step of the journal; the key as recorded."""
+    kept = handover.keep_current()
+    extra = {KEPT: kept} if kept else {}
+    write_to = handover.value["write_to"]
+    made = {"made_at": made_at, "expires_at": expires_at}
+    intent = {name: time for name, time in made.items() if time is not None} | extra
+    with handover.context.steps.step(
+        DELIVER, key_id=handover.key_id, target=write_to, **intent
+    ) as step:
+        receipt = handover.put()
+        delivery = {**_entry_of(handover.key_id, write_to, receipt, **made), **extra}
+        step.done(handover.key_id, **delivery)
+    return delivery
 
 
-def put_everywhere(
-    sinks: Sinks, write_to: Any, secret: Secret, address: Address, key_id: str
-) -> Any:
-    """Deliver a key to all targets; the receipt, or a list of receipts for a list of targets.
-
-    Where one refuses, the others lose the key again, and SinkError is raised.
-    """
-    receipts: list[Spec] = []
-    targets = targets_of(write_to)
-    try:
-        for target in targets:
-            receipts.append(sinks.put(target, secret, address=address, token=token_of(key_id)))  # noqa: PERF401 - what was delivered before an error counts
-    except UncertainDeliveryError:
-        raise
-    except SinkError:
-        for target, receipt in zip(targets, receipts, strict=False):
-            sinks.withdraw(target, receipt, address=address)
-        raise
-    return receipts if isinstance(write_to, list | tuple) else receipts[0]
-
-
-def token_of(key_id: str) -> str:
-    """The token of a key's deliveries: the same in every run, and of no use to find the key."""
-    return hashlib.sha256(key_id.encode()).hexdigest()[:32]
-
-
-def _delivery(key_id: str, write_to: Any, receipts: Any) -> dict[str, Any]:
-    """A delivery as the journal and the state record it."""
-    return {"key_id": key_id, "target": write_to, "receipt": receipts}
-
-
-def _previous_delivery(field_write: FieldWrite) -> Spec:
-    """The delivery in the record; empty for none."""
-    record = field_write.context.record
-    return (record.delivered.get(field_write.field.name) if record else None) or {}
+def _entry_of(
+    key_id: str,
+    write_to: Any,
+    receipt: Any,
+    *,
+    made_at: float | None = None,
+    expires_at: float | None = None,
+) -> dict[str, Any]:
+    entry = {
+        "key_id": key_id,
+        "target": write_to,
+        "receipt": receipt,
+        "made_at": made_at,
+        "expires_at": expires_at,
+    }
+    return {name: part for name, part in entry.items() if part is not None}
 
 
 def _finished_delivery(field_write: FieldWrite) -> dict[str, Any] | None:
     """A delivery to the same target by an earlier run that did not finish the change."""
     finished = field_write.context.steps.finished(DELIVER)
-    if field_write.value is None or not finished:
+    if not finished:
         return None
     last = finished[-1]
     if last.get("target") != field_write.value["write_to"]:
         return None
-    return {name: last[name] for name in ("key_id", "target", "receipt")}
-
-
-def _withdraw(
-    sinks: Sinks, delivery: Spec, context: ChangeContext, *, except_target: Any = None
-) -> None:
-    """Remove a key from all its targets but those that hold another key by now."""
-    kept = targets_of(except_target)
-    receipts = list(receipts_in(delivery.get("receipt")))
-    for at, target in enumerate(targets_of(delivery.get("target"))):
-        if target not in kept:
-            receipt = receipts[at] if at < len(receipts) else {}
-            sinks.withdraw(target, receipt, address=_address_of(context))
-
-
-def _address_of(context: ChangeContext) -> Address:
-    if context.address is None:
-        raise AssertionError("a key is delivered for an address")
-    return context.address
+    return {name: last[name] for name in _OF_A_DELIVERY if last.get(name) is not None}
 
 
 def _secret_key(field: Field) -> str:
@@ -442,92 +429,3 @@ def _discard(context: ChangeContext, live: LiveObject) -> None:
         context.collection.remove(live.own_id)
     except ApiError as error:
         context.notes.append(f"{live.id} was made and could not be deleted again: {error}")
-
-
-# --- keys of an account
-
-
-def _post_key(name: str, context: ChangeContext, live: LiveObject) -> NewKey:
-    path = f"{context.kind.collection}/{{id}}/api_keys"
-    with context.steps.step(MINT, key_name=name) as step:
-        answer = context.client.request("POST", path, ids={"id": live.id}, json={"name": name})
-        key = _shown_key(context, answer)
-        if key is None:
-            raise AmbiguousError(f"POST {path}: the answer that should show a new key has none.")
-        step.done(key.id)
-    return key
-
-
-def _shown_key(context: ChangeContext, shown: Any) -> NewKey | None:
-    """The key in an answer, None where it is incomplete. The redactor knows its value from then."""
-    if not isinstance(shown, Mapping):
-        return None
-    id, value = shown.get("id"), shown.get("value")
-    if not isinstance(value, str) or not value:
-        return None
-    secret = Secret(value)
-    context.client.http.redactor.add(secret)
-    return NewKey(id, secret) if isinstance(id, str) and id else None
-
-
-def _keys_path(context: ChangeContext) -> str:
-    return context.kind.collection.rpartition("/")[0] + "/api_keys"
-
-
-def _keys_of(context: ChangeContext, live: LiveObject) -> Iterator[dict[str, Any]]:
-    # The API lists keys by project, not by account.
-    for key in context.client.list(_keys_path(context), query={"limit": 100}):
-        owner = key.get("owner") or {}
-        if (owner.get("service_account") or {}).get("id") == live.id:
-            yield key
-
-
-def _key_id(key: Spec) -> str:
-    return id_of(key, what="the list of a project's keys")
-
-
-def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:
-    if key.get("name") in names:
-        return True
-    account_time, key_time = live.attributes.get("created_at"), key.get("created_at")
-    if not isinstance(account_time, int | float) or not isinstance(key_time, int | float):
-        return False
-    # The account itself must be of that create: another one of the same name has foreign keys.
-    is_ours = any(window.holds(account_time) for window in windows)
-    return is_ours and key_time - account_time <= KEY_WITH_ACCOUNT_SECONDS
-
-
-def _shows(key: Spec, secret: Secret) -> bool:
-    """Whether a listed key, of which the API shows only both ends, has this value."""
-    ends = re.fullmatch(r"([^*.…]+)[*.…]+([^*.…]{4,})", str(key.get("redacted_value")))
-    value = secret.reveal()
-    return ends is not None and value.startswith(ends[1]) and value.endswith(ends[2])
-
-
-def _delete_keys(context: ChangeContext, ids: set[str | None]) -> None:
-    for key_id in sorted(id for id in ids if id is not None):
-        problem = _delete_key(context, key_id, can_fail=True)
-        if problem:
-            context.notes.append(problem)
-
-
-def _delete_key(context: ChangeContext, key_id: str, *, can_fail: bool = False) -> str | None:
-    """Delete a key; a sentence for the report where the API refuses.
-
-    With `can_fail`, raises ApiError where the API did not answer, so that the next run tries again.
-    """
-    path = f"{_keys_path(context)}/{{key}}"
-    with context.steps.step(f"delete key {key_id}") as step:
-        try:
-            context.client.request("DELETE", path, ids={"key": key_id})
-        except NotFoundError:
-            pass
-        except ApiError as error:
-            if can_fail and (error.status is None or isinstance(error, AmbiguousError)):
-                raise
-            return (
-                f"The key {key_id} could not be deleted and still works, as long as its account "
-                f"exists: {error}"
-            )
-        step.done(key_id)
-    return None

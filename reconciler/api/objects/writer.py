@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError, AnswerError, ApiError
 from reconciler.model.address import Address
 from reconciler.model.comparing import canonical, comparable, same
+from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Field, Kind, Removal
 from reconciler.model.provider import CREATE, Steps, Written
 from reconciler.model.resource import LiveObject, Record
@@ -63,10 +64,11 @@ class HttpWriter:
         address: Address,
         mark: str | None,
         steps: Steps,
+        record: Record | None = None,
     ) -> Written:
         """Create the object with all its fields; AmbiguousError where the outcome is unknown."""
         collection = self._scopes.collection(kind, project, kind.parent_of(spec) or ())
-        context = ChangeContext(collection, address, steps)
+        context = ChangeContext(collection, address, steps, record)
         own_values = {field.name: spec.get(field.name) for field in kind.own_calls}
         field_writes = self._handlers.writes(context, own_values)
         # Everything that can fail without a call is checked before the first one.
@@ -94,9 +96,10 @@ class HttpWriter:
         mark: str | None,
         record: Record | None,
         steps: Steps,
+        keys: Sequence[KeyStep] = (),
     ) -> Written:
         """Send the changed fields, and our mark where the object lacks it."""
-        context = ChangeContext(self._scopes.collection_of(live), address, steps, record)
+        context = ChangeContext(self._scopes.collection_of(live), address, steps, record, keys)
         field_writes = self._handlers.writes(context, changes)
         for handler, field_write in field_writes:
             handler.check(field_write)

@@ -18,7 +18,8 @@ _CREATE = fields(
 
 def list_keys(call: Call) -> dict[str, Any]:
     keys = call.store.collection("admin_key", ORGANIZATION)
-    return call.list_answer(keys, page_of(call.query, order="asc", before=False), render=_render)
+    page = page_of(call.query, order="asc", before=False)
+    return call.list_answer(keys, page, render=lambda key: _render(call, key))
 
 
 def create_key(call: Call) -> dict[str, Any]:
@@ -27,11 +28,11 @@ def create_key(call: Call) -> dict[str, Any]:
     expires_at = None if lifetime is None else call.now + lifetime
     key = world.add_admin_key(call.store, secret, name=sent["name"], expires_at=expires_at)
     log(call, "api_key.created", key.id, data={"scopes": []})
-    return {**_render(key), "value": secret}
+    return {**_render(call, key), "value": secret}
 
 
 def retrieve_key(call: Call) -> dict[str, Any]:
-    return _render(_key(call))
+    return _render(call, _key(call))
 
 
 def delete_key(call: Call) -> dict[str, Any]:
@@ -40,8 +41,9 @@ def delete_key(call: Call) -> dict[str, Any]:
     return call.removed(key, "organization.admin_api_key.deleted")
 
 
-def _render(key: Record) -> dict[str, Any]:
-    return {**key.body, "last_used_at": key.hidden["last_used_at"]}
+def _render(call: Call, key: Record) -> dict[str, Any]:
+    used = {} if call.options.hide_last_used else {"last_used_at": key.hidden["last_used_at"]}
+    return {**key.body, **used}
 
 
 def _key(call: Call) -> Record:

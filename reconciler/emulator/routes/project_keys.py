@@ -68,9 +68,10 @@ def _key(call: Call) -> Record:
 
 
 def _render(call: Call, key: Record) -> dict[str, Any]:
+    used = {} if call.options.hide_last_used else {"last_used_at": key.hidden["last_used_at"]}
     return {
         **key.body,
-        "last_used_at": key.hidden["last_used_at"],
+        **used,
         "owner_project_access": _access(call, key),
         "owner": _owner(call, key),
     }

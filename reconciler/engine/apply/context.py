@@ -122,10 +122,12 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     from reconciler.engine.apply.records import RecordSet
     from reconciler.engine.apply.resolve import ReferenceValues
     from reconciler.engine.apply.search import ObjectSearch
+    from reconciler.engine.binding.deliveries import with_deliveries
 
     # One object reads and writes. Each action sees the half that it needs.
     provider, kinds = context.provider, context.kinds
-    records = RecordSet(plan, context.store.records())
+    recorded = with_deliveries(context.store.records(), context.ownership.deliveries, kinds)
+    records = RecordSet(plan, recorded)
     # Every id that has an owner is reserved before the first search, so no search can take it.
     for id, owner in records.owned_ids(kinds):
         provider.reservations.reserve(id, owner)

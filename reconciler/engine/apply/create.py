@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 
 from reconciler.engine import diff
 from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.finish import finish_write
 from reconciler.engine.apply.precondition import reread
 from reconciler.engine.apply.search import SearchCriteria
-from reconciler.engine.apply.update import finish_write
 from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from reconciler.model.change import Action, Change
@@ -57,6 +57,31 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         written = _create_new(change, desired, context, journal)
     record = context.records.after_write(change, kind, desired, written, before=existing)
     return finish_write(change, record, written, context, journal)
+
+
+def create_beside(
+    change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal
+) -> Written:
+    """Create another object for an address that keeps its present one for a while."""
+    return _create_new(change, desired, context, journal)
+
+
+def delete_undelivered(
+    change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal
+) -> None:
+    """Delete what interrupted runs created beside the present object and handed to nobody."""
+    attempts = tuple(context.ownership.create_attempts.get(change.address, ()))
+    unknown = [
+        attempt
+        for attempt in attempts
+        if attempt.id is None or not context.records.knows(context.kind_of(change), attempt.id)
+    ]
+    if not unknown:
+        return
+    criteria = _criteria(change, desired, context, tuple(unknown))
+    live = context.search.find_until_settled(criteria, by_earlier_run=True)
+    if live is not None:
+        context.writer.delete(live, address=change.address, record=None, steps=journal)
 
 
 def create_once(
@@ -132,6 +157,8 @@ def _send_create(
         address=change.address,
         mark=context.mark(change, desired),
         steps=journal,
+        # Another key beside the present one must know where that one is.
+        record=context.records.get(change.address) if change.action is Action.UPDATE else None,
     )
 
 

@@ -8,7 +8,9 @@ from reconciler.engine.apply.context import ActionContext, StepResult
 from reconciler.engine.apply.precondition import reread
 from reconciler.errors import StalePlanError
 from reconciler.model.change import Change
+from reconciler.model.keys import earlier_keys
 from reconciler.model.kind import Removal
+from reconciler.model.resource import LiveObject, Record
 from reconciler.state import ChangeJournal
 
 
@@ -24,9 +26,9 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     if live is not None and change.removal is Removal.CANCEL:
         context.writer.cancel(live, steps=journal)
     elif live is not None:
-        # After a replacement the record is of the new object, and so is the key in it.
-        own_record = record if record is not None and record.id == live.id else None
-        context.writer.delete(live, address=change.address, record=own_record, steps=journal)
+        context.writer.delete(
+            live, address=change.address, record=_record_of(record, live), steps=journal
+        )
     # An object that is gone already ends here too: the state still has to drop it.
     if record is not None and change.id != record.id:
         deposed = tuple(id for id in record.deposed if id != change.id)
@@ -37,6 +39,20 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         context.records.remove(change.address)
         journal.finish(None, remove=True)
     return StepResult(change.id)
+
+
+def _record_of(record: Record | None, live: LiveObject) -> Record | None:
+    """The record of an object: after a replacement, that of the address is of the new object.
+
+    An earlier key is described below the new one.
+    """
+    if record is None or record.id == live.id:
+        return record
+    for name, entry in record.delivered.items():
+        for key in earlier_keys(entry):
+            if key.get("key_id") == live.own_id:
+                return replace(record, id=live.id, delivered={name: key}, deposed=())
+    return None
 
 
 def delete_leftovers(change: Change, context: ActionContext, journal: ChangeJournal) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.finish import finish_write
 from reconciler.engine.apply.precondition import reread, reread_existing
-from reconciler.engine.apply.update import finish_write, values_to_send, write_mark
+from reconciler.engine.apply.update import values_to_send, write_mark
 from reconciler.model.change import Change, Reason
 from reconciler.model.kind import OnRemove
 from reconciler.model.provider import Written
@@ -40,7 +41,7 @@ def forget(change: Change, context: ActionContext, journal: ChangeJournal) -> St
             # With our mark a later run without state would take it for an orphan and delete it.
             write_mark(change, live, None, context, journal)
     if change.reason is Reason.GONE:
-        _finish_delete(change, context, journal)
+        _withdraw_dead_keys(change, context, journal)
     context.records.remove(change.address)
     journal.finish(None, remove=True)
     return StepResult(change.id)
@@ -58,8 +59,8 @@ def _restore_overwritten(change: Change, context: ActionContext, journal: Change
     )
 
 
-def _finish_delete(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
-    """Withdraw the delivered keys of an object that is gone: whoever deleted it, they are dead."""
+def _withdraw_dead_keys(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
+    """Remove the delivered keys of an object that is gone: by a run that died, or by somebody else."""
     record = context.records.get(change.address)
     if record is not None and record.delivered and change.on_remove == OnRemove.DELETE:
         gone = LiveObject(context.kind_of(change), record.id, {}, change.address.project)

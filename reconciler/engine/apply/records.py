@@ -17,6 +17,7 @@ from reconciler.engine import diff
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.comparing import comparable
+from reconciler.model.keys import PREVIOUS, earlier_keys, key_ids
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
 from reconciler.model.resource import SEEN, LiveObject, Record, without_seen
@@ -138,6 +139,7 @@ class RecordSet:
         if is_create:
             # The earlier record is of another object.
             earlier = None
+        former = earlier or self.get(change.address) if kind.is_shown_once else None
         record = earlier or Record(address=change.address, id=written.live.id)
         applied = _applied(kind, desired, written.live.own_calls, earlier=earlier)
         if is_create and before is None:
@@ -152,6 +154,8 @@ class RecordSet:
             for name, receipt in receipts.items()
             if name in applied and receipt is not None
         }
+        if is_create and former is not None:
+            delivered = _with_earlier_keys(delivered, former)
         return replace(
             self._with_lifecycle(record, change),
             id=written.live.id,
@@ -164,6 +168,23 @@ class RecordSet:
             delivered=delivered,
             deposed=deposed,
             marked_later=False,
+        )
+
+    def after_succession(
+        self, change: Change, kind: Kind, desired: Spec, written: Written
+    ) -> Record:
+        """The record once another object has taken the place of one that stays for a while."""
+        earlier = self.get(change.address)
+        applied = _applied(kind, desired, written.live.own_calls, earlier=None)
+        record = self._with_lifecycle(earlier or Record(change.address, written.live.id), change)
+        replaced = (*record.deposed, *((earlier.id,) if earlier is not None else ()))
+        return replace(
+            record,
+            id=written.live.id,
+            applied={**_unset_fields(kind, applied), **applied},
+            answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
+            delivered={**record.delivered, **written.delivered},
+            deposed=tuple(dict.fromkeys(replaced)),
         )
 
     def for_unchanged(self, change: Change, kind: Kind, desired: Spec) -> Record:
@@ -196,8 +217,12 @@ class RecordSet:
         return deposed
 
     def _still_deposed(self, record: Record) -> tuple[str, ...]:
-        """The deposed ids of a record, without objects that the plan did not find."""
-        return tuple(id for id in record.deposed if id in self._left_behind)
+        """The deposed ids of a record, without objects that the plan did not find.
+
+        Earlier keys that are still valid stay until a step of a plan revokes them.
+        """
+        turns = {id for entry in record.delivered.values() for id in key_ids(entry)}
+        return tuple(id for id in record.deposed if id in self._left_behind or id in turns)
 
     def _with_lifecycle(self, record: Record, change: Change) -> Record:
         """The record with what the manifest says of the resource, values apart."""
@@ -218,6 +243,15 @@ class RecordSet:
             on_remove=_declared_on_remove(change),
             depends_on=tuple(depends_on),
         )
+
+
+def _with_earlier_keys(delivered: Spec, former: Record) -> dict[str, Any]:
+    """Deliveries of a replacement, with the earlier keys of the object that it replaced."""
+    kept: dict[str, Any] = {}
+    for name, entry in delivered.items():
+        earlier = list(earlier_keys(former.delivered.get(name)))
+        kept[name] = {PREVIOUS: earlier, **entry} if earlier else entry
+    return kept
 
 
 def _declared_on_remove(change: Change) -> OnRemove | None:

@@ -93,6 +93,10 @@ def _order_left_behind(
     replacement = Step(step.address, StepKind.WRITE)
     if replacement in steps:
         needs[step].add(replacement)
+    # The record goes with the last object of its address, and must list all others until then.
+    last = Step(step.address, StepKind.DELETE)
+    if last in steps and steps[last].action is Action.DELETE:
+        needs[last].add(step)
     # Its parent, and the key that reaches it, must outlive it.
     for address in steps[step].depends_on:
         target = Step(address, StepKind.DELETE)
@@ -135,7 +139,8 @@ def _free_sinks_first(needs: dict[Step, set[Step]], steps: Mapping[Step, Change]
         if step.kind is StepKind.DELETE and change.action is Action.DELETE:
             deletes |= dict.fromkeys(_sinks(change.before), step)
     for step, change in steps.items():
-        if step.kind is not StepKind.WRITE or change.action is not Action.CREATE:
+        is_delivery = change.action is Action.CREATE or change.key_work
+        if step.kind is not StepKind.WRITE or not is_delivery:
             continue
         for sink in _sinks(change.desired):
             delete = deletes.get(sink)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.finish import finish_write
+from reconciler.engine.apply.key_turns import revoke_keys, succeed_key
 from reconciler.engine.apply.precondition import reread_existing
 from reconciler.model.change import Change, Reason
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field
-from reconciler.model.provider import Written
-from reconciler.model.resource import SEEN, LiveObject, Record
+from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, Spec
 from reconciler.state import ChangeJournal, PreImage
 
 
 def update(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
-    """Send the fields that differ to the object that the plan saw."""
+    """Send the fields that differ to the object that the plan saw, and let its keys take turns."""
+    if change.makes_object:
+        return succeed_key(change, context, journal)
     kind = context.kind_of(change)
     # Resolve first: a reference without a value fails the change before any call.
     desired = context.references.resolve(change)
     live = reread_existing(change, context, becoming=desired)
     changes = values_to_send(change, desired, context)
+    changes |= {step.field: desired.get(step.field) for step in change.key_work}
     own_mark = context.ownership.mark(change.address)
     if kind.mark and kind.mark not in changes and live.mark != own_mark:
         # A write of unchanged metadata adds our mark.
@@ -33,8 +39,12 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         mark=context.mark(change, changes),
         record=context.records.get(change.address),
         steps=journal,
+        keys=change.key_work,
     )
     record = context.records.after_write(change, kind, desired, written, before=live)
+    if kind.is_shown_once and change.key_work:
+        record, notes = revoke_keys(change, record, context, journal)
+        written = replace(written, notes=(*written.notes, *notes))
     return finish_write(change, record, written, context, journal)
 
 
@@ -80,30 +90,6 @@ def write_mark(
     )
 
 
-def finish_write(
-    change: Change,
-    record: Record,
-    written: Written,
-    context: ActionContext,
-    journal: ChangeJournal,
-) -> StepResult:
-    """Record a write, and end its change in the journal: both in one transaction."""
-    # Steps that wait for this one start as soon as it returns, so everything that they look up is
-    # in place before.
-    if context.kind_of(change).defines_project:
-        context.reader.bind_project(change.address.name, written.live.id)
-        context.records.bind_project(change.address.name, written.live.id)
-    context.references.remember(change, written.live)
-    context.records.put(record)
-    journal.finish(record)
-    notes = list(written.notes)
-    # The server may keep another value than it was sent. The next plan expects that value.
-    for name, value in record.answered.items():
-        if name != SEEN:
-            notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
-    return StepResult(record.id, tuple(notes), written.refused)
-
-
 def keep_running_job(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Record a job that goes on as before: the change only waits for its end."""
     desired = context.references.resolve(change)
@@ -136,8 +122,3 @@ def settle_unchanged(change: Change, context: ActionContext, run_id: int) -> Non
             done=True,
         )
     context.store.put_unchanged(record, run_id, image)
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

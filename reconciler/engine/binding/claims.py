@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from reconciler.model.address import Address
+from reconciler.model.keys import key_ids
 from reconciler.model.resource import LiveObject, Record, Resource
 from reconciler.model.values import FileSet
 
@@ -51,11 +52,10 @@ class Claims:
     @cached_property
     def delivered_keys(self) -> set[str]:
         """The ids of keys that belong to our objects."""
-        return {
-            str(receipt.get("key_id"))
-            for record in self._records.values()
-            for receipt in record.delivered.values()
-        }
+        entries = (
+            entry for record in self._records.values() for entry in record.delivered.values()
+        )
+        return {key_id for entry in entries for key_id in key_ids(entry)}
 
     def claim(self, live: LiveObject, address: Address) -> None:
         """Give an object to an address."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.engine import diff
 from reconciler.engine.binding.matcher import BindingSource
+from reconciler.engine.plan.rotation import overdue
 from reconciler.engine.snapshot import Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
@@ -35,7 +36,20 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
 def drift_of(
     snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]
 ) -> Iterable[Drift]:
-    """Changes at the API since our last write; `specs` are the completed specs of the plan."""
+    """Changes at the API since our last write, and keys that should have been rotated.
+
+    `specs` are the completed specs of the plan.
+    """
+    late = {address: overdue(change) for address, change in changes.items() if change.keys}
+    for drift in _changed(snapshot, changes, specs):
+        key = late.pop(drift.address, None)
+        yield replace(drift, overdue=key.overdue) if key is not None else drift
+    yield from (drift for drift in late.values() if drift is not None)
+
+
+def _changed(
+    snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]
+) -> Iterable[Drift]:
     inputs = snapshot.inputs
     for address, record in inputs.records.items():
         # A state of a newer version can contain kinds that this version does not know.

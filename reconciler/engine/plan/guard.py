@@ -138,14 +138,15 @@ def _of_change(change: Change) -> Iterator[str]:
 
 
 def _of_losses(change: Change, allow: str) -> Iterator[str]:
-    """Updates that must not destroy unasked: the last member of a collection, the key of a
-    protected object."""
+    """Updates that must not destroy unasked: the last member of a collection, a key."""
     for loss in change.losses:
         if loss.empties:
             yield (
                 f"{change.address}: the plan {loss.sentence}, which leaves it empty; pass {allow} to allow that"
             )
-        elif loss.lost is Lost.KEY and change.prevent_destroy:
+        elif loss.lost is Lost.KEY and not change.prevent_destroy:
+            yield f"{change.address}: the plan {loss.sentence}; pass {allow} to allow that"
+        elif loss.lost is Lost.KEY:
             yield (
                 f"{change.address} is protected by lifecycle.prevent_destroy, "
                 f"but the plan {loss.sentence}; set prevent_destroy: false and apply that first, "
@@ -229,11 +230,14 @@ def _loses(change: Change, key: KeyInUse) -> bool:
             # What a replacement left behind had a key before this one.
             return change.reason is not Reason.LEFT_BEHIND
         case Action.REPLACE | Action.UPDATE:
-            # A key that is to be delivered elsewhere is made anew, and the old one is deleted.
-            moves = any(
-                field.name == key.field and field.before is not None for field in change.fields
+            # Another destination gets another key, beside the one in use.
+            is_removed = any(
+                field.path == (key.field,) and field.before is not None and field.after is None
+                for field in change.fields
             )
-            return moves or (change.action is Action.REPLACE and not key.is_read_again)
+            is_revoked = any(step.field == key.field and step.at_once for step in change.keys)
+            replaces_it = change.action is Action.REPLACE or is_revoked
+            return is_removed or (replaces_it and not key.is_read_again)
     return False
 
 

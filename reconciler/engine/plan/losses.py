@@ -1,7 +1,7 @@
 """What updates destroy: keys, members, access, data and limits.
 
 Kinds declare it on their fields (`model/destruction.py`). Keys and collections need no declaration:
-moving a key revokes the delivered one, and removed members are lost.
+a key that is taken away stops working, and removed members are lost.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from reconciler.model.change import Action, Change
 from reconciler.model.comparing import canonical, same
 from reconciler.model.destruction import EVERYTHING, Loss, LossRule, Lost, When
+from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Field, Kind, Removal
 from reconciler.model.sinks import places_of, targets_of
 from reconciler.model.types import BundleType, FileSetType, KeySinkType
@@ -28,7 +29,7 @@ def with_losses(kind: Kind, change: Change) -> Change:
     """The change with what it destroys of an object that stays."""
     if not change.fields or not _writes_in_place(change):
         return change
-    losses = tuple(_losses_of(kind, change))
+    losses = (*change.losses, *_losses_of(kind, change))
     return replace(change, losses=losses) if losses else change
 
 
@@ -46,7 +47,7 @@ def _losses_of(kind: Kind, change: Change) -> Iterator[Loss]:
             continue
         before, after = _sides(change, name)
         if isinstance(field.type, KeySinkType):
-            yield from _key_loss(before, after)
+            yield from _key_loss(field.type, before, after)
         elif isinstance(field.type, FileSetType | BundleType):
             yield from _member_loss(field, before, after)
         for rule in field.losses:
@@ -63,14 +64,29 @@ def _sides(change: Change, name: str) -> tuple[Any, Any]:
     return change.before.get(name), change.after.get(name)
 
 
-def _key_loss(before: Any, after: Any) -> Iterator[Loss]:
-    # The API cannot move a key. Another destination means a new key and the revocation of the old
-    # one.
-    if before is not None and not same(before, after):
+def _key_loss(type: KeySinkType, before: Any, after: Any) -> Iterator[Loss]:
+    # The API cannot move a key. Another destination gets another key, and the old one stays valid
+    # until nobody uses it. A destination that is only taken away gets none.
+    if before is None or same(before, after):
+        return
+    if after is None or not type.rotates:
         yield Loss(
             f"revokes the key delivered to {_sink(before)}: whatever uses it stops working",
             Lost.KEY,
         )
+        return
+    old, new = (_targets(value) for value in (before, after))
+    gone = [target for place, target in old.items() if place not in new]
+    if gone and new.keys() <= old.keys():
+        where = " and ".join(_sink({"write_to": target}) for target in gone)
+        yield Loss(
+            f"takes the key away from {where}: whatever reads it there stops working", Lost.KEY
+        )
+
+
+def _targets(value: Any) -> dict[str, Any]:
+    write_to = value.get("write_to") if isinstance(value, Mapping) else None
+    return {sorted_json(target).decode(): target for target in targets_of(write_to)}
 
 
 def _sink(value: Any) -> str:

@@ -25,6 +25,7 @@ from reconciler.engine.plan.removal import (
     with_last_ones,
 )
 from reconciler.engine.plan.retention import with_retention
+from reconciler.engine.plan.rotation import with_key_steps
 from reconciler.engine.snapshot import Problem, Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
@@ -32,6 +33,7 @@ from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, R
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import KEEP, Kind, Mutability, Readable, Removal, TerminalState
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
+from reconciler.model.types import KeySinkType
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets_in, value_at
 
 
@@ -104,9 +106,7 @@ class _Planner:
         if live is None and binding.record is not None and reference.address in self._errors:
             # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
             return _as_recorded(reference, binding.record, self.snapshot.kind(reference.address))
-        stays = live is not None and (
-            change is None or change.action not in (Action.CREATE, Action.REPLACE)
-        )
+        stays = live is not None and (change is None or not change.makes_object)
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
         value = value_at(self.specs.get(reference.address, {}), reference.path)
@@ -271,7 +271,8 @@ class _Planner:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
         # Some objects may be changed but not removed, so the refusal depends on the chosen action.
         chosen = self._chosen(resource, binding, live, change)
-        if kind.held_for_removal and not chosen.action.destroys:
+        chosen = with_key_steps(self.snapshot, chosen, record, live, desired)
+        if _is_held_lightly(kind, chosen):
             chosen = replace(chosen, refusal="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         if not chosen.is_change or self.snapshot.inputs.options.is_preview:
@@ -404,6 +405,19 @@ class _Planner:
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
         return mark if has_room else ""
+
+
+def _is_held_lightly(kind: Kind, change: Change) -> bool:
+    """Whether a change leaves alone what its refusal is about.
+
+    Another key beside the one in use does no harm, and neither does a new setting of its rotation.
+    """
+    if change.action.destroys:
+        return False
+    own = {field.name for field in kind.own_calls if isinstance(field.type, KeySinkType)}
+    if change.makes_object:
+        return True
+    return kind.held_for_removal or (bool(own) and set(change.field_names) <= own)
 
 
 def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Iterable[Diagnostic]:

@@ -18,6 +18,7 @@ from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.snapshot import Snapshot
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Reason
+from reconciler.model.keys import key_ids
 from reconciler.model.kind import Kind, OnRemove, Removal, TerminalState
 from reconciler.model.resource import LiveObject, Record, Resource
 
@@ -238,7 +239,17 @@ def _orphan(
 
 
 def _replaced_object(snapshot: Snapshot, address: Address, record: Record) -> Iterable[Change]:
+    # Earlier keys of a resource that stays are revoked by its own change, once nobody uses them.
+    # Those of a resource that is let go stay as well.
+    turns: set[str] = set()
+    on_remove = record.on_remove or snapshot.kind(address).on_remove
+    is_retained = on_remove is OnRemove.RETAIN or address.project in _retained_projects(snapshot)
+    is_declared = address in snapshot.resources and address not in snapshot.selection.to_destroy
+    if record.deposed and (is_declared or is_retained):
+        turns = {id for entry in record.delivered.values() for id in key_ids(entry)}
     for id in record.deposed:
+        if id in turns:
+            continue
         live = snapshot.find(address, id)
         is_foreign = live is not None and snapshot.inputs.ownership.is_foreign(live.mark)
         if live is not None and not is_foreign and (live.kind.job is None or live.runs):

@@ -206,7 +206,8 @@ def _refused(
 def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | None) -> Diagnostic:
     """The error of recorded objects in a project that no key opens; `writer` delivers the key, if
     any does."""
-    remedy = f", or make a new key with --target {writer} --replace {writer}" if writer else ""
+    another = f", or deliver a new key with `reconciler rotate --now --keep-old {writer}`"
+    remedy = another if writer else ""
     return Diagnostic(
         f'Project "{project}" cannot be read',
         f"The key that opens it is missing, and this stack manages {len(affected)} objects in it "

@@ -15,8 +15,10 @@ from reconciler.engine.retention_match import rule_scopes
 from reconciler.engine.scope import OwnCallFields, Scope
 from reconciler.engine.selection import Selection
 from reconciler.model.address import Address
+from reconciler.model.keys import earlier_keys, key_ids, policy_of
 from reconciler.model.kind import Kind, Readable
 from reconciler.model.resource import Record, Resource
+from reconciler.model.types import KeySinkType
 from reconciler.model.values import Reference, Unknown
 
 Lookup = Callable[[Reference], Any]
@@ -42,7 +44,7 @@ class ReadTargets:
     @cached_property
     def outer(self) -> frozenset[Scope]:
         """The scopes to list that need no parent."""
-        scopes = self.needed(before_reading) | self._created | self.retention
+        scopes = self.needed(before_reading) | self._created | self.retention | self.key_ids.keys()
         return frozenset(scope for scope in scopes if not self._kinds[scope.kind].parents)
 
     def nested(self, lookup: Lookup) -> set[Scope]:
@@ -112,6 +114,29 @@ class ReadTargets:
         }
 
     @cached_property
+    def key_ids(self) -> Mapping[Scope, frozenset[str]]:
+        """The keys of other objects to look at, by the list that shows them.
+
+        The age of a key is recorded, so it takes no read until there is an earlier key whose use
+        decides.
+        """
+        wanted: dict[Scope, set[str]] = {}
+        for address in self._selection.order:
+            record = self._inputs.records.get(address)
+            for field in self._resources[address].kind.own_calls if record is not None else ():
+                if (
+                    not isinstance(field.type, KeySinkType)
+                    or field.type.listed_as not in self._kinds
+                ):
+                    continue
+                entry = record.delivered.get(field.name) if record is not None else None
+                value = self._resources[address].spec.get(field.name)
+                if _needs_look(entry, value):
+                    scope = Scope(field.type.listed_as, address.project)
+                    wanted.setdefault(scope, set()).update(key_ids(entry))
+        return {scope: frozenset(ids) for scope, ids in wanted.items()}
+
+    @cached_property
     def retention(self) -> frozenset[Scope]:
         """The scopes of objects that retention rules match, and of the collections that could hold them."""
         rules = self._selection.retention_rules
@@ -145,6 +170,10 @@ class ReadTargets:
     def _known_ids(self) -> list[tuple[Scope, str]]:
         records = self._inputs.records
         known = [(self.record_scopes[address], record.id) for address, record in records.items()]
+        known += [(scope, id) for scope, ids in self.key_ids.items() for id in sorted(ids)]
+        for address, record in records.items():
+            earlier = (key_ids(entry) for entry in record.delivered.values() if record.deposed)
+            known += [(self.record_scopes[address], id) for ids in earlier for id in ids]
         for address, resource in self._resources.items():
             adopt = resource.lifecycle.adopt
             if isinstance(adopt, str):
@@ -182,6 +211,9 @@ class ReadTargets:
             if scope in wanted:
                 # Superseded objects are still to be deleted.
                 wanted[scope].update((record.id, *record.deposed))
+        for scope, ids in self.key_ids.items():
+            if scope in wanted:
+                wanted[scope].update(ids)
         return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
@@ -219,6 +251,14 @@ class ReadTargets:
             return Scope(address.kind, address.project, kind.parent_and_id(id)[0])
         except ValueError:
             return None
+
+
+def _needs_look(entry: Any, value: Any) -> bool:
+    """Whether a plan has to look at the keys of an object that is not a key itself."""
+    if not isinstance(entry, Mapping) or not isinstance(value, Mapping):
+        return False
+    is_of_unknown_age = policy_of(value).every is not None and entry.get("made_at") is None
+    return bool(earlier_keys(entry)) or is_of_unknown_age
 
 
 def reads_singly(kind: Kind, count: int, pages: int) -> bool:

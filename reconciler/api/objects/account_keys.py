@@ -1,0 +1,188 @@
+"""The calls for the keys of a service account, and the search for keys whose answers were lost."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.api.objects.changes import ChangeContext, create_once
+from reconciler.api.objects.scoped import id_of
+from reconciler.errors import AmbiguousError, ApiError, NotFoundError
+from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, Window, pauses
+from reconciler.model.provider import MINT
+from reconciler.model.resource import LiveObject
+from reconciler.model.secret import Secret
+from reconciler.model.values import Spec
+
+
+class NewKey(Struct, frozen=True):
+    """A key that the API has just shown."""
+
+    id: str
+    secret: Secret
+    made_at: float
+    """In unix seconds of the server."""
+    expires_at: float | None = None
+
+
+def create_key(
+    context: ChangeContext, live: LiveObject, lost_names: set[str], *, settle_seconds: float
+) -> NewKey:
+    """A new key. Adds to `lost_names` the names of keys whose answers were lost."""
+    growing_pauses = pauses(settle_seconds)
+
+    def create() -> NewKey:
+        if lost_names:  # give the cause of the lost answer time to pass
+            pause = next(growing_pauses, 0.0)
+            reason = f"minting another key for {live.id}, as an answer was lost"
+            context.client.http.pause(pause, reason)
+        name = f"reconciler-{secrets.token_hex(6)}"
+        try:
+            return _post_key(name, context, live)
+        except AmbiguousError:
+            lost_names.add(name)
+            raise
+
+    # A search would be in vain: the API shows the secret of a key only once.
+    return create_once(create, lambda _: None)
+
+
+def _post_key(name: str, context: ChangeContext, live: LiveObject) -> NewKey:
+    path = f"{context.kind.collection}/{{id}}/api_keys"
+    with context.steps.step(MINT, key_name=name) as step:
+        answer = context.client.request("POST", path, ids={"id": live.id}, json={"name": name})
+        key = shown_key(context, answer)
+        if key is None:
+            raise AmbiguousError(f"POST {path}: the answer that should show a new key has none.")
+        step.done(key.id)
+    return key
+
+
+def shown_key(context: ChangeContext, shown: Any) -> NewKey | None:
+    """The key in an answer, None where it is incomplete. The redactor knows its value from then."""
+    if not isinstance(shown, Mapping):
+        return None
+    id, value = shown.get("id"), shown.get("value")
+    if not isinstance(value, str) or not value:
+        return None
+    secret = Secret(value)
+    context.client.http.redactor.add(secret)
+    if not isinstance(id, str) or not id:
+        return None
+    made_at, expires_at = time_in(shown, "created_at"), time_in(shown, "expires_at")
+    now = context.client.http.server_clock()
+    return NewKey(id, secret, now if made_at is None else made_at, expires_at)
+
+
+def time_in(shown: Spec, name: str) -> float | None:
+    """A time of an answer, None where it shows none."""
+    value = shown.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def keys_of(context: ChangeContext, live: LiveObject) -> Iterator[dict[str, Any]]:
+    """The keys of an account. The API lists keys by project, not by account."""
+    for key in context.client.list(_keys_path(context), query={"limit": 100}):
+        owner = key.get("owner") or {}
+        if (owner.get("service_account") or {}).get("id") == live.id:
+            yield key
+
+
+def read_key(context: ChangeContext, key_id: str) -> dict[str, Any] | None:
+    """A key as the API shows it; None where it is gone."""
+    try:
+        return context.client.request("GET", f"{_keys_path(context)}/{{key}}", ids={"key": key_id})
+    except NotFoundError:
+        return None
+
+
+def key_id_of(key: Spec) -> str:
+    """The id of a listed key."""
+    return id_of(key, what="the list of a project's keys")
+
+
+def shows(key: Spec, secret: Secret) -> bool:
+    """Whether a listed key, of which the API shows only both ends, has this value."""
+    ends = re.fullmatch(r"([^*.…]+)[*.…]+([^*.…]{4,})", str(key.get("redacted_value")))
+    value = secret.reveal()
+    return ends is not None and value.startswith(ends[1]) and value.endswith(ends[2])
+
+
+def delete_keys(context: ChangeContext, ids: set[str | None]) -> None:
+    """Delete keys; what the API refuses becomes a note of the report."""
+    for key_id in sorted(id for id in ids if id is not None):
+        problem = delete_key(context, key_id, can_fail=True)
+        if problem:
+            context.notes.append(problem)
+
+
+def delete_key(context: ChangeContext, key_id: str, *, can_fail: bool = False) -> str | None:
+    """Delete a key; a sentence for the report where the API refuses.
+
+    With `can_fail`, raises ApiError where the API did not answer, so that the next run tries again.
+    """
+    path = f"{_keys_path(context)}/{{key}}"
+    with context.steps.step(f"delete key {key_id}") as step:
+        try:
+            context.client.request("DELETE", path, ids={"key": key_id})
+        except NotFoundError:
+            pass
+        except ApiError as error:
+            if can_fail and (error.status is None or isinstance(error, AmbiguousError)):
+                raise
+            return (
+                f"The key {key_id} could not be deleted and still works, as long as its account "
+                f"exists: {error}"
+            )
+        step.done(key_id)
+    return None
+
+
+def _keys_path(context: ChangeContext) -> str:
+    return context.kind.collection.rpartition("/")[0] + "/api_keys"
+
+
+def find_lost(
+    context: ChangeContext,
+    live: LiveObject,
+    names: set[str],
+    windows: Sequence[Window],
+    seconds: float,
+) -> Iterator[str]:
+    """The ids of lost keys by name or age: searched for until the list would have to show them.
+
+    Each name stands for one key, and the account for one more if its create was interrupted.
+    """
+    growing_pauses = pauses(seconds)
+    expected = len(names) + bool(windows)
+
+    def search() -> list[dict[str, Any]]:
+        return [key for key in keys_of(context, live) if _is_lost(key, live, names, windows)]
+
+    def is_complete(keys: list[dict[str, Any]]) -> bool:
+        return names <= {key.get("name") for key in keys} and len(keys) >= expected
+
+    lost_keys = context.client.http.poll(
+        search,
+        is_done=is_complete,
+        next_pause=lambda _: next(growing_pauses, None),
+        reason=f"looking for keys of {live.id} that nobody received",
+    )
+    yield from map(key_id_of, lost_keys)
+
+
+def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:
+    if key.get("name") in names:
+        return True
+    account_time, key_time = live.attributes.get("created_at"), key.get("created_at")
+    if not isinstance(account_time, int | float) or not isinstance(key_time, int | float):
+        return False
+    # The account itself must be of that create: another one of the same name has foreign keys.
+    is_ours = any(window.holds(account_time) for window in windows)
+    return is_ours and key_time - account_time <= KEY_WITH_ACCOUNT_SECONDS

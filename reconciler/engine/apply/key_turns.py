@@ -1,0 +1,105 @@
+"""Lets objects that are keys themselves take turns: the new one, then the end of the old ones.
+
+The new object is created and delivered first. The old one keeps its place in the record until a
+later plan finds it unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.create import create_beside, delete_undelivered
+from reconciler.engine.apply.finish import finish_write
+from reconciler.engine.apply.precondition import reread_existing
+from reconciler.errors import SinkError
+from reconciler.model.change import Change
+from reconciler.model.keys import KeyAction, KeyStep, earlier_keys, still_used, without_key
+from reconciler.model.kind import IN_USE
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.sinks import targets_of
+from reconciler.state import ChangeJournal
+
+
+def succeed_key(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
+    """Create the next key beside the present one, deliver it, and record both."""
+    kind = context.kind_of(change)
+    desired = context.references.resolve(change)
+    reread_existing(change, context, becoming=desired)
+    delete_undelivered(change, desired, context, journal)
+    written = create_beside(change, desired, context, journal)
+    record = context.records.after_succession(change, kind, desired, written)
+    record, notes = revoke_keys(change, record, context, journal)
+    written = replace(written, notes=(*written.notes, *notes))
+    return finish_write(change, record, written, context, journal)
+
+
+def revoke_keys(
+    change: Change, record: Record, context: ActionContext, journal: ChangeJournal
+) -> tuple[Record, list[str]]:
+    """Delete the old keys that the plan revokes; the record without them, and remarks."""
+    notes: list[str] = []
+    for step in change.key_work:
+        if step.action is KeyAction.REVOKE:
+            record, note = _revoke(change, step, record, context, journal)
+            notes += [note] if note else []
+    return record, notes
+
+
+def _revoke(
+    change: Change, step: KeyStep, record: Record, context: ActionContext, journal: ChangeJournal
+) -> tuple[Record, str]:
+    kind, key_id = context.kind_of(change), str(step.key_id)
+    live = context.search.read(change.address, kind, key_id)
+    if live is not None:
+        if live.attributes.get(IN_USE):
+            return record, f"{key_id} stays: this run authenticates with it."
+        problem = still_used(step, live.attributes, context.consistency.clock())
+        if problem:
+            return record, problem
+    # An object that is gone has destinations to be withdrawn from all the same.
+    old = live or LiveObject(kind, key_id, {}, change.address.project)
+    try:
+        own_record = _record_of(record, step)
+        context.writer.delete(old, address=change.address, record=own_record, steps=journal)
+    except SinkError as error:
+        return record, (
+            f"{key_id} is revoked, and could not be removed from its destination; the next apply "
+            f"tries again: {error}"
+        )
+    entry = without_key(record.delivered.get(step.field) or {}, key_id)
+    return (
+        replace(
+            record,
+            delivered={**record.delivered, step.field: entry},
+            deposed=tuple(id for id in record.deposed if id != key_id),
+        ),
+        "",
+    )
+
+
+def _record_of(record: Record, step: KeyStep) -> Record:
+    """The record of an old key, with the destinations that the present key does not have."""
+    entry = record.delivered.get(step.field) or {}
+    old = next((key for key in earlier_keys(entry) if key.get("key_id") == step.key_id), {})
+    own = _without_targets(old, targets_of(entry.get("target")))
+    return replace(record, id=str(step.key_id), delivered={step.field: own}, deposed=())
+
+
+def _without_targets(key: Mapping[str, Any], held: tuple[Any, ...]) -> dict[str, Any]:
+    targets, receipts = targets_of(key.get("target")), key.get("receipt")
+    listed = receipts if isinstance(receipts, list | tuple) else (receipts,)
+    pairs = [
+        (target, listed[at] if at < len(listed) and listed[at] else {})
+        for at, target in enumerate(targets)
+        if target not in held
+    ]
+    rest = {name: part for name, part in key.items() if name not in ("target", "receipt")}
+    return {
+        **rest,
+        "target": [target for target, _ in pairs],
+        "receipt": [receipt for _, receipt in pairs],
+    }

@@ -1,0 +1,307 @@
+"""Which keys a plan rotates, which earlier keys it revokes, and which stay.
+
+Keys take turns: a new key is delivered beside the old one, and the old one is revoked once its
+overlap has passed and nobody uses it any more. At most two keys of an address are valid, unless
+somebody asks for more. Every time is the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.engine.scope import Scope
+from reconciler.engine.snapshot import Snapshot
+from reconciler.model.change import Action, Change, Drift, Reason
+from reconciler.model.consistency import CLOCK_SECONDS
+from reconciler.model.destruction import Loss, Lost
+from reconciler.model.durations import DAY_SECONDS, in_words
+from reconciler.model.keys import KeyAction, KeyStep, earlier_keys, policy_of, same_places
+from reconciler.model.kind import IN_USE, IS_OVER, Field
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.types import KeySinkType
+from reconciler.model.values import Spec
+
+_JUST_NOW_SECONDS = 60.0
+_WITH_KEYS = (Action.NO_OP, Action.UPDATE)
+
+
+def with_key_steps(
+    snapshot: Snapshot, change: Change, record: Record | None, live: LiveObject, spec: Spec
+) -> Change:
+    """The change with the steps of the keys of its object."""
+    begun = record is not None and change.reason is Reason.HALF_REPLACED
+    if record is not None and _is_succession(change, live):
+        change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION, destructive="")
+    if record is None or change.action not in _WITH_KEYS:
+        return change
+    steps: list[KeyStep] = []
+    for field in live.kind.own_calls:
+        if isinstance(field.type, KeySinkType) and field.type.rotates and spec.get(field.name):
+            value = spec[field.name]
+            steps += _KeyField(snapshot, change, record, live, field, value).steps(begun=begun)
+    if not steps:
+        return change
+    change = replace(change, keys=tuple(steps), losses=(*change.losses, *_losses(steps)))
+    if change.key_work and change.action is Action.NO_OP:
+        change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION)
+    return change
+
+
+def _is_succession(change: Change, live: LiveObject) -> bool:
+    """Whether another key is needed, which can be delivered beside the present one.
+
+    A changed field needs one. So does a run that died after it had created one: nobody has its value.
+    """
+    needs_object = change.reason in (Reason.FIELD_FORCES_REPLACEMENT, Reason.HALF_REPLACED)
+    rotates = any(
+        isinstance(field.type, KeySinkType) and field.type.rotates and field.type.shown_in
+        for field in live.kind.own_calls
+    )
+    return change.action is Action.REPLACE and needs_object and rotates
+
+
+def overdue(change: Change) -> Drift | None:
+    """The drift of an object with a key that should have been rotated by now."""
+    due = [step.why for step in change.keys if step.is_due]
+    if not due:
+        return None
+    return Drift(
+        change.address,
+        change.id or "",
+        overdue=f"its key should have been rotated: {due[0].partition(': ')[2]}",
+        location=change.location,
+        project_id=change.project_id,
+        scope=change.scope,
+    )
+
+
+def _losses(steps: list[KeyStep]) -> Iterator[Loss]:
+    for step in steps:
+        if step.action is KeyAction.REVOKE and step.at_once:
+            yield Loss(f"revokes {step.key_id}: whatever still uses it stops working", Lost.KEY)
+
+
+class _Use(Struct, frozen=True):
+    """What the API shows of an earlier key."""
+
+    is_known: bool
+    """Whether its list was read."""
+    live: LiveObject | None = None
+    """None where the key is gone, or nothing is known."""
+
+
+class _KeyField:
+    """The keys of one field of one object."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        change: Change,
+        record: Record,
+        live: LiveObject,
+        field: Field,
+        value: Mapping[str, Any],
+    ) -> None:
+        self._snapshot = snapshot
+        self._change = change
+        self._live = live
+        self._field = field
+        self._value = value
+        self._policy = policy_of(value)
+        self._now = snapshot.inputs.server_time()
+        entry = record.delivered.get(field.name)
+        self._entry: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {}
+        self._is_object = bool(isinstance(field.type, KeySinkType) and field.type.shown_in)
+        if self._is_object:
+            self._entry.setdefault("key_id", live.own_id)
+
+    def steps(self, *, begun: bool) -> list[KeyStep]:
+        """The steps of all keys. A rotation that was `begun` is carried through."""
+        options = self._snapshot.inputs.options
+        is_asked = self._change.address in options.rotate_now
+        revoke_now = is_asked and options.revoke_now
+        older = [self._earlier(key, at_once=revoke_now) for key in earlier_keys(self._entry)]
+        if begun:
+            rotation: KeyStep | None = self._rotate("will be rotated: an interrupted run began it")
+        else:
+            rotation = self._rotation(is_asked, blocking=self._blocking(older))
+        steps = [*([rotation] if rotation else []), *older]
+        if rotation is not None and rotation.action is KeyAction.ROTATE:
+            steps += self._succeeded(at_once=revoke_now)
+        return steps
+
+    # --- the current key
+
+    def _rotation(self, is_asked: bool, *, blocking: KeyStep | None) -> KeyStep | None:
+        """The rotation of the current key, or that it waits; None where it is not due."""
+        if is_asked:
+            return self._rotate("will be rotated: that was asked for")
+        if not self._entry.get("key_id"):
+            return self._without_key()
+        if self._entry.get("is_open"):
+            return self._rotate(
+                "will be rotated: an interrupted run may have delivered another key"
+            )
+        forced = [field.name for field in self._change.fields if field.forces_replacement]
+        if self._is_object and forced:
+            names = " and ".join(dict.fromkeys(forced))
+            return self._rotate(f"will be rotated: {names} can only be set at creation")
+        delivered = self._entry.get("target")
+        if delivered is not None and not same_places(delivered, self._value.get("write_to")):
+            return self._rotate("will be rotated: its destination changes")
+        return self._expiring() or self._by_age(blocking)
+
+    def _without_key(self) -> KeyStep | None:
+        """Nothing says which key the account has, so that none can be due."""
+        is_written = self._field.name in self._change.field_names
+        if self._policy.every is None or is_written:
+            return None
+        why = (
+            "will not be rotated: no record says which key it is; "
+            f"`reconciler rotate --now {self._change.address}` delivers a new one"
+        )
+        return self._keep(why)
+
+    def _expiring(self) -> KeyStep | None:
+        source = self._live.attributes if self._is_object else self._entry
+        expires_at = _time(source.get("expires_at"))
+        if self._policy.every is None or expires_at is None:
+            return None
+        left = expires_at - self._now
+        if left > self._policy.overlap:
+            return None
+        when = f"it expires in {in_words(left)}" if left > 0 else "it has expired"
+        return self._rotate(f"will be rotated: {when}")
+
+    def _by_age(self, blocking: KeyStep | None) -> KeyStep | None:
+        every = self._policy.every
+        if every is None:
+            return None
+        made_at = self._made_at()
+        if made_at is None:
+            return self._keep("will not be rotated: nothing shows how old it is")
+        age = self._now - made_at
+        if age < -DAY_SECONDS:
+            ahead = in_words(-age)
+            return self._keep(
+                f"will not be rotated: it was made {ahead} in the future, so a clock is off"
+            )
+        if age < every:
+            return None
+        if blocking is not None:
+            reason = blocking.why.partition(": ")[2]
+            why = (
+                f"will be rotated later: {in_words(age)} old, but the key before it stays: {reason}"
+            )
+            return replace(self._keep(why), is_due=True)
+        return replace(self._rotate(f"will be rotated: {in_words(age)} old"), is_due=True)
+
+    def _made_at(self) -> float | None:
+        """When the current key was made, by what the API shows or the record says."""
+        shown = self._live.attributes.get("created_at") if self._is_object else None
+        made_at = _time(shown if shown is not None else self._entry.get("made_at"))
+        if made_at is not None:
+            return made_at
+        live = self._use_of(str(self._entry.get("key_id"))).live
+        return _time(live.attributes.get("created_at")) if live is not None else None
+
+    def _succeeded(self, *, at_once: bool) -> list[KeyStep]:
+        """What becomes of the key that is rotated."""
+        key_id = self._entry.get("key_id")
+        if not isinstance(key_id, str):
+            return []
+        if self._is_object and self._live.attributes.get(IS_OVER):
+            return [self._revoke(key_id, "old key will be deleted: it has expired")]
+        if not at_once:
+            overlap = in_words(self._policy.overlap)
+            return [self._keep(f"old key stays: its overlap lasts {overlap}", key_id)]
+        if self._is_object and self._live.attributes.get(IN_USE):
+            return [self._keep(_IN_USE, key_id)]
+        use = self._use_of(key_id).live
+        if use is not None and use.attributes.get(IN_USE):
+            return [self._keep(_IN_USE, key_id)]
+        return [self._at_once(key_id)]
+
+    # --- earlier keys
+
+    @staticmethod
+    def _blocking(older: list[KeyStep]) -> KeyStep | None:
+        return next((step for step in older if step.action is KeyAction.KEEP), None)
+
+    def _earlier(self, key: Spec, *, at_once: bool) -> KeyStep:
+        """Whether an earlier key is revoked or stays."""
+        key_id = str(key.get("key_id"))
+        use = self._use_of(key_id)
+        if not use.is_known:
+            return self._keep("old key stays: the API did not show its use", key_id)
+        if use.live is None:
+            return self._revoke(key_id, "old key will be forgotten: it does not exist any more")
+        shown = use.live.attributes
+        if shown.get(IN_USE):
+            return self._keep(_IN_USE, key_id)
+        if at_once:
+            return self._at_once(key_id)
+        if shown.get(IS_OVER):
+            return self._revoke(key_id, "old key will be deleted: it has expired")
+        replaced_at = _time(key.get("replaced_at"))
+        replaced_at = self._now if replaced_at is None else replaced_at
+        left = replaced_at + self._policy.overlap + CLOCK_SECONDS - self._now
+        if left > 0:
+            return self._keep(f"old key stays: its overlap lasts {in_words(left)}", key_id)
+        return self._by_use(key_id, shown)
+
+    def _by_use(self, key_id: str, shown: Spec) -> KeyStep:
+        if shown.get("last_used_at", "") is None:
+            return self._revoke(key_id, "old key will be revoked: it was never used")
+        used_at = _time(shown.get("last_used_at"))
+        if used_at is None:
+            return self._keep("old key stays: the API does not show when it was last used", key_id)
+        unused = self._now - used_at
+        if unused < self._policy.unused + CLOCK_SECONDS:
+            return self._keep(f"old key stays: {used_ago(unused)}", key_id)
+        return self._revoke(key_id, f"old key will be revoked: unused for {in_words(unused)}")
+
+    def _use_of(self, key_id: str) -> _Use:
+        """What the API shows of a key."""
+        kind = self._field.type.listed_as if isinstance(self._field.type, KeySinkType) else ""
+        kind, project = kind or self._change.address.kind, self._change.address.project
+        was_read = Scope(kind, project) in self._snapshot.live.listed
+        if not was_read or self._snapshot.inputs.options.offline:
+            return _Use(is_known=False)
+        return _Use(is_known=True, live=self._snapshot.live.find(kind, project, key_id))
+
+    # --- steps
+
+    def _rotate(self, why: str) -> KeyStep:
+        return KeyStep(self._field.name, KeyAction.ROTATE, why, makes_object=self._is_object)
+
+    def _keep(self, why: str, key_id: str | None = None) -> KeyStep:
+        return KeyStep(self._field.name, KeyAction.KEEP, why, key_id)
+
+    def _revoke(self, key_id: str, why: str) -> KeyStep:
+        unused = self._policy.unused
+        return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id, unused_seconds=unused)
+
+    def _at_once(self, key_id: str) -> KeyStep:
+        why = "old key will be revoked at once: that was asked for"
+        return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id)
+
+
+_IN_USE = "old key stays: this run authenticates with it; revoke it from a run with another key"
+
+
+def used_ago(seconds: float) -> str:
+    """`used just now`, `used 2 hours ago`."""
+    if seconds < _JUST_NOW_SECONDS:
+        return "used just now"
+    return f"used {in_words(seconds)} ago"
+
+
+def _time(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)

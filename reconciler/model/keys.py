@@ -1,0 +1,163 @@
+"""Keys that take turns: how a manifest rotates them, and what the state records of them.
+
+The record of a resource has an entry for each key field, `delivered[FIELD]`:
+
+    {key_id, target, receipt, made_at, expires_at, previous: [{…, replaced_at}, …]}
+
+It describes the current key, and below `previous` the earlier keys that are still valid. Times are
+unix seconds of the server. `is_open` says that an interrupted delivery of the last of the earlier
+keys may have reached a destination of the current one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.model.durations import DAY_SECONDS, seconds_of
+from reconciler.model.json_codec import sorted_json
+from reconciler.model.sinks import targets_of
+from reconciler.model.values import Spec
+
+OVERLAP_SECONDS = 7 * DAY_SECONDS
+"""How long an earlier key stays valid at least, unless `rotate.overlap` says otherwise."""
+
+UNUSED_SECONDS = DAY_SECONDS
+"""How long an earlier key must be unused before it is revoked, unless the manifest says otherwise."""
+
+PREVIOUS = "previous"
+KEPT = "kept"
+"""The part of an earlier key that names the second slot it was copied to: `{target, receipt}`."""
+_OF_ONE_KEY = ("key_id", "target", "receipt", "made_at", "expires_at")
+
+
+class KeyAction(StrEnum):
+    """What happens to a key."""
+
+    ROTATE = "rotate"
+    """A new key is created and delivered, and the current one becomes an earlier key."""
+    REVOKE = "revoke"
+    """An earlier key is deleted."""
+    KEEP = "keep"
+    """An earlier key stays valid, or a rotation waits."""
+
+
+class KeyStep(Struct, frozen=True):
+    """One step of a key field in a plan."""
+
+    field: str
+    action: KeyAction
+    why: str
+    """The sentence of the plan: `will be rotated: 93 days old`."""
+    key_id: str | None = None
+    """The key that is revoked or kept."""
+    unused_seconds: float | None = None
+    """For a revocation: how long the key must be unused. Apply checks that once more; None to revoke
+    it in any case."""
+    makes_object: bool = False
+    """Whether the rotation creates another object, because the object itself is the key."""
+    is_due: bool = False
+    """Whether the interval of the manifest has passed."""
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a key is revoked even if it is in use."""
+        return self.action is KeyAction.REVOKE and self.unused_seconds is None
+
+
+class RotationPolicy(Struct, frozen=True):
+    """The `rotate` of a manifest, in seconds."""
+
+    every: float | None = None
+    """The age at which a key is rotated; None for never."""
+    overlap: float = OVERLAP_SECONDS
+    """How long an earlier key stays valid at least."""
+    unused: float = UNUSED_SECONDS
+    """How long an earlier key must be unused before it is revoked."""
+
+
+def policy_of(value: Any) -> RotationPolicy:
+    """The policy in the value of a key field; the defaults where it sets none."""
+    rotate = value.get("rotate") if isinstance(value, Mapping) else None
+    rotate = rotate if isinstance(rotate, Mapping) else {}
+    revoke = rotate.get("revoke")
+    unused = seconds_of(revoke.get("when_unused_for")) if isinstance(revoke, Mapping) else None
+    overlap = seconds_of(rotate.get("overlap"))
+    return RotationPolicy(
+        every=seconds_of(rotate.get("every")),
+        overlap=OVERLAP_SECONDS if overlap is None else overlap,
+        unused=UNUSED_SECONDS if unused is None else unused,
+    )
+
+
+def same_places(one: Any, other: Any) -> bool:
+    """Whether two `write_to` name the same destinations."""
+    return set(map(sorted_json, targets_of(one))) == set(map(sorted_json, targets_of(other)))
+
+
+def one_key(entry: Spec) -> dict[str, Any]:
+    """The parts of an entry that describe its current key."""
+    return {name: entry[name] for name in _OF_ONE_KEY if entry.get(name) is not None}
+
+
+def earlier_keys(entry: Any) -> Sequence[Spec]:
+    """The earlier keys of an entry, oldest first."""
+    keys = entry.get(PREVIOUS) if isinstance(entry, Mapping) else None
+    keys = keys if isinstance(keys, list | tuple) else ()
+    return [key for key in keys if isinstance(key, Mapping)]
+
+
+def key_ids(entry: Any) -> Iterator[str]:
+    """The ids of all keys of an entry, the current one first."""
+    keys = (entry, *earlier_keys(entry)) if isinstance(entry, Mapping) else ()
+    yield from (key["key_id"] for key in keys if isinstance(key.get("key_id"), str))
+
+
+def with_next(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
+    """The entry once another key is the current one. Without a current key, that is the first.
+
+    `kept` of the new key is the second slot of the one that it succeeds.
+    """
+    if entry.get("key_id") == key.get("key_id"):
+        return _with_earlier(one_key(key), earlier_keys(entry))
+    earlier = list(earlier_keys(entry))
+    if entry.get("key_id"):
+        kept = {KEPT: key[KEPT]} if key.get(KEPT) else {}
+        earlier.append({**one_key(entry), "replaced_at": replaced_at, **kept})
+    earlier = [old for old in earlier if old.get("key_id") != key.get("key_id")]
+    return _with_earlier(one_key(key), earlier)
+
+
+def with_open(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
+    """The entry once a delivery of another key was interrupted: its destination may have it."""
+    if key.get("key_id") in set(key_ids(entry)):
+        return dict(entry)
+    uncertain = {**one_key(key), "replaced_at": replaced_at}
+    return {**entry, PREVIOUS: [*earlier_keys(entry), uncertain], "is_open": True}
+
+
+def without_key(entry: Spec, key_id: str) -> dict[str, Any]:
+    """The entry without one of its earlier keys."""
+    rest = [key for key in earlier_keys(entry) if key.get("key_id") != key_id]
+    return _with_earlier(entry, rest)
+
+
+def _with_earlier(entry: Spec, earlier: Sequence[Spec]) -> dict[str, Any]:
+    rest = {name: part for name, part in entry.items() if name != PREVIOUS}
+    return {PREVIOUS: list(earlier), **rest} if earlier else rest
+
+
+def still_used(step: KeyStep, shown: Spec, now: float) -> str:
+    """Why a key must not be revoked after all, as the API shows it now; empty if it may be."""
+    if step.unused_seconds is None:
+        return ""
+    if "last_used_at" not in shown:
+        return f"{step.key_id} stays: the API does not show when it was last used."
+    used_at = shown["last_used_at"]
+    is_time = isinstance(used_at, int | float)
+    if used_at is None or (is_time and now - used_at >= step.unused_seconds):
+        return ""
+    return f"{step.key_id} stays: it was used after the plan was made."
