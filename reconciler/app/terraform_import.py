@@ -18,6 +18,7 @@ from reconciler.export.files import Layout, check_folder, files_of, write_files
 from reconciler.export.naming import ObjectKey
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
+from reconciler.manifests.cross_checks import TWO_DECLARATIONS
 from reconciler.model.address import Address
 from reconciler.model.resource import Record, Resource
 from reconciler.model.values import Reference, has_unknown
@@ -108,6 +109,8 @@ class _Writer:
         self._target = target
         self._prefix = prefix
         self._layout = layout
+        self._adopting: set[Address] = set()
+        """What only its id tells from another object of its name."""
         self.conversion = convert(state, KINDS, known)
         self.changed: set[Path] = set()
         """The files whose content changed, below the folder."""
@@ -125,6 +128,8 @@ class _Writer:
             try:
                 return load_configuration(self._session.settings, KINDS, RULE_KINDS)
             except ConfigurationError as error:
+                if self._told_apart(error):
+                    continue
                 refused = self._refused(error)
                 if not refused:
                     self._session.notice(
@@ -138,10 +143,22 @@ class _Writer:
 
     def _files(self) -> dict[str, str]:
         conversion = self.conversion
-        documents = documents_of(conversion, KINDS)
+        documents = documents_of(conversion, KINDS, adopting=self._adopting)
         files = files_of(documents, layout=self._layout, prefix=self._prefix, header=_HEADER)
         files[FILE_NAME] = removed_blocks(conversion.carried_over, conversion.left_out)
         return files
+
+    def _told_apart(self, error: ConfigurationError) -> bool:
+        """Name objects of one name by their ids; False if there is nothing more to name."""
+        twins = {
+            problem.address
+            for problem in error.diagnostics
+            if problem.summary == TWO_DECLARATIONS and problem.address is not None
+        }
+        found = {address for address in twins if address in self.conversion.sources}
+        is_new = not found <= self._adopting
+        self._adopting |= found
+        return is_new
 
     def _refused(self, error: ConfigurationError) -> dict[str, str]:
         """Why resources cannot be declared, by their addresses in Terraform."""

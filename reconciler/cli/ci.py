@@ -74,7 +74,7 @@ def comment(
 def approved(options: GlobalOptions, commit: str) -> int:
     """Print the digest of the plan that was reviewed before COMMIT was merged.
 
-    Give it to `reconciler apply --approve`. Fails if the merged commit has no plan.
+    Give it to `reconciler apply --approve DIGEST`. Fails if the merged commit has no plan.
     """
     from reconciler.hosts import host_of
     from reconciler.hosts.review import approved_digest, key_of

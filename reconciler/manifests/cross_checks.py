@@ -24,6 +24,9 @@ _ONE = {
     False: "without state nothing else distinguishes the two. ",
 }
 
+TWO_DECLARATIONS = "Two declarations of one object"
+"""The summary of the problem that `lifecycle.adopt` with an id solves, where both objects exist."""
+
 
 class CrossChecks(Struct, frozen=True):
     """Checks all resources and rules against each other.
@@ -145,7 +148,7 @@ class CrossChecks(Struct, frozen=True):
                 self._add(
                     resource,
                     ("spec", *list(identity)[:1]),
-                    "Two declarations of one object",
+                    TWO_DECLARATIONS,
                     detail,
                 )
 

@@ -58,6 +58,7 @@ class ChildTask(Struct, frozen=True):
     variable_files: list[str]
     allow_env: list[str]
     allow_sinks: list[str]
+    allow_sources: list[str]
     saved_variables: dict[str, Any]
     plan: str
     """The file of the plan."""
@@ -108,6 +109,7 @@ def _task(stage: Stage, place: CopyPlace, settings: Settings, plan_file: Path) -
         variable_files=[str(path.resolve()) for path in settings.variable_files],
         allow_env=list(settings.allow_env),
         allow_sinks=list(settings.allow_sinks),
+        allow_sources=list(settings.allow_sources),
         saved_variables=dict(settings.saved_variables),
         plan=str(plan_file),
     )
@@ -219,6 +221,7 @@ def settings_of(task: ChildTask) -> Settings:
         variable_files=[Path(path) for path in task.variable_files],
         allow_env=task.allow_env,
         allow_sinks=task.allow_sinks,
+        allow_sources=task.allow_sources,
         saved_variables=task.saved_variables,
         env=dict(os.environ),
     )

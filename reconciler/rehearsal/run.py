@@ -312,8 +312,11 @@ def _blocked(plan: Plan) -> list[str]:
 
 
 def _unapplied(result: ApplyResult) -> list[str]:
+    """What was planned and not applied; addresses that could not be planned are a check of their own."""
     lines = [
-        _line(outcome) for outcome in result.outcomes if outcome.status is not OutcomeStatus.APPLIED
+        _line(outcome)
+        for outcome in result.outcomes
+        if outcome.status is not OutcomeStatus.APPLIED and not outcome.change.blocked
     ]
     refused = [sentence for outcome in result.outcomes for sentence in outcome.refused]
     return lines + refused

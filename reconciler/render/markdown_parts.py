@@ -117,7 +117,7 @@ class Parts:
     def drift(self, drift: Drift) -> str:
         """What changed live, with its fields."""
         icon = "🔴" if drift.deleted else "🟡"
-        head = f"{icon} {self._named(drift.address)} {phrases.drift_sentence(drift)}"
+        head = f"{icon} {self._named(drift.address)} {markup(phrases.drift_sentence(drift))}"
         about = self._aside(drift.location, drift.id)
         if drift.blame:
             about.append(self.spans(drift.blame))
@@ -131,9 +131,7 @@ class Parts:
         fields = ", ".join(code_span(shortened(name, MOST_NAME)) for name in names)
         named = code_span(self._cut(str(drift.address), _ADDRESS_WIDTH))
         icon = "🔴" if drift.deleted else "🟡"
-        return (
-            f"- {icon} {named} {phrases.drift_sentence(drift)}{f': {fields}' if fields else ''}\n"
-        )
+        return f"- {icon} {named} {self.spans(phrases.drift_sentence(drift))}{f': {fields}' if fields else ''}\n"
 
     def outcome(self, outcome: Outcome) -> str:
         """How a change ended, as a list item with what it says."""

@@ -1,4 +1,4 @@
-"""A rehearsal as text, JSON, Markdown and JUnit XML."""
+"""A rehearsal as text, JSON, Markdown, JUnit XML and SARIF."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from xml.etree import ElementTree
 
+from reconciler.model import finding
 from reconciler.model.change import Action
+from reconciler.model.finding import Finding, Level, Rule
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
@@ -16,9 +17,13 @@ from reconciler.model.rehearsal import (
     RouteCalls,
     Verdict,
 )
+from reconciler.model.report import Report, ReportContext
 from reconciler.render.escape import code_span, fenced, prose, terminal
 from reconciler.render.jsonview import document
+from reconciler.render.junit import JUnitRenderer
 from reconciler.render.phrases import duration
+from reconciler.render.report_renderer import ReportRenderer
+from reconciler.render.sarif import SarifRenderer
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.tables import text_table
 from reconciler.render.values import count
@@ -107,39 +112,48 @@ def as_markdown(rehearsal: Rehearsal, *, limit: int = COMMENT_LIMIT) -> str:
 
 def as_junit(rehearsal: Rehearsal) -> str:
     """JUnit XML with a case for each check, which CI systems read."""
-    verdicts = [check.verdict for check in rehearsal.checks]
-    numbers = {
-        "tests": str(len(verdicts)),
-        "failures": str(verdicts.count(Verdict.FAILED)),
-        "errors": "0",
-        "skipped": str(verdicts.count(Verdict.SKIPPED)),
-        "time": "0.000",
-    }
-    name = f"{rehearsal.plan.stack}/{rehearsal.plan.environment}"
-    suites = ElementTree.Element("testsuites", numbers)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": terminal(name), **numbers})
-    for check in rehearsal.checks:
-        names = {"classname": "rehearsal", "name": terminal(check.name), "time": "0.000"}
-        case = ElementTree.SubElement(suite, "testcase", names)
-        lines = [terminal(line) for line in check.detail.split("\n")]
-        if check.verdict is Verdict.FAILED:
-            failure = ElementTree.SubElement(case, "failure", {"message": lines[0]})
-            failure.text = "\n".join(lines)
-        elif check.verdict is Verdict.SKIPPED:
-            ElementTree.SubElement(case, "skipped", {"message": lines[0]} if lines[0] else {})
-    ElementTree.indent(suites)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{_tree(suites)}\n'
+    return _rendered(JUnitRenderer, rehearsal)
 
 
-def _tree(element: ElementTree.Element) -> str:
-    return ElementTree.tostring(element, encoding="unicode")
+def as_sarif(rehearsal: Rehearsal) -> str:
+    """SARIF with a result for each check that failed, which code scanning reads."""
+    return _rendered(SarifRenderer, rehearsal)
 
+
+def _rendered(renderer: type[ReportRenderer], rehearsal: Rehearsal) -> str:
+    plan = rehearsal.plan
+    findings = tuple(map(_finding, rehearsal.checks))
+    context = ReportContext(command="rehearse", findings=findings)
+    title = f"rehearse {plan.stack}/{plan.environment}"
+    return renderer(context).report(Report(title))
+
+
+def _finding(check: RehearsalCheck) -> Finding:
+    """A check in the terms that all reports share."""
+    first, *rest = check.detail.split("\n")
+    return Finding(
+        REHEARSAL,
+        first or check.name,
+        level=Level.ERROR if check.verdict is Verdict.FAILED else Level.NONE,
+        verdict=_VERDICTS[check.verdict],
+        subject=check.name,
+        detail="\n".join(rest),
+    )
+
+
+REHEARSAL = Rule("rehearsal", "Rehearsal", "An apply to a copy of the organization showed this.")
+_VERDICTS = {
+    Verdict.PASSED: finding.Verdict.PASSED,
+    Verdict.FAILED: finding.Verdict.FAILED,
+    Verdict.SKIPPED: finding.Verdict.SKIPPED,
+}
 
 FORMATS: dict[str, Callable[[Rehearsal], str]] = {
     "text": as_text,
     "json": as_json,
     "markdown": as_markdown,
     "junit": as_junit,
+    "sarif": as_sarif,
 }
 """The formats of a rehearsal."""
 

@@ -29,6 +29,7 @@ from reconciler.terraform.survey import (
 )
 
 _PROJECT_IS_ARCHIVED = "its project is archived"
+_OF_OTHER_TYPES = "its attributes have other types than those that this version knows"
 _IS_DEPOSED = "it is a deposed object: Terraform has replaced it and not deleted it yet"
 _IS_NOT_MANAGED_HERE = (
     "`projects` in the stack file names it as a project that is not managed here; remove that "
@@ -127,6 +128,9 @@ class _Converter:
                 yield from self._of_instance(instance, mapping)
             except NotCarriedOver as error:
                 self._left_out.append(LeftOut(instance, str(error)))
+            except (AttributeError, KeyError, TypeError, ValueError):
+                # An edited state, or one of a later version of the provider.
+                self._left_out.append(LeftOut(instance, _OF_OTHER_TYPES))
 
     def _of_instance(self, instance: Instance, mapping: TypeMapping) -> list[Drafted]:
         if instance.is_deposed:

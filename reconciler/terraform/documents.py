@@ -7,12 +7,13 @@ values that differ stand under their keys. Instances that differ in more than va
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.export.files import Document, document_of
 from reconciler.export.resource import ExportedResource
 from reconciler.export.yaml_text import Raw
+from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.values import Reference, walk
 from reconciler.terraform.conversion import Conversion
@@ -21,13 +22,17 @@ _PROJECT = "project"
 _Keyed = Sequence[tuple[str, ExportedResource]]
 
 
-def documents_of(conversion: Conversion, kinds: Mapping[str, Kind]) -> Iterator[Document]:
-    """The documents of a conversion."""
+def documents_of(
+    conversion: Conversion, kinds: Mapping[str, Kind], *, adopting: Collection[Address] = ()
+) -> Iterator[Document]:
+    """The documents of a conversion. Those of `adopting` name their object by its id."""
     groups: dict[tuple[str, str], list[tuple[str, ExportedResource]]] = defaultdict(list)
     for resource in conversion.resources:
         instance = conversion.sources[resource.address]
         kind = kinds[resource.address.kind]
-        if isinstance(instance.key, str):
+        if resource.address in adopting:
+            yield document_of(resource, kind, adopt=True)
+        elif isinstance(instance.key, str):
             groups[instance.resource_address, kind.name].append((instance.key, resource))
         else:
             yield document_of(resource, kind)

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.cel import IndexedList, Later, compile_expression
+from reconciler.cel import (
+    EvaluationError,
+    IndexedList,
+    Later,
+    UndecidedError,
+    compile_expression,
+)
 from tests.cel.reference import budget, value_of
 
 KINDS = ("Project", "SpendLimit", "RateLimit")
@@ -35,6 +41,10 @@ SOURCES = [
     'r.exists(i, i.kind == "SpendLimit" && i.project == i.name)',
     'r.exists(i, i.kind == "SpendLimit" && i.kind == "Project")',
     'r.exists(i, i.kind == "SpendLimit" && i.project == 3)',
+    'r.all(i, i.kind == "Project")',
+    'r.all(i, i.kind == "Project" || i.project == name)',
+    'r.exists(i, i.kind != "Project")',
+    'r.filter(i, i.kind != "Project" && i.project != name).size()',
     'r.map(i, i.kind == "SpendLimit", i.name).size()',
 ]
 
@@ -42,7 +52,7 @@ SOURCES = [
 def outcome(source: str, resources: Any, name: str) -> Any:
     try:
         return value_of(source, {"r": resources, "name": name, "missing": {}})
-    except Exception as error:  # noqa: BLE001 - any outcome is compared
+    except (EvaluationError, UndecidedError) as error:
         return type(error)
 
 

@@ -68,7 +68,7 @@ def test_a_missing_credential_is_a_warning_of_a_plan_and_an_error_of_an_apply(
     del workspace.variables["GITLAB_TOKEN"]
     workspace.declare(PROJECT, account("a", VARIABLE))
     planned = workspace.run("plan", expect=0)
-    assert "warning: Destination not checked" in planned.out
+    assert "Destination not checked" in planned.out
     applied = workspace.run("apply", "--yes")
     assert applied.code == 13
     assert "GITLAB_TOKEN is not set" in applied.out

@@ -130,8 +130,14 @@ def test_a_rule_that_fails_after_the_apply_exits_with_11(workspace: Workspace) -
     assert "Assistant/bot   p fails (mandatory)" in applied.out
 
 
-def test_validate_leaves_to_plan_what_manifests_do_not_decide(workspace: Workspace) -> None:
-    expires = policy("has(resource.spec.expires_after)", spec="match: {kinds: [VectorStore]}")
+@pytest.mark.parametrize(
+    "rule",
+    ["has(resource.spec.expires_after)", "resource.spec.?expires_after.?days.orValue(0) > 0"],
+)
+def test_validate_leaves_to_plan_what_manifests_do_not_decide(
+    workspace: Workspace, rule: str
+) -> None:
+    expires = policy(rule, spec="match: {kinds: [VectorStore]}")
     workspace.declare(STORE, expires).run("validate", expect=0)
     workspace.run("plan", expect=11)
 

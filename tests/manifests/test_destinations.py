@@ -85,6 +85,7 @@ def test_a_place_that_is_listed_twice_is_refused(folder: Folder) -> None:
         ("{vault: {}}", 'Missing "path"'),
         ("{vault: {path: a/b, key: c}}", 'Unknown field "key"'),
         ("{vault: {path: a/../b}}", '"a/../b" is not a path in HashiCorp Vault'),
+        ('{vault: {path: "a/b\\n::error::c"}}', r'"a/b\n::error::c" is not a path'),
         ("{github_actions: {name: A}}", "exactly one of"),
         ("{github_actions: {repository: acme, name: A}}", "write OWNER/NAME"),
         ("{file: '${Project/search}'}", "must be known before apply"),
@@ -108,6 +109,7 @@ ALLOWED = {
     "another path": ("vault:secret/other/**", False),
     "another sink": ("file:**", False),
     "a prefix without a star": ("vault:secret/search", False),
+    "a dot for a slash": ("vault:secret.search/*", False),
     "a letter for a dot": ("vault:secret.search.k", False),
 }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Reason, Unmanaged
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.policy import PolicyOutcome
 from reconciler.model.values import Reference, SecretValue, Template, Unknown
 from reconciler.policies import Surroundings, judge, live_subjects, planned_subjects
@@ -182,9 +184,19 @@ def test_the_policies_of_a_run_share_a_budget(small_budget: None) -> None:
     changes = [change(f"File/f{number}") for number in range(100)]
     bomb = "resources.all(a, resources.all(b, resources.all(c, true)))"
     policies = [policy(bomb, name=f"p{number:02}") for number in range(30)]
+    policies.append(policy("true", name="z"))
     last = judge(policies, planned_subjects(plan(*changes), around))[-1]
     assert last.summary.counts == {PolicyOutcome.ERROR: 1}
     assert "step budget" in last.results[0].message
+
+
+def test_the_patterns_of_all_policies_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.policies.evaluation.RUN_SECONDS", 0.2)
+    around = Surroundings(NOW, "acme", "prod")
+    slow = policy(f'"{"a" * 200}b".matches("^(a|a|aa)+$")', name="a")
+    quick = policy('resource.name.matches("search")', name="b")
+    last = judge([slow, quick], planned_subjects(plan(PROJECT), around))[-1]
+    assert "regular expressions took too much time" in last.results[0].message
 
 
 # --- messages, severities, exceptions
@@ -257,6 +269,12 @@ def test_an_exception_of_another_resource_has_no_effect() -> None:
 def test_an_exception_is_announced_two_weeks_before_it_expires(until: str, warned: bool) -> None:
     warnings = judged(policy("false", exceptions=exception(until)), PROJECT).warnings
     assert [warning.summary for warning in warnings] == ["An exception expires soon"] * warned
+
+
+def test_an_error_names_the_place_of_the_rule() -> None:
+    rule = SourceLocation("policies.yaml", 6, 9)
+    broken = replace(policy("1 / 0 == 1"), locations={"rule": rule})
+    assert result(broken, change("Project/search", location=PLACE)).location == rule
 
 
 def test_a_result_names_the_places_of_resource_and_policy() -> None:

@@ -587,3 +587,11 @@ def test_a_whole_number_with_a_point_is_a_whole_number() -> None:
     attributes = {"threshold_amount": 50000.0, "currency": "USD", "interval": "month"}
     made = converted(resource(OPENAI, "openai_organization_spend_limit", "l", attributes))
     assert repr(spec(made, "SpendLimit/l")["threshold_amount"]) == "50000"
+
+
+def test_attributes_of_other_types_are_left_out_with_a_reason() -> None:
+    broken = {"id": {"a": [1]}, "name": {"a": [1]}, "project_id": {"a": [1]}}
+    made = converted(project(), resource(OPENAI, "openai_project_service_account", "sa", broken))
+    assert names(made) == ["Project/p"]
+    [left] = made.left_out
+    assert "other types than those that this version knows" in left.reason

@@ -789,3 +789,19 @@ def test_what_a_record_depends_on_is_known_without_a_manifest(
     account = records["ServiceAccount/p-search/sa"]
     assert account["depends_on"] == ["Project/p-search"]
     assert account["project_id"] == records["Project/p-search"]["id"]
+
+
+def test_two_objects_of_one_name_are_told_apart_by_their_ids(
+    workspace: Workspace, organization: Organization
+) -> None:
+    ids = [organization.project("Twin"), organization.project("Twin")]
+    twins = [
+        resource(OPENAI, "openai_project", f"t{n}", {"id": id, "name": "Twin", "status": "active"})
+        for n, id in enumerate(ids)
+    ]
+    name = save(workspace, state(*twins))
+    done = workspace.run("import", "--from-terraform", name, expect=0)
+    assert "Not carried over" not in done.out
+    text = "".join(path.read_text() for path in (workspace.folder / "manifests").rglob("*.yaml"))
+    assert f"lifecycle: {{adopt: {ids[1]}}}" in text
+    assert workspace.plan("--refresh", "full").code == 0

@@ -18,7 +18,7 @@ from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
-from reconciler.secrets.drivers.paths import credential, setting
+from reconciler.secrets.drivers.paths import credential, quoted, setting
 from reconciler.secrets.http import Answer, SinkHttp
 
 _API = "https://api.github.com"
@@ -66,17 +66,19 @@ class GithubActionsSink:
         name, environment = target["name"], target.get("environment")
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f'"{name}" is no name of a GitHub secret: use letters, digits and "_", without a '
+                f'{quoted(name)} is no name of a GitHub secret: use letters, digits and "_", without a '
                 "digit or GITHUB_ at the beginning"
             )
         organization = target.get("organization")
         if organization:
             if environment or not _OWNER.fullmatch(organization):
-                raise ValueError(f'"{organization}" is no organization, or has no environments')
+                raise ValueError(
+                    f"{quoted(organization)} is no organization, or has no environments"
+                )
             return f"github_actions:{organization.lower()}/{name.upper()}"
         repository = target["repository"]
         if not _REPOSITORY.fullmatch(repository):
-            raise ValueError(f'"{repository}" is no repository: write OWNER/NAME')
+            raise ValueError(f"{quoted(repository)} is no repository: write OWNER/NAME")
         if not environment:
             return f"github_actions:{repository.lower()}/{name.upper()}"
         if not environment.isprintable() or environment in (".", ".."):

@@ -19,7 +19,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Boolean, Object, Property, Text, Type
 from reconciler.secrets import digests
-from reconciler.secrets.drivers.paths import credential, normal_path, setting
+from reconciler.secrets.drivers.paths import credential, normal_path, quoted, setting
 from reconciler.secrets.http import Answer, SinkHttp
 
 _API = "https://gitlab.com/api/v4"
@@ -77,7 +77,7 @@ class GitlabVariableSink:
         name, scope = target["name"], target.get("environment_scope", _EVERYWHERE)
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f'"{name}" is no name of a GitLab variable: use at most 255 letters, digits and "_"'
+                f'{quoted(name)} is no name of a GitLab variable: use at most 255 letters, digits and "_"'
             )
         if not _SCOPE.fullmatch(scope):
             raise ValueError(f"{scope!r} is no environment scope")

@@ -20,6 +20,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.kubeconfig import cluster_of
+from reconciler.secrets.drivers.paths import quoted
 from reconciler.secrets.http import Answer, SinkHttp
 
 _MANAGER = "reconciler/"
@@ -56,13 +57,15 @@ class KubernetesSink:
         """`kubernetes:NAMESPACE/SECRET/KEY`."""
         for name, pattern in (("namespace", _NAMESPACE), ("secret", _NAME), ("key", _KEY)):
             if not pattern.fullmatch(target[name]):
-                raise ValueError(f'"{target[name]}" is no {name} that Kubernetes accepts')
+                raise ValueError(f"{quoted(target[name])} is no {name} that Kubernetes accepts")
         return f"kubernetes:{target['namespace']}/{target['secret']}/{target['key']}"
 
     def check(self, target: Any, *, owner: str) -> None:
-        """Raise SinkError where the API server would refuse: it is asked to pretend (`dryRun`)."""
+        """Raise SinkError where the API server would refuse: it is asked to pretend (`dryRun`).
+
+        Another value than any key conflicts with whatever another manager has there.
+        """
         manager = self._manager(target, owner)
-        self._require_unmanaged(target, self._metadata(target), manager)
         answer = self._apply(target, _PLACEHOLDER, manager, dry_run=True)
         if answer.status not in (200, 201):
             raise self._refused(answer, target, "write")
@@ -138,14 +141,6 @@ class KubernetesSink:
         if len(whole) <= _LONGEST_MANAGER and whole.isprintable():
             return whole
         return _MANAGER + hashlib.sha256(whole.encode()).hexdigest()
-
-    def _require_unmanaged(
-        self, target: Any, metadata: Mapping[str, Any] | None, manager: str
-    ) -> None:
-        # An equal value would be no conflict for the API server, which would share the field.
-        others = _managers_of(metadata or {}, target["key"]) - {manager}
-        for other in sorted(others):
-            raise self._owned_by(target, other)
 
     def _owned_by(self, target: Any, other: str) -> SinkError:
         holder = other.removeprefix(_MANAGER).rpartition("#")[0] or "another resource"

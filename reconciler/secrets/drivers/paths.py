@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from reconciler.errors import SinkError, SinkSetupError
 from reconciler.model.secret import Redactor, Secret
 
 _LONGEST = 512
+
+
+def quoted(text: str) -> str:
+    """A value of a manifest as messages quote it, on one line."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def normal_path(path: str, *, what: str) -> str:
@@ -17,7 +23,7 @@ def normal_path(path: str, *, what: str) -> str:
     is_plain = path.isprintable() and not set(path) & set(" \\?#%*\"'<>|")
     if not is_plain or any(part in ("", ".", "..") for part in parts) or len(path) > _LONGEST:
         raise ValueError(
-            f'"{path}" is not a path in {what}: write names of letters, digits, "-", "_" and "." '
+            f'{quoted(path)} is not a path in {what}: write names of letters, digits, "-", "_" and "." '
             "separated by single slashes"
         )
     return "/".join(parts)

@@ -89,6 +89,16 @@ def test_a_key_that_cannot_be_masked_is_refused_and_not_shown(
     assert server.variables[PROJECT] == []
 
 
+def test_a_value_that_somebody_changed_is_not_removed(
+    run: Run, env: dict[str, str], server: FakeGitlab
+) -> None:
+    sinks = run(env)
+    receipt = delivered(sinks, TARGET)
+    server.variables[PROJECT][0]["value"] = "changed by hand"
+    sinks.withdraw(TARGET, receipt, address=INDEXER)
+    assert server.variables[PROJECT][0]["value"] == "changed by hand"
+
+
 def test_a_full_project_is_named(run: Run, env: dict[str, str], server: FakeGitlab) -> None:
     server.variables[PROJECT] = [
         {"key": f"V{number}", "environment_scope": "*"} for number in range(fake_gitlab.MOST)
