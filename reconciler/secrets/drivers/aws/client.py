@@ -61,6 +61,8 @@ _FULL = {
     "ParameterLimitExceeded",
     "ParameterMaxVersionLimitExceeded",
 }
+_CREDENTIAL_ERRORS = ("RetrievalError", "ConfigError", "CredentialError", "WithMFAUnsupportedError")
+"""The ends of the names of errors that come before a request."""
 _CODE = re.compile(r"[A-Za-z0-9.:_-]{1,100}")
 _NETWORK_HINT = "check the network, the proxy, AWS_REGION and AWS_ENDPOINT_URL"
 _CREDENTIALS_HINT = (
@@ -91,16 +93,16 @@ class AwsError(Exception):
         self.may_have_happened = may_have_happened
         """Whether AWS may have carried out this attempt or an earlier one."""
         self.is_setup = is_setup
-        """Whether this process lacks a package, a region or credentials."""
+        """Whether a setting, a credential or a package is missing here."""
 
-    def sink_error(self, named: str) -> SinkError:
-        """The error of a sink, for a target that is named like this."""
+    def sink_error(self, place: str) -> SinkError:
+        """The error for a place, of a put that certainly did not happen or of anything else."""
         kind = SinkError
         if self.is_setup:
             kind = SinkSetupError
         elif self.is_transient:
             kind = SinkUnreachableError
-        return kind(f"{named}: {self.problem}", hint=self.hint)
+        return kind(f"{place}: {self.problem}", hint=self.hint)
 
 
 class Service(Struct, frozen=True):
@@ -160,7 +162,7 @@ class AwsClient:
             import boto3
             from botocore.config import Config
         except ImportError:
-            raise _missing(
+            raise _refused(
                 f"{self._service.noun} needs a library that is not installed",
                 "install reconciler with its extra `aws`",
             ) from None
@@ -242,11 +244,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refused(problem: str, hint: str, code: str = "") -> AwsError:
-    return AwsError(code, problem, hint)
-
-
-def _missing(problem: str, hint: str) -> AwsError:
-    return AwsError("", problem, hint, is_setup=True)
+    """A refusal; without AWS's code, of this process alone."""
+    return AwsError(code, problem, hint, is_setup=not code)
 
 
 def _failure_of(error: Exception) -> AwsError:
@@ -257,11 +256,11 @@ def _failure_of(error: Exception) -> AwsError:
         case kinds.ClientError():
             return _answered(error.response)
         case kinds.NoRegionError() | kinds.InvalidRegionError():
-            return _missing("there is no valid AWS region", "set AWS_REGION")
+            return _refused("there is no valid AWS region", "set AWS_REGION")
         case kinds.ProfileNotFound() | kinds.ConfigNotFound() | kinds.ConfigParseError():
             return _refused("the AWS profile cannot be read", "correct AWS_PROFILE or its file")
         case kinds.NoCredentialsError() | kinds.PartialCredentialsError():
-            return _missing("there are no complete AWS credentials", _CREDENTIALS_HINT)
+            return _refused("there are no complete AWS credentials", _CREDENTIALS_HINT)
         case (
             kinds.EndpointConnectionError()
             | kinds.ConnectTimeoutError()
@@ -281,10 +280,16 @@ def _failure_of(error: Exception) -> AwsError:
         case kinds.ParamValidationError():
             return _refused("AWS's library refuses a parameter", "correct the target")
     name = type(error).__name__
-    if isinstance(error, kinds.BotoCoreError):
-        # Single sign-on, web identity, processes and the instance's role have many of these.
+    if name.endswith(_CREDENTIAL_ERRORS) or "SSO" in name:
         return _refused(f"AWS's credentials cannot be obtained ({name})", _CREDENTIALS_HINT)
-    return _refused(f"AWS's library failed ({name})", "report it")
+    # An answer that was cut off or cannot be parsed has errors of many kinds.
+    return AwsError(
+        "",
+        f"AWS's library failed ({name})",
+        "try again",
+        is_transient=True,
+        may_have_happened=True,
+    )
 
 
 def _answered(response: Mapping[str, Any]) -> AwsError:

@@ -54,7 +54,7 @@ def _assertion(file: str, context: SinkContext) -> dict[str, str]:
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise SinkError(
+        raise SinkSetupError(
             "the file of AZURE_FEDERATED_TOKEN_FILE cannot be read",
             hint="correct AZURE_FEDERATED_TOKEN_FILE",
         ) from None
