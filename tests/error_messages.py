@@ -71,6 +71,15 @@ class Source:
     yields: list[tuple[ast.Yield, Function]] = field(default_factory=list)
     classes: list[ast.ClassDef] = field(default_factory=list)
 
+    @property
+    def constants(self) -> dict[str, ast.expr]:
+        """The module's own constants."""
+        return {
+            node.targets[0].id: node.value
+            for node in self.tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+
     def __post_init__(self) -> None:
         # One walk: the package has hundreds of thousands of nodes.
         waiting: list[tuple[ast.AST, Function]] = [(self.tree, None)]
@@ -115,13 +124,15 @@ def sources() -> tuple[Source, ...]:
 
 @cache
 def constants() -> Mapping[str, ast.expr]:
-    """The values of constants of all modules that are text, or begin with text."""
+    """The constants of all modules, by name, without names that mean several things."""
     named: dict[str, ast.expr] = {}
+    several: set[str] = set()
     for source in sources():
-        for node in source.tree.body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                named.setdefault(node.targets[0].id, node.value)
-    return named
+        for name, value in source.constants.items():
+            other = named.setdefault(name, value)
+            if ast.dump(other) != ast.dump(value):
+                several.add(name)
+    return {name: value for name, value in named.items() if name not in several}
 
 
 def texts(site: Site, depth: int = 0) -> list[str]:
@@ -161,9 +172,8 @@ def _of_name(name: str, site: Site, depth: int) -> list[str]:
         for left, right in pairs:
             if isinstance(left, ast.Name) and left.id == name:
                 read += texts(site.of(right), depth + 1)
-    if not read and name in constants():
-        return texts(site.of(constants()[name]), depth + 1)
-    return read
+    value = site.source.constants.get(name) or constants().get(name)
+    return texts(Site(value, site.source, None), depth + 1) if value and not read else read
 
 
 def _of_function(name: str, source: Source, depth: int) -> list[str]:
@@ -186,6 +196,8 @@ def _part(part: ast.expr) -> str:
 def _placeholder(node: ast.expr) -> str:
     """A name in capitals for a value, and the text itself for a constant; `…` if it has no name."""
     match node:
+        case ast.Name(id="hint" | "guess" | "suggestion"):
+            return ""  # a suggestion
         case ast.Name(id=name) if name.isupper() or name.lstrip("_").isupper():
             value = constants().get(name)
             if isinstance(value, ast.Constant):
@@ -193,6 +205,10 @@ def _placeholder(node: ast.expr) -> str:
             return name.strip("_")
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name.strip("_").upper()
+        case ast.Call(func=ast.Name(id="nearest" | "nearest_few")):
+            return ""  # a suggestion
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="self"))):
+            return "…"
         case ast.Call(args=[first, *_]):
             return _placeholder(first)
         case ast.Call(func=ast.Attribute(value=value)) | ast.Subscript(value=value):
