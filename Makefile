@@ -33,6 +33,8 @@ check: lint types test  ## Everything that CI checks
 setup: $(VENV)/.dev  ## The virtual environment with all development tools
 
 servers:  ## Install the servers, the browser and the validators that slow tests need (Debian, as root)
+	@command -v jq >/dev/null || { apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends jq; }
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && test -x /usr/sbin/pgbouncer || { apt-get update -q && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql pgbouncer; }
 	@command -v chromium >/dev/null || { apt-get update -q && \

@@ -292,6 +292,7 @@ class Session:
             deliveries=lambda: delivered(self.store),
             begun=lambda: begun_deliveries(self.store),
             allowed=allowed_places(self.settings.allow_sinks, self.settings.env),
+            withheld=stack.in_use,
             connect=partial(connect, environ=self.settings.env),
             run=partial(run_program, stop=self.stop, permit=self._permit),
             permit=self._permit,

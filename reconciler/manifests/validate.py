@@ -269,7 +269,7 @@ def _unknown_key(error: ValidationError, trail: Trail) -> SchemaViolation:
     name, known = error.message, list(schema.get("properties", {}))
     comment = schema.get("$comment", "")
     guess = nearest(name, known).strip()
-    some = f"Known fields: {', '.join(known)}." if known and not guess and len(known) <= 15 else ""
+    some = f"Known fields: {', '.join(known)}." if known and not guess and len(known) <= 20 else ""
     detail = " ".join(
         text for text in (f'{_name(trail)} has no field "{name}".', guess, comment or some) if text
     )

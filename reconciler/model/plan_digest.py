@@ -17,6 +17,7 @@ import msgspec
 
 from reconciler.model.change import Change, Plan
 from reconciler.model.json_codec import sorted_json
+from reconciler.model.keys import KeyStep
 from reconciler.model.secret import MASK, Secret
 from reconciler.model.values import TAG, SecretValue, encode, map_leaves, with_secrets
 
@@ -90,10 +91,15 @@ def _parts(change: Change) -> Iterator[Any]:
     yield (change.destroys, change.removal, change.create_before_destroy)
     yield (change.prevent_destroy, change.on_remove, change.mark)
     # Without the ages of keys, which change by themselves.
-    yield [(step.field, str(step.action), step.key_id) for step in change.key_work]
+    yield list(map(_key_parts, change.key_work))
     yield change.wait_for_job
     yield change.renamed_from and str(change.renamed_from)
     yield list(map(str, change.depends_on))
+
+
+def _key_parts(step: KeyStep) -> tuple[Any, ...]:
+    # How long a key must be unused is part of what was approved: at once is another thing.
+    return (step.field, str(step.action), step.key_id, step.unused_seconds, step.makes_object)
 
 
 def _canonical(value: Any) -> bytes:

@@ -72,6 +72,8 @@ class SinkContext(Struct, frozen=True):
     was_begun: Callable[[str, str], bool]
     """Whether a delivery to a place for an owner began and its outcome was not recorded: by this
     run, or by one that died. What lies there may be ours."""
+    withheld: tuple[Secret, ...] = ()
+    """The keys that this run authenticates to the API with. No program gets them."""
 
 
 class Sink(Protocol):

@@ -247,6 +247,8 @@ def _planned(change: Change) -> Finding:
     elif change.is_change:
         level = Level.WARNING if rule is DESTRUCTIVE else Level.NONE
         message, detail = phrases.will_be(change), phrases.destruction(change)
+    lines = [f"Destroys: {detail}."] if detail else []
+    lines += map(phrases.key_step, change.keys)
     return Finding(
         rule=rule,
         message=message,
@@ -254,7 +256,7 @@ def _planned(change: Change) -> Finding:
         verdict=verdict,
         address=change.address,
         location=change.location,
-        detail=f"Destroys: {detail}." if detail else "",
+        detail="\n".join(lines),
     )
 
 

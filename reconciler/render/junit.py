@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconciler.model.finding import Finding, Verdict
+from reconciler.model.finding import Finding, Rule, Verdict
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import Report
 from reconciler.render.escape import xml
@@ -12,6 +12,7 @@ from reconciler.render.findings import WARNING
 from reconciler.render.report_renderer import ReportRenderer
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_NOTHING = Rule("nothing", "Nothing to report")
 _TAGS = {Verdict.FAILED: "failure", Verdict.ERROR: "error"}
 
 
@@ -23,6 +24,9 @@ class JUnitRenderer(ReportRenderer):
         findings = self.findings(report)
         warnings = [finding for finding in findings if _is_remark(finding)]
         cases = [finding for finding in findings if not _is_remark(finding)]
+        if not cases:
+            # CI systems take a report without tests for a job that ran none.
+            cases = [Finding(_NOTHING, "nothing to report", subject=report.title)]
         seconds = sum(finding.seconds for finding in cases)
         name = " ".join(part for part in ("reconciler", report.title, report.stack) if part)
         numbers = _numbers(cases, seconds)

@@ -44,7 +44,7 @@ class MarkdownRenderer:
         if context.full and budget is None:
             self._budget = Budget.unlimited()
         self._context = context
-        self._parts = Parts(full=self._budget.limit is None)
+        self._parts = Parts(full=context.full)
 
     def plan(self, plan: Plan) -> str:
         """Headline and table, then refusals, warnings, changes (destructive first), outputs."""

@@ -29,6 +29,8 @@ TIMEOUT_SECONDS = 60.0
 _GRACE_SECONDS = 3.0
 _LOOK_SECONDS = 0.2
 _SHOWN_LINES = 5
+_WITHHELD = ("OPENAI_", "RECONCILER_BACKEND", "RECONCILER_SECRET_")
+"""Prefixes of variables that no command gets."""
 
 
 class Runner(Protocol):
@@ -62,6 +64,7 @@ class CommandSink:
         self._root = context.root.resolve()
         self._redactor = context.redactor
         self._run: Runner = context.run
+        self._withheld = context.withheld
 
     @staticmethod
     def place(target: Sequence[str]) -> str:
@@ -122,11 +125,13 @@ class CommandSink:
         return str(Path(executable).absolute())
 
     def _environment(self) -> dict[str, str]:
-        # Credentials may come from variables of any name; the redactor knows all that are in use.
+        # Keys of the API may be in variables of any name. The command needs the credentials of its
+        # own service, whatever their names, so other secrets stay.
         return {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("OPENAI_") and not self._redactor.holds(value)
+            if not name.startswith(_WITHHELD)
+            and not any(key.reveal() in value for key in self._withheld)
         }
 
     def _said(self, *outputs: bytes | None) -> str:

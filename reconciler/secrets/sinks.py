@@ -44,7 +44,7 @@ class SinkSet:
     the receipts of earlier runs, below any value, and `begun` the targets of deliveries without a
     recorded outcome, each with its address; both are asked at the first use. `permit` is called
     just before each write, and raises to prevent that; give `run` the same. `allowed` are globs of
-    places, see `Allowance`.
+    places, see `Allowance`. `withheld` are keys in use, which no command gets.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class SinkSet:
         deliveries: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
         begun: Callable[[], Iterable[tuple[Address, Any]]] = tuple,
         allowed: Sequence[str] = (),
+        withheld: Sequence[Secret] = (),
         connect: Callable[..., Any] = _connect_nowhere,
         run: Runner = run_program,
         permit: Callable[[], None] = lambda: None,
@@ -76,6 +77,7 @@ class SinkSet:
             sleep=sleep,
             receipt=self._history.receipt,
             was_begun=self._history.was_begun,
+            withheld=tuple(withheld),
         )
         self._make_client = connect
         self._clients: list[Any] = []

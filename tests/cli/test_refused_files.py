@@ -118,7 +118,7 @@ def test_a_refused_file_that_leaves_the_folder_leaves_nothing_to_do(folder: Work
 def test_validate_names_what_the_api_is_known_to_refuse_with_its_place(folder: Workspace) -> None:
     done = folder.run("validate", expect=0)
     assert (
-        'warning: Empty file\n  manifests.yaml:3:35  VectorStore/docs\n  "kb/empty.md": the API rejects'
+        'Warning: Empty file\n  manifests.yaml:3:35  VectorStore/docs\n  "kb/empty.md": the API rejects'
         in done.err
     )
     assert '"kb/logo.png": the API accepts only files with the extensions' in done.err
@@ -127,4 +127,4 @@ def test_validate_names_what_the_api_is_known_to_refuse_with_its_place(folder: W
 def test_validate_names_an_empty_upload(workspace: Workspace) -> None:
     file = "kind: File\nmetadata: {name: f}\nspec: {path: empty.jsonl, purpose: batch}\n"
     done = workspace.write({"empty.jsonl": ""}).declare(file).run("validate", expect=0)
-    assert "warning: Empty file\n  manifests.yaml:3:14  File/f" in done.err
+    assert "Warning: Empty file\n  manifests.yaml:3:14  File/f" in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import pytest
 
 from reconciler.model.formats import REPORT_FORMATS
 from reconciler.state import StateStore
+from tests.cli.test_interrupts import AGES_MS, ended, start, until
 from tests.cli.test_plan_and_apply import ASSISTANT
 from tests.conftest import Finished, Workspace
 
@@ -180,13 +182,25 @@ def test_findings_have_the_same_id_in_every_format(workspace: Workspace) -> None
 def test_a_run_that_is_killed_leaves_no_report_of_an_earlier_one(workspace: Workspace) -> None:
     ready(workspace, OUTCOMES["changes"])
     workspace.emulator.add_fault("on=GET:*,do=hang:60000,times=0")
-    from tests.cli.test_interrupts import start, until
-
     process = start(workspace, "plan", "--report", "r.json:json")
     until(process, lambda: workspace.emulator.requests_in_flight > 0)
     process.kill()
     process.communicate()
     assert (workspace.folder / "r.json").read_text() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("during", ["GET:*", "POST:/assistants"])
+def test_an_interrupt_is_in_every_report(workspace: Workspace, during: str) -> None:
+    outcome = Outcome(lambda w: w.declare(CHANGED, SECOND), ("apply", "--yes"), 130)
+    ready(workspace, outcome)
+    workspace.emulator.add_fault(f"on={during},do=hang:{AGES_MS},times=0")
+    reports = [part for name in REPORT_FORMATS for part in ("--report", f"r.{name}:{name}")]
+    process = start(workspace, *outcome.command, "--parallelism", "1", *reports)
+    until(process, lambda: workspace.emulator.requests_in_flight > 0)
+    code, _, _ = ended(process, signal.SIGINT)
+    assert code == 130
+    assert_reports(workspace, outcome)
 
 
 def test_a_held_lock_is_in_every_report(workspace: Workspace) -> None:

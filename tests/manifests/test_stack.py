@@ -248,14 +248,15 @@ BAD = {
     "base url": (
         "{base_url: https://evil.example}",
         ('7: error: Unknown field "base_url": spec has no field "base_url". Known fields: manifests, '
-         'projects, organization, credentials, backend, encryption, guards, ignore, refresh, strict, variables, env, '
+         'projects, organization, credentials, backend, encryption, guards, ignore, allow_delete, refresh, strict, '
+         'variables, env, '
          'environments, pace, outputs. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
     ),
     "base url of an environment": (
         "{environments: {a: {baseUrl: https://evil.example}}}",
         ('26: error: Unknown field "baseUrl": spec.environments.a has no field "baseUrl". Known fields: '
-         'manifests, projects, organization, credentials, backend, encryption, guards, ignore, refresh, strict, '
-         'variables. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
+         'manifests, projects, organization, credentials, backend, encryption, guards, ignore, allow_delete, refresh, '
+         'strict, variables. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
     ),
     "address as a map": (
         "{backend: {postgres: {dsn: x}}}",

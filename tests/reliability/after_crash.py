@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reconciler.emulator.store import Record, Store
 from reconciler.model.job import INPUTS_KEY
+from reconciler.model.keys import earlier_keys
 from tests.reliability.backends import LOCAL, Backend
 
 _KINDS = (
@@ -61,6 +62,12 @@ def _lines(items: Mapping[str, object], middle: str = " is ") -> Counter[str]:
 
 def aftermath(store: Store, folder: Path, backend: Backend = LOCAL) -> Aftermath:
     """Look at everything, once nothing runs any more."""
+    with backend.open(folder) as state:
+        entries = [
+            entry for record in state.records().values() for entry in record.delivered.values()
+        ]
+    # A key that may have reached a reader stays valid until a later plan finds it unused.
+    earlier = {str(key["key_id"]) for entry in entries for key in earlier_keys(entry)}
     with store.lock:
         names = {
             record.id: _name(record)
@@ -69,7 +76,10 @@ def aftermath(store: Store, folder: Path, backend: Backend = LOCAL) -> Aftermath
             if kind not in ("api_key", "vector_store_file")
         }
         objects = Counter(
-            _described(record, names) for kind in _KINDS for record in store.all(kind)
+            _described(record, names)
+            for kind in _KINDS
+            for record in store.all(kind)
+            if record.id not in earlier
         )
         owners = {
             path.relative_to(folder).as_posix(): _content(path, store, names)

@@ -40,6 +40,8 @@ class Scenario:
     after: Files
     arguments: tuple[str, ...] = ("apply", "--yes")
     strangers: tuple[Mapping[str, Any], ...] = ()
+    permits: tuple[str, ...] = ()
+    """Options for taking the edit back."""
     whole_bytes: int = 2000
 
 
@@ -165,6 +167,7 @@ ACCOUNTS = Scenario(
     arguments=(
         *("apply", "--yes", "--replace", "ServiceAccount/main/replaced"),
         *("--replace", "ServiceAccount/main/overlapping"),
+        *("--allow-delete", "ServiceAccount/main/key-withdrawn"),
     ),
     strangers=tuple(
         {
@@ -428,6 +431,7 @@ ADDED = Scenario(
             document("Agent", "more", "name: More, model: gpt-4.1"),
         ),
     },
+    permits=("--allow-delete", "ServiceAccount/legacy/keyless"),
 )
 
 # --- what an object carries a mark for: losing the state as well ---

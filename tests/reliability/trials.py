@@ -109,7 +109,7 @@ class Stage:
         for name in self.scenario.after:
             (self._folder / name).unlink()
         _write(self._folder, self.backend.adapt(self.scenario.before))
-        return self._finish(("apply", "--yes"), self.origin)
+        return self._finish(("apply", "--yes", *self.scenario.permits), self.origin)
 
     def _finish(self, arguments: Sequence[str], expected: Aftermath) -> list[str]:
         dead = self._dead_holder()

@@ -50,6 +50,10 @@ def test_hostile_texts_cannot_begin_a_command_of_their_own() -> None:
     lines = GitHubRenderer().diagnostics([problem]).splitlines()
     assert len(lines) == 1
     assert COMMAND.fullmatch(lines[0])
+    # The runner ends the properties at the first colons, and each of them at a comma.
+    properties = lines[0].removeprefix("::error ").partition("::")[0].split(",")
+    assert [part.partition("=")[0] for part in properties] == ["title", "file", "line", "col"]
+    assert "%3A%3Aset-output" in properties[1]
 
 
 @settings(max_examples=25, deadline=None)

@@ -17,6 +17,7 @@ from reconciler import render
 from reconciler.model.change import Plan
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.policy import (
     PolicyOutcome,
     PolicyReport,
@@ -217,3 +218,11 @@ def test_the_result_of_a_policy_is_an_error_at_its_resource() -> None:
         result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         == "manifests/projects.yaml"
     )
+
+
+@pytest.mark.parametrize("name", ["html", "junit", "text", "markdown", "json"])
+def test_the_rotation_of_a_key_is_in_every_format(name: str) -> None:
+    step = KeyStep("key", KeyAction.ROTATE, "will be rotated: 93 days old", key_id="key_1")
+    change = structs.replace(samples.LIMIT, keys=(step,))
+    text = render.get(name).plan(Plan("acme", "prod", (change,)))
+    assert "will be rotated: 93 days old" in text

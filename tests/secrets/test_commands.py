@@ -25,7 +25,7 @@ ADMIN = Secret("the-admin-key-in-use")
 
 @pytest.fixture
 def sinks(tmp_path: Path) -> SinkSet:
-    return SinkSet(tmp_path, Redactor([ADMIN]))
+    return SinkSet(tmp_path, Redactor([ADMIN]), withheld=[ADMIN])
 
 
 def python(code: str, *arguments: str) -> Mapping[str, Any]:
@@ -50,12 +50,12 @@ def test_the_key_is_neither_an_argument_nor_in_the_environment(
     assert KEY.reveal() not in (tmp_path / "out").read_text()
 
 
-def test_our_own_credentials_are_not_handed_down(
+def test_a_command_gets_the_credentials_of_its_service_and_none_of_the_api(
     sinks: SinkSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("MY_OWN_NAME_FOR_IT", ADMIN.reveal())
-    monkeypatch.setenv("HARMLESS", "yes")
+    monkeypatch.setenv("DOPPLER_TOKEN", "the-token-of-the-service")
     sinks.put(
         python("import os; open('out', 'w').write('\\n'.join(os.environ))"),
         KEY,
@@ -63,7 +63,7 @@ def test_our_own_credentials_are_not_handed_down(
         token=TOKEN,
     )
     names = (tmp_path / "out").read_text().splitlines()
-    assert ("HARMLESS" in names, "OPENAI_API_KEY" in names, "MY_OWN_NAME_FOR_IT" in names) == (
+    assert ("DOPPLER_TOKEN" in names, "OPENAI_API_KEY" in names, "MY_OWN_NAME_FOR_IT" in names) == (
         True,
         False,
         False,

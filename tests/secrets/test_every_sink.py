@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from reconciler.api.transport.side_client import connect
-from reconciler.errors import SinkError, UncertainDeliveryError
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.address import Address
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.sinks import named_sink, place_of, sink_names
@@ -266,6 +266,17 @@ def test_a_write_that_is_never_answered_is_uncertain(
     assert KEY.reveal() not in str(lost.value)
     run.put(world.target, NEXT, address=INDEXER, token=NEXT_TOKEN)
     assert world.held == NEXT.reveal()
+
+
+@every_bed
+def test_an_environment_without_address_and_credential_is_a_matter_of_setup(
+    world: World, bed_name: str
+) -> None:
+    if bed_name in ("file", "command") or bed_name.startswith(("aws", "gcp")):
+        return  # nothing is needed; or the library asks the machine first
+    with pytest.raises(SinkSetupError) as missing:
+        world.run(env={}).check(world.target, address=INDEXER)
+    assert missing.value.hint
 
 
 @every_bed

@@ -99,7 +99,7 @@ def installed(tmp_path: Path) -> Iterator[Installed]:
         yield Installed(tmp_path, server, emulator)
 
 
-def test_a_sink_of_a_user_delivers_moves_and_removes_a_key(installed: Installed) -> None:
+def test_a_sink_of_a_user_delivers_moves_and_removes_keys(installed: Installed) -> None:
     done = installed.run("apply", "--yes")
     assert done.returncode == 0, done.stderr
     key = installed.server.holes["seven"]["value"]
@@ -110,8 +110,15 @@ def test_a_sink_of_a_user_delivers_moves_and_removes_a_key(installed: Installed)
 
     moved = installed.run("apply", "--yes", hole="eight")
     assert moved.returncode == 0, moved.stderr
-    assert list(installed.server.holes) == ["eight"]
-    assert store.key_record(installed.server.holes["eight"]["value"]) is not None
+    # The old key works until it is unused.
+    keys = {name: hole["value"] for name, hole in installed.server.holes.items()}
+    assert sorted(keys) == ["eight", "seven"]
+    assert keys["seven"] != keys["eight"]
+    assert all(store.key_record(value) is not None for value in keys.values())
+
+    gone = installed.run("destroy", "--yes", hole="eight")
+    assert gone.returncode == 0, gone.stderr
+    assert installed.server.holes == {}
 
 
 def test_a_sink_of_a_user_is_part_of_validation_and_explain(installed: Installed) -> None:

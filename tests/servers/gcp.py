@@ -175,7 +175,7 @@ class FakeGcp(FakeService):
         assert head["alg"] == "RS256"
         assert head["kid"] == "a1b2c3"
         assert claims["iss"] == EMAIL
-        assert claims["aud"] == f"{self.url}/token"
+        assert claims["aud"] in (f"{self.url}/token", "https://oauth2.googleapis.com/token")
         assert claims["scope"] == SCOPE
         assert claims["iat"] - 10 < time.time() < claims["exp"] <= claims["iat"] + 3600
         return self._granted()

@@ -18,6 +18,8 @@ from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
+_OUR_NAME = re.compile(r"reconciler-[0-9a-f]{12}")
+
 
 class NewKey(Struct, frozen=True):
     """A key that the API has just shown."""
@@ -105,6 +107,11 @@ def read_key(context: ChangeContext, key_id: str) -> dict[str, Any] | None:
 def key_id_of(key: Spec) -> str:
     """The id of a listed key."""
     return id_of(key, what="the list of a project's keys")
+
+
+def is_named_by_us(key: Spec) -> bool:
+    """Whether a listed key has a name that `create_key` gives."""
+    return _OUR_NAME.fullmatch(str(key.get("name"))) is not None
 
 
 def shows(key: Spec, secret: Secret) -> bool:

@@ -22,6 +22,7 @@ from reconciler.api.objects.account_keys import (
     delete_key,
     delete_keys,
     find_lost,
+    is_named_by_us,
     key_id_of,
     keys_of,
     read_key,
@@ -56,6 +57,7 @@ from reconciler.model.keys import (
     same_places,
     still_used,
     with_next,
+    with_open,
     without_key,
 )
 from reconciler.model.kind import Field
@@ -149,7 +151,7 @@ class KeyDelivery(FieldHandler):
             context.delivered[name] = None
             return
         steps = [step for step in context.keys if step.field == name]
-        entry = recorded_entry(field_write) or self._earlier_delivery(field_write, live) or {}
+        entry = recorded_entry(field_write, live) or self._earlier_delivery(field_write, live) or {}
         lost_names: set[str] = set()
         is_asked = any(step.action is KeyAction.ROTATE for step in steps)
         is_there = same_places(entry.get("target"), field_write.value["write_to"])
@@ -178,13 +180,21 @@ class KeyDelivery(FieldHandler):
         if secret is None:
             return None
         context.client.http.redactor.add(secret)
-        matches = [key for key in keys_of(context, live) if shows(key, secret)]
+        keys = list(keys_of(context, live))
+        matches = [key for key in keys if shows(key, secret)]
         if len(matches) != 1:
             return None
         key_id = key_id_of(matches[0])
         made_at = time_in(matches[0], "created_at")
         receipt = Handover(self._sinks, context, value, secret, key_id, {}).put()
-        return _entry_of(key_id, value["write_to"], receipt, made_at=made_at)
+        entry = _entry_of(key_id, value["write_to"], receipt, made_at=made_at)
+        # Our other keys of the account were rotated before the state was lost.
+        now = context.client.http.server_clock()
+        for key in keys:
+            if is_named_by_us(key):
+                entry = with_open(entry, {"key_id": key_id_of(key)}, replaced_at=now)
+        entry.pop("is_open", None)  # the destination has been read
+        return entry
 
     def _revoke(self, context: ChangeContext, step: KeyStep, entry: Spec) -> Spec:
         """Delete an earlier key unless it was used since the plan was made; the entry afterwards."""
@@ -209,7 +219,7 @@ class KeyDelivery(FieldHandler):
 
     def _remove_keys(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Delete all keys that reconciler created for an account, and withdraw them."""
-        context, entry = field_write.context, recorded_entry(field_write)
+        context, entry = field_write.context, recorded_entry(field_write, live)
         lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
         delete_keys(context, lost_ids | set(key_ids(entry)))
         self._withdraw_unfinished(context, {})
@@ -235,7 +245,7 @@ class KeyDelivery(FieldHandler):
 
     def delete_leftovers(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Delete the keys that earlier runs created and never handed over."""
-        context, entry = field_write.context, recorded_entry(field_write)
+        context, entry = field_write.context, recorded_entry(field_write, live)
         known = set(key_ids(entry))
         for delivery in context.steps.finished(DELIVER):
             if delivery.get("key_id") not in known:

@@ -18,6 +18,7 @@ from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
 from reconciler.model.keys import KEPT, earlier_keys
 from reconciler.model.provider import Sinks
+from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, receipts_in, targets_of
 from reconciler.model.values import Spec
@@ -148,9 +149,14 @@ def token_of(key_id: str) -> str:
     return hashlib.sha256(key_id.encode()).hexdigest()[:32]
 
 
-def recorded_entry(field_write: FieldWrite) -> Spec:
-    """What the state records of the keys of a field; empty for nothing."""
+def recorded_entry(field_write: FieldWrite, live: LiveObject | None = None) -> Spec:
+    """What the state records of the keys of a field; empty for nothing.
+
+    With `live`, what it records of another object does not count: one that is being replaced.
+    """
     record = field_write.context.record
+    if record is not None and live is not None and record.id != live.id:
+        return {}
     return (record.delivered.get(field_write.field.name) if record else None) or {}
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.model.address import Address
+from reconciler.model.change import Action
 from reconciler.model.keys import with_next, with_open
 from reconciler.model.kind import Kind
 from reconciler.model.provider import DELIVER
@@ -36,10 +37,14 @@ Deliveries = Mapping[Address, Sequence[JournaledDelivery]]
 
 
 def journaled_deliveries(entries: Iterable[JournalEntry]) -> Deliveries:
-    """The deliveries of unfinished changes, oldest first. Those that failed did not happen."""
+    """The deliveries of unfinished rotations, oldest first. Those that failed did not happen.
+
+    A create or a replacement delivers for another object than the recorded one, which is searched
+    for as any other.
+    """
     deliveries: dict[Address, list[JournaledDelivery]] = {}
     for entry in entries:
-        for step in entry.steps:
+        for step in entry.steps if entry.name == Action.UPDATE else ():
             if step.name != DELIVER or step.status is Status.FAILED:
                 continue
             key = {**step.intent, **step.result}
@@ -72,6 +77,8 @@ def _with_delivery(
     record: Record, name: str, delivery: JournaledDelivery, *, is_object: bool
 ) -> Record:
     entry = record.delivered.get(name) or {}
+    if not is_object and not entry.get("key_id"):
+        return record  # its first key, which nobody may want any more
     key_id = str(delivery.key.get("key_id"))
     if is_object:
         entry = {"key_id": record.id, **entry}

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from reconciler.errors import SinkError, SinkSetupError, SinkUnreachableError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 
@@ -60,6 +61,8 @@ _FULL = {
     "ParameterLimitExceeded",
     "ParameterMaxVersionLimitExceeded",
 }
+_CREDENTIAL_ERRORS = ("RetrievalError", "ConfigError", "CredentialError", "WithMFAUnsupportedError")
+"""The ends of the names of errors that come before a request."""
 _CODE = re.compile(r"[A-Za-z0-9.:_-]{1,100}")
 _NETWORK_HINT = "check the network, the proxy, AWS_REGION and AWS_ENDPOINT_URL"
 _CREDENTIALS_HINT = (
@@ -78,6 +81,7 @@ class AwsError(Exception):
         *,
         is_transient: bool = False,
         may_have_happened: bool = False,
+        is_setup: bool = False,
     ) -> None:
         super().__init__(problem)
         self.code = code
@@ -88,6 +92,17 @@ class AwsError(Exception):
         """Whether another attempt may succeed."""
         self.may_have_happened = may_have_happened
         """Whether AWS may have carried out this attempt or an earlier one."""
+        self.is_setup = is_setup
+        """Whether a setting, a credential or a package is missing here."""
+
+    def sink_error(self, place: str) -> SinkError:
+        """The error for a place, of a put that certainly did not happen or of anything else."""
+        kind = SinkError
+        if self.is_setup:
+            kind = SinkSetupError
+        elif self.is_transient:
+            kind = SinkUnreachableError
+        return kind(f"{place}: {self.problem}", hint=self.hint)
 
 
 class Service(Struct, frozen=True):
@@ -229,7 +244,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refused(problem: str, hint: str, code: str = "") -> AwsError:
-    return AwsError(code, problem, hint)
+    """A refusal; without AWS's code, of this process alone."""
+    return AwsError(code, problem, hint, is_setup=not code)
 
 
 def _failure_of(error: Exception) -> AwsError:
@@ -264,10 +280,16 @@ def _failure_of(error: Exception) -> AwsError:
         case kinds.ParamValidationError():
             return _refused("AWS's library refuses a parameter", "correct the target")
     name = type(error).__name__
-    if isinstance(error, kinds.BotoCoreError):
-        # Single sign-on, web identity, processes and the instance's role have many of these.
+    if name.endswith(_CREDENTIAL_ERRORS) or "SSO" in name:
         return _refused(f"AWS's credentials cannot be obtained ({name})", _CREDENTIALS_HINT)
-    return _refused(f"AWS's library failed ({name})", "report it")
+    # An answer that was cut off or cannot be parsed has errors of many kinds.
+    return AwsError(
+        "",
+        f"AWS's library failed ({name})",
+        "try again",
+        is_transient=True,
+        may_have_happened=True,
+    )
 
 
 def _answered(response: Mapping[str, Any]) -> AwsError:

@@ -289,4 +289,4 @@ def _named(target: Any) -> str:
 
 
 def _sink_error(target: Any, error: AwsError) -> SinkError:
-    return SinkError(f"{_named(target)}: {error.problem}", hint=error.hint)
+    return error.sink_error(_named(target))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, SinkSetupError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers import instance_metadata
@@ -54,7 +54,7 @@ def _assertion(file: str, context: SinkContext) -> dict[str, str]:
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise SinkError(
+        raise SinkSetupError(
             "the file of AZURE_FEDERATED_TOKEN_FILE cannot be read",
             hint="correct AZURE_FEDERATED_TOKEN_FILE",
         ) from None
@@ -116,7 +116,7 @@ def _token_of_machine(context: SinkContext, resource: str) -> AccessToken:
 
 def _token_in(answer: Any) -> AccessToken:
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-        raise SinkError("there are no credentials for Azure Key Vault", hint=_HINT)
+        raise SinkSetupError("there are no credentials for Azure Key Vault", hint=_HINT)
     lifetime = str(answer.get("expires_in", "0"))
     return AccessToken(answer["access_token"], float(lifetime) if lifetime.isdigit() else 0.0)
 

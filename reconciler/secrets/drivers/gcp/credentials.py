@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from reconciler.errors import SinkError
+from reconciler.errors import SinkError, SinkSetupError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers import instance_metadata
@@ -27,6 +27,7 @@ _TOKEN_VARIABLES = ("GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN")
 _METADATA_VARIABLE = "GCE_METADATA_HOST"
 _METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SHOWN_CHARACTERS = 200
 _HINT = (
     f"set {FILE_VARIABLE} or {_TOKEN_VARIABLES[0]}, or run where the metadata server gives a token"
 )
@@ -60,7 +61,7 @@ def read_file(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise SinkError(
+        raise SinkSetupError(
             f"the file of {FILE_VARIABLE} cannot be read: {reason}", hint=f"correct {FILE_VARIABLE}"
         ) from None
     if not isinstance(content, dict):
@@ -79,7 +80,7 @@ def _token_of_machine(env: Mapping[str, str]) -> AccessToken:
         headers={"Metadata-Flavor": "Google"},
     )
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-        raise SinkError("there are no credentials for Google Cloud", hint=_HINT)
+        raise SinkSetupError("there are no credentials for Google Cloud", hint=_HINT)
     return AccessToken(answer["access_token"], float(answer.get("expires_in", 0)))
 
 
@@ -89,19 +90,17 @@ def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
         if isinstance(content.get(name), str):
             context.redactor.add(Secret(content[name]))
     try:
-        from google.auth import exceptions, load_credentials_from_dict
+        from google.auth import exceptions
     except ImportError:
-        raise SinkError(
+        raise SinkSetupError(
             f"reading {FILE_VARIABLE} needs a library that is not installed",
             hint="install reconciler with its extra `gcp`",
         ) from None
     try:
-        credentials, _ = load_credentials_from_dict(  # type: ignore[no-untyped-call]
-            content, scopes=[_SCOPE]
-        )
+        credentials = _credentials_in(content)
         credentials.refresh(_Transport(context))
-    except (exceptions.GoogleAuthError, ValueError) as error:
-        said = context.redactor(" ".join(str(error).split()))[:200]
+    except (exceptions.GoogleAuthError, ValueError, KeyError) as error:
+        said = context.redactor(" ".join(str(error).split()))[:_SHOWN_CHARACTERS]
         raise SinkError(
             f"the credentials of {FILE_VARIABLE} give no token: {said}",
             hint=f"correct the file of {FILE_VARIABLE}",
@@ -111,6 +110,31 @@ def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
     if expiry is not None:
         seconds = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
     return AccessToken(str(credentials.token), seconds)
+
+
+def _credentials_in(content: dict[str, Any]) -> Any:
+    """Credentials of Google's library for a file. Raises SinkError for a kind that is not read.
+
+    Each kind has its own loader. The general one would also take kinds that run programs.
+    """
+    from google.auth import identity_pool
+    from google.oauth2 import credentials, service_account
+
+    kind = content.get("type")
+    loaders: dict[Any, Any] = {
+        "service_account": service_account.Credentials.from_service_account_info,
+        "authorized_user": credentials.Credentials.from_authorized_user_info,
+        "external_account": identity_pool.Credentials.from_info,
+    }
+    source = content.get("credential_source")
+    is_program = isinstance(source, dict) and not {"file", "url"} & source.keys()
+    if kind not in loaders or is_program:
+        raise SinkError(
+            f"the file of {FILE_VARIABLE} has credentials of a kind that is not supported",
+            hint="use the key of a service account, workload identity federation with a file or "
+            "a URL, or a token in GOOGLE_OAUTH_ACCESS_TOKEN",
+        )
+    return loaders[kind](content, scopes=[_SCOPE])
 
 
 class _Response(Struct, frozen=True):
@@ -135,11 +159,11 @@ class _Transport(Struct, frozen=True):
         timeout: float | None = None,  # noqa: ARG002 - our client has one
         **_: Any,
     ) -> _Response:
+        import httpx
         from google.auth.exceptions import TransportError
 
         parts = urlsplit(url)
         content = body.encode() if isinstance(body, str) else body
-        import httpx  # validation loads drivers and sends nothing
 
         try:
             client = self.context.connect(

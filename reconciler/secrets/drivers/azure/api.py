@@ -1,0 +1,198 @@
+"""Calls to the REST API of Azure Key Vault for secrets, version 7.4."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
+from reconciler.model.sinks import SinkContext
+from reconciler.secrets.drivers.access_tokens import TokenCache
+from reconciler.secrets.drivers.azure.credentials import access_token
+from reconciler.secrets.http import Answer, SinkHttp
+
+VARIABLE = "AZURE_KEYVAULT_URL"
+RECOVERY_SECONDS = 60.0
+"""How long a deleted secret may take to be recovered; Azure says seconds."""
+OK, FORBIDDEN, ABSENT, CONFLICT = 200, 403, 404, 409
+
+_API = {"api-version": "7.4"}
+_UNAUTHORIZED = 401
+_PAUSE_SECONDS = 2.0
+_MOST_PAGES = 1000
+
+
+class Version(Struct, frozen=True):
+    """A version of a secret as a list shows it."""
+
+    id: str
+    created: int
+    """In unix seconds."""
+    is_enabled: bool
+    tags: dict[str, str]
+
+
+class KeyVaultApi:
+    """Secrets of one vault. Every method raises SinkError where Azure refuses or is away."""
+
+    def __init__(self, context: SinkContext) -> None:
+        self._context = context
+        self._url = url = context.env.get(VARIABLE, "").strip()
+        self._tokens = TokenCache(lambda: access_token(context, url), context.redactor)
+        self._lock = threading.Lock()
+        self._connection: SinkHttp | None = None
+
+    def get(self, target: Any, version: str = "") -> Answer:
+        """The answer with the newest or another version, whatever its status."""
+        path = f"{_path(target)}/{version}" if version else _path(target)
+        return self._http().get(path, params=_API, headers=self._tokens.header())
+
+    def deleted(self, target: Any) -> dict[str, Any] | None:
+        """The deleted secret that still holds the name; None if there is none to be seen."""
+        answer = self._http().get(
+            f"deletedsecrets/{target['name']}", params=_API, headers=self._tokens.header()
+        )
+        # Vaults without soft-delete answer 400, and the permission for it may be missing.
+        return answer.body if answer.status == OK and isinstance(answer.body, dict) else None
+
+    def set(self, target: Any, value: str, tags: dict[str, str]) -> str | None:
+        """Set a new version, and return its id; None if a deleted secret holds the name."""
+        body = {
+            "value": value,
+            "contentType": "text/plain",
+            "attributes": {"enabled": True},
+            "tags": tags,
+        }
+        answer = self._send("PUT", _path(target), body)
+        if answer.status == CONFLICT:
+            return None
+        if answer.status == OK and not isinstance(answer.body, dict):
+            raise UncertainDeliveryError(
+                f"{named(target)}: Azure names no version", hint="try again"
+            )
+        self.require(answer, target, "set")
+        return _id_of(answer.body)
+
+    def delete(self, target: Any) -> None:
+        """Delete the secret. Azure keeps it for a while, with its name."""
+        answer = self._send("DELETE", _path(target))
+        self.require(answer, target, "delete", also=(ABSENT,))
+
+    def versions(self, target: Any) -> list[Version]:
+        """All versions, newest first. Raises SinkError."""
+        found: list[Version] = []
+        path = f"{_path(target)}/versions"
+        params: dict[str, str] | None = {**_API, "maxresults": "25"}
+        for _ in range(_MOST_PAGES):
+            answer = self._http().get(path, params=params, headers=self._tokens.header())
+            if answer.status == ABSENT:
+                return []
+            self.require(answer, target, "list the versions of")
+            found.extend(map(_version, answer.body.get("value") or ()))
+            following = answer.body.get("nextLink")
+            if not following:
+                break
+            path, params = self._next(str(following)), None  # the link has its own
+        return sorted(found, key=lambda version: version.created, reverse=True)
+
+    def _next(self, link: str) -> str:
+        """The path and query of the next page; the token goes to no other host."""
+        mine, theirs = urlsplit(self._url), urlsplit(link)
+        if (theirs.scheme, theirs.hostname) != (mine.scheme, mine.hostname):
+            raise SinkError("Azure Key Vault names a next page elsewhere", hint=f"check {VARIABLE}")
+        return f"{theirs.path}?{theirs.query}"
+
+    def recover(self, target: Any) -> None:
+        """Recover our own deleted secret, whose name Azure still holds."""
+        answer = self._send("POST", f"deletedsecrets/{target['name']}/recover")
+        self.require(answer, target, "recover", also=(ABSENT, CONFLICT))
+        waited = 0.0
+        while not self.versions(target) and waited < RECOVERY_SECONDS:
+            self._context.sleep(_PAUSE_SECONDS)
+            waited += _PAUSE_SECONDS
+
+    def disable(self, target: Any, version: Version) -> None:
+        """Take a version from its readers."""
+        path = f"{_path(target)}/{version.id}"
+        answer = self._send("PATCH", path, {"attributes": {"enabled": False}})
+        self.require(answer, target, "disable a version of", also=(ABSENT,))
+
+    # --- requests
+
+    def _http(self) -> SinkHttp:
+        with self._lock:
+            if self._connection is None:
+                if not self._url:
+                    raise SinkSetupError(
+                        f"the vault of Azure is not known: {VARIABLE} is not set",
+                        hint=f"set {VARIABLE} to its address, https://NAME.vault.azure.net",
+                    )
+                client = self._context.connect(self._url, variable=VARIABLE)
+                self._connection = SinkHttp(
+                    client,
+                    self._context,
+                    f"Azure Key Vault at {client.base_url.netloc.decode()}",
+                    message_of=_message_of,
+                )
+            return self._connection
+
+    def _send(self, method: str, path: str, body: Any = None) -> Answer:
+        http = self._http()
+        return http.send(method, path, json_body=body, params=_API, headers=self._tokens.header())
+
+    def require(
+        self, answer: Answer, target: Any, action: str, *, also: tuple[int, ...] = ()
+    ) -> None:
+        """Raise SinkError unless the answer is a success or has one of the statuses `also`."""
+        if answer.status in also or (answer.status == OK and isinstance(answer.body, dict)):
+            return
+        said = self._http().explanation(answer)
+        hint = "see what Azure says"
+        if answer.status == _UNAUTHORIZED:
+            hint = "renew the credentials of the environment, for the tenant of the vault"
+        elif is_disabled(answer):
+            hint = "enable the secret, or choose another name"
+        elif answer.status == FORBIDDEN:
+            hint = "grant the role Key Vault Secrets Officer, and open the vault's firewall"
+        raise SinkError(
+            f"Azure Key Vault refuses to {action} {named(target)} (status {answer.status}){said}",
+            hint=hint,
+        )
+
+
+def _path(target: Any) -> str:
+    return f"secrets/{target['name']}"
+
+
+def named(target: Any) -> str:
+    """A secret in a message."""
+    return f'the secret "{target["name"]}" in Azure Key Vault'
+
+
+def _id_of(shown: Any) -> str:
+    return str(shown.get("id", "")).rpartition("/")[2]
+
+
+def _version(shown: Any) -> Version:
+    attributes = shown.get("attributes") or {}
+    return Version(
+        id=_id_of(shown),
+        created=int(attributes.get("created", 0)),
+        is_enabled=bool(attributes.get("enabled", True)),
+        tags=dict(shown.get("tags") or {}),
+    )
+
+
+def is_disabled(answer: Answer) -> bool:
+    """Whether a secret is refused because it is disabled."""
+    error = answer.body.get("error") if isinstance(answer.body, dict) else None
+    inner = error.get("innererror") if isinstance(error, dict) else None
+    return isinstance(inner, dict) and inner.get("code") == "SecretDisabled"
+
+
+def _message_of(body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error.get("message", "")) if isinstance(error, dict) else ""
