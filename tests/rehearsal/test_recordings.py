@@ -8,12 +8,14 @@ import stat
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.emulator import Emulator
 from reconciler.errors import UsageError
 from reconciler.rehearsal.recording import (
     RecordedKeys,
     RecordedList,
+    RecordedObject,
     Recording,
     check_age,
     check_belongs,
@@ -130,6 +132,23 @@ def test_secrets_of_objects_that_people_made_are_not_recorded(workspace: Workspa
     assert "Use the token" in text
     assert "hunter2" not in text
     assert TOKEN not in text
+
+
+def test_a_header_that_no_manifest_declares_is_masked_in_a_managed_object() -> None:
+    headers = {"X-Trace": "declared", "Authorization": "Bearer hunter2"}
+    body = {"id": "agent_1", "tools": [{"transport": {"headers": headers}}]}
+    applied = {"tools": [{"transport": {"headers": {"X-Trace": "declared"}}}]}
+    text = dump(
+        replace(
+            RECORDING,
+            state={"resources": [{"id": "agent_1", "applied": applied}]},
+            objects=[RecordedObject("/agents/agent_1", body)],
+            lists=[RecordedList("/agents", [body])],
+        )
+    )
+    assert "hunter2" not in text
+    shown = json.loads(text)["recording"]["objects"][0]["body"]["tools"][0]["transport"]["headers"]
+    assert shown["X-Trace"] == "declared"
 
 
 @pytest.mark.slow  # two commands
