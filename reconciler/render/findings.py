@@ -133,6 +133,8 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
                 key=warning,
                 location=change.location,
             )
+    # A plan is read for what it changes, so objects that nobody declared fail no test case.
+    yield from _unmanaged(plan, Verdict.SKIPPED)
 
 
 def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
@@ -148,15 +150,19 @@ def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
                 DRIFT, "has not drifted", address=change.address, location=change.location
             )
     if unmanaged:
-        for found in plan.unmanaged:
-            name = f"{found.kind} {found.id}"
-            yield Finding(
-                rule=UNMANAGED,
-                message=f"{found.label} is declared in no manifest",
-                level=Level.NOTE,
-                verdict=Verdict.FAILED,
-                subject=f"{name} in {found.project}" if found.project else name,
-            )
+        yield from _unmanaged(plan, Verdict.FAILED)
+
+
+def _unmanaged(plan: Plan, verdict: Verdict) -> Iterator[Finding]:
+    for listed in plan.unmanaged:
+        name = f"{listed.kind} {listed.id}"
+        yield Finding(
+            rule=UNMANAGED,
+            message=f"{listed.label} is declared in no manifest",
+            level=Level.NOTE,
+            verdict=verdict,
+            subject=f"{name} in {listed.project}" if listed.project else name,
+        )
 
 
 def outcome_findings(result: ApplyResult) -> Iterator[Finding]:

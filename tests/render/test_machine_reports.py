@@ -226,3 +226,11 @@ def test_the_rotation_of_a_key_is_in_every_format(name: str) -> None:
     change = structs.replace(samples.LIMIT, keys=(step,))
     text = render.get(name).plan(Plan("acme", "prod", (change,)))
     assert "will be rotated: 93 days old" in text
+
+
+@pytest.mark.parametrize("name", ["junit", "sarif", "gitlab", "github"])
+def test_a_plan_reports_the_unmanaged_objects_that_it_was_asked_for(name: str) -> None:
+    listed = samples.DRIFTED.unmanaged[0]
+    plan = structs.replace(samples.EMPTY, unmanaged=(listed,))
+    assert listed.id in render.get(name).plan(plan)
+    assert listed.id not in render.get(name).plan(samples.EMPTY)
