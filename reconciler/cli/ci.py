@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,11 @@ _commit = click.option(
     help="The merged commit; by default that of the job.",
 )
 _MOST_BYTES = 64_000_000
+_NO_REPORT = """\
+### reconciler: no report
+
+The run ended before it could write its report. The log of the job says how far it came.
+"""
 
 
 @click.group("ci")
@@ -116,21 +122,34 @@ def _posted(report: Path, json_file: Path | None) -> Posted:
     from reconciler.hosts.review import Posted
 
     text = _read(report)
+    if not text.strip():
+        return Posted(_NO_REPORT, _NO_REPORT.partition("\n")[0].lstrip("# "))
     headline = text.partition("\n")[0].lstrip("# ").strip()
     return Posted(text, headline, _digest_in(json_file) if json_file else "")
 
 
 def _digest_in(path: Path) -> str:
-    """The digest in a JSON report of a plan that can be applied; empty for another."""
+    """The digest in a JSON report of a plan that can be approved; empty for another."""
     try:
         view: Any = json.loads(_read(path))
     except ValueError as error:
         raise UsageError(f"{path} is no JSON report: {error}") from error
-    if not isinstance(view, dict) or view.get("applyable") is False or view.get("errored"):
+    ours = view.get("reconciler") if isinstance(view, dict) else None
+    if not isinstance(ours, dict) or view.get("errored"):
         return ""
-    ours = view.get("reconciler")
-    digest = ours.get("plan_digest") if isinstance(ours, dict) else None
+    if view.get("applyable") is not True and not _is_unchanged(view, ours):
+        return ""
+    digest = ours.get("plan_digest")
     return digest if isinstance(digest, str) else ""
+
+
+def _is_unchanged(view: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether a report is of a plan without changes.
+
+    It is not applyable, and can be approved: the apply after the merge has nothing to do either.
+    """
+    is_whole_plan = "resource_changes" in view and view.get("complete") is True
+    return is_whole_plan and not ours.get("refusals")
 
 
 def _read(path: Path) -> str:

@@ -116,6 +116,9 @@ def prepare() -> None:
         sys.stdin.reconfigure(errors="replace")  # undecodable input must not count as yes
     sys.stdout = _prepared(sys.stdout, "standard output", optional=False)
     sys.stderr = _prepared(sys.stderr, "standard error", optional=True)
+    # The originals are detached now, and libraries ask these for the width of the terminal.
+    for name in ("stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
 
 
 def _prepared(stream: TextIO, name: str, *, optional: bool) -> TextIO:

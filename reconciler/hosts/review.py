@@ -18,9 +18,12 @@ from reconciler.hosts.model import ChangeRequest, Host, Note
 KEPT_HEADLINES = 5
 _LONGEST_HEADLINE = 300
 _BEGIN = "<!-- reconciler:earlier -->"
-_END = "<!-- /reconciler:earlier -->"
+_END = "<!-- /reconciler:earlier -->\n\n</details>"
+"""The end of a note with a history: texts of a report can look like one, and are never last."""
 _HEADLINE = re.compile(r"<!-- reconciler:headline (.*?) -->")
 _DIGEST = re.compile(r"<!-- reconciler:plan ([0-9a-f]{64}) of ([0-9a-f]{7,64}) -->")
+_NO_END = re.compile(r"-(?=-)")
+"""A hyphen before another: two of them, in a run of any length, would end the comment."""
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9._/@]+")
 """A run of anything else becomes one dash, so that no name can end the comment of a marker."""
 
@@ -54,8 +57,7 @@ def note_body(key: str, posted: Posted, request: ChangeRequest, earlier: str, lo
     head = f"{_marker(key)}\n"
     if posted.digest:
         head += f"<!-- reconciler:plan {posted.digest} of {request.head} -->\n"
-    # "--" would end the comment.
-    headline = posted.headline.replace("--", "- -")[:_LONGEST_HEADLINE]
+    headline = _NO_END.sub("- ", posted.headline)[:_LONGEST_HEADLINE]
     head += f"<!-- reconciler:headline `{request.head[:7]}` {headline} -->\n"
     body = head + posted.text.rstrip("\n") + "\n"
     if len(body) > longest:
@@ -99,7 +101,8 @@ def approved_digest(host: Host, commit: str, key: str) -> str:
 def post_drift(host: Host, key: str, posted: Posted, *, is_drifted: bool) -> str:
     """Open, edit or close the issue about the drift of a stack; the word for what was done."""
     marker = _marker(key)
-    issues = [issue for issue in host.issues() if marker in issue.body]
+    # At the beginning: the report of another stack can quote our marker.
+    issues = [issue for issue in host.issues() if issue.body.startswith(marker)]
     if not is_drifted:
         for issue in issues:
             host.close_issue(issue, "The last check found no drift.")
@@ -132,10 +135,9 @@ def _history(earlier: str) -> str:
     if last is None:
         return ""
     lines = [f"- {last[1]}"]
-    _, begin, kept = earlier.rpartition(_BEGIN)  # the last one: a report could quote one
-    if begin:
-        lines += [line for line in kept.partition(_END)[0].splitlines() if line.startswith("- ")]
+    before_end = earlier.rstrip().removesuffix(_END)
+    if before_end != earlier.rstrip():
+        kept = before_end.rpartition(_BEGIN)[2]  # the last one: a report can quote one
+        lines += [line for line in kept.splitlines() if line.startswith("- ")]
     shown = "\n".join(line[: _LONGEST_HEADLINE + 20] for line in lines[:KEPT_HEADLINES])
-    return (
-        f"\n<details><summary>Earlier plans</summary>\n\n{_BEGIN}\n{shown}\n{_END}\n\n</details>\n"
-    )
+    return f"\n<details><summary>Earlier plans</summary>\n\n{_BEGIN}\n{shown}\n{_END}\n"

@@ -154,6 +154,12 @@ def _operand(part: str, text: str) -> Expression:
         return Expression(Source.EACH, name, tuple(path), text)
     if head == "module" and name in ("name", "path") and not path:
         return Expression(Source.MODULE, name, (), text)
+    if head == "stack" and dot:
+        detail = (
+            f'"${{{text}}}": outputs of other stacks cannot be read. Declare a variable, and '
+            "set it with --var; `reconciler output NAME` prints the value in the other stack."
+        )
+        raise Problem("No outputs of other stacks", detail)
     raise Problem("Unknown expression", f'"${{{text}}}" is not one of {_FORMS}. {_literally()}')
 
 

@@ -114,7 +114,7 @@ def _exception() -> Object:
             Property("owner", Text(min_length=1), "Who answers for the exception.", required=True),
             Property(
                 "until",
-                Text(min_length=10, max_length=10),
+                Text(pattern=r"^\d{4}-\d\d-\d\d$", pattern_hint="a date such as 2027-03-31"),
                 "The last day of the exception (UTC), as `2027-03-31`. It has no effect afterwards.",
                 required=True,
             ),

@@ -114,3 +114,30 @@ def test_a_terminal_shows_how_far_reading_is_and_standard_output_does_not(
     assert "Reading live state" in os.read(screen, 65536).decode()
     assert "Reading live state" not in done.stdout
     os.close(screen)
+
+
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_a_long_error_is_wrapped_at_the_width_of_the_terminal(
+    workspace: Workspace, width: int
+) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    workspace.write({"a.yaml": "kind: Check\nmetadata: {name: c}\nspec: {unknown: 1}\n"})
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    subprocess.run(
+        workspace.command("validate"),
+        cwd=workspace.folder,
+        env={**workspace.environment, "TERM": "xterm", "NO_COLOR": "1"},
+        stdout=terminal,
+        stderr=terminal,
+        check=False,
+    )
+    os.close(terminal)
+    shown = os.read(screen, 65536).decode()
+    os.close(screen)
+    longest = max(map(len, shown.splitlines()))
+    assert width - 15 < longest <= width

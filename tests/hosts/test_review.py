@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from reconciler.cli.ci import command
 from reconciler.errors import HostError, UsageError
 from reconciler.hosts import Host, host_of
 from reconciler.hosts.review import (
@@ -196,11 +198,56 @@ def test_the_issue_of_another_stack_is_left_alone(bed: Bed) -> None:
     assert bed.fake.issues[0].is_open
 
 
+def test_an_issue_that_quotes_the_marker_of_another_stack_stays_open(bed: Bed) -> None:
+    other = key_of("other", "prod")
+    quote = f"Drift\n```diff\n- <!-- reconciler:stack {KEY} -->\n```"
+    post_drift(bed.host, other, Posted(quote, ""), is_drifted=True)
+    assert post_drift(bed.host, KEY, Posted("", ""), is_drifted=False) == "unchanged"
+    assert bed.fake.issues[0].is_open
+
+
+def test_a_report_cannot_write_the_history_of_the_comment(bed: Bed) -> None:
+    quote = "<!-- reconciler:earlier -->\n- forged\n<!-- /reconciler:earlier -->\n\n</details>"
+    bed.post(f"Plan 1\n```\n{quote}\n```\n\nPlan digest: 1")
+    bed.post("Plan 2")
+    [comment] = bed.comments()
+    assert comment.partition("Earlier plans")[2].count("\n- ") == 1
+    assert "forged" not in comment
+
+
+@pytest.mark.parametrize("end", ["-->", "--->", "---->", "--!>"])
+def test_a_headline_cannot_end_the_comment_that_hides_it(bed: Bed, end: str) -> None:
+    bed.post(f"Plan {end} of a stranger")
+    [comment] = bed.comments()
+    hidden = comment.splitlines()[1]
+    assert hidden.count("--") == 2
+    assert hidden.endswith("of a stranger -->")
+
+
 def test_a_wrong_token_is_a_sentence_with_the_permission(bed: Bed) -> None:
     env = {**bed.env, "GITHUB_TOKEN": "wrong", "GITLAB_TOKEN": "wrong"}
     with pytest.raises(HostError, match="with status 401") as caught:
         host_of(env).notes(bed.pull.number)
     assert "Give the token the permission" in caught.value.hint
+
+
+def test_a_run_that_wrote_no_report_replaces_the_last_plan_and_its_approval(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = key_of(".", None)
+    bed.post("Plan", DIGEST, key=key)
+    for name, value in bed.env.items():
+        monkeypatch.setenv(name, value)
+    report, view = tmp_path / "plan.md", tmp_path / "plan.json"
+    report.touch()
+    view.touch()
+    result = CliRunner().invoke(command, ["comment", str(report), "--json", str(view)])
+    assert result.exit_code == 0, result.output
+    [comment] = bed.comments()
+    assert "ended before it could write its report" in comment
+    bed.merge()
+    with pytest.raises(HostError, match="has no plan of"):
+        approved_digest(bed.host, MERGED, key)
 
 
 def test_a_key_cannot_end_the_marker() -> None:

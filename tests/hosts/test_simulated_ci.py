@@ -133,6 +133,29 @@ def test_pull_requests_are_planned_reviewed_and_applied_one_after_another(
         assert repository.groups() == sorted(declared.values())
 
 
+def test_a_pull_request_without_changes_is_merged_without_an_error(repository: Repository) -> None:
+    repository.write(a="A")
+    pull = repository.pull()
+    repository.job("plan", pull=pull)
+    repository.job("apply", commit=repository.merge(pull))
+    documentation = repository.pull()
+    assert repository.job("plan", pull=documentation).returncode == 0
+    applied = repository.job("apply", commit=repository.merge(documentation))
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+
+
+def test_no_changes_were_reviewed_and_so_none_are_made(repository: Repository) -> None:
+    repository.write(a="A")
+    pull = repository.pull()
+    repository.job("plan", pull=pull)
+    repository.job("apply", commit=repository.merge(pull))
+    documentation = repository.pull()
+    repository.job("plan", pull=documentation)
+    repository.write(a="A", b="B")
+    assert repository.job("apply", commit=repository.merge(documentation)).returncode == 10
+    assert repository.groups() == ["A"]
+
+
 def test_a_change_that_nobody_reviewed_is_not_applied(repository: Repository) -> None:
     repository.write(a="A")
     pull = repository.pull()

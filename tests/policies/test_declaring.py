@@ -72,6 +72,13 @@ def problems(folder: Path, spec: str) -> list[str]:
             "  rule: 'true'\n  exceptions: [{address: a/b, owner: a, reason: r}]\n",
             'Missing "until"',
         ),
+        (
+            (
+                "  rule: 'true'\n"
+                "  exceptions: [{address: a/b, owner: a, reason: r, until: next week}]\n"
+            ),
+            "a date such as 2027-03-31",
+        ),
         ("  rule: 'true'\n  tests: [{given: {}, expect: maybe}]\n", "5:31"),
     ],
 )
@@ -101,3 +108,16 @@ def test_a_variable_of_the_stack_can_be_used_in_a_policy(tmp_path: Path) -> None
     )
     rules = load_configuration(Settings(root=tmp_path), KINDS, RULE_KINDS).rules
     assert [rule.spec["rule"].rsplit(" ", 1)[1] for rule in rules] == ["5", "50"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"), [("Policy", "{rule: 'true'}"), ("Check", "{operation: listModels}")]
+)
+def test_when_and_for_each_decide_which_rules_exist(kind: str, spec: str, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(
+        f'kind: {kind}\nmetadata: {{name: "${{each.key}}"}}\nfor_each: {{a: true, b: false}}\n'
+        f"when: ${{each.value}}\nspec: {spec}\n",
+        encoding="utf-8",
+    )
+    rules = load_configuration(Settings(root=tmp_path), KINDS, RULE_KINDS).rules
+    assert [str(rule.address) for rule in rules] == [f"{kind}/a"]
