@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from reconciler.model.durations import DAY_SECONDS, seconds_of
 from reconciler.model.json_codec import sorted_json
-from reconciler.model.sinks import targets_of
+from reconciler.model.sinks import EARLIER_KEYS, targets_of
 from reconciler.model.values import Spec
 
 OVERLAP_SECONDS = 7 * DAY_SECONDS
@@ -28,7 +28,7 @@ OVERLAP_SECONDS = 7 * DAY_SECONDS
 UNUSED_SECONDS = DAY_SECONDS
 """How long an earlier key must be unused before it is revoked, unless the manifest says otherwise."""
 
-PREVIOUS = "previous"
+PREVIOUS = EARLIER_KEYS
 KEPT = "kept"
 """The part of an earlier key that names the second slot it was copied to: `{target, receipt}`."""
 _OF_ONE_KEY = ("key_id", "target", "receipt", "made_at", "expires_at")

@@ -266,13 +266,23 @@ def places_of(write_to: Any) -> Iterator[str]:
             continue  # reported where the resource is validated
 
 
+EARLIER_KEYS = "previous"
+"""The part of a recorded key that lists the keys before it, oldest first."""
+
+
 def receipts_in(value: Any) -> Iterator[Receipt]:
-    """Every receipt in a value, such as the `delivered` of a record."""
+    """Every receipt in a value, such as the `delivered` of a record: those of earlier keys first.
+
+    Several keys of one place follow each other, so the last receipt of a place is of its present key.
+    """
     if isinstance(value, Mapping):
         if isinstance(value.get("sink"), str) and "digest" in value:
             yield value
-        for element in value.values():
-            yield from receipts_in(element)
+        # An entry lists its earlier keys before or after the parts of the current one.
+        yield from receipts_in(value.get(EARLIER_KEYS))
+        for name, element in value.items():
+            if name != EARLIER_KEYS:
+                yield from receipts_in(element)
     elif isinstance(value, list | tuple):
         for element in value:
             yield from receipts_in(element)

@@ -224,10 +224,8 @@ class _History:
         if self._receipts is None:
             self._receipts = {}
             for address, delivered in self._earlier():
-                # The newest delivery of a record comes first, those that are still in use follow.
-                newest = {place_in(one): one for one in reversed(list(receipts_in(delivered)))}
-                for place, receipt in newest.items():
-                    self._receipts[place, self._owner_of(address)] = receipt
+                for receipt in receipts_in(delivered):
+                    self._receipts[place_in(receipt), self._owner_of(address)] = receipt
             for address, write_to in self._earlier_begun():
                 for place in places_of(write_to):
                     self._begun.add((place, self._owner_of(address)))

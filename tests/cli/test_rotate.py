@@ -163,6 +163,21 @@ def test_a_destination_that_is_taken_away_is_refused_unless_allowed(stack: Works
     assert works(stack, read(stack))
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [(PROJECT, account(IN_FILE).replace(f"key: {{{IN_FILE}}}", "")), (PROJECT,)],
+    ids=["the key", "the account"],
+)
+def test_what_is_removed_during_an_overlap_leaves_no_dead_key_in_its_destination(
+    stack: Workspace, rest: tuple[str, ...]
+) -> None:
+    stack.apply()
+    let_pass(stack, 93)
+    stack.apply()
+    stack.declare(*rest).run("apply", "--yes", "--allow-delete", ADDRESS, expect=0)
+    assert list((stack.folder / "keys").iterdir()) == []
+
+
 def test_the_second_slot_has_the_earlier_key_until_it_is_revoked(stack: Workspace) -> None:
     slot = f"{IN_FILE}, previous_to: {{file: keys/old.key}}"
     stack.declare(PROJECT, account(slot)).apply()
