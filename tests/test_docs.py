@@ -1,9 +1,9 @@
 """The documentation matches the program.
 
 The info string of a code block selects its check: `yaml manifest` and `yaml stack` must validate, `yaml workflow` and
-`yaml gitlab` must be pipelines of GitHub and GitLab, `yaml of PATH` is a part of an example. Text between a marker such
-as `<!-- command plan -->` and `<!-- end -->` is generated from the program: `RECONCILER_GOLDEN=write pytest
-tests/test_docs.py` writes it, and the tests compare it otherwise.
+`yaml gitlab` must be pipelines of GitHub and GitLab, `yaml include` includes our component, `yaml of PATH` is a part of
+an example. Text between a marker such as `<!-- command plan -->` and `<!-- end -->` is generated from the program:
+`RECONCILER_GOLDEN=write pytest tests/test_docs.py` writes it, and the tests compare it otherwise.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx
@@ -33,6 +34,7 @@ from reconciler.render.explain import explain_kind
 from reconciler.render.kind_page import index, kind_page, page_name
 from reconciler.rules import CHECK, RULE_KINDS
 from reconciler.rules.operations import OPERATIONS, Operation
+from tests import error_messages
 from tests.conftest import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -147,7 +149,7 @@ def test_an_excerpt_of_an_example_is_in_its_file(block: Block) -> None:
 
 def test_every_yaml_block_says_what_it_is() -> None:
     wrong = [str(block) for block in BLOCKS if block.info.startswith("yaml") and block not in EXCERPTS and block not in [
-        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow"), *of("yaml gitlab")
+        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow"), *of("yaml gitlab"), *of("yaml include")
     ]]  # fmt: skip
     assert wrong == []
 
@@ -184,6 +186,33 @@ def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(
 @pytest.mark.parametrize("block", of("yaml workflow"), ids=str)
 def test_a_workflow_of_the_documentation_is_yaml(block: Block) -> None:
     assert yaml.safe_load(block.text)["jobs"]
+
+
+def uses() -> Iterator[tuple[Block, str, set[str]]]:
+    """Every use of what we publish, with the file that declares it and the inputs that it gets."""
+    for block in of("yaml workflow"):
+        for job in yaml.safe_load(block.text)["jobs"].values():
+            for part in (job, *job.get("steps", ())):
+                path, _, name = (
+                    part.get("uses", "").partition("@")[0].partition("reconciler-iac/reconciler")
+                )
+                if "reconciler-iac" in part.get("uses", ""):
+                    assert not path
+                    yield block, name.lstrip("/") or "action.yml", set(part.get("with", ()))
+    for block in of("yaml include"):
+        for part in yaml.safe_load(block.text)["include"]:
+            yield block, COMPONENT, set(part["inputs"])
+
+
+def test_a_use_of_what_we_publish_gives_only_inputs_that_it_declares() -> None:
+    listed = list(uses())
+    assert {path for _, path, _ in listed} == {
+        "action.yml",
+        ".github/workflows/reconcile.yml",
+        COMPONENT,
+    }
+    wrong = [(str(block), given - inputs_of(path).keys()) for block, path, given in listed]
+    assert [pair for pair in wrong if pair[1]] == []
 
 
 @pytest.mark.parametrize("block", of("yaml gitlab"), ids=str)
@@ -443,7 +472,30 @@ def remarks(operation: Operation) -> Iterator[str]:
         yield "retired on the live platform"
 
 
-GENERATED = {
+def inputs_of(path: str) -> dict[str, dict[str, Any]]:
+    """The inputs that the action, the reusable workflow or the GitLab component declares."""
+    read = next(yaml.safe_load_all((ROOT / path).read_text(encoding="utf-8")))
+    # YAML 1.1 reads the key `on` as true.
+    holder = read.get("spec") or read.get(True, {}).get("workflow_call") or read
+    declared: dict[str, dict[str, Any]] = holder["inputs"]
+    return declared
+
+
+def input_table(path: str) -> str:
+    rows = []
+    for name, one in inputs_of(path).items():
+        default = one.get("default")
+        is_required = one.get("required", path == COMPONENT and "default" not in one)
+        if is_required:
+            default = "required"
+        elif default != "":
+            default = f"`{default}`"
+        rows.append(f"| `{name}` | {one['description']} | {default} |")
+    return "\n".join(["| Input | Meaning | Default |", "|---|---|---|", *rows]) + "\n"
+
+
+COMPONENT = "templates/reconciler.yml"
+GENERATED: dict[str, str | Callable[[], str]] = {
     "operations": operations_table(),
     "rule pages": rule_pages(),
     **{f"command {name}": command_section(name) for name in COMMANDS},
@@ -454,23 +506,43 @@ GENERATED = {
     "faults": f"```text\n{FAULT_HELP}```\n",
     "kinds": kinds_table(),
     "refresh kinds": refresh_kinds(),
+    "action inputs": input_table("action.yml"),
+    "workflow inputs": input_table(".github/workflows/reconcile.yml"),
+    "component inputs": input_table(COMPONENT),
+    "problems": error_messages.problem_list,
+    "guards": error_messages.guard_list,
+    "error messages": error_messages.message_list,
     "kind index": index({**KINDS, **RULE_KINDS}),
 }
+
+
+def generated(name: str) -> str:
+    """The text of a marker. Texts that take seconds are made when a page asks for them."""
+    text = GENERATED[name]
+    return text if isinstance(text, str) else text()
+
 
 MARKED = re.compile(r"^<!-- ([a-z ]+) -->\n\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES)
+SLOW_PAGES = {"docs/errors.md"}
+"""Pages for which the whole source is parsed."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if page in SLOW_PAGES else page for page in PAGES],
+)
 def test_what_is_written_from_the_program_is_what_the_program_says(page: str) -> None:
     text = PAGES[page].read_text(encoding="utf-8")
     if os.environ.get("RECONCILER_GOLDEN") == "write":
         fresh = MARKED.sub(
-            lambda found: f"<!-- {found[1]} -->\n\n{GENERATED[found[1]]}\n<!-- end -->", text
+            lambda found: f"<!-- {found[1]} -->\n\n{generated(found[1])}\n<!-- end -->", text
         )
         PAGES[page].write_text(fresh, encoding="utf-8", newline="\n")
         text = fresh
     for found in MARKED.finditer(text):
-        assert found[2] == f"{GENERATED[found[1]]}\n", found[1]
+        assert found[2] == f"{generated(found[1])}\n", found[1]
 
 
 def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() -> None:

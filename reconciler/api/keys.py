@@ -76,9 +76,12 @@ class KeyRing:
         self._projects = dict(projects)
         self._root = root
         self._recall = recall
-        self._recalled: dict[Address, Secret] = {}
+        self._recalled: dict[Address, Secret | None] = {}
         self._learnt: dict[str, tuple[Secret, str]] = {}
+        self._renewed: dict[Address, tuple[Secret, str]] = {}
         self._lock = threading.Lock()
+        self._recalling = threading.Lock()
+        """Held while a key is read, so that threads do not read it twice."""
 
     def admin(self) -> Key:
         """The organization's admin key; raises CredentialError where there is none."""
@@ -131,11 +134,21 @@ class KeyRing:
         )
 
     def learn(
-        self, project: str, secret: Secret, *, source: str = "a key created by this apply"
+        self,
+        project: str,
+        secret: Secret,
+        *,
+        writer: Address | None = None,
+        source: str = "a key created by this apply",
     ) -> None:
-        """Remember a new key, for use while the project has no other credential."""
+        """Remember a new key, for use while the project has no other credential.
+
+        It also replaces the earlier key of `writer` where a credential names that resource.
+        """
         with self._lock:
             self._learnt.setdefault(project, (secret, source))
+            if writer is not None:
+                self._renewed[writer] = (secret, source)
 
     def _find(self, name: str | None) -> tuple[Secret, str] | None:
         if name is None:
@@ -143,12 +156,14 @@ class KeyRing:
         own = self._projects.get(name)
         with self._lock:
             learnt = self._learnt.get(name)
+            renewed = self._renewed.get(own.from_sink) if own and own.from_sink else None
         # A project with a credential of its own never falls back to the default key, even while the
         # credential is missing: the objects would be created in another project.
         if own is None:
             return learnt or self._sourced(self._default)
-        # A key in a sink is read once a run, so one that this run made since is newer.
-        return (learnt if own.from_sink else None) or self._sourced(own) or learnt
+        # A key in a sink is read once a run, so one that this run made for the same resource is
+        # newer. The key of another resource may be allowed less.
+        return renewed or self._sourced(own) or learnt
 
     def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:
         secret = self._value(credential)
@@ -166,18 +181,16 @@ class KeyRing:
         )
 
     def _from_sink(self, writer: Address, source: str) -> Secret | None:
-        """A key from its destination. One read serves the run: a new key has to be learnt."""
-        with self._lock:
-            if writer in self._recalled:
-                return self._recalled[writer]
-        secret = self._recall(writer)
-        if secret is None:
-            return None
-        secret = _checked(secret.reveal(), source)
-        if secret is not None:
-            with self._lock:
-                self._recalled[writer] = secret
-        return secret
+        """A key from its destination, None where it cannot be read.
+
+        One read serves the run, also one that failed: a destination that does not answer would
+        delay every look at the project. A new key has to be learnt.
+        """
+        with self._recalling:
+            if writer not in self._recalled:
+                secret = self._recall(writer)
+                self._recalled[writer] = _checked(secret.reveal(), source) if secret else None
+            return self._recalled[writer]
 
     def _from_file(self, name: str) -> Secret | None:
         path = (self._root / name).resolve()

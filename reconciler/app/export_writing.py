@@ -24,7 +24,7 @@ from reconciler.export.resource import ExportedResource
 from reconciler.export.specs import Known, Unexportable, resource_of
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
-from reconciler.manifests.shapes import credential_in
+from reconciler.manifests.shapes import credential_of_value, is_secret_header
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import references_in
@@ -180,7 +180,13 @@ class ManifestWriter:
 
     def _known(self, objects: Mapping[Address, LiveObject]) -> Known:
         usual = usual_values(objects.values())
-        return Known(self._ids(objects), credential_in, usual, self._to_write.file_names)
+        return Known(
+            self._ids(objects),
+            secret_in=credential_of_value,
+            is_secret_header=is_secret_header,
+            usual=usual,
+            names=self._to_write.file_names,
+        )
 
     def _made(
         self, objects: Mapping[Address, LiveObject], known: Known

@@ -47,6 +47,8 @@ from reconciler.export.naming import ObjectKey
 from reconciler.export.resource import ExportedResource
 from reconciler.kinds import ALL_KINDS, KINDS
 from reconciler.manifests import Configuration, load_configuration, load_stack
+from reconciler.manifests.configuration import STACK_FILES
+from reconciler.manifests.paths import in_stack
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -145,18 +147,30 @@ class _Export:
         try:
             resources = load_configuration(session.settings, KINDS, RULE_KINDS).resources
         except ConfigurationError as error:
-            if not all(_is_about(problem, self._prefix) for problem in error.diagnostics):
+            if not all(self._is_about_folder(problem) for problem in error.diagnostics):
                 raise
         session.use_configuration(Configuration(stack, (), ""))
         present: dict[Address, str] = {}
         elsewhere: set[Address] = set()
+        files = {resource.location.file for resource in resources if resource.location is not None}
+        paths = {file: in_stack(file, self._root) for file in files}
         for resource in resources:
-            file = resource.location.file if resource.location is not None else ""
-            if _is_below(file, self._prefix):
-                present[resource.address] = file
+            path = paths[resource.location.file] if resource.location is not None else ""
+            if _is_below(path, self._prefix):
+                present[resource.address] = path
             else:
                 elsewhere.add(resource.address)
         return Declared(frozenset(elsewhere), present)
+
+    def _is_about_folder(self, problem: Diagnostic) -> bool:
+        """Whether a problem is about the folder to write: that nothing is there yet."""
+        if problem.severity is not Severity.ERROR or problem.summary == "No manifests":
+            return True
+        if problem.location is None:
+            return False
+        path = in_stack(problem.location.file, self._root)
+        is_of_stack_file = path.endswith(STACK_FILES) and self._prefix in (problem.detail or "")
+        return is_of_stack_file or _is_below(path, self._prefix)
 
     def _read(self) -> Reading:
         request, session = self._request, self._session
@@ -297,18 +311,6 @@ def _adopting(resource: Resource, ids: Mapping[Address, str]) -> Resource:
     if id is None:
         return resource
     return replace(resource, lifecycle=replace(resource.lifecycle, adopt=id))
-
-
-def _is_about(problem: Diagnostic, folder: str) -> bool:
-    """Whether a problem is about the folder that is to be written: that nothing is there yet."""
-    if problem.severity is not Severity.ERROR or problem.summary == "No manifests":
-        return True
-    is_absent = problem.location is not None and problem.location.file.endswith(
-        ("reconciler.yaml", "reconciler.yml")
-    )
-    return (is_absent and folder in (problem.detail or "")) or (
-        problem.location is not None and _is_below(problem.location.file, folder)
-    )
 
 
 def _is_below(file: str, folder: str) -> bool:

@@ -19,6 +19,7 @@ from reconciler.export.naming import ObjectKey
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
 from reconciler.manifests.cross_checks import TWO_DECLARATIONS
+from reconciler.manifests.paths import in_stack
 from reconciler.model.address import Address
 from reconciler.model.resource import Record, Resource
 from reconciler.model.values import Reference, has_unknown
@@ -216,9 +217,12 @@ def _declared_elsewhere(session: Session, prefix: str) -> Iterator[Address]:
     except ConfigurationError:
         # There may be no manifest yet. What is wrong is reported once the new ones are there.
         return
+    root = session.settings.root
+    files = {resource.location.file for resource in configuration.resources if resource.location}
+    paths = {file: in_stack(file, root) for file in files}
     for resource in configuration.resources:
-        file = resource.location.file if resource.location else ""
-        if prefix != "." and not file.startswith(f"{prefix}/"):
+        path = paths[resource.location.file] if resource.location else ""
+        if prefix != "." and not path.startswith(f"{prefix}/"):
             yield resource.address
 
 

@@ -158,7 +158,8 @@ def _split(budget: Budget, text: Any, separator: Any, limit: Any = -1) -> list[s
     budget.text(len(text))
     if limit in (0, 1):
         return [text][:limit]
-    parts = text.split(separator, limit - 1 if limit > 0 else -1) if separator else list(text)
+    most_cuts = limit - 1 if limit > 0 else -1
+    parts = text.split(separator, most_cuts) if separator else list(text)
     budget.items(len(parts))
     return parts
 

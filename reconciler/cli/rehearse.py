@@ -30,6 +30,8 @@ from reconciler.state.envelope import Content
 
 _MAX_AGE_DAYS = 30.0
 _PATH = click.Path(path_type=Path)
+_BEGINNING_BYTES = 200
+"""A recording, encrypted or not, names itself within so many bytes."""
 
 
 @click.command("rehearse")
@@ -154,12 +156,25 @@ def _check_options(
             "a saved plan cannot be changed", hint="Give --target and the like to `plan --out`."
         )
     if record is not None:
-        writable(record, "--record")
+        _require_no_other_file(writable(record, "--record"))
     for fault in faults:
         try:
             Fault.parse(fault)
         except ValueError as error:
             raise UsageError(f"--faults: {error}") from error
+
+
+def _require_no_other_file(file: Path) -> None:
+    """Raise UsageError if a file is there that is no recording, plain or encrypted."""
+    if not file.exists():
+        return
+    with file.open("rb") as opened:
+        beginning = opened.read(_BEGINNING_BYTES)
+    if beginning.strip() and b'"recording"' not in beginning:
+        raise UsageError(
+            f'--record: "{file}" exists, and is no recording',
+            hint="Name another file. Only an earlier recording is replaced.",
+        )
 
 
 def _saved_plan(session: CommandSession, planfile: Path, request: PlanRequest) -> Plan:

@@ -56,6 +56,8 @@ class Known(Struct, frozen=True):
     """The addresses of exported objects by their own id, where the id names one object alone."""
     secret_in: Callable[[str], str] = lambda _: ""
     """Names the credential that a text contains; empty for none."""
+    is_secret_header: Callable[[str], bool] = lambda _: False
+    """Whether a header of this name carries a credential."""
     usual: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     """By kind and field: what the API chose for most objects, where it chooses at creation."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -260,10 +262,17 @@ def _with_references(value: Any, live: LiveObject, known: Known, notes: _Notes) 
     if isinstance(value, str):
         return _referring(value, live, known, notes)
     if isinstance(value, MAP):
+        notes.secrets += _secret_headers(value.get("headers"), known)
         return {key: _with_references(part, live, known, notes) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_with_references(part, live, known, notes) for part in value]
     return value
+
+
+def _secret_headers(headers: Any, known: Known) -> Iterator[str]:
+    """Names headers that carry credentials, whose values have no form to be recognized by."""
+    if isinstance(headers, MAP):
+        yield from (f"the header {name}" for name in headers if known.is_secret_header(name))
 
 
 def _referring(text: str, live: LiveObject, known: Known, notes: _Notes) -> Any:

@@ -197,7 +197,8 @@ def _text_lines(head: str, value: str | Raw, indent: int) -> Iterator[str]:
     if "\n" in text and _fits_literal(text):
         body = text.rstrip("\n")
         newlines = len(text) - len(body)
-        yield f"{head} |{'-' if newlines == 0 else '' if newlines == 1 else '+'}"
+        keeps = {0: "-", 1: ""}.get(newlines, "+")  # which newlines at the end the block keeps
+        yield f"{head} |{keeps}"
         for line in [*body.split("\n"), *[""] * max(0, newlines - 1)]:
             yield f"{pad}{line}" if line else ""
         return

@@ -62,7 +62,10 @@ class _Scope(Struct, frozen=True):
 
 
 class Expander:
-    """Expands documents, and adds their addresses to `declared`."""
+    """Expands documents, and adds their addresses to `declared`.
+
+    A long class, because modules expand documents with the same steps, scope by scope.
+    """
 
     def __init__(
         self,

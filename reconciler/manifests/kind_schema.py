@@ -18,6 +18,7 @@ from reconciler.manifests.type_schema import (
     id_schema,
     is_json,
     type_schema,
+    value_or_expression,
 )
 from reconciler.model.kind import Declaration, Field, Kind, OnRemove, ScopeType
 from reconciler.model.sinks import sink_classes
@@ -30,11 +31,8 @@ def kind_schema(
     kind: Declaration, *, expressions: bool, sinks: SinkClasses = sink_classes
 ) -> dict[str, Any]:
     """The schema of one document. `sinks` are the destinations that a key can have."""
-    return {
-        "$schema": DIALECT,
-        "title": kind.name,
-        **document_schema(kind, expressions=expressions, sinks=sinks),
-    }
+    document = document_schema(kind, expressions=expressions, sinks=sinks)
+    return {"$schema": DIALECT, **document}
 
 
 def document_schema(
@@ -42,6 +40,7 @@ def document_schema(
 ) -> dict[str, Any]:
     """The same, as a part of a larger schema."""
     return {
+        "title": kind.name,
         "type": "object",
         "description": kind.doc,
         "markdownDescription": _kind_markdown(kind),
@@ -89,11 +88,11 @@ def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
     if not expressions:
         return schema
-    limits = {
+    limits: dict[str, Any] = {
         key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema
     }
     rest = {key: limit for key, limit in schema.items() if key not in limits}
-    return {**rest, "anyOf": [limits, EXPRESSION_TEXT]}
+    return {**rest, "anyOf": value_or_expression(limits)}
 
 
 def _for_each() -> dict[str, Any]:

@@ -33,6 +33,19 @@ def shown(path: Path, root: Path) -> str:
     return str(path)
 
 
+def in_stack(file: str, root: Path) -> str:
+    """The path of a file relative to the stack's folder, from the form that `shown` gives it.
+
+    Links are resolved. A file outside the folder keeps its form.
+    """
+    top = root.resolve()
+    for base in (Path.cwd(), root):
+        real = (base / file).resolve()
+        if real.is_relative_to(top) and real.exists():
+            return real.relative_to(top).as_posix()
+    return file
+
+
 def normal(path: str) -> str:
     """A path in Unicode NFC, for comparison."""
     return path if path.isascii() else unicodedata.normalize("NFC", path)

@@ -20,7 +20,14 @@ from reconciler.manifests.stack_schema import stack_schema
 from reconciler.manifests.type_schema import DIALECT
 from reconciler.model.kind import Declaration
 
-__all__ = ["kind_schema", "manifest_schema", "schema_files", "stack_schema", "write_schemas"]
+__all__ = [
+    "editor_schemas",
+    "kind_schema",
+    "manifest_schema",
+    "schema_files",
+    "stack_schema",
+    "write_schemas",
+]
 
 
 def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
@@ -41,7 +48,8 @@ def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
         },
         "allOf": [
             {
-                "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+                # A pattern, because editors take a constant for a prefix of it while they complete.
+                "if": {"properties": {"kind": {"pattern": f"^{name}$"}}, "required": ["kind"]},
                 "then": {"$ref": f"#/$defs/{name}"},
             }
             for name in kinds
@@ -63,6 +71,17 @@ def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
         name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for name, schema in sorted(schemas.items())
     }
+
+
+EDITOR_SCHEMAS = ("manifest", "module-definition", "stack")
+"""The schemas that modelines name."""
+
+
+def editor_schemas() -> dict[str, str]:
+    """What editors need for a stack, as file name and text: manifests, modules and the stack file."""
+    files = schema_files(_registry())
+    names = [f"{name}.schema.json" for name in EDITOR_SCHEMAS]
+    return {name: files[name] for name in names}
 
 
 def write_schemas(folder: Path, kinds: Mapping[str, Declaration] | None = None) -> list[Path]:

@@ -31,6 +31,9 @@ _SHAPES: Mapping[str, str] = {
     "an API key": r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}",
 }
 
+_SECRET_HEADER = re.compile("auth|cookie|credential|key|passw|secret|session|signature|token")
+_PASSWORD_IN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s:@]*:[^/?#\s@]+@\S*", re.IGNORECASE)
+
 
 @cache
 def _any_shape() -> re.Pattern[str]:
@@ -44,6 +47,18 @@ def credential_in(text: str) -> str:
     if match is None:
         return ""
     return next(name for name, shape in _SHAPES.items() if re.search(shape, text))
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether an HTTP header of this name usually carries a credential."""
+    return _SECRET_HEADER.search(name.lower()) is not None
+
+
+def credential_of_value(value: str) -> str:
+    """The same as `credential_in` for a value of its own, which may be a URL with a password."""
+    if _PASSWORD_IN_ADDRESS.fullmatch(value):
+        return "a URL with a password"
+    return credential_in(value)
 
 
 def without_credentials(value: Any, mask: str) -> Any:

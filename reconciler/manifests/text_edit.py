@@ -20,6 +20,7 @@ _UNSAFE = re.compile(r": |:$| #|^\s|\s$|[\n\t]|^(---|\.\.\.)")
 _FLOW = re.compile(r"[,\[\]{}]")
 _WORDS = frozenset(("yes", "no", "on", "off"))
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
+_HEADER_COMMENT = re.compile(r"[|>][-+0-9]*([ \t]+#.*)")
 _STEP = 2
 
 
@@ -168,7 +169,16 @@ class TextEditor:
             return self._literal(node, value, indent)
         if style == "'" and value.isprintable():
             return "'" + value.replace("'", "''") + "'"
-        return _plain(value, in_flow=is_flow) or double_quoted(value)
+        line = _plain(value, in_flow=is_flow) or double_quoted(value)
+        return line + self._comment_of_header(node)
+
+    def _comment_of_header(self, node: Any) -> str:
+        """The comment behind the indicator of a block of lines, with the space before it."""
+        if node.style not in ("|", ">"):
+            return ""
+        header = self.text[node.start_mark.index : self.end_of(node)].split("\n", 1)[0]
+        comment = _HEADER_COMMENT.match(header)
+        return comment[1].rstrip() if comment else ""
 
     def _literal(self, node: Any, value: str, indent: int) -> str:
         """A block of lines, indented as the block before."""
@@ -183,7 +193,7 @@ class TextEditor:
         lines = [
             " " * width + line if line else "" for line in value.removesuffix("\n").split("\n")
         ]
-        return self._newline.join([f"|{chomping}", *lines])
+        return self._newline.join([f"|{chomping}{self._comment_of_header(node)}", *lines])
 
     # Maps
 

@@ -217,7 +217,7 @@ class _Maker:
         elif kind.choices:
             base["examples"] = list(kind.choices)
         if limits and self._expressions and limits != {"minLength": 1}:
-            return {**base, "anyOf": [limits, EXPRESSION_TEXT]}
+            return {**base, "anyOf": value_or_expression(limits)}
         return {**base, **limits}
 
     def _scalar(self, kind: Scalar, nullable: bool) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class _Maker:
             return {"type": names}
         limit = {"maxLength": kind.max_length}
         return (
-            {"type": names, "anyOf": [limit, EXPRESSION_TEXT]}
+            {"type": names, "anyOf": value_or_expression(limit)}
             if self._expressions
             else {"type": names, **limit}
         )
@@ -316,23 +316,30 @@ class _Maker:
                 **self.make(kind.chunking_strategy, True),
             },
         }
-        local = {**self._local(), **shared}
-        comment = {
-            "$comment": "An entry has either `path` (with `ignore` and `allow_empty`) or `file_id`."
-        }
         uploaded = {
             "file_id": {
-                **described("The id of an uploaded file."),
+                **described("The id of an uploaded file, instead of `path`."),
                 "type": "string",
                 "minLength": 1,
-            },
-            **shared,
+            }
         }
+        # All properties stand at the top, because editors complete an empty entry from there. The
+        # branches only say which of them go together.
+        local = self._local()
         return {
             **self._typed("object", False),
+            "properties": {**local, **uploaded, **shared},
             "if": {"required": ["file_id"]},
-            "then": {**self._closed(uploaded, "file_id"), **comment},
-            "else": {**self._closed(local, "path"), **comment},
+            "then": self._only(uploaded, shared, "file_id"),
+            "else": self._only(local, shared, "path"),
+        }
+
+    def _only(
+        self, properties: dict[str, Any], shared: dict[str, Any], required: str
+    ) -> dict[str, Any]:
+        return {
+            **self._closed(dict.fromkeys((*properties, *shared), True), required),
+            "$comment": "An entry has either `path` (with `ignore` and `allow_empty`) or `file_id`.",
         }
 
     def _local(self) -> dict[str, Any]:
@@ -354,6 +361,15 @@ class _Maker:
     def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:
         return {"properties": properties, "required": [required], "additionalProperties": False}
 
+    def _one_property(self) -> dict[str, Any]:
+        """Keywords for maps of exactly one property.
+
+        Editors count the word at the cursor too, and offer nothing once `maxProperties` is reached.
+        """
+        if self._expressions:
+            return {"minProperties": 1, "not": {"type": "object", "minProperties": 2}}
+        return {"minProperties": 1, "maxProperties": 1}
+
     def _secret(self, nullable: bool) -> dict[str, Any]:
         variable = described(
             "The environment variable that holds the secret; its name starts with RECONCILER_SECRET_."
@@ -368,8 +384,7 @@ class _Maker:
                 "from_file": {**file, "type": "string", "minLength": 1},
                 "from": self._source(),
             },
-            minProperties=1,
-            maxProperties=1,
+            **self._one_property(),
             additionalProperties=False,
         )
         return {
@@ -386,8 +401,7 @@ class _Maker:
             "object",
             False,
             properties=properties,
-            minProperties=1,
-            maxProperties=1,
+            **self._one_property(),
             additionalProperties=False,
         )
         target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
@@ -406,19 +420,14 @@ class _Maker:
             "object",
             False,
             properties=properties,
-            minProperties=1,
-            maxProperties=1,
+            **self._one_property(),
             additionalProperties=False,
         )
         target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
-        several = {
-            "type": "array",
-            "if": {"type": "array"},
-            "then": {"items": target, "minItems": 1, "maxItems": MOST_TARGETS},
-            "else": target,
-        }
+        # Keywords for maps and for lists stand side by side: editors complete both from there.
+        several = {"items": target, "minItems": 1, "maxItems": MOST_TARGETS}
         notes = described("Where to deliver the key: one destination, or a list of several.")
-        write_to = {**notes, **several, "type": _both(target["type"], "array")}
+        write_to = {**notes, **target, **several, "type": _both(target["type"], "array")}
         turns = {"previous_to": {**described(PREVIOUS_TO.doc), **target}}
         turns["rotate"] = {**described(ROTATE.doc), **self.make(ROTATE.type)}
         return self._typed(
@@ -428,6 +437,11 @@ class _Maker:
             required=["write_to"],
             additionalProperties=False,
         )
+
+
+def value_or_expression(limits: dict[str, Any]) -> list[dict[str, Any]]:
+    """The branches of a value with limits; editors show their titles."""
+    return [{"title": "Value", **limits}, {"title": "Expression", **EXPRESSION_TEXT}]
 
 
 def _both(names: str | list[str], other: str) -> list[str]:

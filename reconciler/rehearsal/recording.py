@@ -7,7 +7,7 @@ and email addresses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +22,8 @@ FORMAT = "reconciler-recording"
 VERSION = 1
 """Raised with every change that another version would misread."""
 
+_Header = tuple[str, str]
+"""The name and value of an HTTP header."""
 _Word = Annotated[str, Meta(pattern="^[!-~]*$")]
 """What goes into a header: printable ASCII without spaces. Recordings may come from elsewhere."""
 _LATEST = 32_503_680_000
@@ -122,42 +124,62 @@ class _File(Struct):
 def dump(recording: Recording) -> str:
     """The recording as a file.
 
-    Texts with the form of a credential are masked. So are headers, apart from those of objects that
-    the state knows, which manifests declare and plans compare.
+    Texts with the form of a credential are masked. So are headers, apart from those that the state
+    knows from manifests, which plans compare.
     """
     resources = recording.state.get("resources", ())
-    managed = frozenset(str(resource.get("id")) for resource in resources)
+    declared: dict[str, frozenset[_Header]] = {
+        str(resource.get("id")): frozenset(_headers_in(resource.get("applied")))
+        for resource in resources
+    }
     masked = replace(
         recording,
         state=without_credentials(recording.state, MASK),
         lists=[
-            replace(entry, items=[_masked(item, managed) for item in entry.items])
+            replace(entry, items=[_masked(item, declared) for item in entry.items])
             for entry in recording.lists
         ],
-        objects=[replace(one, body=_masked(one.body, managed)) for one in recording.objects],
+        objects=[replace(one, body=_masked(one.body, declared)) for one in recording.objects],
     )
     packed = msgspec.json.encode(_File(masked))
     return msgspec.json.format(packed, indent=1).decode() + "\n"
 
 
-def _masked(body: dict[str, Any], managed: Collection[str]) -> dict[str, Any]:
-    shown = body if str(body.get("id")) in managed else _without_headers(body)
-    masked: dict[str, Any] = without_credentials(shown, MASK)
+def _masked(body: dict[str, Any], declared: Mapping[str, Collection[_Header]]) -> dict[str, Any]:
+    kept = declared.get(str(body.get("id")), ())
+    masked: dict[str, Any] = without_credentials(_without_headers(body, kept), MASK)
     return masked
 
 
-def _without_headers(value: Any) -> Any:
-    """A JSON value with masked values in each map named `headers`."""
+def _headers_in(value: Any) -> Iterator[_Header]:
+    """The pairs in each map named `headers` in a JSON value."""
     if isinstance(value, list):
-        return [_without_headers(element) for element in value]
+        for element in value:
+            yield from _headers_in(element)
+    elif isinstance(value, dict):
+        for name, element in value.items():
+            if name == "headers" and isinstance(element, dict):
+                yield from ((header, str(text)) for header, text in element.items())
+            else:
+                yield from _headers_in(element)
+
+
+def _without_headers(value: Any, kept: Collection[_Header]) -> Any:
+    """A JSON value with masked values in each map named `headers`, apart from some."""
+    if isinstance(value, list):
+        return [_without_headers(element, kept) for element in value]
     if not isinstance(value, dict):
         return value
     return {
-        name: dict.fromkeys(element, MASK)
+        name: _masked_headers(element, kept)
         if name == "headers" and isinstance(element, dict)
-        else _without_headers(element)
+        else _without_headers(element, kept)
         for name, element in value.items()
     }
+
+
+def _masked_headers(headers: dict[str, Any], kept: Collection[_Header]) -> dict[str, Any]:
+    return {name: text if (name, str(text)) in kept else MASK for name, text in headers.items()}
 
 
 def load(text: str, *, name: str) -> Recording:

@@ -7,6 +7,7 @@ import pytest
 
 from reconciler.api.keys import KeyRing
 from reconciler.errors import CredentialError
+from reconciler.model.address import Address
 from reconciler.model.secret import Secret
 from tests.api.conftest import Given
 
@@ -105,3 +106,37 @@ def test_a_variable_that_holds_no_key_is_named_and_not_shown(tmp_path: Path) -> 
         ring(tmp_path, default=Given("OPENAI_API_KEY", Secret("sk-a\nsk-b"))).for_project(None)
     assert "OPENAI_API_KEY does not hold a key" in str(caught.value)
     assert "sk-" not in str(caught.value)
+
+
+ACCOUNT = Address.parse("ServiceAccount/search/deployer")
+OTHER_ACCOUNT = Address.parse("ServiceAccount/search/reader")
+IN_SINK = Given("the sink", from_sink=ACCOUNT)
+
+
+def test_a_sink_that_does_not_show_its_key_is_asked_once(tmp_path: Path) -> None:
+    asked: list[Address] = []
+    keys = ring(tmp_path, projects={"search": IN_SINK}, recall=asked.append)
+    assert [keys.has_project("search") for _ in range(3)] == [False] * 3
+    assert asked == [ACCOUNT]
+
+
+def test_a_new_key_replaces_the_one_that_was_read_from_its_sink(tmp_path: Path) -> None:
+    keys = ring(tmp_path, projects={"search": IN_SINK}, recall=lambda _: OWN.secret)
+    before = keys.for_project("search").secret
+    keys.learn("search", MINTED, writer=ACCOUNT)
+    assert (before, keys.for_project("search").secret) == (OWN.secret, MINTED)
+
+
+def test_the_new_key_of_another_account_does_not_replace_the_one_in_a_sink(tmp_path: Path) -> None:
+    keys = ring(tmp_path, projects={"search": IN_SINK}, recall=lambda _: OWN.secret)
+    keys.learn("search", MINTED, writer=OTHER_ACCOUNT)
+    assert keys.for_project("search").secret == OWN.secret
+
+
+def test_the_key_that_a_credential_names_outranks_one_that_was_created_before_it(
+    tmp_path: Path,
+) -> None:
+    keys = ring(tmp_path, projects={"search": IN_SINK})
+    keys.learn("search", OWN.secret, writer=OTHER_ACCOUNT)
+    keys.learn("search", MINTED, writer=ACCOUNT)
+    assert keys.for_project("search").secret == MINTED

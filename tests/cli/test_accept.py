@@ -216,6 +216,22 @@ def test_a_new_line_in_a_plain_text_makes_it_a_block(workspace: Workspace, live:
     ]
 
 
+@pytest.mark.parametrize("indicator", ["|", ">-", "|2+"])
+@pytest.mark.parametrize(("text", "first"), [("One.\nTwo.\n", "|"), ("  indented", '"  indented"')])
+def test_the_comment_behind_the_indicator_of_a_block_stays(
+    workspace: Workspace, live: Live, indicator: str, text: str, first: str
+) -> None:
+    manifest = (
+        "kind: Assistant\nmetadata: {name: bot}\nspec:\n  model: gpt-4o\n"
+        f"  instructions: {indicator}   # ask Ada\n    Short.\n"
+    )
+    workspace.write({"manifests.yaml": manifest}).apply()
+    live.change("Assistant/bot", instructions=text)
+    assert accepted(workspace)
+    edited = (workspace.folder / "manifests.yaml").read_text()
+    assert f"  instructions: {first}   # ask Ada\n" in edited
+
+
 def test_line_ends_and_the_byte_order_mark_stay(workspace: Workspace, live: Live) -> None:
     path = workspace.folder / "manifests.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + BOT.replace("\n", "\r\n").encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,25 @@ def test_a_second_export_changes_no_byte(folder: Workspace) -> None:
     assert texts(folder) == before
     assert (folder.folder / "reconciler.yaml").read_bytes() == stack
     assert json.loads(folder.run("state", "export", expect=0).out)["serial"] == state["serial"]
+
+
+def test_a_second_export_from_another_folder_changes_no_byte(folder: Workspace) -> None:
+    folder.run("export", expect=0)
+    before = texts(folder)
+    outside = Workspace(folder.folder.parent, folder.emulator)
+    done = outside.run("export", "-C", folder.folder.name, "--force", expect=0)
+    assert "Wrote 0 objects" not in done.out
+    assert texts(folder) == before
+
+
+def test_an_export_from_another_folder_refuses_to_lose_a_declaration(folder: Workspace) -> None:
+    folder.run("export", "--kind", "Group", "--layout", "flat", expect=0)
+    before = texts(folder)
+    outside = Workspace(folder.folder.parent, folder.emulator)
+    only_roles = ("export", "--kind", "Role", "--layout", "flat", "--force")
+    refused = outside.run(*only_roles, "-C", folder.folder.name, expect=1)
+    assert "would lose it" in refused.err
+    assert texts(folder) == before
 
 
 def test_an_export_without_the_state_of_the_first_gives_the_same_names(folder: Workspace) -> None:
@@ -255,6 +275,35 @@ def test_a_text_that_contains_a_credential_is_left_out(
     assert secret not in everything(folder)
     assert "instructions is left out: it contains a GitHub token" in everything(folder)
     assert changes_nothing(folder.run("plan"))
+
+
+@pytest.mark.parametrize(
+    ("transport", "reason"),
+    [
+        ({"headers": {"X-Trace": "1", "Authorization": "Bearer hunter2"}}, "the header Authorization"),
+        ({"headers": {"x-api-key": "hunter2"}}, "the header x-api-key"),
+        ({"server_url": "https://ci:hunter2@mcp.example.com"}, "a URL with a password"),
+    ],
+    ids=["authorization", "key", "url"],
+)  # fmt: skip
+def test_the_credential_of_a_tool_server_is_not_written(
+    transport: dict[str, Any], reason: str, folder: Workspace, organization: Api
+) -> None:
+    server = {"type": "http", "server_url": "https://mcp.example.com", **transport}
+    tool = {"type": "mcp", "server_label": "m", "transport": server}
+    organization.data("POST", "/agents", "agents=v1", model="gpt-4.1", name="Leaky", tools=[tool])
+    folder.run("export", expect=0)
+    assert "hunter2" not in everything(folder)
+    assert f"tools is left out: it contains {reason}" in everything(folder)
+    assert changes_nothing(folder.run("plan"))
+
+
+def test_headers_without_a_credential_are_exported(folder: Workspace, organization: Api) -> None:
+    server = {"type": "http", "server_url": "https://mcp.example.com", "headers": {"X-Trace": "on"}}
+    tool = {"type": "mcp", "server_label": "m", "transport": server}
+    organization.data("POST", "/agents", "agents=v1", model="gpt-4.1", name="Open", tools=[tool])
+    folder.run("export", expect=0)
+    assert 'headers: {X-Trace: "on"}' in everything(folder)
 
 
 def test_objects_that_name_each_other_are_exported(folder: Workspace, organization: Api) -> None:

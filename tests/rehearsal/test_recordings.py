@@ -8,12 +8,14 @@ import stat
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.emulator import Emulator
 from reconciler.errors import UsageError
 from reconciler.rehearsal.recording import (
     RecordedKeys,
     RecordedList,
+    RecordedObject,
     Recording,
     check_age,
     check_belongs,
@@ -116,6 +118,23 @@ def test_only_its_owner_can_read_a_recording(workspace: Workspace) -> None:
     assert stat.S_IMODE((workspace.folder / "r.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow  # a command in a process of its own
+def test_a_recording_replaces_no_file_of_another_kind(workspace: Workspace) -> None:
+    workspace.declare(PROJECT).write({"r.json": '{"notes": "mine"}\n'})
+    refused = workspace.run("rehearse", "--record", "r.json", expect=1)
+    assert '"r.json" exists, and is no recording' in refused.err
+    assert (workspace.folder / "r.json").read_text() == '{"notes": "mine"}\n'
+    assert not workspace.emulator.requests
+
+
+@pytest.mark.slow  # two commands
+def test_a_recording_is_replaced_by_the_next(workspace: Workspace) -> None:
+    workspace.declare(PROJECT).run("rehearse", "--record", "r.json", expect=0)
+    before = (workspace.folder / "r.json").read_bytes()
+    workspace.run("rehearse", "--record", "r.json", expect=0)
+    assert (workspace.folder / "r.json").read_bytes() != before
+
+
 @pytest.mark.slow  # two commands
 def test_secrets_of_objects_that_people_made_are_not_recorded(workspace: Workspace) -> None:
     other = Workspace(workspace.folder.parent / "other", workspace.emulator)
@@ -130,6 +149,23 @@ def test_secrets_of_objects_that_people_made_are_not_recorded(workspace: Workspa
     assert "Use the token" in text
     assert "hunter2" not in text
     assert TOKEN not in text
+
+
+def test_a_header_that_no_manifest_declares_is_masked_in_a_managed_object() -> None:
+    headers = {"X-Trace": "declared", "Authorization": "Bearer hunter2"}
+    body = {"id": "agent_1", "tools": [{"transport": {"headers": headers}}]}
+    applied = {"tools": [{"transport": {"headers": {"X-Trace": "declared"}}}]}
+    text = dump(
+        replace(
+            RECORDING,
+            state={"resources": [{"id": "agent_1", "applied": applied}]},
+            objects=[RecordedObject("/agents/agent_1", body)],
+            lists=[RecordedList("/agents", [body])],
+        )
+    )
+    assert "hunter2" not in text
+    shown = json.loads(text)["recording"]["objects"][0]["body"]["tools"][0]["transport"]["headers"]
+    assert shown["X-Trace"] == "declared"
 
 
 @pytest.mark.slow  # two commands

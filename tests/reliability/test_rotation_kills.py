@@ -194,3 +194,17 @@ def test_a_rotation_that_was_cut_off_and_is_not_wanted_any_more_leaves_no_key_as
             found = trial(stage, strike)
             wrong += [f"at {at}, {stage.boundaries[at]}: {problem}" for problem in found]
         assert wrong == []
+
+
+def test_a_delivered_admin_key_reaches_the_record_in_the_next_apply_even_if_nothing_else_changes(
+    mortals: Mortals, tmp_path: Path
+) -> None:
+    with rotating("an admin key with two slots", mortals, tmp_path) as stage:
+        last = stage.boundary("before UPDATE pre_images SET")
+        unrecorded = []
+        for at in [at for at in telling(stage) if last - 4 <= at <= last]:
+            stage.begin()
+            stage.die(at)
+            assert stage.run("apply", "--yes", watched=False).code == 0
+            unrecorded += valid(stage) - recorded(stage)
+        assert unrecorded == []

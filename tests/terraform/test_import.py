@@ -574,6 +574,21 @@ def test_an_object_that_the_stack_manages_already_is_not_declared_twice(
     insist_on_an_empty_plan(workspace)
 
 
+def test_a_second_import_from_another_folder_changes_no_byte(
+    workspace: Workspace, organization: Organization
+) -> None:
+    group = organization.post("/organization/groups", name="Mine")
+    own = resource(OPENAI, "openai_group", "mine", {"id": group["id"], "name": group["name"]})
+    take_over(workspace, state(own))
+    (written,) = (workspace.folder / "manifests/organization").iterdir()
+    before = written.read_bytes()
+    outside = Workspace(workspace.folder.parent, workspace.emulator)
+    file = str(workspace.folder / save(workspace, state(own)))
+    again = ("import", "--from-terraform", file, "--force")
+    outside.run(*again, "-C", workspace.folder.name, expect=0)
+    assert written.read_bytes() == before
+
+
 def test_an_address_that_another_manifest_declares_is_not_taken(
     workspace: Workspace, organization: Organization
 ) -> None:

@@ -290,7 +290,8 @@ class KeyDelivery(FieldHandler):
             sentences = (str(error), delete_key(context, key.id))
             raise SinkError(" ".join(filter(None, sentences)), hint=error.hint) from error
         if context.collection.project is not None:
-            self._keys.learn(context.collection.project, key.secret)
+            project, writer = context.collection.project, address_of(context)
+            self._keys.learn(project, key.secret, writer=writer)
         return with_next(entry, delivery, replaced_at=context.client.http.server_clock())
 
     # --- finding lost keys

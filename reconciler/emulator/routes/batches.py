@@ -214,7 +214,9 @@ def _status(batch: Record, share: float) -> str:
         return "validating"
     if batch.hidden["outcome"]["mistakes"]:
         return "failed"
-    return "completed" if share >= 1 else "finalizing" if share >= 0.9 else "in_progress"
+    if share >= 1:
+        return "completed"
+    return "finalizing" if share >= 0.9 else "in_progress"
 
 
 def _moments(hidden: dict[str, Any], status: str, share: float) -> dict[str, int | None]:

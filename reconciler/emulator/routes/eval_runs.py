@@ -267,7 +267,9 @@ def _status(run: Record, share: float) -> str:
         return "canceled"
     if share >= 0.1 and run.hidden["error"] is not None:
         return "failed"
-    return "queued" if share < 0.1 else "in_progress" if share < 1 else "completed"
+    if share >= 1:
+        return "completed"
+    return "queued" if share < 0.1 else "in_progress"
 
 
 def _run(call: Call) -> Record:

@@ -311,7 +311,9 @@ def _status(job: Record, share: float) -> str:
     if share >= 1:
         return "succeeded"
     # A paused job keeps the status that it had when its clock stopped.
-    return "validating_files" if share < 0.1 else "queued" if share < 0.2 else "running"
+    if share < 0.1:
+        return "validating_files"
+    return "queued" if share < 0.2 else "running"
 
 
 def _with_all(method: dict[str, Any]) -> dict[str, Any]:

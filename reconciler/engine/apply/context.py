@@ -126,8 +126,10 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
 
     # One object reads and writes. Each action sees the half that it needs.
     provider, kinds = context.provider, context.kinds
-    recorded = with_deliveries(context.store.records(), context.ownership.deliveries, kinds)
-    records = RecordSet(plan, recorded)
+    saved = context.store.records()
+    recorded = with_deliveries(saved, context.ownership.deliveries, kinds)
+    unsaved = [address for address, record in recorded.items() if record != saved.get(address)]
+    records = RecordSet(plan, recorded, unsaved=unsaved)
     # Every id that has an owner is reserved before the first search, so no search can take it.
     for id, owner in records.owned_ids(kinds):
         provider.reservations.reserve(id, owner)

@@ -7,7 +7,7 @@ for, and what we overwrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from threading import Lock
 from typing import Any
 
@@ -27,9 +27,13 @@ from reconciler.model.values import FileSet, Member, Spec, has_unknown
 class RecordSet:
     """Records by address. Safe to use from threads; the store has the same on disk."""
 
-    def __init__(self, plan: Plan, records: Mapping[Address, Record]) -> None:
+    def __init__(
+        self, plan: Plan, records: Mapping[Address, Record], *, unsaved: Iterable[Address] = ()
+    ) -> None:
+        """`unsaved` are the addresses whose records hold what only the journal knows so far."""
         self._lock = Lock()
         self._records = dict(records)
+        self._unsaved = set(unsaved)
         self._ids: Counter[tuple[str, str]] = Counter()
         """How many records refer to an object, by its kind and id."""
         for record in self._records.values():
@@ -52,6 +56,11 @@ class RecordSet:
         """The record of an address."""
         with self._lock:
             return self._records.get(address)
+
+    def is_saved(self, address: Address) -> bool:
+        """Whether the store has the record of an address as it is here."""
+        with self._lock:
+            return address not in self._unsaved
 
     def for_change(self, change: Change) -> Record | None:
         """The record of a change's object, possibly under its former address."""

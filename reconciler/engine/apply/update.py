@@ -106,7 +106,8 @@ def settle_unchanged(change: Change, context: ActionContext, run_id: int) -> Non
     desired = context.references.resolve(change)
     record = context.records.for_unchanged(change, context.kind_of(change), desired)
     known = context.records.get(change.address)
-    if record == known:
+    # A delivery of an interrupted run has to reach the record before the journal forgets it.
+    if record == known and context.records.is_saved(change.address):
         return
     context.records.put(record)
     image = None

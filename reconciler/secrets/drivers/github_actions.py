@@ -258,6 +258,6 @@ def _sealed_box() -> Any:
     except ImportError:
         raise SinkSetupError(
             "secrets of GitHub are encrypted with the package PyNaCl, which is missing",
-            hint="install reconciler with its extra: pip install 'reconciler[github]'",
+            hint="install reconciler with its extra: pip install 'reconciler-iac[github]'",
         ) from None
     return lambda key, content: SealedBox(PublicKey(key)).encrypt(content)

@@ -129,7 +129,7 @@ def test_a_missing_token_or_package_is_named(
     monkeypatch.setitem(sys.modules, "nacl.public", None)
     with pytest.raises(SinkSetupError, match="PyNaCl") as missing:
         run(env).check(TARGET, address=INDEXER)
-    assert "reconciler[github]" in missing.value.hint
+    assert "reconciler-iac[github]" in missing.value.hint
 
 
 def test_spellings_of_one_secret_are_one_place() -> None:
