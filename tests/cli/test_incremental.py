@@ -483,4 +483,4 @@ def test_a_plan_without_refresh_does_not_claim_to_know_live_objects(
 
 def test_a_plan_with_changes_and_without_refresh_says_so_too(applied: Workspace) -> None:
     applied.write({"all.yaml": limit_of("a", 30)})
-    assert applied.plan("--refresh", "none").out.endswith("; live objects were not read.\n")
+    assert "; live objects were not read.\n" in applied.plan("--refresh", "none").out
