@@ -170,7 +170,8 @@ def _refuse_another_place(old: Address, new: Address) -> None:
     if kind and kind.scope.needs_admin_key and bool(old.project) != bool(new.project):
         raise UsageError(
             f"{old} and {new} are different objects: one belongs to a project, and the other to "
-            "the organization"
+            "the organization",
+            hint=f"Forget {old} with `reconciler state rm`, and declare {new}.",
         )
 
 
