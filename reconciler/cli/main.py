@@ -98,7 +98,7 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift, 10 stale plan, "
-    "11 refused by a guard, 12 lock held, 13 partly applied, 130 interrupted.",
+    "11 refused by a guard or policy, 12 lock held, 13 partly applied, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="reconciler", message="%(prog)s %(version)s")
 @partial(global_options, formats=ALL_FORMATS)

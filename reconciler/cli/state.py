@@ -150,6 +150,7 @@ def _moves(session: CommandSession, source: str, target: str) -> dict[Address, A
     for old, new in moves.items():
         if old.kind != new.kind:
             raise UsageError(f"{old} and {new} are of different kinds")
+        _refuse_another_place(old, new)
         if new in records:
             raise UsageError(
                 f"{new} is bound to an object already",
@@ -158,6 +159,20 @@ def _moves(session: CommandSession, source: str, target: str) -> dict[Address, A
     if len(set(moves.values())) < len(moves):
         raise UsageError(f'"{target}" would give several objects one address')
     return moves
+
+
+def _refuse_another_place(old: Address, new: Address) -> None:
+    """Raise UsageError if one address belongs to a project, and the other to the organization.
+
+    An id such as `spend_limit` means something else there: a deletion would hit the wrong object.
+    """
+    kind = KINDS.get(old.kind)
+    if kind and kind.scope.needs_admin_key and bool(old.project) != bool(new.project):
+        raise UsageError(
+            f"{old} and {new} are different objects: one belongs to a project, and the other to "
+            "the organization",
+            hint=f"Forget {old} with `reconciler state rm`, and declare {new}.",
+        )
 
 
 @command.command("export")

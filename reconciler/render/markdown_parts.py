@@ -163,8 +163,10 @@ class Parts:
     # --- sentences --------------------------------------------------------------------------------
 
     def refusal(self, finding: Finding) -> str:
-        """A refusal of a guard, as a list item."""
-        return f"- ⛔ **refused** {self.spans(finding.message)} · {code_span(finding.id)}\n"
+        """A refusal of a guard or a policy, as a list item."""
+        sentence, _, more = finding.message.partition("\n")
+        ident = code_span(finding.id)
+        return f"- ⛔ **refused** {self.spans(sentence)} · {ident}{self._detail(more)}\n"
 
     def finding(self, finding: Finding) -> str:
         """A finding that is not part of the plan, as a list item."""

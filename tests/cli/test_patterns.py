@@ -114,3 +114,34 @@ def test_state_mv_moves_nothing_if_one_move_is_impossible(
     with_groups(workspace).apply()
     assert said in workspace.run("state", "mv", source, target, expect=1).err
     assert addresses(workspace) == ["Group/a1", "Group/a2", "Group/b1"]
+
+
+LIMITED = """\
+kind: Project
+metadata: {name: a}
+spec: {name: A}
+---
+kind: SpendLimit
+metadata: {name: cap, project: a}
+spec: {threshold_amount: 100}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("SpendLimit/a/cap", "SpendLimit/cap"), ("SpendLimit/a/*", "SpendLimit/*")],
+)
+def test_state_mv_refuses_to_take_an_object_of_a_project_for_one_of_the_organization(
+    workspace: Workspace, source: str, target: str
+) -> None:
+    workspace.write({"m.yaml": LIMITED}).apply()
+    refused = workspace.run("state", "mv", source, target, expect=1)
+    assert "are different objects" in refused.err
+    assert addresses(workspace) == ["Project/a", "SpendLimit/a/cap"]
+
+
+def test_state_mv_follows_a_project_with_a_new_name(workspace: Workspace) -> None:
+    workspace.write({"m.yaml": LIMITED}).apply()
+    workspace.run("state", "mv", "Project/a", "Project/c", expect=0)
+    workspace.run("state", "mv", "SpendLimit/a/", "SpendLimit/c/", expect=0)
+    assert addresses(workspace) == ["Project/c", "SpendLimit/c/cap"]

@@ -181,6 +181,14 @@ def test_mentions_and_references_notify_nobody() -> None:
     assert not re.search(r"@acme|#12|GH-3|x#4|https://", text)
 
 
+def test_the_lines_of_a_refusal_stay_lines() -> None:
+    plan = structs.replace(samples.FULL, refusals=("policy p fails: first line\n# second line",))
+    text = MARKDOWN.plan(plan)
+    assert "\n  \\# second line" in text
+    assert "\\n" not in text.partition("second line")[0].rpartition("refused")[2]
+    assert_well_formed(text)
+
+
 def test_a_limit_without_room_for_anything_is_refused() -> None:
     with pytest.raises(ValueError, match="no room"):
         MarkdownRenderer(limit=100)
