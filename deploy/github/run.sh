@@ -44,9 +44,13 @@ if [ "$command" = plan ] && [ -z "${OPENAI_ADMIN_KEY:-}${OPENAI_API_KEY:-}" ]; t
 fi
 
 if [ "$command" = apply ]; then
-    options+=(--yes)
+    # Two merges can apply at once; the second waits. An own --lock-wait among the arguments wins.
+    options+=(--yes --lock-wait 30m)
     if [ "${RECONCILER_ACTION_APPROVE:-reviewed}" != anything ]; then
-        digest="$(reconciler ci approved "${where[@]}")" || exit 1
+        digest="$(reconciler ci approved "${where[@]}")" || {
+            echo "::error::Nothing was applied, because the merged commit has no plan that was reviewed."
+            exit 1
+        }
         options+=(--approve "$digest")
     fi
 fi
