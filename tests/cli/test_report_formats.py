@@ -190,11 +190,12 @@ def test_a_run_that_is_killed_leaves_no_report_of_an_earlier_one(workspace: Work
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("during", ["GET:*", "POST:/assistants"])
-def test_an_interrupt_is_in_every_report(workspace: Workspace, during: str) -> None:
+# A write in flight is waited for, so it must have an end.
+@pytest.mark.parametrize(("during", "hang_ms"), [("GET:*", AGES_MS), ("POST:/assistants", 1_500)])
+def test_an_interrupt_is_in_every_report(workspace: Workspace, during: str, hang_ms: int) -> None:
     outcome = Outcome(lambda w: w.declare(CHANGED, SECOND), ("apply", "--yes"), 130)
     ready(workspace, outcome)
-    workspace.emulator.add_fault(f"on={during},do=hang:{AGES_MS},times=0")
+    workspace.emulator.add_fault(f"on={during},do=hang:{hang_ms},times=0")
     reports = [part for name in REPORT_FORMATS for part in ("--report", f"r.{name}:{name}")]
     process = start(workspace, *outcome.command, "--parallelism", "1", *reports)
     until(process, lambda: workspace.emulator.requests_in_flight > 0)
