@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from msgspec.structs import replace
 
@@ -52,6 +52,7 @@ from reconciler.manifests import (
     load_stack,
 )
 from reconciler.manifests.configuration import allowed_sources
+from reconciler.manifests.problems import Problem
 from reconciler.manifests.shapes import OPENAI_KEY
 from reconciler.model.address import Address
 from reconciler.model.allowance import allowed_places
@@ -158,10 +159,27 @@ class Session:
                 RULE_KINDS,
                 parsed=self._parsed_files,
                 remembered=lambda stack: remembered(lambda: self._open_store(stack)),
+                outputs_of=self._outputs_of,
                 whole=False,
                 needs_manifests=self.needs_manifests,
             )
         return self._configuration
+
+    def _outputs_of(self, stack: Stack, name: str) -> Mapping[str, Any] | None:
+        """The outputs of another stack in the same environment, at the address of our state."""
+        if self.is_offline:
+            return None
+        try:
+            other = open_state(
+                replace(stack, name=name), self.settings, writable=False, clock=self.server_clock
+            )
+        except StateError as error:
+            summary = "Outputs of another stack cannot be read"
+            raise Problem(summary, f'The state of the stack "{name}": {error}') from error
+        try:
+            return other.outputs()
+        finally:
+            other.close()
 
     @property
     def configuration(self) -> Configuration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from msgspec import Struct, field
@@ -22,7 +23,7 @@ from reconciler.manifests.expressions import Evaluator
 from reconciler.manifests.key_targets import KeyTargets
 from reconciler.manifests.modules import ModuleReader
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Absent, Problem, Problems
 from reconciler.manifests.references import AddressIndex, guess_reference
 from reconciler.manifests.resolve import Resolver
 from reconciler.manifests.room import NoRoomError, Room
@@ -37,6 +38,11 @@ from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.secret import Redactor
 from reconciler.model.types import KeySinkType
+from reconciler.model.values import Unknown
+
+OutputsOf = Callable[[Stack, str], Mapping[str, Any] | None]
+"""The outputs of another stack, beside the state of this one; None where nothing may be asked. Raises
+Problem."""
 
 
 def load_configuration(
@@ -46,16 +52,19 @@ def load_configuration(
     *,
     parsed: Callable[[Stack], ParsedFiles] = lambda _: ParsedFiles(),
     remembered: Callable[[Stack], Remembered] = lambda _: Remembered(),
+    outputs_of: OutputsOf = lambda _, __: None,
     whole: bool = True,
     needs_manifests: bool = True,
 ) -> Configuration:
     """Load manifests and stack. Raises ConfigurationError with all problems.
 
-    `parsed` caches parsed files, `remembered` is what the state knows of secrets. Unless `whole`,
+    `parsed` caches parsed files, `remembered` is what the state knows of secrets. `outputs_of` reads
+    the outputs of another stack; without it, `${stack.NAME.OUTPUT}` stays unknown. Unless `whole`,
     files of folders are left to `Configuration.completed`.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
+    opened = _with_stacks(opened, outputs_of)
     opened.files.remember(remembered(opened.stack))
     opened.variables.note_missing(problems)
     declared, before = AddressIndex(kinds, rules), problems.errors
@@ -108,6 +117,28 @@ def load_configuration(
     return Configuration(
         stack, resources, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete
     )
+
+
+def _with_stacks(opened: OpenStack, outputs_of: OutputsOf) -> OpenStack:
+    """The same stack, in which expressions can read the outputs of others, each once."""
+
+    @cache
+    def outputs(name: str) -> Any:
+        if name == opened.stack.name:
+            detail = f'"{name}" is this stack. Refer to the resource itself, with ${{Kind/name}}.'
+            raise Problem("No outputs of other stacks", detail)
+        found = outputs_of(opened.stack, name)
+        if found is None:
+            return Unknown(f"stack.{name}")
+        if not found:
+            detail = (
+                f'The stack "{name}" has no outputs in the environment {opened.stack.environment}, '
+                "at the address of this state. Apply it there first."
+            )
+            raise Absent("No outputs of other stacks", detail)
+        return found
+
+    return replace(opened, context=replace(opened.context, stack=outputs))
 
 
 class _Made(Struct, frozen=True):

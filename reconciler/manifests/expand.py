@@ -254,6 +254,7 @@ class Expander:
             self._context.environment,
             self._context.files,
             module=ModuleFacts(instance.address.name, source.path),
+            stack=self._context.stack,
         )
 
         def evaluate(reference: Callable[[str], Any], report: Report) -> None:

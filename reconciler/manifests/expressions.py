@@ -45,6 +45,7 @@ class Source(Enum):
     FILE = "file"
     EACH = "each"
     MODULE = "module"
+    STACK = "stack"
     REFERENCE = "reference"
 
 
@@ -71,6 +72,12 @@ Lookup = Callable[[str], Any]
 """Maps a name to a value. Raises Problem."""
 
 
+def no_stack(name: str) -> Any:
+    """The outputs of another stack, where none can be read. Raises Problem."""
+    detail = f'"${{stack.{name}.…}}" cannot be read here: only manifests and outputs can.'
+    raise Problem("No outputs of other stacks", detail)
+
+
 class ModuleFacts(Struct, frozen=True):
     """What `${module.…}` reads: the name of the module and its folder, relative to the stack's."""
 
@@ -88,6 +95,8 @@ class Context(Struct, frozen=True):
     reference: Callable[[str], Any] | None = None
     each: tuple[str, Any] | None = None
     module: ModuleFacts | None = None
+    stack: Lookup = no_stack
+    """Maps the name of another stack to its outputs; an Unknown where nothing can be asked."""
 
 
 @lru_cache(maxsize=20_000)
@@ -155,11 +164,10 @@ def _operand(part: str, text: str) -> Expression:
     if head == "module" and name in ("name", "path") and not path:
         return Expression(Source.MODULE, name, (), text)
     if head == "stack" and dot:
-        detail = (
-            f'"${{{text}}}": outputs of other stacks cannot be read. Declare a variable, and '
-            "set it with --var; `reconciler output NAME` prints the value in the other stack."
-        )
-        raise Problem("No outputs of other stacks", detail)
+        if not (_NAME.fullmatch(name) and path and all(path)):
+            detail = f'"${{{text}}}": write ${{stack.NAME.OUTPUT}} for an output of another stack.'
+            raise Problem("Incomplete expression", detail)
+        return Expression(Source.STACK, name, tuple(path), text)
     raise Problem("Unknown expression", f'"${{{text}}}" is not one of {_FORMS}. {_literally()}')
 
 
@@ -317,6 +325,9 @@ def _read(part: Expression, context: Context) -> Any:
             return _each(part, context.each)
         case Source.MODULE:
             return _module(part, context.module)
+        case Source.STACK:
+            outputs = context.stack(part.name)
+            return descend(outputs, part.path, f"stack.{part.name}", guess=part.default is None)
     if context.reference is None:
         raise Problem(
             "Reference not possible here",

@@ -91,20 +91,11 @@ REFUSED = {
         "${HOME}",
         f'Unknown expression: "${{HOME}}" is not one of {FORMS}. {NOT_CLEAR}',
     ),
-    "another stack": (
-        "${stack.platform.project}",
+    "another stack without an output": (
+        "${stack.platform}",
         (
-            'No outputs of other stacks: "${stack.platform.project}": outputs of other stacks cannot be '
-            "read. Declare a variable, and set it with --var; `reconciler output NAME` prints the value "
-            "in the other stack."
-        ),
-    ),
-    "another stack in a default": (
-        "${var.nothing ?? stack.platform.project}",
-        (
-            'No outputs of other stacks: "${stack.platform.project}": outputs of other stacks cannot be '
-            "read. Declare a variable, and set it with --var; `reconciler output NAME` prints the value "
-            "in the other stack."
+            'Incomplete expression: "${stack.platform}": write ${stack.NAME.OUTPUT} for an output of '
+            "another stack."
         ),
     ),
     "empty": ("${}", f'Unknown expression: "${{}}" is not one of {FORMS}. {NOT_CLEAR}'),
