@@ -470,6 +470,8 @@ class _Proposals:
             self._in_file(expression, new)
         elif expression.source is Source.REFERENCE:
             self._in_place_of_reference(spot, new)
+        elif expression.source is Source.STACK:
+            raise Uneditable(f"the value is an output of the stack {expression.name}")
         else:
             raise Uneditable(f"the value comes from the environment variable {expression.name}")
 
