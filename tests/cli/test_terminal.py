@@ -128,10 +128,12 @@ def test_a_long_error_is_wrapped_at_the_width_of_the_terminal(
     workspace.write({"a.yaml": "kind: Check\nmetadata: {name: c}\nspec: {unknown: 1}\n"})
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {**workspace.environment, "TERM": "xterm", "NO_COLOR": "1"}
+    environment.pop("COLUMNS", None)  # which would win, and which runners of tests set
     subprocess.run(
         workspace.command("validate"),
         cwd=workspace.folder,
-        env={**workspace.environment, "TERM": "xterm", "NO_COLOR": "1"},
+        env=environment,
         stdout=terminal,
         stderr=terminal,
         check=False,
