@@ -15,6 +15,8 @@ from reconciler.emulator.store import ORGANIZATION
 from tests.cli.audit_log import AuditLog, pass_time
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 FEW = 4
 """The calls of a plan for which nothing moved: some pages of the log, and no list."""
 

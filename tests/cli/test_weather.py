@@ -12,6 +12,8 @@ import pytest
 from reconciler.state import StateStore
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 ASSISTANT = """\
 kind: Assistant
 metadata: {name: bot}

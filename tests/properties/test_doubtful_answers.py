@@ -24,6 +24,8 @@ from tests.properties.lifecycle import Clock, Life
 from tests.soak import SOAK
 from tests.whole_examples import is_listed
 
+pytestmark = pytest.mark.slow
+
 SHAPES = (
     "reset,when=after",
     "error:503,when=before",
