@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import re
-import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.paths import credential, quoted, setting
 from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.once import Once
 
 _API = "https://api.github.com"
 _NAME = re.compile(r"(?!GITHUB_)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
@@ -57,8 +57,7 @@ class GithubActionsSink:
 
     def __init__(self, context: SinkContext) -> None:
         self._context = context
-        self._lock = threading.Lock()
-        self._connected: SinkHttp | None = None
+        self._connection = Once[SinkHttp]()
 
     @staticmethod
     def place(target: Any) -> str:
@@ -221,10 +220,7 @@ class GithubActionsSink:
 
     @property
     def _http(self) -> SinkHttp:
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        return self._connection.get(self._connect)
 
     def _connect(self) -> SinkHttp:
         context, env = self._context, self._context.env

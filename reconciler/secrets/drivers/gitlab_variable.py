@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from reconciler.model.types import Boolean, Object, Property, Text, Type
 from reconciler.secrets import digests
 from reconciler.secrets.drivers.paths import credential, normal_path, quoted, setting
 from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.once import Once
 
 _API = "https://gitlab.com/api/v4"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -67,8 +67,7 @@ class GitlabVariableSink:
 
     def __init__(self, context: SinkContext) -> None:
         self._context = context
-        self._lock = threading.Lock()
-        self._connected: SinkHttp | None = None
+        self._connection = Once[SinkHttp]()
 
     @staticmethod
     def place(target: Any) -> str:
@@ -220,10 +219,7 @@ class GitlabVariableSink:
 
     @property
     def _http(self) -> SinkHttp:
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        return self._connection.get(self._connect)
 
     def _connect(self) -> SinkHttp:
         context, env = self._context, self._context.env

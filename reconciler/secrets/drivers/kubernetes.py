@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -22,6 +21,7 @@ from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.kubeconfig import cluster_of
 from reconciler.secrets.drivers.paths import quoted
 from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.once import Once
 
 _MANAGER = "reconciler/"
 _LONGEST_MANAGER = 128
@@ -49,8 +49,7 @@ class KubernetesSink:
 
     def __init__(self, context: SinkContext) -> None:
         self._context = context
-        self._lock = threading.Lock()
-        self._connected: SinkHttp | None = None
+        self._connection = Once[SinkHttp]()
 
     @staticmethod
     def place(target: Any) -> str:
@@ -199,10 +198,7 @@ class KubernetesSink:
 
     @property
     def _http(self) -> SinkHttp:
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        return self._connection.get(self._connect)
 
     def _connect(self) -> SinkHttp:
         context = self._context

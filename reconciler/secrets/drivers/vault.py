@@ -20,6 +20,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.paths import credential, needed, normal_path, setting
 from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.once import Once
 
 OWNER = "reconciler-owner"
 """The key of the custom metadata that names the owner of a path."""
@@ -76,7 +77,7 @@ class VaultSink:
     def __init__(self, context: SinkContext) -> None:
         self._context = context
         self._lock = threading.Lock()
-        self._connected: SinkHttp | None = None
+        self._connection = Once[SinkHttp]()
         self._mounts: dict[str, _Mount] = {}
 
     @staticmethod
@@ -282,10 +283,7 @@ class VaultSink:
 
     @property
     def _http(self) -> SinkHttp:
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        return self._connection.get(self._connect)
 
     def _connect(self) -> SinkHttp:
         context, env = self._context, self._context.env

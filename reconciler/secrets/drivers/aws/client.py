@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import weakref
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -23,6 +22,7 @@ from msgspec import Struct
 from reconciler.errors import SinkError, SinkSetupError, SinkUnreachableError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
+from reconciler.secrets.once import Once
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -120,8 +120,7 @@ class AwsClient:
     def __init__(self, service: Service, context: SinkContext) -> None:
         self._service = service
         self._context = context
-        self._lock = threading.Lock()
-        self._client: BaseClient | None = None
+        self._client: Once[BaseClient] = Once()
 
     def read(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer to an operation that changes nothing. Raises AwsError."""
@@ -132,7 +131,7 @@ class AwsClient:
         return self._call(operation, parameters, writes=True)
 
     def _call(self, operation: str, parameters: dict[str, Any], *, writes: bool) -> dict[str, Any]:
-        send = getattr(self._connected(), operation)
+        send = getattr(self._client.get(self._connect), operation)
         may_have_happened = False
         for attempt in count(1):
             if writes:
@@ -150,12 +149,6 @@ class AwsClient:
         raise AssertionError("count() has no end")
 
     # --- the library
-
-    def _connected(self) -> BaseClient:
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
 
     def _connect(self) -> BaseClient:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.azure.credentials import access_token
 from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.once import Once
 
 VARIABLE = "AZURE_KEYVAULT_URL"
 RECOVERY_SECONDS = 60.0
@@ -42,8 +42,7 @@ class KeyVaultApi:
         self._context = context
         self._url = url = context.env.get(VARIABLE, "").strip()
         self._tokens = TokenCache(lambda: access_token(context, url), context.redactor)
-        self._lock = threading.Lock()
-        self._connection: SinkHttp | None = None
+        self._connection = Once[SinkHttp]()
 
     def get(self, target: Any, version: str = "") -> Answer:
         """The answer with the newest or another version, whatever its status."""
@@ -123,21 +122,17 @@ class KeyVaultApi:
     # --- requests
 
     def _http(self) -> SinkHttp:
-        with self._lock:
-            if self._connection is None:
-                if not self._url:
-                    raise SinkSetupError(
-                        f"the vault of Azure is not known: {VARIABLE} is not set",
-                        hint=f"set {VARIABLE} to its address, https://NAME.vault.azure.net",
-                    )
-                client = self._context.connect(self._url, variable=VARIABLE)
-                self._connection = SinkHttp(
-                    client,
-                    self._context,
-                    f"Azure Key Vault at {client.base_url.netloc.decode()}",
-                    message_of=_message_of,
-                )
-            return self._connection
+        return self._connection.get(self._connect)
+
+    def _connect(self) -> SinkHttp:
+        if not self._url:
+            raise SinkSetupError(
+                f"the vault of Azure is not known: {VARIABLE} is not set",
+                hint=f"set {VARIABLE} to its address, https://NAME.vault.azure.net",
+            )
+        client = self._context.connect(self._url, variable=VARIABLE)
+        server = f"Azure Key Vault at {client.base_url.netloc.decode()}"
+        return SinkHttp(client, self._context, server, message_of=_message_of)
 
     def _send(self, method: str, path: str, body: Any = None) -> Answer:
         http = self._http()

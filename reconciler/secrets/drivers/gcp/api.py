@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from reconciler.secrets.drivers.gcp.checksum import crc32c
 from reconciler.secrets.drivers.gcp.credentials import access_token, credentials_file, read_file
 from reconciler.secrets.drivers.owners import OWNER
 from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.once import Once
 
 PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
 ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER"
@@ -69,8 +69,7 @@ class SecretManagerApi:
     def __init__(self, context: SinkContext) -> None:
         self._context = context
         self._tokens = TokenCache(lambda: access_token(context), context.redactor)
-        self._lock = threading.Lock()
-        self._connection: SinkHttp | None = None
+        self._connection = Once[SinkHttp]()
 
     def facts(self, target: Any) -> Facts | None:
         """None for a secret that does not exist. Raises SinkError."""
@@ -189,19 +188,13 @@ class SecretManagerApi:
         return project
 
     def _http(self) -> SinkHttp:
-        with self._lock:
-            if self._connection is None:
-                client = self._context.connect(
-                    self._context.env.get(ENDPOINT_VARIABLE) or _ENDPOINT,
-                    variable=ENDPOINT_VARIABLE,
-                )
-                self._connection = SinkHttp(
-                    client,
-                    self._context,
-                    f"Google Secret Manager at {client.base_url.netloc.decode()}",
-                    message_of=_message_of,
-                )
-            return self._connection
+        return self._connection.get(self._connect)
+
+    def _connect(self) -> SinkHttp:
+        endpoint = self._context.env.get(ENDPOINT_VARIABLE) or _ENDPOINT
+        client = self._context.connect(endpoint, variable=ENDPOINT_VARIABLE)
+        server = f"Google Secret Manager at {client.base_url.netloc.decode()}"
+        return SinkHttp(client, self._context, server, message_of=_message_of)
 
     def _get(self, path: str, params: dict[str, str] | None = None) -> Answer:
         return self._http().get(path, params=params, headers=self._tokens.header())
