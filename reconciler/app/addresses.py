@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
 from reconciler.errors import UsageError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
-
-_WILD = {"*": ".*", "?": "."}
+from reconciler.model.patterns import WILDCARDS, compiled, is_wild
 
 
 def is_pattern(text: str) -> bool:
     """Whether a text names several addresses: with `*` or `?`, or as a prefix that ends with `/`."""
-    return text.endswith("/") or any(character in text for character in _WILD)
+    return text.endswith("/") or is_wild(text)
 
 
 def matching(text: str, known: Iterable[Address]) -> list[Address]:
@@ -23,9 +21,7 @@ def matching(text: str, known: Iterable[Address]) -> list[Address]:
     if not is_pattern(text):
         return [address for address in known if str(address) == text]
     pattern = f"{text}*" if text.endswith("/") else text
-    expression = re.compile(
-        "".join(_WILD.get(character, re.escape(character)) for character in pattern), re.DOTALL
-    )
+    expression = compiled((pattern,))
     return [address for address in known if expression.fullmatch(str(address))]
 
 
@@ -39,21 +35,19 @@ def renamed(source: str, target: str, known: Iterable[Address]) -> dict[Address,
         raise UsageError(f'"{source}" and "{target}" must both end with "/", or neither')
     if source.endswith("/"):
         source, target = f"{source}*", f"{target}*"
-    wild = [character for character in source if character in _WILD]
-    if wild != [character for character in target if character in _WILD]:
+    wild = [character for character in source if character in WILDCARDS]
+    if wild != [character for character in target if character in WILDCARDS]:
         raise UsageError(
             f'"{source}" and "{target}" must have the same wildcards in the same order'
         )
-    groups = {name: f"({expression})" for name, expression in _WILD.items()}
-    expression = re.compile(
-        "".join(groups.get(character, re.escape(character)) for character in source), re.DOTALL
-    )
+    groups = {name: f"({expression})" for name, expression in WILDCARDS.items()}
+    expression = compiled((source,), groups)
     moves = {}
     for address in sorted(known):
         match = expression.fullmatch(str(address))
         if match:
             parts = iter(match.groups())
-            text = "".join(next(parts) if part in _WILD else part for part in target)
+            text = "".join(next(parts) if part in WILDCARDS else part for part in target)
             moves[address] = Address.parse(text)
     return moves
 

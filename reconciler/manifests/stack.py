@@ -60,6 +60,7 @@ from reconciler.manifests.variables import (
 from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.paths import Trail
+from reconciler.model.patterns import is_wild
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Unknown
 from reconciler.rules import RULE_KINDS
@@ -68,7 +69,6 @@ _ID = Checker({"type": "string", **ID_SCHEMA})
 _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
 _ORGANIZATION_VARIABLE = "OPENAI_ORG_ID"
 _ORGANIZATION_ID = re.compile(r"org-[A-Za-z0-9_-]+")
-_WILD = re.compile(r"[*?]")
 _WHOLE_SECTIONS = ("backend", "encryption")
 """Sections that an environment replaces as a whole."""
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
@@ -418,7 +418,7 @@ def _ignore(layers: _Layers, leaks: CredentialScan, problems: Problems) -> Ignor
             )
             continue
         kind, slash, rest = pattern.partition("/")
-        if slash and not _WILD.search(kind) and kind not in KINDS:
+        if slash and not is_wild(kind) and kind not in KINDS:
             detail = (
                 f'"{kind}" is not a kind.{nearest(kind, KINDS)} Write KIND/NAME; a name that '
                 f'contains a slash needs its kind too, such as "File/{pattern}".'
@@ -443,7 +443,7 @@ def _allow_delete(layers: _Layers, leaks: CredentialScan, problems: Problems) ->
         elif not slash or not rest.strip("*?/"):
             detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
             report(Problem("Too wide", detail), (index,))
-        elif not _WILD.search(kind) and kind not in KINDS and kind not in RULE_KINDS:
+        elif not is_wild(kind) and kind not in KINDS and kind not in RULE_KINDS:
             detail = f'"{kind}" is not a kind.{nearest(kind, KINDS)}'
             report(Problem("Unknown kind", detail), (index,))
         else:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-_WILD = {"*": ".*", "?": "."}
+from reconciler.model.patterns import compiled
 
 
 class IgnoreRules(Struct, frozen=True, dict=True):
@@ -31,8 +31,4 @@ class IgnoreRules(Struct, frozen=True, dict=True):
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(_as_expression, self.patterns)), re.DOTALL)
-
-
-def _as_expression(pattern: str) -> str:
-    return "".join(_WILD.get(character, re.escape(character)) for character in pattern)
+        return compiled(self.patterns)
