@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from msgspec import Struct
 
 from reconciler.model.change import ApplyResult, Plan
-
-
-class Verdict(StrEnum):
-    """How a check of a rehearsal ended."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
+from reconciler.model.finding import Verdict
 
 
 class RehearsalCheck(Struct, frozen=True):

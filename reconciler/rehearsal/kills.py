@@ -27,7 +27,8 @@ from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ReconcilerError
 from reconciler.manifests import Settings
 from reconciler.model.change import OutcomeStatus, Plan
-from reconciler.model.rehearsal import RehearsalCheck, Verdict
+from reconciler.model.finding import Verdict
+from reconciler.model.rehearsal import RehearsalCheck
 from reconciler.rehearsal.copies import CopyKeys, CopyPlace, CopySession
 from reconciler.rehearsal.planning import plan_in_copy
 from reconciler.rehearsal.stage import Stage

@@ -19,13 +19,13 @@ from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
+from reconciler.model.finding import Verdict
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
     RehearsedStep,
     RollbackPreview,
     RouteCalls,
-    Verdict,
 )
 from reconciler.rehearsal.copies import CopyPlace, CopySession
 from reconciler.rehearsal.kills import Census, kill_and_resume

@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from reconciler.model import finding
 from reconciler.model.change import Action
-from reconciler.model.finding import Finding, Level, Rule
+from reconciler.model.finding import Finding, Level, Rule, Verdict
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
     RehearsedStep,
     RouteCalls,
-    Verdict,
 )
 from reconciler.model.report import Report, ReportContext
 from reconciler.render.escape import code_span, fenced, prose, terminal
@@ -135,18 +133,13 @@ def _finding(check: RehearsalCheck) -> Finding:
         REHEARSAL,
         first or check.name,
         level=Level.ERROR if check.verdict is Verdict.FAILED else Level.NONE,
-        verdict=_VERDICTS[check.verdict],
+        verdict=check.verdict,
         subject=check.name,
         detail="\n".join(rest),
     )
 
 
 REHEARSAL = Rule("rehearsal", "Rehearsal", "An apply to a copy of the organization showed this.")
-_VERDICTS = {
-    Verdict.PASSED: finding.Verdict.PASSED,
-    Verdict.FAILED: finding.Verdict.FAILED,
-    Verdict.SKIPPED: finding.Verdict.SKIPPED,
-}
 
 FORMATS: dict[str, Callable[[Rehearsal], str]] = {
     "text": as_text,
