@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.streams import terminal_width
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -202,5 +202,5 @@ def _wrapped(text: str) -> str:
         return text
     from reconciler.render.lines import Span, plain, wrapped
 
-    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    width = terminal_width()
     return plain(wrapped((Span("  "), Span(text.lstrip())), width + 2))[2:].rstrip("\n")

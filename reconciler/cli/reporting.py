@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ import click
 
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import OutputError
+from reconciler.cli.streams import UNKNOWN_WIDTH, OutputError, terminal_width
 from reconciler.errors import UsageError
 from reconciler.model.formats import REPORT_FORMATS
 
@@ -43,9 +42,7 @@ def text_renderer(options: GlobalOptions, stream: TextIO) -> Renderer:
     from reconciler.cli.report_context import context_of
     from reconciler.render.text import TextRenderer
 
-    width = 100
-    if stream.isatty():
-        width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    width = terminal_width() if stream.isatty() else UNKNOWN_WIDTH
     color = wants_color(options, stream)
     return TextRenderer(
         color=color, width=width, context=context_of(options), wraps=stream.isatty()

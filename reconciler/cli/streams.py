@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +24,15 @@ _ASCII_TWINS = str.maketrans(
     }
 )  # fmt: skip
 """The closest ASCII spelling of the signs in our own texts."""
+
+
+UNKNOWN_WIDTH = 100
+"""The width of text where there is no terminal, in characters."""
+
+
+def terminal_width() -> int:
+    """The width of the terminal within what tables and sentences can be read at, in characters."""
+    return min(max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, 60), 120)
 
 
 class OutputError(ReconcilerError):
