@@ -393,28 +393,17 @@ class _Maker:
         }
 
     def _source(self) -> dict[str, Any]:
-        properties = {
-            source.name: {**described(source.description), **self.make(source.type)}
-            for source in source_classes()
-        }
-        target = self._typed(
-            "object",
-            False,
-            properties=properties,
-            **self._one_property(),
-            additionalProperties=False,
-        )
-        target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
         notes = described(
             "The place of the secret in a secret manager, which the caller allows with "
             "RECONCILER_ALLOW_SOURCES."
         )
-        return {**notes, **target}
+        return {**notes, **self._one_of(source_classes())}
 
-    def _key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
+    def _one_of(self, places: Iterable[type[Sink]]) -> dict[str, Any]:
+        """A map with one key: the name of a sink, and its target."""
         properties = {
-            sink.name: {**described(sink.description), **self.make(sink.type)}
-            for sink in self._sinks()
+            place.name: {**described(place.description), **self.make(place.type)}
+            for place in places
         }
         target = self._typed(
             "object",
@@ -424,6 +413,10 @@ class _Maker:
             additionalProperties=False,
         )
         target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
+        return target
+
+    def _key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
+        target = self._one_of(self._sinks())
         # Keywords for maps and for lists stand side by side: editors complete both from there.
         several = {"items": target, "minItems": 1, "maxItems": MOST_TARGETS}
         notes = described("Where to deliver the key: one destination, or a list of several.")
