@@ -12,14 +12,13 @@ import re
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from msgspec import Struct
-
 from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, Service
 from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
+from reconciler.secrets.drivers.versions import Replaced, mark_of, version_before
 
 _SERVICE = Service("ssm", "AWS Parameter Store", "AWS_ENDPOINT_URL_SSM")
 _NAME = r"^/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,14}$"
@@ -30,17 +29,6 @@ _ABSENT = {"InvalidResourceId", "ParameterNotFound", "ParameterVersionNotFound"}
 _TAKEN = "ParameterAlreadyExists"
 _TAGGED = "Parameter"
 _TOKEN = "reconciler-token"  # noqa: S105 - the name of a tag
-
-
-class _Replaced(Struct, frozen=True):
-    """The version before another, and the token of its key."""
-
-    version: int
-    token: str
-
-    def is_at(self, version: int, tags: dict[str, str]) -> bool:
-        """Whether it is a version, or that is a copy of it."""
-        return self.version == version or tags.get(_TOKEN) == _mark(version, self.token)
 
 
 class ParameterStoreSink:
@@ -67,7 +55,7 @@ class ParameterStoreSink:
     def __init__(self, context: SinkContext) -> None:
         self._context = context
         self._aws = AwsClient(_SERVICE, context)
-        self._replaced: dict[str, _Replaced] = {}
+        self._replaced: dict[str, Replaced] = {}
         """What was there before, for each token that this run put."""
 
     @staticmethod
@@ -89,7 +77,7 @@ class ParameterStoreSink:
         self._require_ours(target, tags, owner)
         before = self._newest(target) if tags is not None else None
         mine = owner_tag(owner)
-        first = {OWNER: mine, _TOKEN: _mark(1, token)}
+        first = {OWNER: mine, _TOKEN: mark_of(1, token)}
         try:
             version = self._write(target, secret.reveal(), owner, tags, first)
         except AwsError as error:
@@ -100,10 +88,10 @@ class ParameterStoreSink:
                 ) from None
             raise _sink_error(target, error) from None
         if before is not None and tags is not None and _token_in(tags) != token:
-            self._replaced[token] = _Replaced(before, _token_in(tags))
+            self._replaced[token] = Replaced(before, _token_in(tags))
         # The key has arrived: a permission that is missing for labels must not look like a failure.
         with suppress(AwsError):
-            self._note(target, version, before, {OWNER: mine, _TOKEN: _mark(version, token)})
+            self._note(target, version, before, {OWNER: mine, _TOKEN: mark_of(version, token)})
         return {"version": version, "token": token}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:
@@ -132,9 +120,9 @@ class ParameterStoreSink:
         before = self._before(target, receipt, owner)
         try:
             newest = self._version(target)
-            if newest is None or (not receipt and before and before.is_at(newest, tags)):
+            if newest is None or (not receipt and before and _is_at(before, newest, tags)):
                 return
-            is_newest = version == newest or tags.get(_TOKEN) == _mark(newest, token)
+            is_newest = version == newest or tags.get(_TOKEN) == mark_of(newest, token)
             if isinstance(version, int) and not is_newest:
                 self._remove_label(target, version)
             elif before is not None:
@@ -145,18 +133,9 @@ class ParameterStoreSink:
             if error.code not in _ABSENT:
                 raise _sink_error(target, error) from None
 
-    def _before(self, target: Any, receipt: Receipt, owner: str) -> _Replaced | None:
-        """The version whose key is valid without that of the receipt.
-
-        A put of this run is taken back where another sink refused the key, and an interrupted one
-        left the key of the state's receipt valid.
-        """
-        if receipt:
-            return self._replaced.get(str(receipt.get("token")))
-        recorded = self._context.receipt(self.place(target), owner)
-        if recorded is None or not isinstance(recorded.get("version"), int):
-            return None
-        return _Replaced(recorded["version"], str(recorded.get("token")))
+    def _before(self, target: Any, receipt: Receipt, owner: str) -> Replaced | None:
+        recorded = None if receipt else self._context.receipt(self.place(target), owner)
+        return version_before(self._replaced, receipt, recorded)
 
     # --- facts
 
@@ -255,20 +234,20 @@ class ParameterStoreSink:
                 Labels=[_PREVIOUS],
             )
 
-    def _put_back(self, target: Any, before: _Replaced, owner: str) -> None:
+    def _put_back(self, target: Any, before: Replaced, owner: str) -> None:
         """Write the key before again, which is still valid."""
         name = f"{target['name']}:{before.version}"
         answer = self._aws.read("get_parameter", Name=name, WithDecryption=True)
         value = str(answer["Parameter"]["Value"])
         version = self._write(target, value, owner, {}, {})
-        mine = {OWNER: owner_tag(owner), _TOKEN: _mark(version, before.token)}
+        mine = {OWNER: owner_tag(owner), _TOKEN: mark_of(version, before.token)}
         with suppress(AwsError):
             self._note(target, version, before.version, mine)
 
 
-def _mark(version: int, token: Any) -> str:
-    """The tag of a version of ours. Somebody else's newer version does not have it."""
-    return f"{version}.{token}"
+def _is_at(before: Replaced, version: int, tags: dict[str, str]) -> bool:
+    """Whether the version before is a version, or that is a copy of it."""
+    return before.version == version or tags.get(_TOKEN) == mark_of(version, before.token)
 
 
 def _token_in(tags: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.gcp.checksum import crc32c
 from reconciler.secrets.drivers.gcp.credentials import access_token, credentials_file, read_file
 from reconciler.secrets.drivers.owners import OWNER
+from reconciler.secrets.drivers.versions import Replaced, mark_of
 from reconciler.secrets.http import Answer, SinkHttp
 from reconciler.secrets.once import Once
 
@@ -26,13 +27,6 @@ _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]|\d+|[a-z.]+:[a-z0-9-]+")
 _TOKEN = "reconciler-token"  # noqa: S105 - the name of an annotation
 _MADE_BY_US = {"managed-by": "reconciler"}
 _OK, _BAD, _UNAUTHORIZED, _FORBIDDEN, _ABSENT, _TAKEN = 200, 400, 401, 403, 404, 409
-
-
-class Replaced(Struct, frozen=True):
-    """The version before another, and the token of its key."""
-
-    version: int
-    token: str
 
 
 class Facts(Struct, frozen=True):
@@ -60,7 +54,7 @@ class Facts(Struct, frozen=True):
 
     def is_marked(self, version: int, token: Any) -> bool:
         """Whether we put the key of a token as this version. Somebody else's has no mark."""
-        return self.annotations.get(_TOKEN) == _mark(version, token)
+        return self.annotations.get(_TOKEN) == mark_of(version, token)
 
 
 class SecretManagerApi:
@@ -141,7 +135,7 @@ class SecretManagerApi:
         """Annotate which version is ours."""
         facts = self._get(self._path(target))
         self._require(facts, target, "describe")
-        annotations = {**(facts.body.get("annotations") or {}), _TOKEN: _mark(version, token)}
+        annotations = {**(facts.body.get("annotations") or {}), _TOKEN: mark_of(version, token)}
         self.annotate(target, annotations, str(facts.body.get("etag", "")))
 
     def add(self, target: Any, content: bytes) -> int:
@@ -230,10 +224,6 @@ class SecretManagerApi:
 def named(target: Any) -> str:
     """A secret in a message."""
     return f'the secret "{target["name"]}" in Google Secret Manager'
-
-
-def _mark(version: int, token: Any) -> str:
-    return f"{version}.{token}"
 
 
 def _number_of(version: Any) -> int:

@@ -16,8 +16,9 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.fields import content_of, field_of
-from reconciler.secrets.drivers.gcp.api import Facts, Replaced, SecretManagerApi, named
+from reconciler.secrets.drivers.gcp.api import Facts, SecretManagerApi, named
 from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours
+from reconciler.secrets.drivers.versions import Replaced, version_before
 
 _NAME = r"^[A-Za-z0-9_-]{1,255}$"
 
@@ -127,17 +128,8 @@ class GcpSecretManagerSink:
             self._api.delete(target)
 
     def _before(self, target: Any, receipt: Receipt, owner: str) -> Replaced | None:
-        """The version whose key is valid without that of the receipt.
-
-        A put of this run is taken back where another sink refused the key, and an interrupted one
-        left the key of the state's receipt valid.
-        """
-        if receipt:
-            return self._replaced.get(str(receipt.get("token")))
-        recorded = self._context.receipt(self.place(target), owner)
-        if recorded is None or not isinstance(recorded.get("version"), int):
-            return None
-        return Replaced(recorded["version"], str(recorded.get("token")))
+        recorded = None if receipt else self._context.receipt(self.place(target), owner)
+        return version_before(self._replaced, receipt, recorded)
 
     def _require_ours(self, target: Any, facts: Facts | None, owner: str) -> None:
         if facts is None or self._is_ours(target, facts, owner):
