@@ -61,7 +61,7 @@ def _browse(path: Path, results: Results) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         return
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -69,7 +69,7 @@ def _browse(path: Path, results: Results) -> None:
         page.goto("about:blank")
         began = time.monotonic()
         page.goto(path.as_uri())
-        page.wait_for_function("document.getElementById('status').textContent !== ''")
+        expect(page.locator("#status")).not_to_be_empty()
         shown = time.monotonic() - began
         # The first search collects the texts of all cards.
         typed = [page.evaluate(_TYPE, text) for text in ("p", "pr", "pri", "prices-4", "")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import structs
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from reconciler.model.address import Address
 from reconciler.model.change import Plan
@@ -102,16 +103,14 @@ def test_search_and_filters_show_what_fits(page: Page, tmp_path: Path) -> None:
     total = page.locator("article").count()
     assert status(page) == f"{total} of {total} shown"
     page.locator("#search").fill("TRIAGE rule 3b")
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('1 of')")
+    expect(page.locator("#status")).to_have_text(re.compile("^1 of"))
     assert page.locator("article:visible code").first.inner_text() == "Assistant/support/triage"
     page.locator("#search").fill("")
     page.get_by_label("Project", exact=True).select_option("search")
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('2 of')")
+    expect(page.locator("#status")).to_have_text(re.compile("^2 of"))
     page.get_by_label("Project", exact=True).select_option("")
     page.get_by_role("checkbox", name="delete", exact=True).uncheck()
-    page.wait_for_function(
-        f"!document.getElementById('status').textContent.startsWith('{total} of')"
-    )
+    expect(page.locator("#status")).not_to_have_text(re.compile(f"^{total} of"))
     assert page.locator("article[data-action=delete]:visible").count() == 0
 
 
@@ -197,7 +196,7 @@ def test_five_thousand_changes_are_found_by_a_word(page: Page, tmp_path: Path) -
     assert len(text.encode()) <= 6_000_000
     show(page, tmp_path, text)
     page.locator("#search").fill("prices-4977")
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('1 of 5,000')")
+    expect(page.locator("#status")).to_have_text(re.compile("^1 of 5,000"))
 
 
 CONTRAST = """() => {
