@@ -1,0 +1,1 @@
+"""Metrics, traces and notices about runs, for whoever watches a fleet."""
