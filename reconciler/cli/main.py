@@ -53,6 +53,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of manifests.",
     "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
+    "operator": "Reconcile the Stacks of a Kubernetes cluster until SIGTERM.",
 }
 """Each command and its summary, the first sentence of its help, in the order of the help page."""
 

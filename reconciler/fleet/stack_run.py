@@ -19,6 +19,7 @@ from reconciler.app.applying import apply_checked_plan, is_complete, locked
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, with_refusals
 from reconciler.app.policies import with_live_policies, with_policies
+from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
 from reconciler.errors import (
     ConfigurationError,
@@ -59,6 +60,10 @@ class StackRequest(Struct, frozen=True):
     parallelism: int = 10
     lock_wait: float = 0.0
     """Seconds to wait for another run that holds the lock."""
+    policies: PolicyRequest = PolicyRequest()
+    confirm: Callable[[StackResult], None] = lambda _: None
+    """Called under the lock with the plan that is about to be applied. Raises ReconcilerError to
+    prevent it, for example because an approval was withdrawn meanwhile."""
 
 
 class FleetContext(Struct, frozen=True):
@@ -99,6 +104,7 @@ def _session(stack: FleetStack, request: StackRequest, context: FleetContext) ->
     )
     session.lock_wait = request.lock_wait
     session.network_environ = context.network_environ
+    session.policy_request = request.policies
     return session
 
 
@@ -120,6 +126,8 @@ def _run(session: Session, stack: FleetStack, request: StackRequest) -> StackRes
             message = "The plan is not the one that was approved."
             status, reason = StackStatus.REFUSED, "ApprovalMissing"
             return replace(refused, status=status, reason=reason, message=message, exit_code=10)
+        if not plan.is_empty:
+            request.confirm(refused)
         result = apply_checked_plan(session, plan, command="fleet apply")
         return _of_apply(refused, result)
 
