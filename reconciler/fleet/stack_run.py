@@ -20,6 +20,7 @@ from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, with_refusals
 from reconciler.app.policies import with_live_policies, with_policies
 from reconciler.app.session import Session
+from reconciler.app.sharing import Sharing
 from reconciler.errors import (
     ConfigurationError,
     CredentialError,
@@ -71,21 +72,25 @@ class FleetContext(Struct, frozen=True):
     redactor: Redactor = field(default_factory=Redactor)
     notice: Callable[[str], None] = lambda _: None
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    sharing: Sharing | None = None
+    """The answers, connections and paces that the stacks share. Its maker closes it."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
     """Run a command on one stack. Errors of the stack are in the result."""
     began_at = time.time()
-    calls = 0
+    calls = shared = 0
     try:
         with _session(stack, request, context) as session:
             try:
                 result = _run(session, stack, request)
             finally:
-                calls = session.client.calls
+                calls, shared = session.client.calls, session.client.shared_answers
     except ReconcilerError as error:
         result = _failed(stack, request, error, context.redactor)
-    return replace(result, calls=calls, began_at=began_at, ended_at=time.time())
+    return replace(
+        result, calls=calls, shared_answers=shared, began_at=began_at, ended_at=time.time()
+    )
 
 
 def _session(stack: FleetStack, request: StackRequest, context: FleetContext) -> Session:
@@ -96,6 +101,7 @@ def _session(stack: FleetStack, request: StackRequest, context: FleetContext) ->
         redactor=context.redactor,
         stop=context.stop,
         notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
+        sharing=context.sharing,
     )
     session.lock_wait = request.lock_wait
     session.network_environ = context.network_environ
