@@ -15,6 +15,7 @@ a namespace has no ServiceAccount `default`, nothing runs, and no Deployment mak
 from __future__ import annotations
 
 import atexit
+import base64
 import itertools
 import json
 import os
@@ -329,7 +330,34 @@ class Cluster:
                 "subjects": [subject],
             },
         )
-        return self.token_of(namespace, name)
+        token = self.token_of(namespace, name)
+        if rules:
+            self.wait_until_allowed(token, namespace, rules[0])
+        return token
+
+    def can(self, token: str, verb: str, resource: str, **where: str) -> bool:
+        """Whether whom a token belongs to may do something: `namespace`, `name`, `group`, `subresource`."""
+        attributes = {"verb": verb, "resource": resource, **where}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = self.call("POST", path, body, token=token).raise_for_status()
+        return bool(answer.json()["status"]["allowed"])
+
+    def wait_until_allowed(
+        self, token: str, namespace: str, rule: Mapping[str, Any], is_allowed: bool = True
+    ) -> None:
+        """Wait until the API server has noticed that a role was given, or taken away: it caches them."""
+        where = {"namespace": namespace, "group": rule["apiGroups"][0]}
+        if rule.get("resourceNames"):
+            where["name"] = rule["resourceNames"][0]
+        deadline = time.monotonic() + START_SECONDS
+        while self.can(token, rule["verbs"][0], rule["resources"][0], **where) != is_allowed:
+            assert time.monotonic() < deadline, f"{rule} is not noticed"
+            time.sleep(0.01)
 
     def token_of(self, namespace: str, account: str, seconds: int = 3600) -> str:
         """A token of a ServiceAccount, as a Pod gets one; the API gives none below 600 seconds."""
@@ -341,6 +369,24 @@ class Cluster:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         answer = self.call("POST", path, body).raise_for_status()
         return str(answer.json()["status"]["token"])
+
+    def minted_token(self, namespace: str, account: str, *, expires_at: float) -> str:
+        """A token that the API would not give, such as one that has expired, signed with the same key."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}"
+        uid = self.get(path)["metadata"]["uid"]
+        claims = {
+            "iss": ISSUER,
+            "aud": [ISSUER],
+            "iat": int(expires_at) - 3600,
+            "nbf": int(expires_at) - 3600,
+            "exp": int(expires_at),
+            "sub": account_name(namespace, account),
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": {"name": account, "uid": uid},
+            },
+        }
+        return _signed(claims, self.signing_key)
 
     def kubeconfig(self, token: str, *, namespace: str = "default") -> Path:
         """A kubeconfig of whom a token belongs to. Equal arguments give the same file."""
@@ -410,6 +456,19 @@ def _request_of(event: Mapping[str, Any]) -> Request:
         uri=event["requestURI"],
         status=(event.get("responseStatus") or {}).get("code", 0),
     )
+
+
+def _signed(claims: Mapping[str, Any], key_file: Path) -> str:
+    """A JSON Web Token with RS256."""
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = key.sign(text, padding.PKCS1v15(), hashes.SHA256())
+    return (text + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
 @cache
