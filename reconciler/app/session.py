@@ -61,6 +61,7 @@ from reconciler.model.consistency import ServerClock
 from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.sinks import targets_of
+from reconciler.model.traffic import TrafficObserver
 from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
@@ -95,7 +96,8 @@ class Session:
     `settings` name the stack's folder, its environment and its variables; keys and other settings
     come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
     secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
-    once the client exists. Setting `stop` ends the run after the calls in flight.
+    once the client exists. `traffic` hears of each request. Setting `stop` ends the run after the
+    calls in flight.
 
     A long class, because it is the only place that wires the parts of a run to each other. A part
     is a property of a few lines and decides nothing.
@@ -111,6 +113,7 @@ class Session:
         stop: threading.Event | None = None,
         notice: Callable[[str], None] = LOG.warning,
         progress: Callable[[Client], RunListener] | None = None,
+        traffic: TrafficObserver | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
         self.settings = replace(settings, learn=self.redactor.add)
@@ -141,6 +144,7 @@ class Session:
         self.new_digest_key = new_key()
         self._base_url = base_url
         self._make_progress = progress or SilentListener
+        self._traffic = traffic
         self._configuration: Configuration | None = None
         self._stack: Stack | None = None
         self._store: StateStore | None = None
@@ -271,6 +275,7 @@ class Session:
                 permit=self._permit,
                 environ=self.network_environ,
             )
+            client.observer = self._traffic
             expect_declared(client, stack)
             self._client = client
         return self._client

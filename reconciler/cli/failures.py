@@ -70,7 +70,13 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
     return (Diagnostic(f"unexpected {type(error).__name__}: {error}", detail=_BUG),)
 
 
-EXTRAS = {"multipart": "emulator", "starlette": "emulator", "uvicorn": "emulator"}
+EXTRAS = {
+    "apprise": "notices",
+    "multipart": "emulator",
+    "prometheus_client": "metrics",
+    "starlette": "emulator",
+    "uvicorn": "emulator",
+}
 """The extra that brings a library which only some commands import."""
 
 

@@ -33,6 +33,7 @@ from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 _REASONS: tuple[tuple[type[ReconcilerError], str], ...] = (
     (ConfigurationError, "ConfigurationInvalid"),
@@ -71,21 +72,31 @@ class FleetContext(Struct, frozen=True):
     redactor: Redactor = field(default_factory=Redactor)
     notice: Callable[[str], None] = lambda _: None
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    recorder: Recorder = NoRecorder()
+    """Counts requests. Whoever runs the stacks records their results."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
     """Run a command on one stack. Errors of the stack are in the result."""
     began_at = time.time()
-    calls = 0
+    calls, organization = 0, ""
     try:
         with _session(stack, request, context) as session:
             try:
                 result = _run(session, stack, request)
             finally:
                 calls = session.client.calls
+                organization = session.client.organization.seen
+                context.recorder.limits(organization, session.client.admin_limits())
     except ReconcilerError as error:
         result = _failed(stack, request, error, context.redactor)
-    return replace(result, calls=calls, began_at=began_at, ended_at=time.time())
+    return replace(
+        result,
+        organization=organization,
+        calls=calls,
+        began_at=began_at,
+        ended_at=time.time(),
+    )
 
 
 def _session(stack: FleetStack, request: StackRequest, context: FleetContext) -> Session:
@@ -96,6 +107,7 @@ def _session(stack: FleetStack, request: StackRequest, context: FleetContext) ->
         redactor=context.redactor,
         stop=context.stop,
         notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
+        traffic=context.recorder,
     )
     session.lock_wait = request.lock_wait
     session.network_environ = context.network_environ
