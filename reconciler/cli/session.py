@@ -16,6 +16,7 @@ from reconciler.app.session import Session
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
+from reconciler.cli.metrics import begin_metrics
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.report_context import past_runs, wants
@@ -48,6 +49,7 @@ class CommandSession(Session):
             stop=self.interrupts.stop,
             notice=talk,
             progress=partial(ProgressReporter, options),
+            traffic=begin_metrics(options, self),
         )
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,12 +47,15 @@ def write_file(registry: CollectorRegistry, path: Path) -> None:
         path.write_bytes(text)  # a device or a pipe cannot be replaced
         return
     # node exporter reads *.prom at any time, so a file appears whole or not at all.
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    with temporary.open("xb") as stream:
-        stream.write(text)
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def push(registry: CollectorRegistry, url: str, grouping: Mapping[str, str]) -> None:
