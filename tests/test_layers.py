@@ -110,6 +110,7 @@ LIBRARIES = {
     "botocore": {"secrets/drivers/aws/client.py"},
     "google": {"secrets/drivers/gcp/credentials.py"},
     "prometheus_client": {"telemetry/"},
+    "opentelemetry": {"telemetry/traces.py"},
     "nacl": {"secrets/drivers/github_actions.py"},
 }
 """The only places, as path prefixes, that may import a library."""

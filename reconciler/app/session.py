@@ -61,6 +61,7 @@ from reconciler.model.consistency import ServerClock
 from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.sinks import targets_of
+from reconciler.model.tracing import span
 from reconciler.model.traffic import TrafficObserver
 from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
@@ -157,16 +158,17 @@ class Session:
     def declared(self) -> Configuration:
         """All manifests; files inside declared folders may be unread. Raises ConfigurationError."""
         if self._configuration is None:
-            self._configuration = load_configuration(
-                self.settings,
-                KINDS,
-                RULE_KINDS,
-                parsed=self._parsed_files,
-                remembered=lambda stack: remembered(lambda: self._open_store(stack)),
-                outputs_of=self._outputs_of,
-                whole=False,
-                needs_manifests=self.needs_manifests,
-            )
+            with span("load"):
+                self._configuration = load_configuration(
+                    self.settings,
+                    KINDS,
+                    RULE_KINDS,
+                    parsed=self._parsed_files,
+                    remembered=lambda stack: remembered(lambda: self._open_store(stack)),
+                    outputs_of=self._outputs_of,
+                    whole=False,
+                    needs_manifests=self.needs_manifests,
+                )
         return self._configuration
 
     def _outputs_of(self, stack: Stack, name: str) -> Mapping[str, Any] | None:

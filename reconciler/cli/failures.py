@@ -73,6 +73,7 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
 EXTRAS = {
     "apprise": "notices",
     "multipart": "emulator",
+    "opentelemetry": "otel",
     "prometheus_client": "metrics",
     "starlette": "emulator",
     "uvicorn": "emulator",

@@ -21,6 +21,7 @@ from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
+from reconciler.cli.tracing import begin_trace
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings
 from reconciler.manifests.shared_state import given_address
@@ -38,6 +39,7 @@ class CommandSession(Session):
         listen(options)
         self.options = options
         self.interrupts = listening()
+        begin_trace(options)
         settings = _settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from reconciler.model.tracing import Attribute, Span
+
 
 class SentRequest(Struct, frozen=True):
     """One request that was sent, successfully or not."""
@@ -32,3 +34,27 @@ class TrafficObserver(Protocol):
 
     def sent(self, request: SentRequest) -> None:
         """A request has ended."""
+
+
+def trace_request(span: Span, request: SentRequest) -> None:
+    """Add a request to a span, with the attributes that OpenTelemetry gives to HTTP clients."""
+    attributes: dict[str, Attribute] = {
+        "http.request.method": request.method,
+        "url.template": request.route,
+        "reconciler.attempt": request.attempt,
+        "reconciler.waited_seconds": round(request.waited_seconds, 3),
+    }
+    failure = ""
+    if request.status:
+        attributes["http.response.status_code"] = request.status
+    if request.status == 0:
+        failure = "no answer"
+    elif request.status >= 400:
+        failure = str(request.status)
+    span.record(
+        f"{request.method} {request.route}",
+        attributes,
+        began_at=request.began_at,
+        seconds=request.seconds,
+        failure=failure,
+    )

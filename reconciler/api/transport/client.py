@@ -31,7 +31,8 @@ from reconciler.api.transport.throttle import RateLimitKey, Throttle
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
-from reconciler.model.traffic import SentRequest, TrafficObserver
+from reconciler.model.tracing import CURRENT
+from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
 
 ANSWER_SECONDS = 120.0
 _ANNOUNCED_SECONDS = 2.0
@@ -315,22 +316,25 @@ class Client:
         attempt: int,
         waited_seconds: float,
     ) -> None:
-        if self.observer is None:
+        span = CURRENT.get()
+        if self.observer is None and span is None:
             return
         outcome, sent_at, seconds = sent
         status = outcome.status if isinstance(outcome, Response) else outcome.error.status
-        self.observer.sent(
-            SentRequest(
-                organization=self.organization.seen,
-                method=request.method,
-                route=request.path,
-                status=status or 0,
-                attempt=attempt,
-                waited_seconds=waited_seconds,
-                began_at=sent_at,
-                seconds=seconds,
-            )
+        ended = SentRequest(
+            organization=self.organization.seen,
+            method=request.method,
+            route=request.path,
+            status=status or 0,
+            attempt=attempt,
+            waited_seconds=waited_seconds,
+            began_at=sent_at,
+            seconds=seconds,
         )
+        if self.observer is not None:
+            self.observer.sent(ended)
+        if span is not None:
+            trace_request(span, ended)
 
     def _next_wait(
         self, request: Request, failure: Failure, *, attempt: int, spent_seconds: float
