@@ -48,6 +48,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.fleet")
 
@@ -112,6 +113,8 @@ class FleetContext(Struct, frozen=True):
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     sharing: Sharing | None = None
     """The answers, connections and paces that the stacks share. Its maker closes it."""
+    recorder: Recorder = NoRecorder()
+    """Counts requests. Whoever runs the stacks records their results."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
@@ -162,6 +165,7 @@ class _StackRun:
             stop=context.stop,
             notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
             sharing=context.sharing,
+            traffic=context.recorder,
         )
         session.lock_wait = request.lock_wait
         session.network_environ = context.network_environ
@@ -174,6 +178,7 @@ class _StackRun:
             self.calls = session.client.calls
             self.shared_answers = session.client.shared_answers
             self._organization = session.client.organization.seen
+            self._context.recorder.limits(self._organization, session.client.admin_limits())
 
     def _run(self, session: Session) -> StackResult:
         request = self._request
