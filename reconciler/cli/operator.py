@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,9 +13,11 @@ import click
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
+from reconciler.cli.metrics import new_recorder
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.errors import UsageError
 from reconciler.manifests.shared_state import ADDRESS_VARIABLE
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 
 @click.command("operator")
@@ -52,6 +56,12 @@ from reconciler.manifests.shared_state import ADDRESS_VARIABLE
     help="Answer probes at /livez and /readyz on this port.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus at /metrics on this port.",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(1, 3600),
     default=25,
@@ -75,6 +85,7 @@ def command(
     interval: str,
     source_root: Path | None,
     liveness_port: int | None,
+    metrics_port: int | None,
     grace: float,
     allow_local_state: bool,
     once: bool,
@@ -119,8 +130,29 @@ def command(
         once,
     )
     interrupts = listening()
-    with interrupts.finishing_first():
-        return run_operator(settings, redactor, interrupts.stop)
+    with interrupts.finishing_first(), _metrics(metrics_port) as recorder:
+        return run_operator(settings, redactor, interrupts.stop, recorder)
+
+
+@contextmanager
+def _metrics(port: int | None) -> Iterator[Recorder]:
+    """A recorder whose metrics are served on a port, if there is one. Raises UsageError."""
+    if port is None:
+        yield NoRecorder()
+        return
+    try:
+        from reconciler.telemetry.exposition import serve
+    except ImportError as error:
+        raise UsageError(
+            "--metrics-port needs the package prometheus-client, which is not installed",
+            hint="Install it: pip install 'reconciler-iac[metrics]'",
+        ) from error
+    recorder = new_recorder()
+    stop = serve(recorder.registry, port)
+    try:
+        yield recorder
+    finally:
+        stop()
 
 
 def _log_steps() -> None:

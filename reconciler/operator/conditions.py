@@ -24,23 +24,24 @@ class Reason(Struct, frozen=True):
     meaning: str
     is_blocked: bool = False
     is_ready: bool = False
+    is_calm: bool = False
+    """Whether it is as somebody intended, though not ready."""
 
 
 REASONS: Mapping[str, Reason] = {
     "InSync": Reason("Live objects are as the manifests declare.", is_ready=True),
     "Applied": Reason("The plan was applied, all of it.", is_ready=True),
     "Observed": Reason("Live objects were read. The mode never writes.", is_ready=True),
-    "Suspended": Reason("`suspend` is true, so there are no runs."),
-    "Retained": Reason("The Stack is being deleted, and its objects stay."),
-    "Destroyed": Reason("The Stack is being deleted, and its objects are gone."),
-    "AwaitingApproval": Reason("The plan waits for the annotation with its digest."),
+    "Suspended": Reason("`suspend` is true, so there are no runs.", is_calm=True),
+    "Destroyed": Reason("The Stack is being deleted, and its objects are gone.", is_calm=True),
+    "AwaitingApproval": Reason("The plan waits for the annotation with its digest.", is_calm=True),
     "ApprovalOutdated": Reason(
         "The annotation names another plan than the present one.", is_blocked=True
     ),
     "SpecInvalid": Reason("The spec cannot be used.", is_blocked=True),
     "SourceNotFound": Reason("The ConfigMap or the folder does not exist.", is_blocked=True),
     "SourceInvalid": Reason("The source is not a stack, or leaves its folder.", is_blocked=True),
-    "SourceMoved": Reason("The source changed during the run. The run is repeated."),
+    "SourceMoved": Reason("The source changed during the run. The run is repeated.", is_calm=True),
     "OrganizationNotFound": Reason("The Organization does not exist.", is_blocked=True),
     "OrganizationNotAllowed": Reason(
         "The Organization does not allow the namespace of the Stack.", is_blocked=True
@@ -70,10 +71,11 @@ REASONS: Mapping[str, Reason] = {
     "ApplyFailed": Reason("No change was applied.", is_blocked=True),
     "ApplyIncomplete": Reason("Some changes were applied.", is_blocked=True),
     "SinkFailed": Reason("A key could not be delivered.", is_blocked=True),
-    "PlanStale": Reason("Something changed between plan and apply. The run is repeated."),
-    "OverlapsInterrupted": Reason("An interrupted run has to be finished first."),
+    "PlanStale": Reason(
+        "Something changed between plan and apply. The run is repeated.", is_calm=True
+    ),
     "Locked": Reason("Another run has held the lock of the state for long."),
-    "Interrupted": Reason("The run was stopped. It is repeated."),
+    "Interrupted": Reason("The run was stopped. It is repeated.", is_calm=True),
     "StateUnavailable": Reason("The shared state cannot be reached or read."),
     "ApiFailed": Reason("The API cannot be reached, or fails."),
     "Throttled": Reason("The API allows no more requests for now."),

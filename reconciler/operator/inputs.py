@@ -15,6 +15,7 @@ from reconciler.manifests import Settings, load_stack
 from reconciler.model.secret import Redactor
 from reconciler.operator.crds import SOURCE_LABEL
 from reconciler.operator.keys import KeyProblem, KeyReader
+from reconciler.operator.ownership import ownership_environment
 from reconciler.operator.registry import Claim, Registry
 from reconciler.operator.resources import (
     ConfigMapReference,
@@ -95,7 +96,8 @@ class InputReader:
             placed = [(organization.key.namespace, place) for place in limits.policies]
             placed += [(namespace, place) for place in spec.policies]
             folders = tuple(self._policy_folder(*each, cleanup) for each in placed)
-            settings = self._settings(namespace, spec, limits, root, keys)
+            variables = {**keys, **ownership_environment(stack)}
+            settings = self._settings(namespace, spec, limits, root, variables)
             base_url = limits.base_url or self._options.base_url
             yield RunInputs(
                 organization, base_url, root, revision, PolicyRequest(folders), settings
@@ -189,10 +191,10 @@ class InputReader:
         spec: StackSpec,
         limits: OrganizationSpec,
         root: Path,
-        keys: Mapping[str, str],
+        variables: Mapping[str, str],
     ) -> Settings:
         options = self._options
-        env = {**options.env, **keys}
+        env = {**options.env, **variables}
         if limits.organization_id is not None:
             env["OPENAI_ORG_ID"] = limits.organization_id
         own = f"kubernetes:{namespace}/**"

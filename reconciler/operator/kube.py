@@ -30,6 +30,8 @@ TOKEN_SECONDS = 60.0
 _PAGE = 500
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SHOWN = 300
 
 
@@ -120,6 +122,18 @@ class KubeClient:
                 continue
         return values
 
+    def secrets_of(self, namespace: str, label: str) -> Iterator[Mapping[str, Any]]:
+        """The metadata of the Secrets with a label, without their data."""
+        return self._listed(
+            "api/v1", namespace, "secrets", accept=_METADATA_LIST, labelSelector=label
+        )
+
+    def patch_secret(self, key: ObjectKey, patch: Mapping[str, Any]) -> bool:
+        """Merge a patch into a Secret. False if it is gone or changed meanwhile."""
+        path = f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
+        headers = {"Content-Type": _MERGE, "Accept": _METADATA}
+        return self._changed("PATCH", path, patch, headers) is not None
+
     def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
         """Create an Event. Raises KubeError."""
         answer = self._send("POST", f"api/v1/namespaces/{namespace}/events", body)
@@ -129,14 +143,20 @@ class KubeClient:
     # --- requests
 
     def _listed(
-        self, group: str, namespace: str | None, plural: str, **params: str
+        self,
+        group: str,
+        namespace: str | None,
+        plural: str,
+        *,
+        accept: str = "application/json",
+        **params: str,
     ) -> Iterator[Mapping[str, Any]]:
         where = f"{group}/{plural}"
         if namespace is not None:
             where = f"{group}/namespaces/{namespace}/{plural}"
         params = {**params, "limit": str(_PAGE)}
         while True:
-            answer = self._send("GET", where, params=params)
+            answer = self._send("GET", where, params=params, headers={"Accept": accept})
             if answer.status_code != 200:
                 raise self._refused(answer, f"list {plural}")
             body = _json(answer)

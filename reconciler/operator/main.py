@@ -6,15 +6,15 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec import Struct
 
+from reconciler.app.sharing import Sharing
 from reconciler.errors import UsageError
 from reconciler.manifests.shapes import OPENAI_KEY
-from reconciler.model.fleet import StackResult
 from reconciler.model.secret import Redactor
 from reconciler.operator.crds import DEFAULT_INTERVAL, INTERVAL_PATTERN
 from reconciler.operator.health import HealthServer
@@ -23,12 +23,13 @@ from reconciler.operator.kube import KubeClient
 from reconciler.operator.queue import WorkQueue
 from reconciler.operator.reconcile import Reconciler
 from reconciler.operator.registry import Registry
-from reconciler.operator.resources import ObjectKey
 from reconciler.operator.service import Service, ServiceOptions
 from reconciler.operator.sources import SourceFolder
 from reconciler.state.address import parse_address, secret_parts
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.operator")
+_NO_RECORDER = NoRecorder()
 
 
 class OperatorSettings(Struct, frozen=True):
@@ -83,8 +84,7 @@ def run_operator(
     settings: OperatorSettings,
     redactor: Redactor,
     stop: threading.Event,
-    *,
-    record: Callable[[ObjectKey, StackResult], None] = lambda _, __: None,
+    recorder: Recorder = _NO_RECORDER,
 ) -> int:
     """Run until `stop` is set; the exit code. Raises UsageError for settings that cannot work."""
     require_extra()
@@ -96,8 +96,16 @@ def run_operator(
     registry, queue = Registry(settings.interval), WorkQueue()
     kube = KubeClient(os.environ, redactor)
     sources = SourceFolder(settings.source_root)
+    sharing = Sharing()
     reconciler = Reconciler(
-        registry, kube, sources, settings.runs, redactor, record=record, wake=queue.wake
+        registry,
+        kube,
+        sources,
+        settings.runs,
+        redactor,
+        sharing=sharing,
+        recorder=recorder,
+        wake=queue.wake,
     )
     service = Service(registry, queue, kube, sources, reconciler, settings.service)
     health = _health(settings, service)
@@ -107,6 +115,7 @@ def run_operator(
         else:
             service.run(stop)
     finally:
+        sharing.close()
         if health is not None:
             health.close()
     return 0

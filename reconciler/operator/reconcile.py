@@ -13,8 +13,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from reconciler.app.sharing import Sharing
 from reconciler.errors import StalePlanError
-from reconciler.model.fleet import StackResult, StackStatus
+from reconciler.model.fleet import StackId, StackResult, StackStatus
 from reconciler.model.secret import Redactor
 from reconciler.operator.approval import Decision, decide, differences
 from reconciler.operator.conditions import Judgement, judge
@@ -32,15 +33,19 @@ from reconciler.operator.resources import (
     StackSpec,
     may_write,
 )
-from reconciler.operator.runs import Run, Taking
+from reconciler.operator.runs import Run, Taking, stack_id
 from reconciler.operator.sources import SourceError, SourceFolder
 from reconciler.operator.status import RunFacts, changes_of
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.operator")
+_NO_RECORDER = NoRecorder()
 
 LOOP_AFTER = 3
 """Applies of one source in a row, each with changes, that count as not converging."""
 KEPT_PLANS = 3
+ANSWER_SHARE = 0.5
+"""The share of an interval that an answer may be old which another stack has read."""
 BUSY_SECONDS = 600.0
 """How long the lock may be held by another run before the status says so."""
 
@@ -55,7 +60,8 @@ class Ended(Struct, frozen=True):
 class _Progress(Struct):
     """What is remembered of a Stack between runs; lost with the process, at the cost of one run."""
 
-    uid: str = ""
+    uid: str
+    id: StackId
     number: int = 0
     applied: tuple[int, str] | None = None
     """Generation and revision of the last apply."""
@@ -76,7 +82,8 @@ class Reconciler:
         options: Options,
         redactor: Redactor,
         *,
-        record: Callable[[ObjectKey, StackResult], None] = lambda _, __: None,
+        sharing: Sharing | None = None,
+        recorder: Recorder = _NO_RECORDER,
         wake: Callable[[ObjectKey], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,7 +91,8 @@ class Reconciler:
         self._kube = kube
         self._options = options
         self._redactor = redactor
-        self._record = record
+        self._sharing = sharing
+        self._recorder = recorder
         self._clock = clock
         self._keys = KeyReader(kube.secret, redactor, clock=clock)
         self._inputs = InputReader(registry, sources, self._keys, options, redactor)
@@ -95,7 +103,7 @@ class Reconciler:
         """Do what a Stack needs now. Setting `stop` ends it after the calls in flight."""
         stack = self._registry.stack(key)
         if stack is None:
-            self._progress.pop(key, None)
+            self._forget(key)
             return Outcome(Next.GONE)
         progress = self._progress_of(stack)
         progress.number += 1
@@ -107,12 +115,19 @@ class Reconciler:
             LOG.warning("%s: %s", key, error)
             return Outcome(Next.FAILED, stack.interval)
 
+    def _forget(self, key: ObjectKey) -> None:
+        progress = self._progress.pop(key, None)
+        if progress is not None:
+            self._writer.forget(progress.uid)
+            self._recorder.forget(progress.id)
+
     def _progress_of(self, stack: StackObject) -> _Progress:
         progress = self._progress.get(stack.key)
         if progress is None or progress.uid != stack.uid:
             last = stack.status.get("lastRun")
             number = last.get("number") if isinstance(last, Mapping) else 0
-            progress = _Progress(stack.uid, number if isinstance(number, int) else 0)
+            number = number if isinstance(number, int) else 0
+            progress = _Progress(stack.uid, stack_id(stack.key, None), number)
             self._progress[stack.key] = progress
         return progress
 
@@ -144,14 +159,30 @@ class Reconciler:
         try:
             with self._inputs.of(stack, spec) as inputs:
                 name = self._inputs.claimed(stack, inputs.settings)
+                progress.id = stack_id(stack.key, spec.environment, name)
                 run = Run(
-                    stack.key, spec.mode, inputs, self._redactor, stop, self._options.parallelism
+                    stack.key,
+                    spec.mode,
+                    inputs,
+                    self._redactor,
+                    stop,
+                    name,
+                    self._view(stack),
+                    self._recorder,
+                    self._options.parallelism,
                 )
                 return self._with_inputs(stack, spec, progress, run, name, destroy=destroy)
         except SourceError as error:
             return self._stopped(stack, progress, Problem(error.reason, str(error)))
         except Problem as problem:
             return self._stopped(stack, progress, problem)
+
+    def _view(self, stack: StackObject) -> Sharing | None:
+        """What the run shares with others of the organization that are looked at about now."""
+        if self._sharing is None:
+            return None
+        stacks = self._registry.count_of(stack.organization)
+        return self._sharing.view(answer_seconds=ANSWER_SHARE * stack.interval, stacks=stacks)
 
     def _stopped(self, stack: StackObject, progress: _Progress, problem: Problem) -> Ended:
         judgement = Judgement(problem.reason, str(problem))
@@ -183,7 +214,7 @@ class Reconciler:
             taking = Taking(self._kube, decision.grant, stack.key)
             result = run.apply(decision.grant, lambda _: self._confirm(taking, spec, inputs))
             approved = taking.taken
-        self._record(stack.key, result)
+        self._recorder.record(result, interval_seconds=stack.interval)
         judgement = self._judged(current, spec, result, decision, progress)
         if destroy and judgement.reason in ("Applied", "InSync"):
             judgement = Judgement("Destroyed", "Everything that the stack manages is destroyed.")
@@ -277,7 +308,7 @@ class Reconciler:
 
     def _released(self, stack: StackObject) -> Outcome:
         if self._writer.release(stack):
-            self._writer.forget(stack.uid)
+            self._forget(stack.key)
             return Outcome(Next.GONE)
         return Outcome(Next.SOON, stack.interval)
 

@@ -168,6 +168,11 @@ class Registry:
         with self._lock:
             return self._organizations.get(key)
 
+    def count_of(self, organization: ObjectKey | None) -> int:
+        """How many Stacks use an Organization."""
+        with self._lock:
+            return sum(stack.organization == organization for stack in self._stacks.values())
+
     def config_map(self, key: ObjectKey) -> StoredConfigMap | None:
         """The data of a ConfigMap; None if none with the label is known."""
         with self._lock:

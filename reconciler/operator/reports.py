@@ -16,6 +16,7 @@ from typing import Any
 from reconciler.model.secret import Redactor
 from reconciler.operator.crds import API_VERSION, FINALIZER, STACKS
 from reconciler.operator.kube import COMPONENT, KubeClient, KubeError
+from reconciler.operator.ownership import set_owned
 from reconciler.operator.registry import Registry
 from reconciler.operator.resources import DeletionPolicy, ObjectKey, StackObject
 from reconciler.operator.status import (
@@ -105,12 +106,16 @@ class StatusWriter:
         wanted = stack.deletion_policy is DeletionPolicy.DELETE
         if wanted == stack.has_finalizer:
             return True
-        if wanted:
-            return self._changed(stack, _adding(stack))
-        return self.release(stack)
+        if not wanted:
+            return self.release(stack)
+        set_owned(self._kube, stack, owned=True)
+        return self._changed(stack, _adding(stack))
 
     def release(self, stack: StackObject) -> bool:
         """Remove our finalizer. False if the Stack changed meanwhile; it is looked at again then."""
+        if stack.deletion_policy is DeletionPolicy.RETAIN:
+            # Otherwise Kubernetes would delete Secrets with keys that stay in use.
+            set_owned(self._kube, stack, owned=False)
         return self._changed(stack, _removing(stack))
 
     def _changed(self, stack: StackObject, operations: list[dict[str, Any]]) -> bool:

@@ -10,8 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.app.plans import PlanRequest
+from reconciler.app.sharing import Sharing
 from reconciler.errors import StalePlanError
 from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
+from reconciler.manifests.configuration import DEFAULT_ENVIRONMENT
 from reconciler.model.fleet import Command, StackId, StackResult
 from reconciler.model.secret import Redactor
 from reconciler.operator.approval import Grant, still_holds
@@ -19,9 +21,15 @@ from reconciler.operator.crds import APPROVE
 from reconciler.operator.inputs import RunInputs
 from reconciler.operator.kube import KubeClient
 from reconciler.operator.resources import Mode, ObjectKey, stack_of
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.operator")
 _POINTER = f"/metadata/annotations/{APPROVE.replace('/', '~1')}"
+
+
+def stack_id(key: ObjectKey, environment: str | None, name: str = "") -> StackId:
+    """How results and metrics name a Stack: its namespace and name stand for the folder."""
+    return StackId(str(key), environment or DEFAULT_ENVIRONMENT, name)
 
 
 class Run(Struct, frozen=True):
@@ -32,6 +40,10 @@ class Run(Struct, frozen=True):
     inputs: RunInputs
     redactor: Redactor
     stop: threading.Event
+    name: str = ""
+    """The name of the stack in its stack file."""
+    sharing: Sharing | None = None
+    recorder: Recorder = NoRecorder()
     parallelism: int = 10
 
     def plan(self, *, destroy: bool) -> StackResult:
@@ -52,12 +64,14 @@ class Run(Struct, frozen=True):
 
     def _do(self, request: StackRequest) -> StackResult:
         inputs = self.inputs
-        id = StackId(str(self.key), inputs.settings.environment or "")
+        id = stack_id(self.key, inputs.settings.environment, self.name)
         context = FleetContext(
             base_url=inputs.base_url,
             stop=self.stop,
             redactor=self.redactor,
             notice=lambda sentence: LOG.info("%s", sentence),
+            sharing=self.sharing,
+            recorder=self.recorder,
         )
         request = replace(request, policies=inputs.policies, parallelism=self.parallelism)
         return run_stack(FleetStack(id, inputs.root, inputs.settings), request, context)

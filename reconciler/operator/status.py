@@ -236,9 +236,10 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Tra
         is_quiet = type != "Ready" and condition["status"] != "True"
         if same or (is_quiet and not earlier) or (type == "Blocked" and is_quiet):
             continue
-        is_bad = (
-            condition["status"] == "True" if type != "Ready" else condition["status"] == "False"
-        )
+        is_bad = condition["status"] == "True"
+        if type == "Ready":
+            entry = Judgement(condition["reason"]).entry
+            is_bad = not (entry.is_ready or entry.is_calm)
         transition = Transition(type, condition["reason"], condition["message"], is_bad)
         made.setdefault(condition["reason"], transition)
     return list(made.values())
