@@ -108,9 +108,7 @@ def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
         width=st.just(40),
     )
     def check(spec: dict[str, Any], flow: bool | None, uni: bool, width: int) -> None:
-        shown = without_nulls(
-            kind, {name: value for name, value in spec.items() if name in plain}
-        )
+        shown = without_nulls(kind, {name: value for name, value in spec.items() if name in plain})
         wanted = with_secrets(shown, as_written)
         written = {**wanted, **bundles, **({"path": "data/a.md"} if "path" in spec else {})}
         text = yaml_text(
