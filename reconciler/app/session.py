@@ -24,11 +24,12 @@ from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
 from reconciler.api.transport.side_client import connect
-from reconciler.api.transport.throttle import Throttle
+from reconciler.api.transport.throttle import TokenSource
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
 from reconciler.app.known_secrets import remembered, was_delivered
 from reconciler.app.origin import expect_declared, expect_recorded
+from reconciler.app.pacing import token_source
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
 from reconciler.app.policy_request import PolicyRequest
@@ -125,6 +126,10 @@ class Session:
         """How many seconds to wait for another run that holds the lock."""
         self.accept_moved_state = False
         """Whether a state that was moved to another backend may still be read."""
+        self.command = ""
+        """The words of the command, for people who share something with this run."""
+        self.is_background = False
+        """Whether nobody waits for this run, so that others come first where a limit is shared."""
         self.is_offline = False
         """Whether nothing may be asked over the network, a shared state included."""
         self.needs_manifests = True
@@ -257,7 +262,7 @@ class Session:
             stack = self.stack
             client = Client(
                 self.base_url,
-                throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
+                throttle=self.throttle,
                 redactor=self.redactor,
                 organization=stack.organization,
                 user_agent=f"reconciler/{__version__}",
@@ -274,6 +279,18 @@ class Session:
             expect_declared(client, stack)
             self._client = client
         return self._client
+
+    @cached_property
+    def throttle(self) -> TokenSource:
+        """When the client may send requests."""
+        return token_source(self)
+
+    @property
+    def known_organization(self) -> str:
+        """The organization in answers, else the one that the state or the stack names."""
+        seen = self._client.organization.seen if self._client is not None else ""
+        recorded = self._store.identity.organization if self._store is not None else ""
+        return seen or recorded or self.stack.organization or ""
 
     @cached_property
     def provider(self) -> HttpProvider:
@@ -426,7 +443,8 @@ class Session:
 
     def close(self) -> None:
         """Close the connections and the state."""
-        for resource in (self._client, self._store, self.__dict__.get("sinks")):
+        parts = (self._client, self._store, *map(self.__dict__.get, ("sinks", "throttle")))
+        for resource in parts:
             if resource is not None:
                 resource.close()
 

@@ -49,6 +49,7 @@ class CommandSession(Session):
             notice=talk,
             progress=partial(ProgressReporter, options),
         )
+        self.command = options.command
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)
         self._past_runs: tuple[PastRun, ...] | None = None

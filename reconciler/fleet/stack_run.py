@@ -97,6 +97,7 @@ def _session(stack: FleetStack, request: StackRequest, context: FleetContext) ->
         stop=context.stop,
         notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
     )
+    session.command = f"fleet {request.command}"
     session.lock_wait = request.lock_wait
     session.network_environ = context.network_environ
     return session
