@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from reconciler.api.transport.base_url import normal_form
-from reconciler.api.transport.shared_pace import MOST_REQUESTS, SharedThrottle
+from reconciler.api.transport.shared_pace import PaceScope, SharedThrottle
 from reconciler.api.transport.throttle import Throttle, TokenSource
 from reconciler.app.backend import location_of
 from reconciler.errors import CredentialError, StateError
@@ -23,10 +23,10 @@ from reconciler.state import current_origin
 from reconciler.state.address import POSTGRES
 
 if TYPE_CHECKING:
+    from reconciler.api.transport.client import Client
     from reconciler.app.session import Session
 
 LOG = logging.getLogger("reconciler.app")
-_LONGEST_ORGANIZATION = 100
 _FINGERPRINT_DIGITS = 6
 
 
@@ -44,20 +44,36 @@ def process_id() -> str:
 
 
 def token_source(session: Session) -> TokenSource:
-    """The throttle of a session's client."""
-    limit = session.stack.admin_requests_per_minute
-    local = Throttle(admin_requests_per_minute=limit)
-    if limit is not None and limit > MOST_REQUESTS:
-        return local
+    """The throttle of a session's client: its own, or that of its fleet, and shared if possible."""
+    sharing = session.sharing
+    if sharing is None:
+        local = Throttle(admin_requests_per_minute=session.stack.admin_requests_per_minute)
+        return _shared(session, local) or local
+    local = sharing.throttle(session.base_url, session.stack)
+    return sharing.shared_throttle(local, lambda: _shared(session, local))
+
+
+def follow_organization(session: Session, client: Client) -> None:
+    """Let the pace know the organization as soon as an answer names it."""
+    if isinstance(session.throttle, SharedThrottle):
+        client.organization.follow(session.throttle.scope.see)
+
+
+def suggest_organization(session: Session) -> None:
+    """Let the pace know the organization that the state names."""
+    if isinstance(session.throttle, SharedThrottle):
+        session.throttle.scope.suggest(session.store.identity.organization)
+
+
+def _shared(session: Session, local: Throttle) -> SharedThrottle | None:
     pace = shared_pace(session)
     if pace is None:
-        return local
+        return None
     return SharedThrottle(
         local,
         pace,
         user=user_of(session),
-        scope=scope_of(session),
-        admin_requests_per_minute=limit,
+        scope=_scope_of(session),
         notice=session.notice,
         note=LOG.info,
     )
@@ -81,44 +97,28 @@ def shared_pace(session: Session) -> SharedPace | None:
 def user_of(session: Session) -> PaceUser:
     """This process, as other runs see it."""
     stack = session.stack
-    label = label_of(
-        current_origin(),
-        command=session.command,
-        stack=stack.name,
-        environment=stack.environment,
-    )
+    doing, name = session.command, f"{stack.name}/{stack.environment}"
+    if session.sharing is not None and session.sharing.stacks > 1:
+        doing, name = f"{doing} of {session.sharing.stacks} stacks", ""
+    label = label_of(current_origin(), f"{doing} {name}".strip())
     return PaceUser(process_id(), session.redactor(label), session.is_background)
-
-
-def scope_of(session: Session) -> Callable[[], str]:
-    """Names the server and the organization, as far as this run knows them at the moment.
-
-    What answers name comes first: it is the same for all runs, while a stack file may spell it
-    differently.
-    """
-    parts = urlsplit(normal_form(session.base_url))
-    fingerprint = _fingerprint(session)
-
-    def scope() -> str:
-        known = session.known_organization or fingerprint
-        return f"{parts.netloc}/{known[:_LONGEST_ORGANIZATION]}"
-
-    return scope
 
 
 def pace_report(session: Session) -> PaceReport | None:
     """The shared pace of a session's organization; None for a run with a pace of its own."""
-    pace = shared_pace(session)
-    if pace is None:
-        return None
     throttle = session.throttle
-    problem = throttle.problem if isinstance(throttle, SharedThrottle) else ""
+    if not isinstance(throttle, SharedThrottle):
+        return None
     try:
-        return PaceReport(pace.uses(scope_of(session)()), problem)
+        return PaceReport(throttle.uses(), throttle.problem)
     except PaceError as error:
-        return PaceReport(problem=problem or str(error))
-    finally:
-        pace.close()
+        return PaceReport(problem=throttle.problem or str(error))
+
+
+def _scope_of(session: Session) -> PaceScope:
+    scope = PaceScope(urlsplit(normal_form(session.base_url)).netloc, _fingerprint(session))
+    scope.suggest(session.stack.organization or "")
+    return scope
 
 
 def _fingerprint(session: Session) -> str:

@@ -94,9 +94,8 @@ class SharedPace(Protocol):
         """Close the connections."""
 
 
-def label_of(origin: RunOrigin, *, command: str, stack: str, environment: str) -> str:
+def label_of(origin: RunOrigin, doing: str) -> str:
     """The label of a run: `octocat (ci, apply payments/production)`."""
-    doing = " ".join(part for part in (command, f"{stack}/{environment}") if part)
     details = f"ci, {doing}" if origin.ci else doing
     return plain_label(f"{origin.who} ({details})")
 

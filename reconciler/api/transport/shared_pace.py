@@ -21,6 +21,7 @@ from reconciler.model.pace import (
     PaceError,
     PaceRequest,
     PaceUser,
+    RouteUse,
     SharedPace,
     plain_label,
 )
@@ -32,6 +33,7 @@ _LASTING_PAUSE_SECONDS = 60.0
 _LATE_SECONDS = 2.0
 _MINUTE_SECONDS = 60.0
 _MOST_NAMED = 3
+_LONGEST_ORGANIZATION = 100
 
 
 class _Token(Struct, eq=False):
@@ -68,11 +70,36 @@ class _Lane(Struct, eq=False):
         self.last_at = token.sent_at
 
 
+class PaceScope:
+    """Names the server and the organization whose pace it is, as far as they are known.
+
+    What answers name counts most: it is the same for all runs, while a stack file may spell the
+    organization differently.
+    """
+
+    def __init__(self, server: str, fallback: str) -> None:
+        """`fallback` stands for the organization until its name is known."""
+        self._server = server
+        self._name = fallback
+        self._is_known = False
+
+    def suggest(self, organization: str) -> None:
+        """Use the name of a stack file or a state until an answer names the organization."""
+        if organization and not self._is_known:
+            self._name = organization
+
+    def see(self, organization: str) -> None:
+        """Use the name in an answer."""
+        self._name, self._is_known = organization, True
+
+    def __str__(self) -> str:
+        return f"{self._server}/{self._name[:_LONGEST_ORGANIZATION]}"
+
+
 class SharedThrottle:
     """Gives tokens of `pace`, and of `local` while that is out of reach. Never waits for one.
 
-    `scope` names the server and the organization. It may change once an answer has named the
-    organization; requests so far are then reported to the new scope. `notice` receives a sentence
+    When `scope` changes, requests so far are reported to the new one. `notice` receives a sentence
     when the pace is first lost, `note` one for the log. `clock` is in seconds and monotonic.
     """
 
@@ -82,8 +109,7 @@ class SharedThrottle:
         pace: SharedPace,
         *,
         user: PaceUser,
-        scope: Callable[[], str],
-        admin_requests_per_minute: float | None = None,
+        scope: PaceScope,
         notice: Callable[[str], None] = lambda _: None,
         note: Callable[[str], None] = lambda _: None,
         window_seconds: float = WINDOW_SECONDS,
@@ -92,8 +118,7 @@ class SharedThrottle:
         self._local = local
         self._link = _Link(pace, notice, note, clock)
         self._user = user
-        self._scope = scope
-        self._configured = admin_requests_per_minute
+        self.scope = scope
         self._window = window_seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -177,7 +202,7 @@ class SharedThrottle:
         with self._lock:
             lanes = dict(self._lanes)
         known = self._local.learned()
-        if self._configured is None:
+        if self._limit is None:
             known |= {route: lane.limit for route, lane in lanes.items() if lane.limit is not None}
         return known
 
@@ -193,6 +218,10 @@ class SharedThrottle:
         if lane.others:
             parts.append(f"shared with {named(lane.others)}")
         return ", ".join(parts)
+
+    def uses(self) -> Sequence[RouteUse]:
+        """Who used which route of the pace in the last minute. Raises PaceError."""
+        return self._link.pace.uses(str(self.scope))
 
     def close(self) -> None:
         """Close the connections of the shared pace."""
@@ -248,7 +277,7 @@ class SharedThrottle:
             lane.asks_at = self._clock() + answer.wait_seconds
 
     def _request(self, route: RateLimitKey, lane: _Lane) -> PaceRequest:
-        now, scope = self._clock(), self._scope()
+        now, scope = self._clock(), str(self.scope)
         while lane.own and lane.own[0].sent_at <= now - self._window:
             lane.own.popleft()
         moments = [self._link.moment(token.sent_at) for token in lane.own if token.scope != scope]
@@ -283,20 +312,22 @@ class SharedThrottle:
 
     def _lane(self, route: RateLimitKey) -> _Lane | None:
         """The lane of a shared route; None for a route that is throttled here alone."""
-        if not route.is_admin or (self._configured or 0) > MOST_REQUESTS:
+        if not route.is_admin or (self._local.configured or 0) > MOST_REQUESTS:
             return None
         with self._lock:
             return self._lanes.setdefault(route, _Lane())
 
     @property
     def _limit(self) -> int | None:
-        return None if self._configured is None else max(1, int(self._configured))
+        configured = self._local.configured
+        return None if configured is None else max(1, int(configured))
 
     def _spaced(self, lane: _Lane) -> float:
         """When the next request may go with a configured limit below one a minute."""
-        if self._configured is None or self._configured >= 1:
+        configured = self._local.configured
+        if configured is None or configured >= 1:
             return -math.inf
-        return lane.last_at + _MINUTE_SECONDS / self._configured
+        return lane.last_at + _MINUTE_SECONDS / configured
 
 
 class _Link:
@@ -310,7 +341,7 @@ class _Link:
         clock: Callable[[], float],
     ) -> None:
         self.problem = ""
-        self._pace = pace
+        self.pace = pace
         self._notice = notice
         self._note = note
         self._clock = clock
@@ -327,7 +358,7 @@ class _Link:
             return None
         asked_at = self._clock()
         try:
-            answer = work(self._pace)
+            answer = work(self.pace)
         except PaceError as error:
             self._lose(error)
             return None
@@ -344,7 +375,7 @@ class _Link:
 
     def close(self) -> None:
         """Close the connections."""
-        self._pace.close()
+        self.pace.close()
 
     def _may_retry(self) -> bool:
         with self._lock:
