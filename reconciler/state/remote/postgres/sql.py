@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from reconciler.errors import StateError
+from reconciler.state.remote.postgres.history_sql import HISTORY_GRANTS, HISTORY_MIGRATION
 from reconciler.state.remote.postgres.pace_sql import PACE_GRANTS, PACE_MIGRATION
 
 DEFAULT_SCHEMA = "reconciler"
@@ -62,6 +63,7 @@ CREATE TABLE SCHEMA.snapshots (
 );
 ALTER TABLE SCHEMA.snapshots ALTER COLUMN body SET STORAGE EXTERNAL;
 """,
+    HISTORY_MIGRATION,
     PACE_MIGRATION,
 )
 """What brings the tables from version n to n + 1, at index n. Released entries never change."""
@@ -73,13 +75,13 @@ GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version TO ROLE;
 GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
-{PACE_GRANTS}"""
+{HISTORY_GRANTS}{PACE_GRANTS}"""
 """What a role needs to apply, without the right to create or alter anything."""
 
 READ_GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version, SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
-{PACE_GRANTS}"""
+{HISTORY_GRANTS}{PACE_GRANTS}"""
 """What a role needs to plan, to look for drift and to show."""
 
 CREATE_SCHEMA = "CREATE SCHEMA SCHEMA"
