@@ -146,8 +146,6 @@ def _users(expression: str) -> set[tuple[str, str]]:
         (module, function.name)
         for module, function in _functions()
         for node in ast.walk(function)
-        if ast.unparse(node) == expression
-        and isinstance(node, ast.Attribute)
-        or isinstance(node, ast.Call)
-        and ast.unparse(node.func) == expression
+        if (ast.unparse(node) == expression and isinstance(node, ast.Attribute))
+        or (isinstance(node, ast.Call) and ast.unparse(node.func) == expression)
     }
