@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from msgspec.structs import replace
 
 from reconciler.app.blame import with_culprits
+from reconciler.app.exit_codes import is_complete
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.origin import record_origin
 from reconciler.app.page_hints import keep_pages
@@ -24,6 +25,7 @@ from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.run_origin import RunOrigin, RunReference
+from reconciler.model.tracing import span
 from reconciler.state import Holder, StateStore, current_origin
 
 LOG = logging.getLogger("reconciler.app")
@@ -71,7 +73,7 @@ def apply_checked_plan(
     record_origin(session)
     origin = current_origin()
     run_id = _begin_run(session, plan, command, origin)
-    with session.progress.applying(plan):
+    with session.progress.applying(plan), span("apply"):
         result = apply_plan(plan, _context(session, run_id))
     try:
         result = with_culprits(session, result)
@@ -91,14 +93,6 @@ def apply_checked_plan(
 
         result = replace(result, checks=checks_after(session, result))
     return result
-
-
-def is_complete(result: ApplyResult) -> bool:
-    """Whether every change was applied."""
-    return not result.interrupted and all(
-        outcome.status is OutcomeStatus.APPLIED and not outcome.refused
-        for outcome in result.outcomes
-    )
 
 
 def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:

@@ -61,6 +61,8 @@ from reconciler.model.consistency import ServerClock
 from reconciler.model.provider import Sinks
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.sinks import targets_of
+from reconciler.model.tracing import span
+from reconciler.model.traffic import TrafficObserver
 from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
@@ -95,8 +97,8 @@ class Session:
     `settings` name the stack's folder, its environment and its variables; keys and other settings
     come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
     secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
-    once the client exists. Setting `stop` ends the run after the calls in flight. `sharing` is what
-    the sessions of a fleet share.
+    once the client exists. `traffic` hears of each request. Setting `stop` ends the run after the
+    calls in flight. `sharing` is what the sessions of a fleet share.
 
     A long class, because it is the only place that wires the parts of a run to each other. A part
     is a property of a few lines and decides nothing.
@@ -113,6 +115,7 @@ class Session:
         notice: Callable[[str], None] = LOG.warning,
         progress: Callable[[Client], RunListener] | None = None,
         sharing: Sharing | None = None,
+        traffic: TrafficObserver | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
         self.settings = replace(settings, learn=self.redactor.add)
@@ -145,6 +148,7 @@ class Session:
         self.new_digest_key = new_key()
         self._base_url = base_url
         self._make_progress = progress or SilentListener
+        self._traffic = traffic
         self._configuration: Configuration | None = None
         self._stack: Stack | None = None
         self._store: StateStore | None = None
@@ -157,16 +161,17 @@ class Session:
     def declared(self) -> Configuration:
         """All manifests; files inside declared folders may be unread. Raises ConfigurationError."""
         if self._configuration is None:
-            self._configuration = load_configuration(
-                self.settings,
-                KINDS,
-                RULE_KINDS,
-                parsed=self._parsed_files,
-                remembered=lambda stack: remembered(lambda: self._open_store(stack)),
-                outputs_of=self._outputs_of,
-                whole=False,
-                needs_manifests=self.needs_manifests,
-            )
+            with span("load"):
+                self._configuration = load_configuration(
+                    self.settings,
+                    KINDS,
+                    RULE_KINDS,
+                    parsed=self._parsed_files,
+                    remembered=lambda stack: remembered(lambda: self._open_store(stack)),
+                    outputs_of=self._outputs_of,
+                    whole=False,
+                    needs_manifests=self.needs_manifests,
+                )
         return self._configuration
 
     def _outputs_of(self, stack: Stack, name: str) -> Mapping[str, Any] | None:
@@ -278,9 +283,15 @@ class Session:
                 permit=self._permit,
                 environ=self.network_environ,
             )
+            client.observer = self._traffic
             expect_declared(client, stack)
             self._client = client
         return self._client
+
+    @property
+    def has_client(self) -> bool:
+        """Whether the run has used the API, or was about to."""
+        return self._client is not None
 
     @cached_property
     def provider(self) -> HttpProvider:

@@ -51,6 +51,7 @@ COMMANDS = {
     "explain": "Document a kind or a field, or list the kinds.",
     "state": "List, show, move and remove records of the state.",
     "schema": "Print the JSON Schema of manifests.",
+    "fleet": "Plan, apply and watch many stacks in one run.",
     "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
 }
@@ -114,6 +115,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     outcome = RunOutcome()
     code = _run(outcome, arguments)
+    for ended in outcome.ended:
+        ended(outcome.exit_code(code))
     if outcome.options is not None and outcome.options.formats != PLAIN_FORMATS:
         from reconciler.cli.github import finish_step
 

@@ -32,6 +32,8 @@ from reconciler.api.transport.throttle import RateLimitKey, Throttle
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
+from reconciler.model.tracing import CURRENT
+from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
 
 ANSWER_SECONDS = 120.0
 _ANNOUNCED_SECONDS = 2.0
@@ -132,6 +134,8 @@ class Client:
         """Passes each GET on, and may answer it itself."""
         self.shared = shared
         """This client's part in the answers that several clients share."""
+        self.observer: TrafficObserver | None = None
+        """Hears of each request that was sent."""
         self._stop = stop or threading.Event()
         self._permit = permit
         self._sleep = sleep or self._stop.wait
@@ -251,7 +255,7 @@ class Client:
     def _send_with_retries(self, request: Request) -> Response:
         spent_seconds = 0.0
         for attempt in count(1):
-            outcome, sent_at, took_seconds = self._send_in_turn(request)
+            outcome, sent_at, took_seconds = self._send_in_turn(request, attempt)
             if isinstance(outcome, Response):
                 self._breaker.record_answer(request.route)
                 return outcome
@@ -268,7 +272,9 @@ class Client:
                 self._pause(wait, f"trying again: {outcome.error}", total_seconds=spent_seconds)
         raise AssertionError("count() has no end")
 
-    def _send_in_turn(self, request: Request) -> tuple[Response | Failure, float, float]:
+    def _send_in_turn(
+        self, request: Request, attempt: int
+    ) -> tuple[Response | Failure, float, float]:
         """Send a request once, when its rate limits allow it and a slot is free.
 
         Returns the outcome, when the request was sent, and how many seconds it took.
@@ -281,13 +287,16 @@ class Client:
             limits.insert(0, request.shared_limit)
         pending = list(limits)
         announced_until = self.clock()
+        waited_seconds = 0.0
         while True:
             with self._in_flight.slot:
                 if not request.after_stop:
                     self.check_stopped()
                 wait = _take_tokens(self._throttle, pending)
                 if not wait:
-                    return self._send_counted(request, limits)
+                    sent = self._send_counted(request, limits)
+                    self._observe(request, sent, attempt=attempt, waited_seconds=waited_seconds)
+                    return sent
             until = self.clock() + wait
             if until > announced_until + _ANNOUNCED_SECONDS:
                 self._announce(f"rate limit of {pending[0].method} {pending[0].route}", until)
@@ -295,6 +304,7 @@ class Client:
             if self._throttle.is_guessing(pending[0]):
                 # The limit is an estimate: any request that gets through may raise it.
                 wait = min(wait, _RECHECK_SECONDS)
+            waited_seconds += wait
             with self._in_flight.waiting():
                 self._sleep(wait)
             self.check_stopped()
@@ -311,6 +321,34 @@ class Client:
             for limit in limits:
                 self._throttle.accepted(limit)
         return outcome, sent_at, self.clock() - sent_at
+
+    def _observe(
+        self,
+        request: Request,
+        sent: tuple[Response | Failure, float, float],
+        *,
+        attempt: int,
+        waited_seconds: float,
+    ) -> None:
+        span = CURRENT.get()
+        if self.observer is None and span is None:
+            return
+        outcome, sent_at, seconds = sent
+        status = outcome.status if isinstance(outcome, Response) else outcome.error.status
+        ended = SentRequest(
+            organization=self.organization.seen,
+            method=request.method,
+            route=request.path,
+            status=status or 0,
+            attempt=attempt,
+            waited_seconds=waited_seconds,
+            began_at=sent_at,
+            seconds=seconds,
+        )
+        if self.observer is not None:
+            self.observer.sent(ended)
+        if span is not None:
+            trace_request(span, ended)
 
     def _next_wait(
         self, request: Request, failure: Failure, *, attempt: int, spent_seconds: float
