@@ -46,6 +46,7 @@ from reconciler.api.transport.organization import HEADER as ORGANIZATION_HEADER
 from reconciler.api.transport.organization import OrganizationCheck
 from reconciler.api.transport.request import Request, Reuse
 from reconciler.api.transport.responses import Response, parsed
+from reconciler.api.transport.shared_creates import SharedCreates
 from reconciler.errors import AmbiguousError, ApiError, AuthenticationError
 from reconciler.model.consistency import LATE_SECONDS, SETTLE_SECONDS, ServerClock
 from reconciler.model.secret import Redactor
@@ -195,6 +196,7 @@ class SharedReads:
         self.settle_seconds = settle_seconds
         self.clock = clock
         self.machine_clock = machine_clock
+        self.creates = SharedCreates(kept_seconds=max_age_seconds, clock=clock)
         self._kept_bytes = kept_bytes
         self._lock = threading.Lock()
         self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
@@ -356,6 +358,7 @@ class SharedReader:
     def __init__(
         self, shared: SharedReads, server: str, organization: str, server_clock: ServerClock
     ) -> None:
+        self.creates = shared.creates
         self.answers = 0
         """How many answers came from other stacks."""
         self.oldest_at = math.inf
