@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
 from msgspec.structs import replace
 
 from reconciler.app.applying import apply_checked_plan, locked
@@ -61,6 +62,8 @@ def test_a_stack_that_is_planned_after_another_has_applied_sees_what_that_one_ma
         for name in ("one", "two")
     )
     assert (one.status, two.status) == (StackStatus.APPLIED, StackStatus.FAILED)
+    assert two.plan is not None
+    assert [str(change.address) for change in two.plan.blocked] == ["Project/common"]
     assert names(neighbours.emulator, "project")["common"] == 1
 
 
@@ -78,13 +81,26 @@ def test_a_stack_that_was_planned_before_another_created_the_same_object_creates
     assert names(neighbours.emulator, "project")["common"] == 1
 
 
+def test_objects_with_marks_are_looked_for_again_once_another_stack_has_written(
+    neighbours: Neighbours, sharing: Sharing
+) -> None:
+    store = "kind: VectorStore\nmetadata: {name: docs}\nspec: {name: Docs}\n"
+    neighbours.declare("one", store)
+    neighbours.declare("two", store)
+    with session(neighbours, "one", sharing) as one, session(neighbours, "two", sharing) as two:
+        plans = plan_stack(one, FULL), plan_stack(two, FULL)
+        results = applied(one, plans[0]), applied(two, plans[1])
+    statuses = [outcome.status for result in results for outcome in result.outcomes]
+    assert statuses == [OutcomeStatus.APPLIED, OutcomeStatus.STALE]
+
+
 def test_stacks_that_create_the_same_object_at_the_same_time_create_it_once(
     neighbours: Neighbours, sharing: Sharing
 ) -> None:
     stacks = [f"team-{number}" for number in range(4)]
     for name in stacks:
         neighbours.declare(name, project("common"))
-    neighbours.emulator.set_options(latency_ms=50)
+    neighbours.emulator.set_options(list_lag_ms=600_000)
     together = threading.Barrier(len(stacks))
 
     def work(name: str) -> OutcomeStatus:
@@ -115,25 +131,47 @@ def test_an_answer_from_before_the_last_apply_of_a_stack_is_not_used_for_it(
     assert (one.shared_answers, two.shared_answers) == (0, 1)
 
 
-def test_an_apply_reads_an_object_again_that_its_plan_knows_from_another_stack(
-    neighbours: Neighbours, sharing: Sharing
+@pytest.mark.parametrize("kind", ["group", "rate limit"])
+def test_an_apply_reads_an_object_again_that_its_plan_knows_from_another_reading(
+    neighbours: Neighbours, sharing: Sharing, kind: str
 ) -> None:
-    for name in ("one", "two"):
-        neighbours.declare(name, group(name))
+    """A group is read by its id, a rate limit with the list that the plan has read too."""
+    before, after = CHANGES[kind]
+    neighbours.declare("one", before)
     neighbours.run(Command.APPLY, sharing=sharing)
-    neighbours.run(Command.DRIFT, ["two"], sharing=sharing)
-    neighbours.declare("one", group("one", shown="renamed"))
+    neighbours.run(Command.DRIFT, sharing=sharing)
+    neighbours.declare("one", after)
     with session(neighbours, "one", sharing) as one:
         plan = plan_stack(one, FULL)
         assert one.client.calls == 0
-        (record,) = (
-            item
-            for item in neighbours.emulator.store.collection("group", ORGANIZATION).ordered()
-            if item.body["name"] == "one"
-        )
-        record.body["name"] = "changed by hand"
+        change_by_hand(neighbours.emulator)
         (outcome,) = applied(one, plan).outcomes
     assert outcome.status is OutcomeStatus.STALE
+
+
+def limit(requests: int) -> str:
+    return f"""\
+{project("home")}---
+kind: RateLimit
+metadata: {{name: gpt-4.1, project: home}}
+spec: {{model: gpt-4.1, max_requests_per_1_minute: {requests}}}
+"""
+
+
+CHANGES = {
+    "group": (group("one"), group("one", shown="renamed")),
+    "rate limit": (limit(30), limit(40)),
+}
+
+
+def change_by_hand(emulator: Emulator) -> None:
+    """Change every group and every rate limit that a stack has set."""
+    with emulator.store.lock:
+        for item in emulator.store.all("group"):
+            item.body["name"] = "changed by hand"
+        for item in emulator.store.all("project"):
+            for changed in item.hidden.get("limits", {}).values():
+                changed["max_requests_per_1_minute"] = 35
 
 
 def test_a_plan_knows_the_time_of_the_oldest_answer_that_it_was_made_from(
@@ -163,15 +201,16 @@ def test_stacks_that_apply_side_by_side_converge_and_create_nothing_twice(
     assert {result.status for result in results} == {StackStatus.IN_SYNC}
 
 
-def test_a_long_refresh_reads_the_same_for_all_until_it_is_too_old(
-    neighbours: Neighbours, sharing: Sharing
+@pytest.mark.parametrize(
+    ("max_age_seconds", "status"), [(900, StackStatus.IN_SYNC), (0, StackStatus.DRIFTED)]
+)
+def test_a_stack_sees_what_was_read_for_others_until_that_is_too_old(
+    neighbours: Neighbours, max_age_seconds: float, status: StackStatus
 ) -> None:
     neighbours.declare("one", group("one"))
-    neighbours.run(Command.APPLY, sharing=sharing)
-    neighbours.run(Command.DRIFT, sharing=sharing)
-    (record,) = neighbours.emulator.store.collection("group", ORGANIZATION).ordered()
-    record.body["name"] = "changed by hand"
-    (known,) = neighbours.run(Command.DRIFT, sharing=sharing)
-    with Sharing(max_age_seconds=0, settle_seconds=0) as short:
-        (current,) = neighbours.run(Command.DRIFT, sharing=short)
-    assert (known.status, current.status) == (StackStatus.IN_SYNC, StackStatus.DRIFTED)
+    with Sharing(stacks=8, max_age_seconds=max_age_seconds, settle_seconds=0) as sharing:
+        neighbours.run(Command.APPLY, sharing=sharing)
+        neighbours.run(Command.DRIFT, sharing=sharing)
+        change_by_hand(neighbours.emulator)
+        (result,) = neighbours.run(Command.DRIFT, sharing=sharing)
+    assert result.status is status

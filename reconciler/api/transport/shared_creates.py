@@ -67,7 +67,7 @@ class SharedCreates:
         now = self._clock()
         claim.ends_at = min(claim.ends_at, now + self._kept_seconds)
         self._ended.append((now + self._kept_seconds, key, claim))
-        while self._ended[0][0] <= now:
+        while self._ended and self._ended[0][0] <= now:
             _, old, ended = self._ended.popleft()
             if self._claims.get(old) is ended:
                 del self._claims[old]
