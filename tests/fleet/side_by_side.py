@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.api.keys import Key
+from reconciler.api.transport.client import Client
 from reconciler.app.plans import PlanRequest
 from reconciler.app.sharing import Sharing
 from reconciler.emulator import Emulator
+from reconciler.emulator.store import ORGANIZATION
 from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
 from reconciler.manifests import Settings
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
+from reconciler.model.secret import Secret
 
 SETTLE = "0"
 STACKS = 8
@@ -86,6 +90,18 @@ class Neighbours:
     def calls(self) -> Counter[str]:
         """The requests since `clear`, as `METHOD PATH`, whatever the page."""
         return Counter(f"{sent.method} {sent.path}" for sent in self.emulator.requests)
+
+    def project_id(self, name: str) -> str:
+        """The id of the project that has a name at the API."""
+        projects = self.emulator.store.collection("project", ORGANIZATION).ordered()
+        return next(project.id for project in projects if project.body["name"] == name)
+
+    def by_hand(self, method: str, path: str, body: Mapping[str, object]) -> None:
+        """Change something at the API, as a person does in the dashboard."""
+        key = Key(Secret(self.emulator.admin_key), "a person", is_admin=True)
+        client = Client(self.emulator.base_url)
+        client.request(method, path, key=key, json=dict(body))
+        client.close()
 
     def clear(self) -> None:
         self.emulator.clear_requests()
