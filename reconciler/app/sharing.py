@@ -6,6 +6,7 @@ kept for what it belongs to. A session without a `Sharing` has its own of each.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
@@ -20,7 +21,7 @@ from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.connection_pool import ConnectionPool
 from reconciler.api.transport.shared_reads import SHARED_SECONDS, SharedReader, SharedReads
-from reconciler.api.transport.throttle import Throttle
+from reconciler.api.transport.throttle import Throttle, TokenSource
 from reconciler.engine.refresh.audit_window import AuditLog
 from reconciler.manifests import Stack
 from reconciler.manifests.configuration import Credential
@@ -47,10 +48,22 @@ class Sharing:
         self.stacks = stacks
         self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
         self._tail = AuditTail(refused_seconds=max_age_seconds)
+        self._answer_seconds: float | None = None
         self._lock = threading.Lock()
         self._clocks: dict[Hashable, ServerClock] = {}
         self._throttles: dict[Hashable, Throttle] = {}
+        self._paces: dict[Hashable, TokenSource] = {}
         self._pools: dict[Hashable, ConnectionPool] = {}
+
+    def view(self, *, answer_seconds: float, stacks: int) -> Sharing:
+        """The same parts, for one session that uses no answer older than `answer_seconds`.
+
+        `stacks` is how many stacks of its organization read at about that time. A view is not
+        closed.
+        """
+        view = copy.copy(self)
+        view._answer_seconds, view.stacks = answer_seconds, stacks
+        return view
 
     def server_clock(self, base_url: str) -> ServerClock:
         """The clock of a server. The address need not be a valid one."""
@@ -68,6 +81,12 @@ class Sharing:
         throttle.limit(pace)
         return throttle
 
+    def shared_throttle(
+        self, local: Throttle, make: Callable[[], TokenSource | None]
+    ) -> TokenSource:
+        """What `make` puts around a throttle of this fleet, made once; else the throttle itself."""
+        return self._once(self._paces, id(local), lambda: make() or local)
+
     def transport(self, base_url: str, environ: Mapping[str, str]) -> ConnectionPool:
         """The connections to a server. Raises UsageError for settings that cannot be used."""
         settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
@@ -79,7 +98,11 @@ class Sharing:
         """A stack's part in the shared answers."""
         server = normal_form(base_url)
         clock = self.server_clock(base_url)
-        return SharedReader(self.reads, server, stack.organization or "", clock)
+        reader = SharedReader(self.reads, server, stack.organization or "", clock)
+        if self._answer_seconds is not None:
+            oldest = clock() - self._answer_seconds
+            reader.refuse_before(oldest - self.reads.settle_seconds)
+        return reader
 
     def log(self, client: Client, keys: KeyRing) -> AuditLog:
         """The audit log for the plans of a session, read once for all of its organization."""
@@ -91,6 +114,9 @@ class Sharing:
             for pool in self._pools.values():
                 pool.end()
             self._pools.clear()
+            for pace in self._paces.values():
+                pace.close()
+            self._paces.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +144,6 @@ def sharers_of(sharing: Sharing | None) -> int:
 class ClientParts(Struct, frozen=True):
     """The parts of a client that a session may share."""
 
-    throttle: Throttle
     transport: ConnectionPool | None = None
     shared: SharedReader | None = None
 
@@ -128,9 +153,8 @@ def client_parts(
 ) -> ClientParts:
     """The shared parts of a session's client, or its own where it shares none."""
     if sharing is None:
-        return ClientParts(Throttle(admin_requests_per_minute=stack.admin_requests_per_minute))
+        return ClientParts()
     return ClientParts(
-        sharing.throttle(base_url, stack),
         sharing.transport(base_url, environ),
         sharing.reader(base_url, stack),
     )

@@ -98,6 +98,9 @@ class StackRequest(Struct, frozen=True):
     """Whether drift names who caused it, from the audit log."""
     check: bool = False
     """Whether a complete apply runs the checks that refer to its changes."""
+    confirm: Callable[[StackResult], None] = lambda _: None
+    """Called under the lock with the plan that is about to be applied. Raises ReconcilerError to
+    prevent it, for example because an approval was withdrawn meanwhile."""
 
 
 class FleetContext(Struct, frozen=True):
@@ -113,6 +116,10 @@ class FleetContext(Struct, frozen=True):
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     sharing: Sharing | None = None
     """The answers, connections and paces that the stacks share. Its maker closes it."""
+    program: str = "fleet"
+    """What runs the stacks, for people who share something with it."""
+    is_background: bool = False
+    """Whether nobody waits for the stacks, so that others come first where a limit is shared."""
     recorder: Recorder = NoRecorder()
     """Counts requests. Whoever runs the stacks records their results."""
 
@@ -167,6 +174,8 @@ class _StackRun:
             sharing=context.sharing,
             traffic=context.recorder,
         )
+        session.command = f"{context.program} {request.command}"
+        session.is_background = context.is_background
         session.lock_wait = request.lock_wait
         session.network_environ = context.network_environ
         session.policy_request = request.policies
@@ -212,6 +221,8 @@ class _StackRun:
             )
         if plan.refusals:
             return planned
+        if not plan.is_empty:
+            request.confirm(planned)
         result = apply_checked_plan(session, plan, command="fleet apply", check=request.check)
         # Leaving the lock raises again if it was lost, and what was done must be reported.
         self._applied = _of_apply(planned, result)
