@@ -57,7 +57,7 @@ ALLOWED = {
         "emulator",
         "rehearsal",
     },
-    "telemetry": {"errors", "model", "telemetry"},
+    "telemetry": {"errors", "model", "render", "telemetry"},
     "fleet": {
         "errors",
         "model",
@@ -109,6 +109,8 @@ LIBRARIES = {
     "boto3": {"secrets/drivers/aws/client.py"},
     "botocore": {"secrets/drivers/aws/client.py"},
     "google": {"secrets/drivers/gcp/credentials.py"},
+    "prometheus_client": {"telemetry/"},
+    "opentelemetry": {"telemetry/traces.py"},
     "nacl": {"secrets/drivers/github_actions.py"},
 }
 """The only places, as path prefixes, that may import a library."""

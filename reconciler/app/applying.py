@@ -25,6 +25,7 @@ from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.run_origin import RunOrigin, RunReference
+from reconciler.model.tracing import span
 from reconciler.state import Holder, StateStore, current_origin
 
 LOG = logging.getLogger("reconciler.app")
@@ -72,7 +73,7 @@ def apply_checked_plan(
     record_origin(session)
     origin = current_origin()
     run_id = _begin_run(session, plan, command, origin)
-    with session.progress.applying(plan):
+    with session.progress.applying(plan), span("apply"):
         result = apply_plan(plan, _context(session, run_id))
     try:
         result = with_culprits(session, result)
@@ -118,7 +119,7 @@ def _context(session: Session, run_id: int) -> ApplyContext:
         listener=session.progress,
         redact=session.redactor,
         consistency=session.consistency,
-        age_seconds=lambda: time.monotonic() - session.read_at,
+        age_seconds=session.reading_age,
     )
 
 

@@ -18,6 +18,7 @@ from reconciler.cli.approval import check_approved, digest_option
 from reconciler.cli.options import (
     GlobalOptions,
     lock_option,
+    metrics_option,
     planning_options,
     policy_options,
     report_options,
@@ -44,6 +45,7 @@ from reconciler.state.envelope import Content
 @lock_option
 @planning_options
 @policy_options
+@metrics_option
 @report_options
 def command(
     options: GlobalOptions,

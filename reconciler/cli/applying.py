@@ -48,6 +48,7 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
     # From here on an interrupt waits until whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
         result = apply_checked_plan(session, plan, command=command, check=check)
+        session.options.outcome.result = result
         if plan.pending or plan.blocked:
             publish(
                 session.options,

@@ -7,7 +7,12 @@ import click
 from reconciler.app.blame import with_blame
 from reconciler.app.plans import PlanRequest, plan_stack
 from reconciler.app.policies import with_live_policies
-from reconciler.cli.options import GlobalOptions, policy_options, report_options
+from reconciler.cli.options import (
+    GlobalOptions,
+    metrics_option,
+    policy_options,
+    report_options,
+)
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import CommandSession
 
@@ -16,6 +21,7 @@ from reconciler.cli.session import CommandSession
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
 @click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
 @policy_options
+@metrics_option
 @report_options
 def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     """Show what changed at the API since the last apply.

@@ -49,7 +49,14 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
     return problems_of(error)
 
 
-EXTRAS = {"multipart": "emulator", "starlette": "emulator", "uvicorn": "emulator"}
+EXTRAS = {
+    "apprise": "notices",
+    "multipart": "emulator",
+    "opentelemetry": "otel",
+    "prometheus_client": "metrics",
+    "starlette": "emulator",
+    "uvicorn": "emulator",
+}
 """The extra that brings a library which only some commands import."""
 
 

@@ -40,6 +40,8 @@ class GlobalOptions:
     """Folders with trusted policies. For commands that evaluate policies."""
     override_policy: tuple[str, ...] = ()
     """`NAME=REASON` for each policy to override."""
+    metrics: Path | None = None
+    """A file for metrics. For commands that look at whole stacks."""
     no_color: bool = False
     verbose: int = 0
     log_format: str = "text"
@@ -219,6 +221,17 @@ def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help="If another run holds the lock, wait for it this long: 30s, 5m, 1h. Fails at once by default.",
     )
     return _decorated(function, (wait,))
+
+
+def metrics_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option of every command that looks at whole stacks, above `global_options`."""
+    file = click.option(
+        "--metrics",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write metrics of the run to this file, for the textfile collector of node exporter.",
+    )
+    return _decorated(function, (file,))
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
-    from reconciler.model.change import Plan
+    from reconciler.model.change import ApplyResult, Plan
     from reconciler.model.finding import Finding
     from reconciler.model.report import PastRun
     from reconciler.render import Renderer
@@ -49,6 +49,10 @@ class RunOutcome(Struct):
     """The options, as far as click has read them."""
     plan: Plan | None = None
     """The plan that was made or loaded. The report of a later failure includes it."""
+    result: ApplyResult | None = None
+    """The result of an apply."""
+    ended: list[Callable[[int], None]] = field(default_factory=list)
+    """What is called with the exit code once the command has ended; must not raise."""
     plan_path: str = ""
     """The file that the plan was saved to or loaded from."""
     findings: list[Finding] = field(default_factory=list)

@@ -10,7 +10,13 @@ import click
 from reconciler.app.handover import is_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import refused
-from reconciler.cli.options import GlobalOptions, planning_options, policy_options, report_options
+from reconciler.cli.options import (
+    GlobalOptions,
+    metrics_option,
+    planning_options,
+    policy_options,
+    report_options,
+)
 from reconciler.cli.reporting import publish_plan, talk, tell_errors, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
@@ -26,6 +32,7 @@ from reconciler.model.change import Plan
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
 @planning_options
 @policy_options
+@metrics_option
 @report_options
 def command(
     options: GlobalOptions,

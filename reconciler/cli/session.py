@@ -16,10 +16,12 @@ from reconciler.app.session import Session
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
+from reconciler.cli.metrics import begin_metrics
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
+from reconciler.cli.tracing import begin_trace
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings
 from reconciler.manifests.shared_state import given_address
@@ -37,6 +39,7 @@ class CommandSession(Session):
         listen(options)
         self.options = options
         self.interrupts = listening()
+        begin_trace(options)
         settings = settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
@@ -48,6 +51,7 @@ class CommandSession(Session):
             stop=self.interrupts.stop,
             notice=talk,
             progress=partial(ProgressReporter, options),
+            traffic=begin_metrics(options, self),
         )
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)

@@ -12,6 +12,7 @@ from reconciler.engine.plan.planner import make_plan
 from reconciler.engine.refresh.collect import collect
 from reconciler.model.change import Plan
 from reconciler.model.provider import LiveReader
+from reconciler.model.tracing import span
 
 
 def collect_and_plan(
@@ -24,5 +25,8 @@ def collect_and_plan(
     """The plan for the current live state, with the calls and seconds that it took. Changes
     nothing."""
     started, calls = clock(), provider.calls
-    plan = make_plan(collect(inputs, provider, parallelism=parallelism))
+    with span("collect"):
+        snapshot = collect(inputs, provider, parallelism=parallelism)
+    with span("plan"):
+        plan = make_plan(snapshot)
     return replace(plan, calls=provider.calls - calls, seconds=clock() - started)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from reconciler.model.kind import Kind
+from reconciler.model.tracing import carried
 
 Result = TypeVar("Result")
 
@@ -58,7 +59,7 @@ class WorkerPools:
         """Run work that makes calls for a kind; the future has its result."""
         # One thread runs in the order of the calls, which makes failures reproducible.
         if self._size > 1:
-            return self._pool(kind).submit(work, *arguments)
+            return self._pool(kind).submit(carried(work), *arguments)
         done: Future[Result] = Future()
         done.set_result(work(*arguments))
         return done

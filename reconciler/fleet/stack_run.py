@@ -25,6 +25,7 @@ from reconciler.app.plans import PlanRequest, plan_stack, require_credentials, w
 from reconciler.app.policies import with_live_policies, with_policies
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
+from reconciler.app.sharing import Sharing
 from reconciler.errors import (
     ApiError,
     AuthenticationError,
@@ -47,6 +48,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
+from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.fleet")
 
@@ -109,6 +111,10 @@ class FleetContext(Struct, frozen=True):
     redactor: Redactor = field(default_factory=Redactor)
     notice: Callable[[str], None] = lambda _: None
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    sharing: Sharing | None = None
+    """The answers, connections and paces that the stacks share. Its maker closes it."""
+    recorder: Recorder = NoRecorder()
+    """Counts requests. Whoever runs the stacks records their results."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
@@ -116,7 +122,13 @@ def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -
     began_at = time.time()
     run = _StackRun(stack, request, context)
     result = run.result()
-    return replace(result, calls=run.calls, began_at=began_at, ended_at=time.time())
+    return replace(
+        result,
+        calls=run.calls,
+        shared_answers=run.shared_answers,
+        began_at=began_at,
+        ended_at=time.time(),
+    )
 
 
 class _StackRun:
@@ -129,6 +141,7 @@ class _StackRun:
         self._applied: StackResult | None = None
         self._organization = ""
         self.calls = 0
+        self.shared_answers = 0
 
     def result(self) -> StackResult:
         """Run the command; errors become a result."""
@@ -151,6 +164,8 @@ class _StackRun:
             redactor=context.redactor,
             stop=context.stop,
             notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
+            sharing=context.sharing,
+            traffic=context.recorder,
         )
         session.lock_wait = request.lock_wait
         session.network_environ = context.network_environ
@@ -161,7 +176,9 @@ class _StackRun:
         """Remember what the calls so far showed, whatever ends the run."""
         if session.has_client:
             self.calls = session.client.calls
+            self.shared_answers = session.client.shared_answers
             self._organization = session.client.organization.seen
+            self._context.recorder.limits(self._organization, session.client.admin_limits())
 
     def _run(self, session: Session) -> StackResult:
         request = self._request

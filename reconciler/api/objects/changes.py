@@ -23,6 +23,7 @@ from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue, Steps
 from reconciler.model.resource import LiveObject, Record
+from reconciler.model.tracing import carried
 from reconciler.model.values import Spec
 
 CREATE_ATTEMPTS = 4
@@ -171,6 +172,7 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int
     """
     if len(items) <= 1 or workers <= 1:
         return [function(element) for element in items]
+    function = carried(function)
     with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
         results: list[R] = []
         pending: deque[Future[R]] = deque()

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -27,10 +27,13 @@ from reconciler.api.transport.pages import QueryParameters
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
 from reconciler.api.transport.retry import Failure, FailureKind, Policy, may_repeat
+from reconciler.api.transport.shared_reads import SharedReader
 from reconciler.api.transport.throttle import RateLimitKey, Throttle
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
+from reconciler.model.tracing import CURRENT
+from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
 
 ANSWER_SECONDS = 120.0
 _ANNOUNCED_SECONDS = 2.0
@@ -92,8 +95,9 @@ class Client:
     `on_wait` is called for each wait over two seconds, with the reason and the end (unix seconds).
     `permit` is called just before each request and each part of it is sent, and raises to prevent
     that. Setting `stop` ends every wait with `Interrupted` and starts no further request; requests
-    in flight run to their end. `transport` replaces the network in tests. `environ` has the
-    settings of proxy and certificates; UsageError names a variable that cannot be used.
+    in flight run to their end. `transport` replaces the connections, in tests and by a pool that
+    several clients share. `shared` has the answers that the stacks of a fleet share. `environ` has
+    the settings of proxy and certificates; UsageError names a variable that cannot be used.
 
     The parts (throttle, retries, pages, circuit breaker) are classes of their own. What is left is
     the order in which one request passes through them, which has to be readable in one place.
@@ -117,6 +121,7 @@ class Client:
         stop: threading.Event | None = None,
         permit: Callable[[], None] = lambda: None,
         transport: httpx.BaseTransport | None = None,
+        shared: SharedReader | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.base_url = check_base_url(base_url)
@@ -127,6 +132,10 @@ class Client:
         self.organization = OrganizationCheck(self.base_url)
         self.reads: ReadLog | None = None
         """Passes each GET on, and may answer it itself."""
+        self.shared = shared
+        """This client's part in the answers that several clients share."""
+        self.observer: TrafficObserver | None = None
+        """Hears of each request that was sent."""
         self._stop = stop or threading.Event()
         self._permit = permit
         self._sleep = sleep or self._stop.wait
@@ -164,13 +173,18 @@ class Client:
         return self._counter.calls
 
     @property
+    def shared_answers(self) -> int:
+        """Answers that other clients have read."""
+        return 0 if self.shared is None else self.shared.answers
+
+    @property
     def answered(self) -> int:
         """Calls that have ended, each counted once regardless of its retries."""
         return self._in_flight.answered
 
     @property
     def waited_seconds(self) -> float:
-        """How long rate limits alone kept the client idle."""
+        """How long rate limits, and reads of other stacks, alone kept the client idle."""
         return self._in_flight.still_seconds
 
     @contextmanager
@@ -225,8 +239,13 @@ class Client:
     def exchange(self, request: Request) -> Response:
         """Send a request, retry it where that is safe, and return the response with its headers."""
         if self.reads is not None and request.method == "GET":
-            return self.reads.exchange(request, self._exchange)
-        return self._exchange(request)
+            return self.reads.exchange(request, self._exchange_shared)
+        return self._exchange_shared(request)
+
+    def _exchange_shared(self, request: Request) -> Response:
+        if self.shared is None:
+            return self._exchange(request)
+        return self.shared.exchange(request, self._exchange, self)
 
     def _exchange(self, request: Request) -> Response:
         self._breaker.check(request.route, f"{request.method} {request.target}")
@@ -236,7 +255,7 @@ class Client:
     def _send_with_retries(self, request: Request) -> Response:
         spent_seconds = 0.0
         for attempt in count(1):
-            outcome, sent_at, took_seconds = self._send_in_turn(request)
+            outcome, sent_at, took_seconds = self._send_in_turn(request, attempt)
             if isinstance(outcome, Response):
                 self._breaker.record_answer(request.route)
                 return outcome
@@ -253,7 +272,9 @@ class Client:
                 self._pause(wait, f"trying again: {outcome.error}", total_seconds=spent_seconds)
         raise AssertionError("count() has no end")
 
-    def _send_in_turn(self, request: Request) -> tuple[Response | Failure, float, float]:
+    def _send_in_turn(
+        self, request: Request, attempt: int
+    ) -> tuple[Response | Failure, float, float]:
         """Send a request once, when its rate limits allow it and a slot is free.
 
         Returns the outcome, when the request was sent, and how many seconds it took.
@@ -266,13 +287,16 @@ class Client:
             limits.insert(0, request.shared_limit)
         pending = list(limits)
         announced_until = self.clock()
+        waited_seconds = 0.0
         while True:
             with self._in_flight.slot:
                 if not request.after_stop:
                     self.check_stopped()
                 wait = _take_tokens(self._throttle, pending)
                 if not wait:
-                    return self._send_counted(request, limits)
+                    sent = self._send_counted(request, limits)
+                    self._observe(request, sent, attempt=attempt, waited_seconds=waited_seconds)
+                    return sent
             until = self.clock() + wait
             if until > announced_until + _ANNOUNCED_SECONDS:
                 self._announce(f"rate limit of {pending[0].method} {pending[0].route}", until)
@@ -280,6 +304,7 @@ class Client:
             if self._throttle.is_guessing(pending[0]):
                 # The limit is an estimate: any request that gets through may raise it.
                 wait = min(wait, _RECHECK_SECONDS)
+            waited_seconds += wait
             with self._in_flight.waiting():
                 self._sleep(wait)
             self.check_stopped()
@@ -289,14 +314,41 @@ class Client:
     ) -> tuple[Response | Failure, float, float]:
         with self._in_flight.sending(request.route):
             sent_at = self.clock()
-            self.organization.require()
-            self._permit()
+            self._check_permitted()
             self._counter.add(f"{request.method} {request.target}")
             outcome = self._connection.send(request)
         if isinstance(outcome, Response) or outcome.kind is not FailureKind.THROTTLED:
             for limit in limits:
                 self._throttle.accepted(limit)
         return outcome, sent_at, self.clock() - sent_at
+
+    def _observe(
+        self,
+        request: Request,
+        sent: tuple[Response | Failure, float, float],
+        *,
+        attempt: int,
+        waited_seconds: float,
+    ) -> None:
+        span = CURRENT.get()
+        if self.observer is None and span is None:
+            return
+        outcome, sent_at, seconds = sent
+        status = outcome.status if isinstance(outcome, Response) else outcome.error.status
+        ended = SentRequest(
+            organization=self.organization.seen,
+            method=request.method,
+            route=request.path,
+            status=status or 0,
+            attempt=attempt,
+            waited_seconds=waited_seconds,
+            began_at=sent_at,
+            seconds=seconds,
+        )
+        if self.observer is not None:
+            self.observer.sent(ended)
+        if span is not None:
+            trace_request(span, ended)
 
     def _next_wait(
         self, request: Request, failure: Failure, *, attempt: int, spent_seconds: float
@@ -326,6 +378,48 @@ class Client:
         elif wait is None and failure.kind is FailureKind.UNCLEAR:
             self._breaker.record_lost(route, failure.error)
         return wait
+
+    def _check_permitted(self) -> None:
+        self.organization.require()
+        self._permit()
+
+    # --- sharing
+
+    def refuse_before(self, written_at: float) -> None:
+        """Take no shared answer that may lack a write of that time, in unix seconds of the server."""
+        if self.shared is not None:
+            self.shared.refuse_before(written_at)
+
+    def read_since(self, read_at: float) -> float:
+        """When the oldest answer was requested, whoever did that, of those since `read_at`.
+
+        Both are times of the monotonic clock.
+        """
+        return read_at if self.shared is None else min(read_at, self.shared.oldest_at)
+
+    def reading_age(self, read_at: float) -> float:
+        """The age in seconds of what was read since `read_at`, a time of the monotonic clock.
+
+        Infinite if another client that shares answers has written to the organization since.
+        """
+        since = self.read_since(read_at)
+        if self.shared is not None and self.shared.is_outdated(since, self.organization.seen):
+            return math.inf
+        return time.monotonic() - since
+
+    def check_may_send(self) -> None:
+        """Raise if the run was stopped or replaced, or uses keys of another organization."""
+        self.check_stopped()
+        self._check_permitted()
+
+    def answered_elsewhere(self, request: Request) -> None:
+        """Count a call that another client has made."""
+        with self._in_flight.call(request.route, is_expected=request.is_first_page):
+            pass
+
+    def waiting_for_another(self) -> AbstractContextManager[None]:
+        """Surrounds a wait for the call of another client."""
+        return self._in_flight.waiting()
 
     # --- waiting
 

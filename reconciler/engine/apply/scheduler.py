@@ -47,6 +47,7 @@ from reconciler.model.change import (
     Plan,
     Reason,
 )
+from reconciler.model.tracing import carried, span
 from reconciler.model.values import has_unknown, substitute
 from reconciler.state import ChangeJournal, PreImage
 
@@ -132,10 +133,11 @@ class Scheduler:
         ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         # One thread for each step that can run: the queue limits the pools, and a wait must not take
         # the thread of a write.
+        run_step = carried(self._run_step)
         with ThreadPoolExecutor(ready.capacity(self.steps)) as pool:
             while True:
                 while not self._context.stop.is_set() and (step := ready.take()):
-                    future = pool.submit(self._run_step, step)
+                    future = pool.submit(run_step, step)
                     running[future] = step
                     future.add_done_callback(ended.put)
                 if not running:
@@ -192,6 +194,20 @@ class Scheduler:
 
     def _run_step(self, step: Step) -> Outcome:
         """Run a step on a worker thread; its errors are outcomes."""
+        change = self.steps[step]
+        # No address: some name people.
+        attributes = {
+            "reconciler.kind": step.address.kind,
+            "reconciler.action": change.action.value,
+        }
+        with span(f"{step.kind.value} {step.address.kind}", attributes) as part:
+            outcome = self._outcome_of(step)
+            part.set("reconciler.status", outcome.status.value)
+            if outcome.status is not OutcomeStatus.APPLIED:
+                part.fail(outcome.status.value)
+        return outcome
+
+    def _outcome_of(self, step: Step) -> Outcome:
         change, started = self.steps[step], self._context.clock()
         if self._context.listener is not None and step.kind is not StepKind.WAIT:
             self._context.listener.started(change)

@@ -1,0 +1,162 @@
+"""Metrics of one command, written to a file or pushed once it has ended.
+
+They never change the exit code: a run that went well has gone well, whoever hears of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions
+from reconciler.cli.reporting import talk, writable
+from reconciler.errors import ReconcilerError
+from reconciler.model.change import ApplyResult, Plan
+from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
+from reconciler.model.secret import Secret
+from reconciler.model.traffic import SentRequest, TrafficObserver
+
+if TYPE_CHECKING:
+    from reconciler.cli.session import CommandSession
+    from reconciler.telemetry.metrics import PrometheusRecorder
+
+PUSHGATEWAY = "RECONCILER_PUSHGATEWAY_URL"
+"""The variable with the address of a Pushgateway, which may contain a password."""
+
+_BY_CODE = {
+    11: StackStatus.REFUSED,
+    12: StackStatus.LOCKED,
+    130: StackStatus.INTERRUPTED,
+    1: StackStatus.FAILED,
+    13: StackStatus.FAILED,
+}
+
+
+def begin_metrics(options: GlobalOptions, session: CommandSession) -> TrafficObserver | None:
+    """Keep metrics of a command if somebody wants them; the observer of its requests.
+
+    Raises UsageError for a file that cannot be written.
+    """
+    if options.command not in list(Command) or not wants_metrics(options):
+        return None
+    metrics = _CommandMetrics(new_recorder(), session, Command(options.command))
+    options.outcome.ended.append(metrics.publish)
+    return metrics
+
+
+def wants_metrics(options: GlobalOptions) -> bool:
+    """Whether a file or a Pushgateway expects metrics. Raises UsageError for a file that cannot be written."""
+    if options.metrics is not None:
+        writable(options.metrics, "--metrics")
+    address = os.environ.get(PUSHGATEWAY, "")
+    if address:
+        for secret in _secrets_of(address):
+            redactor.add(secret)
+    return options.metrics is not None or bool(address)
+
+
+def new_recorder() -> PrometheusRecorder:
+    """An empty recorder, whose labels pass the redactor."""
+    from reconciler.telemetry.metrics import PrometheusRecorder
+
+    return PrometheusRecorder(redact=redactor)
+
+
+def publish_metrics(
+    recorder: PrometheusRecorder, path: Path | None, grouping: Mapping[str, str]
+) -> None:
+    """Write metrics to a file and push them to the Pushgateway. Warns where that fails."""
+    from reconciler.telemetry.exposition import push, write_file
+
+    if path is not None:
+        try:
+            write_file(recorder.registry, path)
+        except OSError as error:
+            talk(f'Warning: metrics cannot be written to "{path}": {error.strerror or error}')
+    address = os.environ.get(PUSHGATEWAY, "")
+    if address:
+        try:
+            push(recorder.registry, address, grouping)
+        except (OSError, ValueError) as error:
+            talk(f"Warning: metrics cannot be pushed to the address in {PUSHGATEWAY}: {error}")
+
+
+class _CommandMetrics:
+    """The metrics of one command on one stack; the observer of its requests."""
+
+    def __init__(
+        self, recorder: PrometheusRecorder, session: CommandSession, command: Command
+    ) -> None:
+        self._recorder = recorder
+        self._session = session
+        self._command = command
+        self._began_at = time.time()
+        self._organization = ""
+        self._calls = 0
+
+    def sent(self, request: SentRequest) -> None:
+        """Count a request."""
+        self._organization = request.organization or self._organization
+        self._calls += 1
+        self._recorder.sent(request)
+
+    def publish(self, code: int) -> None:
+        """Publish the metrics of the command, which ended with an exit code."""
+        outcome = self._session.options.outcome
+        id = self._stack_id()
+        self._recorder.record(
+            StackResult(
+                id,
+                self._command,
+                status_of(code, outcome.plan, outcome.result),
+                code,
+                organization=self._organization,
+                plan=outcome.plan,
+                result=outcome.result,
+                calls=self._calls,
+                began_at=self._began_at,
+                ended_at=time.time(),
+            )
+        )
+        if self._calls:
+            self._recorder.limits(self._organization, self._session.client.admin_limits())
+        grouping = {"stack": id.name, "environment": id.environment}
+        publish_metrics(self._recorder, self._session.options.metrics, grouping)
+
+    def _stack_id(self) -> StackId:
+        settings = self._session.settings
+        folder = Path(settings.root).resolve().name
+        try:
+            stack = self._session.stack
+        except ReconcilerError:  # the stack file is what made the run fail
+            return StackId(folder, settings.environment or "", folder)
+        return StackId(folder, stack.environment, stack.name)
+
+
+def status_of(code: int, plan: Plan | None, result: ApplyResult | None) -> StackStatus:
+    """The status of a stack after a command that ended with an exit code."""
+    if code == 10:  # stale: refused as a whole, or objects that changed during the apply
+        return StackStatus.REFUSED if result is None else StackStatus.FAILED
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if result is not None:
+        return StackStatus.APPLIED if result.outcomes else StackStatus.IN_SYNC
+    if plan is not None and plan.drift:
+        return StackStatus.DRIFTED
+    if plan is not None and not plan.is_empty:
+        return StackStatus.PENDING
+    return StackStatus.IN_SYNC
+
+
+def _secrets_of(address: str) -> list[Secret]:
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        password = urlsplit(address).password or ""
+    except ValueError:
+        return [Secret(address)]
+    return [Secret(password), Secret(unquote(password))]

@@ -1,0 +1,63 @@
+"""The trace of one command, where OTEL_* variables ask for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from reconciler.cli.failures import EXTRAS, redactor
+from reconciler.cli.options import GlobalOptions
+from reconciler.cli.reporting import talk
+from reconciler.errors import UsageError
+
+_ASKING = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_TRACES_EXPORTER",
+)
+_GOOD_CODES = (0, 2)
+
+
+def wants_traces(environ: Mapping[str, str]) -> bool:
+    """Whether the environment asks for traces."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if environ.get("OTEL_TRACES_EXPORTER", "").strip() == "none":
+        return False
+    return any(environ.get(variable, "").strip() for variable in _ASKING)
+
+
+def begin_trace(options: GlobalOptions) -> None:
+    """Begin the span of a command, which ends with the command. Warns where that is impossible."""
+    if not wants_traces(os.environ):
+        return
+    try:
+        from reconciler.telemetry.traces import Traces
+
+        traces = Traces(os.environ, redactor)
+    except ImportError:
+        extra = EXTRAS["opentelemetry"]
+        talk(
+            "Warning: OTEL_* variables ask for traces, which need a library: "
+            f"pip install 'reconciler-iac[{extra}]'. OTEL_SDK_DISABLED=true turns them off."
+        )
+        return
+    except UsageError as error:
+        talk(f"Warning: nothing is traced: {error}. {error.hint}".rstrip())
+        return
+    span = traces.run(f"reconciler {options.command}", {"reconciler.command": options.command})
+    span.__enter__()
+
+    def end(code: int) -> None:
+        plan = options.outcome.plan
+        if plan is not None:
+            span.set("reconciler.stack", plan.stack)
+            span.set("reconciler.environment", plan.environment)
+        span.set("process.exit.code", code)
+        if code not in _GOOD_CODES:
+            span.fail(f"exit code {code}")
+        span.__exit__(None, None, None)
+        if not traces.close():
+            talk("Warning: the trace of this run did not reach its collector.")
+
+    options.outcome.ended.append(end)

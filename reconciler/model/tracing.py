@@ -1,0 +1,103 @@
+"""Spans: what a run did when, for whoever traces it.
+
+The rest of the program opens spans with `span`, and knows nothing of what becomes of them. While no
+run is traced, that costs a look at a variable. The current span belongs to a thread; `carried` takes
+it along to the threads of a pool.
+
+Attributes hold words of this program and numbers, never an id, a query, a header or a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import ParamSpec, Protocol, Self, TypeVar
+
+Attribute = str | bool | int | float
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Span(Protocol):
+    """A part of a run. Its `with` block makes it the current span of the thread."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def child(self, name: str, attributes: Mapping[str, Attribute]) -> Span:
+        """A part of this part, which begins now."""
+
+    def record(
+        self,
+        name: str,
+        attributes: Mapping[str, Attribute],
+        *,
+        began_at: float,
+        seconds: float,
+        failure: str = "",
+    ) -> None:
+        """Add a part that has ended. `began_at` is in unix seconds."""
+
+    def set(self, name: str, value: Attribute) -> None:
+        """Set an attribute."""
+
+    def fail(self, reason: str) -> None:
+        """Mark the part as failed. `reason` is a word of this program, not a message."""
+
+
+class _Untraced:
+    """A span that nobody sees."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def child(self, name: str, attributes: Mapping[str, Attribute]) -> Span:  # noqa: ARG002
+        return self
+
+    def record(
+        self,
+        name: str,
+        attributes: Mapping[str, Attribute],
+        *,
+        began_at: float,
+        seconds: float,
+        failure: str = "",
+    ) -> None:
+        pass
+
+    def set(self, name: str, value: Attribute) -> None:
+        pass
+
+    def fail(self, reason: str) -> None:
+        pass
+
+
+UNTRACED: Span = _Untraced()
+CURRENT: ContextVar[Span | None] = ContextVar("reconciler_span", default=None)
+"""The current span of this thread; None while nothing is traced."""
+
+
+def span(name: str, attributes: Mapping[str, Attribute] = {}) -> Span:
+    """Begin a part of the current span, as a context manager."""
+    parent = CURRENT.get()
+    return UNTRACED if parent is None else parent.child(name, attributes)
+
+
+def carried(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, for another thread, with the current span of this one."""
+    parent = CURRENT.get()
+    if parent is None:
+        return function
+
+    def run(*arguments: P.args, **named: P.kwargs) -> R:
+        token = CURRENT.set(parent)
+        try:
+            return function(*arguments, **named)
+        finally:
+            CURRENT.reset(token)
+
+    return run

@@ -1,0 +1,103 @@
+"""The figures of a stack, as its latest runs left them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, OutcomeStatus, Plan
+from reconciler.model.fleet import StackResult, StackStatus
+from reconciler.model.keys import KeyAction
+
+ACTIONS = tuple(action for action in Action if action.writes or action is not Action.NO_OP)
+_LEASE_LOST = "LeaseLost"
+
+
+class Look(Struct, frozen=True):
+    """What a plan showed of a stack; after an apply, what is left of it."""
+
+    at: float
+    """When the run ended, in unix seconds."""
+    drifted: int = 0
+    pending: tuple[tuple[Action, int], ...] = ()
+    blocked: int = 0
+    refusals: int = 0
+    keys_due: int = 0
+    keys_overdue: int = 0
+
+
+class StackFigures(Struct):
+    """All figures of one stack. A look stays until the next one, whatever runs failed since."""
+
+    stack: str
+    environment: str
+    organization: str = ""
+    status: StackStatus = StackStatus.IN_SYNC
+    look: Look | None = None
+    ended_at: float = 0.0
+    seconds: float = 0.0
+    calls: int = 0
+    interval_seconds: float | None = None
+    last_changes: Counter[OutcomeStatus] | None = None
+    """The outcomes of the last apply."""
+    changes: Counter[OutcomeStatus] = field(default_factory=Counter)
+    """The outcomes of all applies."""
+    conflicts: int = 0
+
+    def add(self, result: StackResult, *, interval_seconds: float | None) -> None:
+        """Take in the result of a run."""
+        self.organization = result.organization or self.organization
+        self.status = result.status
+        self.ended_at = result.ended_at
+        self.seconds = max(0.0, result.ended_at - result.began_at)
+        self.calls = result.calls
+        self.interval_seconds = interval_seconds
+        self.look = look_of(result) or self.look
+        if result.result is not None:
+            self.last_changes = Counter(outcome.status for outcome in result.result.outcomes)
+            self.changes.update(self.last_changes)
+        if result.status is StackStatus.LOCKED or result.reason == _LEASE_LOST:
+            self.conflicts += 1
+
+
+def look_of(result: StackResult) -> Look | None:
+    """What a run showed of live state; None if it did not read all of it."""
+    plan = result.plan
+    if plan is None or plan.refresh.is_offline or any(change.id for change in plan.blocked):
+        return None
+    left: Iterable[Change] = plan.pending
+    drifted = {drift.address for drift in plan.drift if drift.is_changed}
+    if result.result is not None:
+        # An applied change ends the drift of its object; what did not go through is still to come.
+        unapplied = {
+            outcome.change.address
+            for outcome in result.result.outcomes
+            if outcome.status is not OutcomeStatus.APPLIED
+        }
+        left = [change for change in plan.pending if change.address in unapplied]
+        drifted &= unapplied
+    due, overdue = _keys(plan, {change.address for change in left})
+    counts = Counter(change.action for change in left)
+    return Look(
+        at=result.ended_at,
+        drifted=len(drifted),
+        pending=tuple(sorted(counts.items())),
+        blocked=len(plan.blocked),
+        refusals=len(plan.refusals),
+        keys_due=due,
+        keys_overdue=overdue,
+    )
+
+
+def _keys(plan: Plan, left: set[Address]) -> tuple[int, int]:
+    """How many keys will be rotated, and how many are older than their manifest allows."""
+    due = overdue = 0
+    for change in plan.changes:
+        is_left = change.address in left or not change.is_change
+        for step in change.keys if is_left else ():
+            due += step.action is KeyAction.ROTATE
+            overdue += step.is_due
+    return due, overdue
