@@ -23,9 +23,9 @@ Permission = tuple[str, str, str]
 
 OPERATOR: set[Permission] = {
     *((verb, "stacks", "") for verb in ("get", "list", "watch", "patch")),
-    *((verb, "organizations", "") for verb in ("get", "list", "watch")),
+    ("list", "organizations", ""),
+    ("watch", "organizations", ""),
     ("patch", "stacks/status", ""),
-    ("patch", "organizations/status", ""),
     ("list", "configmaps", ""),
     ("watch", "configmaps", ""),
     ("create", "events", ""),

@@ -60,9 +60,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch, patch]
 - apiGroups: [reconciler.dev]
   resources: [organizations]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [reconciler.dev]
-  resources: [stacks/status, organizations/status]
+  resources: [stacks/status]
   verbs: [patch]
 - apiGroups: [""]
   # Sources of Stacks. Only those with the label reconciler.dev/source are asked for.
