@@ -60,9 +60,8 @@ def test_the_api_server_accepts_everything_and_warns_of_nothing(
 ) -> None:
     manifests = rendered(restricted_namespace, "--values", values)
     cluster.create_account(restricted_namespace, "default")  # a controller would have made it
-    dry_run = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
-    # The Pod of `helm test` needs its account; that of the chart is not there after a dry run.
-    ended = cluster.kubectl(*dry_run, input=manifests)
+    dry_run = ("apply", "--dry-run=server", "--validate=strict", "--server-side", "-f", "-")
+    ended = cluster.kubectl(*dry_run, "--force-conflicts", input=manifests)
     assert (ended.out.count("server dry run"), ended.err) == (len(documents(manifests)), "")
 
 
@@ -189,7 +188,7 @@ def documents(text: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(text) if document]
 
 
-def test_the_chart_has_the_crds_of_the_operator() -> None:
+def test_the_definitions_of_the_chart_are_those_of_the_plain_manifests() -> None:
     made = objects("tests", "--set", "crds.keep=false")
     crds = documents((PLAIN / "crds.yaml").read_text("utf-8"))
     assert of_kind(made, "CustomResourceDefinition") == crds
