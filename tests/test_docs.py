@@ -499,6 +499,7 @@ GENERATED: dict[str, str | Callable[[], str]] = {
     "operations": operations_table(),
     "rule pages": rule_pages(),
     **{f"command {name}": command_section(name) for name in COMMANDS},
+    **{f"command {path}": command_section(path) for path in BY_PATH if path.startswith("fleet ")},
     "global options": option_table(
         [item for item in BY_PATH["history"].params if isinstance(item, click.Option)]
     ),

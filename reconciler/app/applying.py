@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from msgspec.structs import replace
 
 from reconciler.app.blame import with_culprits
+from reconciler.app.exit_codes import is_complete
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.origin import record_origin
 from reconciler.app.page_hints import keep_pages
@@ -92,14 +93,6 @@ def apply_checked_plan(
 
         result = replace(result, checks=checks_after(session, result))
     return result
-
-
-def is_complete(result: ApplyResult) -> bool:
-    """Whether every change was applied."""
-    return not result.interrupted and all(
-        outcome.status is OutcomeStatus.APPLIED and not outcome.refused
-        for outcome in result.outcomes
-    )
 
 
 def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:

@@ -282,6 +282,11 @@ class Session:
             self._client = client
         return self._client
 
+    @property
+    def has_client(self) -> bool:
+        """Whether the run has used the API, or was about to."""
+        return self._client is not None
+
     @cached_property
     def provider(self) -> HttpProvider:
         """The API's objects, as the engine sees them."""

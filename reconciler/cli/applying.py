@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from reconciler.app.exit_codes import final_exit_code
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.cli.failures import redactor
 from reconciler.cli.reporting import (
@@ -21,8 +22,7 @@ from reconciler.cli.reporting import (
 )
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
-from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
-from reconciler.model.checking import CheckReport
+from reconciler.model.change import Plan
 
 
 def ask_or_refuse(*, yes: bool, what: str) -> None:
@@ -55,34 +55,7 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
                 lambda to: to.result(result),
                 printed=lambda to: to.result(as_printed_result(session.options, result)),
             )
-    code = exit_code_of(result)
-    if code == 0 and result.policies.refusing:
-        return 11
-    if code == 0 and result.checks is not None:
-        return exit_code_of_checks(result.checks)
-    return code
-
-
-def exit_code_of(result: ApplyResult) -> int:
-    """0 all applied, 130 interrupted, 10 an object had changed, 13 partly applied, 1 none applied."""
-    from reconciler.app.applying import is_complete
-
-    if is_complete(result):
-        return 0
-    if result.interrupted:
-        return 130
-    if result.of(OutcomeStatus.STALE):
-        return 10
-    if any(outcome.refused or outcome.was_started for outcome in result.outcomes):
-        return 13
-    return 13 if result.of(OutcomeStatus.APPLIED) else 1
-
-
-def exit_code_of_checks(report: CheckReport) -> int:
-    """0 all passed, 130 interrupted, 1 a check failed."""
-    if report.interrupted:
-        return 130
-    return 0 if report.passed else 1
+    return final_exit_code(result)
 
 
 def check_guards(session: CommandSession, plan: Plan, request: PlanRequest) -> None:

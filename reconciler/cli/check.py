@@ -6,7 +6,7 @@ import click
 
 from reconciler.app.addresses import parse_addresses
 from reconciler.app.checks import carry_out_checks, declared_checks
-from reconciler.cli.applying import exit_code_of_checks
+from reconciler.app.exit_codes import exit_code_of_checks
 from reconciler.cli.options import GlobalOptions, report_options
 from reconciler.cli.reporting import publish
 from reconciler.cli.session import CommandSession

@@ -15,10 +15,7 @@ from reconciler.errors import (
     ApiError,
     ConfigurationError,
     GuardError,
-    Interrupted,
-    LockedError,
     ReconcilerError,
-    StalePlanError,
     UsageError,
 )
 from reconciler.model.secret import Redactor
@@ -26,48 +23,30 @@ from reconciler.model.secret import Redactor
 if TYPE_CHECKING:
     from reconciler.model.diagnostic import Diagnostic
 
-_CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
-    (StalePlanError, 10),
-    (GuardError, 11),
-    (LockedError, 12),
-    (Interrupted, 130),
-)
-
-_BUG = "This is a mistake in reconciler. Run again with -vv for the details, and report it."
-
 redactor = Redactor()
 """Knows every secret of this run. All output passes through it."""
 
 
 def exit_code(error: BaseException) -> int:
     """The exit code of an error."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+    from reconciler.app.exit_codes import exit_code_of_error
+
+    return exit_code_of_error(error)
 
 
 def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
     """An error as diagnostics, for reports; without the refusals of guards, see `refusals_of`."""
+    from reconciler.app.failures import problems_of
     from reconciler.model.diagnostic import Diagnostic
 
     match error:
-        case ConfigurationError():
-            return error.diagnostics
-        case GuardError():
-            return ()
         case click.exceptions.Exit():
             return (Diagnostic("Cancelled", detail="Nothing has been changed."),)
         case click.Abort() | KeyboardInterrupt():
             return (Diagnostic("Interrupted", detail="The run was stopped before its end."),)
         case click.ClickException():
             return (Diagnostic(error.format_message()),)
-        case ReconcilerError():
-            summary, *details = str(error).split("\n")
-            details += [error.hint] if error.hint else []
-            if isinstance(error, ApiError) and error.request_id:
-                details.append(f"Request id: {error.request_id}")
-            return (Diagnostic(summary, detail="\n".join(details)),)
-        case OSError():
-            return (Diagnostic(str(error)),)
-    return (Diagnostic(f"unexpected {type(error).__name__}: {error}", detail=_BUG),)
+    return problems_of(error)
 
 
 EXTRAS = {
@@ -127,16 +106,10 @@ def _translated(error: Exception) -> Exception:
             f"This command needs the library {library}, which is not installed.",
             hint=f"Install reconciler with its extra `{extra}`: pip install 'reconciler-iac[{extra}]'",
         )
-    if isinstance(error, MemoryError):
-        return ReconcilerError(
-            "There is not enough memory.",
-            hint="Raise the memory limit, or use --target.",
-        )
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return ReconcilerError(
-            "The system allows no further thread.",
-            hint="Raise the limit of processes or memory (`ulimit -u`, `ulimit -v`), or lower --parallelism.",
-        )
+    from reconciler.app.failures import translated
+
+    if (clearer := translated(error)) is not error:
+        return clearer
     encoding = sys.getfilesystemencoding()
     if (
         isinstance(error, UnicodeEncodeError)
@@ -177,10 +150,11 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
 
 
 def _report_bug(error: Exception, options: GlobalOptions) -> int:
+    from reconciler.app.failures import BUG
     from reconciler.render.escape import terminal as clean
 
     _say(f"Error: unexpected {type(error).__name__}: {clean(redactor(str(error)))}", options)
-    click.echo(f"  {_BUG}", err=True)
+    click.echo(f"  {BUG}", err=True)
     _say_where(error, options)
     return 1
 

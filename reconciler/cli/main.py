@@ -51,6 +51,7 @@ COMMANDS = {
     "explain": "Document a kind or a field, or list the kinds.",
     "state": "List, show, move and remove records of the state.",
     "schema": "Print the JSON Schema of manifests.",
+    "fleet": "Plan, apply and watch many stacks in one run.",
     "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
 }

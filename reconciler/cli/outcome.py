@@ -34,6 +34,10 @@ _WITH_A_RESULT = (
     "validate",
     "inventory",
     "rehearse",
+    "fleet plan",
+    "fleet apply",
+    "fleet drift",
+    "fleet report",
 )
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 

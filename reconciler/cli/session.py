@@ -40,7 +40,7 @@ class CommandSession(Session):
         self.options = options
         self.interrupts = listening()
         begin_trace(options)
-        settings = _settings_of(options)
+        settings = settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
         super().__init__(
@@ -83,7 +83,8 @@ def read_text(path: Path, what: str) -> str:
         raise UsageError(f"{what} {path} cannot be read: it is not text in UTF-8") from error
 
 
-def _settings_of(options: GlobalOptions) -> Settings:
+def settings_of(options: GlobalOptions) -> Settings:
+    """What the command line and the process say about a stack. Raises UsageError."""
     settings = Settings(
         root=options.chdir,
         environment=options.env,

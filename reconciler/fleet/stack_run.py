@@ -1,11 +1,12 @@
 """Runs plan, apply or drift on one stack of a fleet.
 
-A fleet goes on when a stack fails, so every error of a stack becomes a `StackResult`. Only a fault of
-this program raises.
+A fleet goes on when a stack fails, so every error of a stack becomes a `StackResult`, even one of
+this program. Exit codes are those of the command for this stack alone.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -15,30 +16,62 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.app.applying import apply_checked_plan, is_complete, locked
+from reconciler.app.applying import apply_checked_plan, locked
+from reconciler.app.blame import with_blame
+from reconciler.app.exit_codes import exit_code_of_error, final_exit_code
+from reconciler.app.failures import problems_of, translated
 from reconciler.app.handover import refuse_while_waiting
-from reconciler.app.plans import PlanRequest, plan_stack, with_refusals
+from reconciler.app.plans import PlanRequest, plan_stack, require_credentials, with_refusals
 from reconciler.app.policies import with_live_policies, with_policies
+from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
 from reconciler.errors import (
+    ApiError,
+    AuthenticationError,
     ConfigurationError,
     CredentialError,
+    GuardError,
     Interrupted,
     LockedError,
+    OrganizationError,
     ReconcilerError,
+    SinkError,
     StalePlanError,
+    StateError,
+    ThrottledError,
+    UsageError,
 )
 from reconciler.manifests import Settings
-from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
+from reconciler.model.change import ApplyResult, Plan
+from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
+from reconciler.model.tracing import span
 from reconciler.telemetry.recorder import NoRecorder, Recorder
+
+LOG = logging.getLogger("reconciler.fleet")
 
 _REASONS: tuple[tuple[type[ReconcilerError], str], ...] = (
     (ConfigurationError, "ConfigurationInvalid"),
     (CredentialError, "CredentialMissing"),
     (StalePlanError, "PlanStale"),
+    (GuardError, "GuardRefused"),
+    (LockedError, "Locked"),
+    (Interrupted, "Interrupted"),
+    (AuthenticationError, "KeyRefused"),
+    (ThrottledError, "Throttled"),
+    (OrganizationError, "OrganizationMismatch"),
+    (ApiError, "ApiFailed"),
+    (StateError, "StateUnavailable"),
+    (SinkError, "SinkFailed"),
+    (UsageError, "RequestInvalid"),
+)
+_STATUSES: tuple[tuple[type[ReconcilerError], StackStatus], ...] = (
+    (StalePlanError, StackStatus.REFUSED),
+    (GuardError, StackStatus.REFUSED),
+    (LockedError, StackStatus.LOCKED),
+    (Interrupted, StackStatus.INTERRUPTED),
 )
 
 
@@ -60,6 +93,11 @@ class StackRequest(Struct, frozen=True):
     parallelism: int = 10
     lock_wait: float = 0.0
     """Seconds to wait for another run that holds the lock."""
+    policies: PolicyRequest = PolicyRequest()
+    blame: bool = False
+    """Whether drift names who caused it, from the audit log."""
+    check: bool = False
+    """Whether a complete apply runs the checks that refer to its changes."""
 
 
 class FleetContext(Struct, frozen=True):
@@ -68,7 +106,8 @@ class FleetContext(Struct, frozen=True):
     base_url: str | None = None
     """Overrides OPENAI_BASE_URL."""
     stop: threading.Event = field(default_factory=threading.Event)
-    """Setting it ends the run after the calls in flight."""
+    """Setting it ends the run after the calls in flight. A stack that loses its lock sets it too, so
+    stacks that run side by side have one each."""
     redactor: Redactor = field(default_factory=Redactor)
     notice: Callable[[str], None] = lambda _: None
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -77,126 +116,186 @@ class FleetContext(Struct, frozen=True):
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
-    """Run a command on one stack. Errors of the stack are in the result."""
+    """Run a command on one stack. Every error is in the result."""
     began_at = time.time()
-    calls, organization = 0, ""
-    try:
-        with _session(stack, request, context) as session:
-            try:
-                result = _run(session, stack, request)
-            finally:
-                calls = session.client.calls
-                organization = session.client.organization.seen
-                context.recorder.limits(organization, session.client.admin_limits())
-    except ReconcilerError as error:
-        result = _failed(stack, request, error, context.redactor)
-    return replace(
-        result,
-        organization=organization,
-        calls=calls,
-        began_at=began_at,
-        ended_at=time.time(),
-    )
+    run = _StackRun(stack, request, context)
+    attributes = {
+        "reconciler.command": request.command.value,
+        "reconciler.stack": stack.id.name or stack.id.folder,
+        "reconciler.environment": stack.id.environment,
+    }
+    with span(f"{request.command.value} stack", attributes) as part:
+        result = run.result()
+        part.set("reconciler.status", result.status.value)
+        part.set("reconciler.calls", run.calls)
+        if result.status is StackStatus.FAILED:
+            part.fail(result.reason or "Failed")
+    return replace(result, calls=run.calls, began_at=began_at, ended_at=time.time())
 
 
-def _session(stack: FleetStack, request: StackRequest, context: FleetContext) -> Session:
-    session = Session(
-        stack.settings,
-        base_url=context.base_url,
-        parallelism=request.parallelism,
-        redactor=context.redactor,
-        stop=context.stop,
-        notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
-        traffic=context.recorder,
-    )
-    session.lock_wait = request.lock_wait
-    session.network_environ = context.network_environ
-    return session
+class _StackRun:
+    """One command on one stack. What is known when an error comes stays in the result."""
 
+    def __init__(self, stack: FleetStack, request: StackRequest, context: FleetContext) -> None:
+        self._stack = stack
+        self._request = request
+        self._context = context
+        self._applied: StackResult | None = None
+        self._organization = ""
+        self.calls = 0
 
-def _run(session: Session, stack: FleetStack, request: StackRequest) -> StackResult:
-    if request.command is Command.DRIFT:
-        plan = plan_stack(session, request.plan, tolerant=True)
-        return _of_drift(stack, with_live_policies(session, plan))
-    if request.command is Command.PLAN:
-        plan = with_refusals(session, plan_stack(session, request.plan), request.plan)
-        return _of_plan(stack, request, plan)
-    with locked(session, "fleet apply"):
+    def result(self) -> StackResult:
+        """Run the command; errors become a result."""
+        try:
+            with self._session() as session:
+                try:
+                    result = self._run(session)
+                finally:
+                    self._keep_facts(session)
+        except Exception as error:  # noqa: BLE001 - one stack must not end the fleet
+            result = self._failed(translated(error))
+        return replace(result, organization=self._organization)
+
+    def _session(self) -> Session:
+        stack, request, context = self._stack, self._request, self._context
+        session = Session(
+            stack.settings,
+            base_url=context.base_url,
+            parallelism=request.parallelism,
+            redactor=context.redactor,
+            stop=context.stop,
+            notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
+            traffic=context.recorder,
+        )
+        session.lock_wait = request.lock_wait
+        session.network_environ = context.network_environ
+        session.policy_request = request.policies
+        return session
+
+    def _keep_facts(self, session: Session) -> None:
+        """Remember what the calls so far showed, whatever ends the run."""
+        if session.has_client:
+            self.calls = session.client.calls
+            self._organization = session.client.organization.seen
+            limits = session.client.admin_limits()
+            self._context.recorder.limits(self._organization, limits)
+
+    def _run(self, session: Session) -> StackResult:
+        request = self._request
+        if request.command is Command.DRIFT:
+            plan = with_live_policies(session, plan_stack(session, request.plan, tolerant=True))
+            if request.blame:
+                plan = with_blame(session, plan)
+            return self._of_drift(plan)
+        if request.command is Command.PLAN:
+            plan = with_refusals(session, plan_stack(session, request.plan), request.plan)
+            return self._of_plan(plan)
+        request.plan.refuse_offline()
+        require_credentials(session)
+        with locked(session, "fleet apply"):
+            return self._apply(session)
+
+    def _apply(self, session: Session) -> StackResult:
+        request = self._request
         refuse_while_waiting(session.store)
         plan = with_policies(session, plan_stack(session, request.plan))
         plan = with_refusals(session, plan, request.plan)
-        refused = _of_plan(stack, request, plan)
+        planned = self._of_plan(plan)
+        if request.approved is not None and request.approved != planned.digest:
+            return replace(
+                planned,
+                status=StackStatus.REFUSED,
+                exit_code=exit_code_of_error(StalePlanError("")),
+                reason="PlanStale",
+                message="The plan is not the one that was approved: something changed since the "
+                "review. Review the present plan, and approve its digest.",
+            )
         if plan.refusals:
-            return refused
-        if request.approved is not None and request.approved != refused.digest:
-            message = "The plan is not the one that was approved."
-            status, reason = StackStatus.REFUSED, "ApprovalMissing"
-            return replace(refused, status=status, reason=reason, message=message, exit_code=10)
-        result = apply_checked_plan(session, plan, command="fleet apply")
-        return _of_apply(refused, result)
+            return planned
+        result = apply_checked_plan(session, plan, command="fleet apply", check=request.check)
+        # Leaving the lock raises again if it was lost, and what was done must be reported.
+        self._applied = _of_apply(planned, result)
+        return self._applied
 
+    def _of_drift(self, plan: Plan) -> StackResult:
+        status, code, reason = StackStatus.IN_SYNC, 0, ""
+        if any(change.id for change in plan.blocked):
+            # An object that could not be read may have drifted.
+            status, code, reason = StackStatus.FAILED, 1, "ResourceUnreadable"
+        elif plan.policies.refusing:
+            status, code, reason = StackStatus.REFUSED, 11, "PolicyFailed"
+        elif plan.drift:
+            status, code, reason = StackStatus.DRIFTED, 2, "ChangedOutside"
+        elif plan.unmanaged:
+            status, code, reason = StackStatus.DRIFTED, 2, "UnmanagedObjects"
+        elif not plan.is_empty:
+            status, reason = StackStatus.PENDING, "ChangesPending"
+        return self._of(plan, status, code, reason)
 
-def _of_drift(stack: FleetStack, plan: Plan) -> StackResult:
-    status, code = StackStatus.IN_SYNC, 0
-    if any(change.id for change in plan.blocked):
-        status, code = StackStatus.FAILED, 1
-    elif plan.policies.refusing:
-        status, code = StackStatus.REFUSED, 11
-    elif plan.drift:
-        status, code = StackStatus.DRIFTED, 2
-    elif not plan.is_empty:
-        status = StackStatus.PENDING
-    digest = plan_digest(plan)
-    return StackResult(stack.id, Command.DRIFT, status, code, plan=plan, digest=digest)
+    def _of_plan(self, plan: Plan) -> StackResult:
+        status, code, reason = StackStatus.IN_SYNC, 0, ""
+        if plan.refusals:
+            status, code, reason = StackStatus.REFUSED, 11, "GuardRefused"
+        elif plan.blocked:
+            status, code, reason = StackStatus.FAILED, 1, "ResourceBlocked"
+        elif plan.drift:
+            status, reason = StackStatus.DRIFTED, "ChangedOutside"
+        elif not plan.is_empty:
+            status, reason = StackStatus.PENDING, "ChangesPending"
+        return self._of(plan, status, code, reason)
 
+    def _of(self, plan: Plan, status: StackStatus, code: int, reason: str) -> StackResult:
+        errors = [each for each in plan.diagnostics if each.severity is Severity.ERROR]
+        return StackResult(
+            self._stack.id,
+            self._request.command,
+            status,
+            code,
+            reason=reason,
+            diagnostics=tuple(errors),
+            plan=plan,
+            digest=plan_digest(plan),
+        )
 
-def _of_plan(stack: FleetStack, request: StackRequest, plan: Plan) -> StackResult:
-    status, code, reason = StackStatus.IN_SYNC, 0, ""
-    if plan.refusals:
-        status, code, reason = StackStatus.REFUSED, 11, "GuardRefused"
-    elif plan.blocked:
-        status, code, reason = StackStatus.FAILED, 1, "ResourceBlocked"
-    elif plan.drift:
-        status = StackStatus.DRIFTED
-    elif not plan.is_empty:
-        status = StackStatus.PENDING
-    digest = plan_digest(plan)
-    return StackResult(
-        stack.id, request.command, status, code, reason=reason, plan=plan, digest=digest
-    )
+    def _failed(self, error: Exception) -> StackResult:
+        status = next((own for kind, own in _STATUSES if isinstance(error, kind)), None)
+        reason = next((own for kind, own in _REASONS if isinstance(error, kind)), "Unexpected")
+        if isinstance(error, OSError):
+            reason = "SystemFailed"
+        if reason == "Unexpected":
+            LOG.debug("%s: unexpected error", self._stack.id, exc_info=error)
+        problems = tuple(map(self._redacted, problems_of(error)))
+        message = self._context.redactor(str(error))
+        if not isinstance(error, ConfigurationError) and len(problems) == 1:
+            message = " ".join(filter(None, (problems[0].summary, problems[0].detail)))
+        base = self._applied or StackResult(
+            self._stack.id, self._request.command, StackStatus.FAILED, 1
+        )
+        return replace(
+            base,
+            status=status or StackStatus.FAILED,
+            exit_code=exit_code_of_error(error),
+            reason=reason,
+            message=message,
+            diagnostics=problems,
+        )
+
+    def _redacted(self, problem: Diagnostic) -> Diagnostic:
+        redact = self._context.redactor
+        return replace(problem, summary=redact(problem.summary), detail=redact(problem.detail))
 
 
 def _of_apply(planned: StackResult, result: ApplyResult) -> StackResult:
-    status, code, reason = StackStatus.APPLIED, 0, ""
-    if result.interrupted:
-        status, code, reason = StackStatus.INTERRUPTED, 130, "Interrupted"
-    elif not is_complete(result):
-        status, code, reason = StackStatus.FAILED, 1, "ApplyFailed"
-        if result.of(OutcomeStatus.APPLIED):
-            code, reason = 13, "ApplyIncomplete"
-    elif not result.outcomes:
+    code = final_exit_code(result)
+    status, reason = {
+        0: (StackStatus.APPLIED, ""),
+        10: (StackStatus.FAILED, "ObjectChanged"),
+        11: (StackStatus.REFUSED, "PolicyFailed"),
+        13: (StackStatus.FAILED, "ApplyIncomplete"),
+        130: (StackStatus.INTERRUPTED, "Interrupted"),
+    }.get(code, (StackStatus.FAILED, "ApplyFailed"))
+    if code == 1 and result.checks is not None:
+        reason = "CheckFailed"
+    if code == 0 and not result.outcomes:
         status = StackStatus.IN_SYNC
     return replace(planned, status=status, exit_code=code, reason=reason, result=result)
-
-
-def _failed(
-    stack: FleetStack, request: StackRequest, error: ReconcilerError, redact: Redactor
-) -> StackResult:
-    status, code, reason = StackStatus.FAILED, 1, "Failed"
-    if isinstance(error, LockedError):
-        status, code, reason = StackStatus.LOCKED, 12, "Locked"
-    elif isinstance(error, Interrupted):
-        status, code, reason = StackStatus.INTERRUPTED, 130, "Interrupted"
-    for type, name in _REASONS:
-        if isinstance(error, type):
-            reason = name
-    diagnostics = error.diagnostics if isinstance(error, ConfigurationError) else ()
-    return StackResult(
-        stack.id,
-        request.command,
-        status,
-        code,
-        reason=reason,
-        message=redact(str(error)),
-        diagnostics=diagnostics,
-    )

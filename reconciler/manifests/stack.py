@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,10 @@ class OpenStack(Struct, frozen=True):
 
     def place_of(self, *trail: str | int, key: bool = False) -> SourceLocation | None:
         """Where the selected environment, or else the stack itself, says something."""
-        return _Layers(self.document, self.stack.environment).place_of(*trail, key=key)
+        return Layers(self.document, self.stack.environment).place_of(*trail, key=key)
 
 
-class _Layers(Struct, frozen=True):
+class Layers(Struct, frozen=True):
     """The stack's spec under that of an environment."""
 
     document: Document | None
@@ -144,15 +145,15 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
     for secret in secrets:
         settings.learn(secret)
     root = _root(settings, problems)
-    document, file = _stack_document(root, secrets, problems)
+    document, file = stack_document(root, secrets, problems)
     problems.raise_errors(secrets)
-    layers = _Layers(document, _environment(settings, document, problems))
+    layers = Layers(document, _environment(settings, document, problems))
     problems.raise_errors(secrets)
     return _opened(settings, layers, root, file, problems)
 
 
 def _opened(
-    settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems
+    settings: Settings, layers: Layers, root: Path, file: Path | None, problems: Problems
 ) -> OpenStack:
     variables, files = _variables(settings, layers, root, problems), Files(root)
     allowed = allowance(settings.allow_env, settings.env, problems)
@@ -169,7 +170,7 @@ def _opened(
     organization, source = _organization(layers, settings, context, problems)
     declared_folder = _backend(layers, settings, context, allowed, leaks, problems)
     stack = Stack(
-        name=_name(layers.document, root),
+        name=stack_name(layers.document, root),
         environment=layers.environment,
         root=root,
         file=file,
@@ -221,7 +222,7 @@ def _id_of(settings: Settings, variable: str, problems: Problems) -> str | None:
 
 def _credentials(
     settings: Settings,
-    layers: _Layers,
+    layers: Layers,
     files: Files,
     allowed: Allowance,
     file: Path | None,
@@ -251,7 +252,7 @@ def _root(settings: Settings, problems: Problems) -> Path:
     return root
 
 
-def _stack_document(
+def stack_document(
     root: Path, secrets: tuple[Secret, ...], problems: Problems
 ) -> tuple[Document | None, Path | None]:
     present = [
@@ -294,10 +295,16 @@ def _checked(
         problems.take(problem, place=document.location_of(trail))
 
     value = quotable(masked(document.value, redact), report)
-    for finding in Checker(stack_schema()).findings(value):
+    for finding in _checker().findings(value):
         place = document.location_of(finding.trail, key=finding.at_key)
         problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
     return document
+
+
+@cache
+def _checker() -> Checker:
+    """One for all stack files of a process: compiling the schema takes longer than reading a file."""
+    return Checker(stack_schema())
 
 
 def _about_urls(finding: SchemaViolation) -> str:
@@ -314,7 +321,7 @@ def _about_urls(finding: SchemaViolation) -> str:
 
 
 def _environment(settings: Settings, document: Document | None, problems: Problems) -> str:
-    known = list(_Layers(document, "").spec.get("environments") or {})
+    known = list(Layers(document, "").spec.get("environments") or {})
     wanted = settings.environment
     place = document.location_of(("spec", "environments"), key=True) if document and known else None
     if wanted is None and known:
@@ -337,7 +344,7 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
     return DEFAULT_ENVIRONMENT
 
 
-def _name(document: Document | None, root: Path) -> str:
+def stack_name(document: Document | None, root: Path) -> str:
     given = ((document.value if document else {}).get("metadata") or {}).get("name")
     if given:
         return str(given)
@@ -345,7 +352,7 @@ def _name(document: Document | None, root: Path) -> str:
     return plain or "stack"
 
 
-def _variables(settings: Settings, layers: _Layers, root: Path, problems: Problems) -> Variables:
+def _variables(settings: Settings, layers: Layers, root: Path, problems: Problems) -> Variables:
     variables = Variables()
     for name, declaration in (layers.spec.get("variables") or {}).items():
         place = (
@@ -374,9 +381,7 @@ def _over(default: Any, value: Any) -> Any:
     return value
 
 
-def _reporter(
-    layers: _Layers, problems: Problems, section: str
-) -> Callable[[Problem, Trail], None]:
+def _reporter(layers: Layers, problems: Problems, section: str) -> Callable[[Problem, Trail], None]:
     def report(problem: Problem, trail: Trail) -> None:
         problems.take(problem, place=layers.place_of(section, *trail))
 
@@ -384,7 +389,7 @@ def _reporter(
 
 
 def _projects(
-    layers: _Layers, context: Context, leaks: CredentialScan, problems: Problems
+    layers: Layers, context: Context, leaks: CredentialScan, problems: Problems
 ) -> dict[str, str]:
     report = _reporter(layers, problems, "projects")
     found = Evaluator(context, report).evaluate(layers.get("projects") or {})
@@ -403,7 +408,7 @@ def _projects(
     return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
 
 
-def _ignore(layers: _Layers, leaks: CredentialScan, problems: Problems) -> IgnoreRules:
+def _ignore(layers: Layers, leaks: CredentialScan, problems: Problems) -> IgnoreRules:
     """The patterns of `ignore`. A misspelled kind would silently ignore nothing, so it is an error."""
     patterns = layers.get("ignore") or []
     report = _reporter(layers, problems, "ignore")
@@ -430,7 +435,7 @@ def _ignore(layers: _Layers, leaks: CredentialScan, problems: Problems) -> Ignor
     return IgnoreRules(tuple(patterns))
 
 
-def _allow_delete(layers: _Layers, leaks: CredentialScan, problems: Problems) -> tuple[str, ...]:
+def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> tuple[str, ...]:
     """The entries of `allow_delete`. One for everything would end the guards, so it is an error."""
     entries = layers.get("allow_delete") or []
     report = _reporter(layers, problems, "allow_delete")
@@ -453,7 +458,7 @@ def _allow_delete(layers: _Layers, leaks: CredentialScan, problems: Problems) ->
 
 def _readable(
     settings: Settings,
-    layers: _Layers,
+    layers: Layers,
     allowed: Allowance,
     leaks: CredentialScan,
     problems: Problems,
@@ -479,13 +484,13 @@ def _readable(
     return Environment(settings.env, allowed, listed, noted=noted, secret=secret)
 
 
-def _pace(layers: _Layers) -> float | None:
+def _pace(layers: Layers) -> float | None:
     pace = (layers.get("pace") or {}).get("admin_requests_per_minute", "auto")
     return None if pace == "auto" else float(pace)
 
 
 def _backend(
-    layers: _Layers,
+    layers: Layers,
     settings: Settings,
     context: Context,
     allowed: Allowance,
@@ -524,7 +529,7 @@ def _backend(
 
 
 def _organization(
-    layers: _Layers, settings: Settings, context: Context, problems: Problems
+    layers: Layers, settings: Settings, context: Context, problems: Problems
 ) -> tuple[str | None, str]:
     """The organization that requests name, and what names it."""
     of_process = _id_of(settings, _ORGANIZATION_VARIABLE, problems)

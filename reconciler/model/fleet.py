@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.diagnostic import Diagnostic
@@ -19,10 +21,11 @@ class StackId(Struct, frozen=True, order=True):
 
     folder: str
     environment: str
+    """Empty if the stack file cannot be read."""
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.folder}@{self.environment}"
+        return f"{self.folder}@{self.environment}" if self.environment else self.folder
 
 
 class Command(StrEnum):
@@ -83,3 +86,89 @@ class StackResult(Struct, frozen=True):
     """Requests that this stack alone caused."""
     began_at: float = 0.0
     ended_at: float = 0.0
+
+
+class DriftNote(Struct, frozen=True):
+    """A live object that somebody changed. Without values, so that it can be stored."""
+
+    address: str
+    fields: tuple[str, ...] = ()
+    deleted: bool = False
+    overdue: str = ""
+    """Which key should have been rotated by now, as a clause."""
+    blame: str = ""
+
+
+class LossNote(Struct, frozen=True):
+    """What a change destroys: its address, and clauses such as `12 files are deleted`."""
+
+    address: str
+    action: str
+    sentence: str
+
+
+class FailureNote(Struct, frozen=True):
+    """A change that was not applied, and why."""
+
+    address: str
+    message: str
+
+
+class StackReport(Struct, frozen=True):
+    """What a report of a fleet says about one stack. It holds no plan, so thousands fit.
+
+    Lists are cut to `MOST_NOTES` entries; the numbers beside them count all.
+    """
+
+    id: StackId
+    command: str
+    status: StackStatus
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    organization: str = ""
+    digest: str = ""
+    """The digest that approves the plan; empty if there is nothing to approve."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """The planned changes by action, without those that do nothing."""
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """How the changes of an apply ended, by `OutcomeStatus`."""
+    destructive: int = 0
+    losses: tuple[LossNote, ...] = ()
+    drifted: int = 0
+    drift: tuple[DriftNote, ...] = ()
+    refused: int = 0
+    refusals: tuple[str, ...] = ()
+    failed: int = 0
+    failures: tuple[FailureNote, ...] = ()
+    problems: int = 0
+    diagnostics: tuple[Diagnostic, ...] = ()
+    unmanaged: int = 0
+    calls: int = 0
+    began_at: float = 0.0
+    ended_at: float = 0.0
+    next_command: str = ""
+    """The command line that shows more of this stack."""
+
+
+MOST_NOTES = 20
+"""The most entries of a list in a `StackReport`."""
+
+
+class FleetReport(Struct, frozen=True):
+    """What one run of a fleet found in all stacks, worst first. Times are unix seconds."""
+
+    command: str
+    stacks: tuple[StackReport, ...]
+    digest: str = ""
+    """The digest that approves the plans of all stacks; empty if there is nothing to approve."""
+    calls: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    exit_code: int = 0
+
+    @property
+    def counts(self) -> Mapping[StackStatus, int]:
+        """The number of stacks by status, worst first, without zeros."""
+        numbers = Counter(stack.status for stack in self.stacks)
+        return {status: numbers[status] for status in StackStatus if numbers[status]}

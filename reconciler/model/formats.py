@@ -14,5 +14,5 @@ REPORT_FORMATS = (
     "github",
 )
 """The formats of commands that plan, apply, compare or check."""
-ALL_FORMATS = (*REPORT_FORMATS, "csv", "env")
+ALL_FORMATS = (*REPORT_FORMATS, "csv", "env", "github-matrix")
 """The formats that any command has. Each command names its own."""

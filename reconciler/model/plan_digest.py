@@ -32,13 +32,16 @@ _last: tuple[Plan, str] | None = None
 def plan_digest(plan: Plan) -> str:
     """SHA-256 of what the plan does, as 64 hexadecimal digits."""
     global _last
-    if _last is not None and _is_same(_last[0], plan):
-        return _last[1]
+    # Other threads plan other stacks meanwhile, so the pair is read once.
+    last = _last
+    if last is not None and _is_same(last[0], plan):
+        return last[1]
     digest = hashlib.sha256(_VERSION)
     for item in _items(plan):
         digest.update(_ITEM + item)
-    _last = (plan, digest.hexdigest())
-    return _last[1]
+    text = digest.hexdigest()
+    _last = (plan, text)
+    return text
 
 
 def change_digest(change: Change) -> str:

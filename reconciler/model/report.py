@@ -12,6 +12,7 @@ from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.finding import Finding
+from reconciler.model.fleet import FleetReport
 
 
 class PastRun(Struct, frozen=True):
@@ -69,6 +70,7 @@ class Report(Struct, frozen=True):
     is_drift: bool = False
     unmanaged: bool = False
     """Whether unmanaged objects were asked for."""
+    fleet: FleetReport | None = None
     failed: bool = False
     """Whether the run ended before its result."""
 

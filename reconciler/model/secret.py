@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,7 +62,9 @@ class Redactor:
     """Replaces known secrets, and everything shaped like an API key, by dots."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        self._values: set[str] = set()
+        # Replaced as a whole: threads of other stacks read it meanwhile.
+        self._values: tuple[str, ...] = ()
+        self._guard = threading.Lock()
         for secret in secrets:
             self.add(secret)
 
@@ -71,10 +74,11 @@ class Redactor:
         value = secret.reveal()
         if len(value) >= LEAST_LENGTH:
             # Also as JSON spells it: an answer is looked through before it is parsed.
-            self._values |= {
-                value,
-                *(json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False)),
-            }
+            spellings = {json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+            with self._guard:
+                known = {value, *spellings, *self._values}
+                # The longest first, since one secret may contain another.
+                self._values = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         return _KEY_SHAPE.sub(MASK, self._without_known(text))
@@ -91,7 +95,7 @@ class Redactor:
         return [self.masked(element) for element in value] if isinstance(value, list) else value
 
     def _without_known(self, text: str) -> str:
-        for value in sorted(self._values, key=len, reverse=True):
+        for value in self._values:
             text = text.replace(value, MASK)
         return text
 

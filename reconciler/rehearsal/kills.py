@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from reconciler.app.applying import apply_checked_plan, is_complete, locked
+from reconciler.app.applying import apply_checked_plan, locked
+from reconciler.app.exit_codes import is_complete
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.app.saved_plans import bind_projects_of
 from reconciler.app.session import Session

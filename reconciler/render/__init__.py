@@ -13,6 +13,7 @@ from reconciler.errors import UsageError
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, nearest
+from reconciler.model.fleet import FleetReport
 from reconciler.model.formats import REPORT_FORMATS
 from reconciler.model.report import NO_CONTEXT, ReportContext
 
@@ -31,6 +32,9 @@ class Renderer(Protocol):
 
     def checks(self, report: CheckReport) -> str:
         """The result of each check."""
+
+    def fleet(self, report: FleetReport) -> str:
+        """What a run of a fleet found, worst first."""
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Problems in the configuration."""

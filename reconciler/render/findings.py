@@ -72,6 +72,10 @@ def findings_of(report: Report) -> list[Finding]:
         findings += plan_findings(report.plan)
     if report.checks is not None:
         findings += check_findings(report.checks)
+    if report.fleet is not None:
+        from reconciler.render.fleet import fleet_findings
+
+        findings += fleet_findings(report.fleet)
     findings += policy_findings(policies_of(report))
     return findings
 

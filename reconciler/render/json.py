@@ -30,6 +30,7 @@ from reconciler.model.checking import CheckReport
 from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.finding import Finding
+from reconciler.model.fleet import FleetReport
 from reconciler.model.keys import KeyStep
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
@@ -126,6 +127,12 @@ class JsonRenderer:
         from reconciler.render.checks import json_view
 
         return json_view(report)
+
+    def fleet(self, report: FleetReport) -> str:
+        """Every stack of a fleet."""
+        from reconciler.render.fleet import as_json
+
+        return as_json(report, self._findings())
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """The problems found, in the shape of `terraform validate -json`."""

@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.model.change import ApplyResult, Change, OutcomeStatus, Plan, Reason
 from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.fleet import FleetReport
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
@@ -110,6 +111,16 @@ class MarkdownRenderer:
         from reconciler.render.checks import markdown_view
 
         return markdown_view(report, limit=(self._budget.limit or COMMENT_LIMIT) // 4)
+
+    def fleet(self, report: FleetReport) -> str:
+        """Headline, then a section for each stack that is not in sync, worst first."""
+        from reconciler.render.fleet import cost, headline, markdown_sections
+
+        head = f"### reconciler fleet {report.command} · {prose(headline(report))}\n\n"
+        sections = [*self._findings(), *markdown_sections(report, full=self._context.full)]
+        digest = f"\nFleet digest: {code_span(report.digest)}\n" if report.digest else ""
+        foot = f"\n{prose(cost(report))}.\n{digest}"
+        return self._fitted(head, sections, foot, f"reconciler fleet {report.command} --full")
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """A list item per problem."""

@@ -10,6 +10,7 @@ from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.finding import Finding
+from reconciler.model.fleet import FleetReport
 from reconciler.model.report import NO_CONTEXT, Report, ReportContext
 from reconciler.render.findings import findings_of
 
@@ -50,6 +51,11 @@ class ReportRenderer(ABC):
     def checks(self, report: CheckReport) -> str:
         """The results of checks."""
         return self.report(Report(self._title("check"), checks=report))
+
+    def fleet(self, report: FleetReport) -> str:
+        """What a run of a fleet found."""
+        title = self._title(f"fleet {report.command}")
+        return self.report(Report(title, fleet=report))
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """The problems of the configuration."""

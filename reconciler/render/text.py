@@ -21,6 +21,7 @@ from reconciler.model.change import (
 from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.finding import Finding, Level, Verdict
+from reconciler.model.fleet import FleetReport
 from reconciler.model.keys import KeyAction
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
@@ -146,6 +147,12 @@ class TextRenderer:
         from reconciler.render.checks import check_lines
 
         return self._painted(check_lines(report))
+
+    def fleet(self, report: FleetReport) -> str:
+        """Stacks by status, worst first, and totals."""
+        from reconciler.render.fleet import text_lines
+
+        return self._painted(text_lines(report, full=self._context.full))
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Each problem with its location and remedy, and how many there are."""

@@ -16,8 +16,8 @@ import pytest
 
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
+from reconciler.app.exit_codes import exit_code_of
 from reconciler.app.plans import retired
-from reconciler.cli.applying import exit_code_of
 from reconciler.emulator import Emulator
 from reconciler.emulator.store import Record
 from reconciler.kinds import KINDS

@@ -1,0 +1,140 @@
+"""What the commands of `reconciler fleet` share: options, settings and the list of stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.app.policy_request import PolicyRequest
+from reconciler.cli.duration import seconds_in
+from reconciler.cli.failures import redactor
+from reconciler.cli.interrupts import Interrupts, listening
+from reconciler.cli.logs import listen
+from reconciler.cli.options import GlobalOptions
+from reconciler.cli.reporting import begin_reports, talk
+from reconciler.cli.session import settings_of
+from reconciler.fleet.runner import FleetOptions
+from reconciler.fleet.shards import parse_shard, stacks_of
+from reconciler.fleet.stack_run import FleetContext
+from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks
+from reconciler.manifests import Settings
+from reconciler.state.address import secret_parts
+
+_MOST_REPEATED = 3
+"""How often a notice is shown that many stacks give."""
+
+Command = Callable[..., Any]
+
+
+class FleetChoice(Struct, frozen=True):
+    """Which stacks a command is for, as the command line says it."""
+
+    stacks: tuple[str, ...] = ()
+    shard: str | None = None
+
+
+class CommandFleet:
+    """The stacks of one command line, and what they share."""
+
+    def __init__(self, options: GlobalOptions, choice: FleetChoice) -> None:
+        begin_reports(options)  # refuse a bad report before the work rather than after it
+        listen(options)
+        self.options = options
+        self.interrupts: Interrupts = listening()
+        settings = settings_of(options)
+        for secret in secret_parts(settings.backend or ""):
+            redactor.add(secret)
+        # `-e` may be a pattern here; each stack gets its own environment.
+        self.settings: Settings = replace(settings, environment=None, learn=redactor.add)
+        self.stacks = _chosen(self.settings, options, choice)
+        self.context = FleetContext(
+            base_url=options.base_url,
+            stop=self.interrupts.stop,
+            redactor=redactor,
+            notice=_Notices(),
+        )
+        self.policies = PolicyRequest(options.policies, options.override_policy)
+
+
+def _chosen(settings: Settings, options: GlobalOptions, choice: FleetChoice) -> list[FoundStack]:
+    shard = None if choice.shard is None else parse_shard(choice.shard)
+    stacks = find_stacks(settings, StackChoice(choice.stacks, options.env))
+    return stacks if shard is None else stacks_of(shard, stacks)
+
+
+class _Notices:
+    """Shows notices of stacks; one that many stacks give is not repeated for each."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, sentence: str) -> None:
+        text = sentence.partition(": ")[2]
+        number = self._numbers[text] = self._numbers.get(text, 0) + 1
+        if number <= _MOST_REPEATED:
+            talk(sentence)
+        if number == _MOST_REPEATED:
+            talk("The same notice of further stacks is left out.")
+
+
+def choice_options(function: Command) -> Command:
+    """Add the options that choose stacks; the command receives them as `choice`."""
+
+    @wraps(function)
+    def with_choice(**values: Any) -> Any:
+        choice = FleetChoice(values.pop("stacks"), values.pop("shard"))
+        return function(choice=choice, **values)
+
+    stacks = click.option(
+        "--stacks",
+        multiple=True,
+        metavar="GLOB",
+        help="Only stacks in folders that match, as in 'stacks/*' or 'teams/**'; repeatable. "
+        "By default all below the current folder or -C.",
+    )
+    shard = click.option(
+        "--shard",
+        metavar="NUMBER/TOTAL",
+        help="Only this part of the stacks. Stacks of one organization stay together.",
+    )
+    return stacks(shard(with_choice))
+
+
+def run_options(function: Command) -> Command:
+    """Add the options of commands that run stacks; the command receives them as `run`."""
+
+    @wraps(function)
+    def with_run(**values: Any) -> Any:
+        timeout = values.pop("stack_timeout")
+        run = FleetOptions(
+            at_once=values.pop("at_once"),
+            timeout=None if timeout is None else seconds_in(timeout, "--stack-timeout"),
+            max_failures=values.pop("max_failures"),
+        )
+        return function(run=run, **values)
+
+    at_once = click.option(
+        "--at-once",
+        type=click.IntRange(1, 200),
+        default=16,
+        metavar="N",
+        help="Run at most this many stacks side by side; 16 by default. --parallelism bounds the "
+        "calls of each.",
+    )
+    timeout = click.option(
+        "--stack-timeout",
+        metavar="DURATION",
+        help="Stop a stack after this time, once its calls in flight have ended: 5m, 1h.",
+    )
+    failures = click.option(
+        "--max-failures",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Start no further stack after this many have failed.",
+    )
+    return at_once(timeout(failures(with_run)))

@@ -1,0 +1,199 @@
+"""Runs the stacks of a fleet for a command, shows progress, and reports."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.cli.applying import ask_or_refuse
+from reconciler.cli.fleet_options import CommandFleet
+from reconciler.cli.reporting import echo, publish, talk, text_renderer, wants_color
+from reconciler.errors import UsageError
+from reconciler.fleet.dependencies import needs_of
+from reconciler.fleet.runner import FleetJob, FleetOptions, run_fleet
+from reconciler.fleet.stack_run import StackRequest
+from reconciler.fleet.summary import fleet_report, summarized
+from reconciler.model.fleet import (
+    Command,
+    FleetReport,
+    StackId,
+    StackReport,
+    StackResult,
+    StackStatus,
+)
+from reconciler.render.fleet import sentence_of
+from reconciler.render.progress import Outlook, Progress
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DOING = {
+    Command.PLAN: "Planning",
+    Command.DRIFT: "Looking for drift",
+    Command.APPLY: "Applying",
+}
+
+
+def run_and_report(
+    fleet: CommandFleet, request: StackRequest, options: FleetOptions
+) -> FleetReport:
+    """Run a command on all stacks and publish the report."""
+    jobs = [FleetJob(stack, request) for stack in fleet.stacks]
+    report = _run(fleet, jobs, request, options)
+    publish(fleet.options, lambda to: to.fleet(report))
+    return report
+
+
+def apply_fleet(
+    fleet: CommandFleet,
+    request: StackRequest,
+    options: FleetOptions,
+    *,
+    yes: bool,
+    approve: tuple[str, ...],
+) -> FleetReport:
+    """Apply all stacks, after approval of a fleet, of stacks, or of everything."""
+    if yes and approve:
+        raise UsageError(
+            "--yes applies any plan, and --approve only the reviewed one",
+            hint="Leave one of the two out.",
+        )
+    if yes:
+        return run_and_report(fleet, request, options)
+    digests = frozenset(map(_digest, approve))
+    if not digests and not sys.stdin.isatty():
+        ask_or_refuse(yes=False, what="plan")
+    planned = _plan(fleet, request, options)
+    if planned.interrupted:
+        publish(fleet.options, lambda to: to.fleet(planned))
+        return planned
+    stacks = _approved(planned, digests)
+    if not digests and any(stack.digest for stack in planned.stacks):
+        _show(fleet, planned)
+        ask_or_refuse(yes=False, what="plan")
+    jobs = list(_jobs(fleet, request, stacks))
+    report = _run(fleet, jobs, request, options, stacks)
+    publish(fleet.options, lambda to: to.fleet(report))
+    return report
+
+
+class Approval(Struct, frozen=True):
+    """Which plans were approved, by the digests of the command line."""
+
+    digests: frozenset[str]
+    fleet: str
+    """The digest of the present plans of all stacks."""
+
+    def covers(self, stack: StackReport) -> bool:
+        """Whether the plan of a stack was approved, by itself or with the whole fleet."""
+        return self.fleet in self.digests or stack.digest in self.digests
+
+
+def _plan(fleet: CommandFleet, request: StackRequest, options: FleetOptions) -> FleetReport:
+    """Plan all stacks, to show and to approve."""
+    plan = replace(request, command=Command.PLAN)
+    return _run(fleet, [FleetJob(stack, plan) for stack in fleet.stacks], plan, options)
+
+
+def _jobs(
+    fleet: CommandFleet, request: StackRequest, approved: dict[StackId, StackReport]
+) -> Iterator[FleetJob]:
+    """A job for each stack: those that were approved are applied, the others keep their result."""
+    for stack in fleet.stacks:
+        report = approved[stack.id]
+        if report.digest and report.status is not StackStatus.REFUSED:
+            yield FleetJob(stack, replace(request, approved=report.digest))
+            continue
+        # Drift that a plan does not undo leaves nothing to apply.
+        is_done = report.status in (StackStatus.IN_SYNC, StackStatus.DRIFTED)
+        status = StackStatus.IN_SYNC if is_done else report.status
+        known = StackResult(stack.id, Command.APPLY, status, report.exit_code)
+        yield FleetJob(stack, request, known)
+
+
+def _approved(planned: FleetReport, digests: frozenset[str]) -> dict[StackId, StackReport]:
+    """The stacks by id; with digests, those whose plan was not approved are refused."""
+    approval = Approval(digests, planned.digest)
+    checked = {}
+    for stack in planned.stacks:
+        is_applicable = (
+            bool(digests) and bool(stack.digest) and stack.status is not StackStatus.REFUSED
+        )
+        if is_applicable and not approval.covers(stack):
+            stack = replace(
+                stack,
+                status=StackStatus.REFUSED,
+                exit_code=10,
+                reason="ApprovalMissing",
+                message="Its plan is not one that was approved: something changed since the "
+                "review, or it was not reviewed.",
+            )
+        checked[stack.id] = stack
+    return checked
+
+
+def _run(
+    fleet: CommandFleet,
+    jobs: Sequence[FleetJob],
+    request: StackRequest,
+    options: FleetOptions,
+    known: dict[StackId, StackReport] | None = None,
+) -> FleetReport:
+    """Run jobs and collect what their reports need. `known` replaces what is known already."""
+    began = time.monotonic()
+    reports: list[StackReport] = []
+    needs = needs_of([job.stack for job in jobs]) if request.command is Command.APPLY else None
+    is_known = {job.stack.id for job in jobs if job.known is not None}
+    # From here on an interrupt waits until whatever was done is recorded and listed.
+    with fleet.interrupts.finishing_first(), _progress(fleet, request, reports, len(jobs)):
+        for result in run_fleet(jobs, fleet.settings, fleet.context, options, needs=needs):
+            report = summarized(result)
+            if known is not None and result.id in is_known:
+                report = known[result.id]
+            reports.append(report)
+            if fleet.options.verbose:
+                talk(f"{report.id}: {report.status}: {sentence_of(report)}")
+    return fleet_report(
+        str(request.command),
+        reports,
+        seconds=time.monotonic() - began,
+        interrupted=fleet.context.stop.is_set(),
+    )
+
+
+@contextmanager
+def _progress(
+    fleet: CommandFleet, request: StackRequest, reports: Sequence[StackReport], total: int
+) -> Iterator[None]:
+    options = fleet.options
+    at_terminal = sys.stderr.isatty() and options.log_format != "json"
+    progress = Progress(
+        sys.stderr,
+        at_terminal,
+        wants_color(options, sys.stderr),
+        bars=at_terminal and not options.verbose,
+    )
+    with progress.phase(_DOING[request.command], lambda: Outlook(len(reports), total, "stacks")):
+        yield
+
+
+def _show(fleet: CommandFleet, report: FleetReport) -> None:
+    """Print the plans before they are applied; nothing in formats for programs."""
+    if fleet.options.format in (None, "text"):
+        text = text_renderer(fleet.options, sys.stdout).fleet(report)
+        echo(fleet.options, fleet.context.redactor(text))
+
+
+def _digest(text: str) -> str:
+    digest = text.strip().lower()
+    if not _DIGEST.fullmatch(digest):
+        raise click.BadParameter(
+            "A digest has 64 hexadecimal digits. Every report of a plan has it.",
+            param_hint="--approve",
+        )
+    return digest

@@ -1,0 +1,172 @@
+"""Reduces results of stacks to what a report and the history keep of them.
+
+A plan of a large stack takes megabytes. A `StackReport` has counts, and a bounded number of
+addresses and sentences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from reconciler.model.change import Action, ApplyResult, Drift, Outcome, OutcomeStatus, Plan
+from reconciler.model.fleet import (
+    MOST_NOTES,
+    Command,
+    DriftNote,
+    FailureNote,
+    FleetReport,
+    LossNote,
+    StackReport,
+    StackResult,
+    StackStatus,
+)
+
+_MOST_FIELDS = 8
+_VERSION = b"reconciler fleet 1\n"
+_FAILED = (OutcomeStatus.FAILED, OutcomeStatus.STALE, OutcomeStatus.SKIPPED)
+_EXIT_CODES = (10, 11, 12, 2)
+"""Exit codes of stacks by precedence, if nothing failed and nobody stopped the run."""
+
+
+def summarized(result: StackResult) -> StackReport:
+    """The result of a stack as a report keeps it."""
+    report = StackReport(
+        result.id,
+        str(result.command),
+        result.status,
+        result.exit_code,
+        reason=result.reason,
+        message=result.message,
+        organization=result.organization,
+        problems=len(result.diagnostics),
+        diagnostics=result.diagnostics[:MOST_NOTES],
+        calls=result.calls,
+        began_at=result.began_at,
+        ended_at=result.ended_at,
+        next_command=_next_command(result),
+    )
+    if result.plan is not None:
+        report = _with_plan(report, result, result.plan)
+    return report if result.result is None else _with_outcomes(report, result.result)
+
+
+def fleet_digest(stacks: Iterable[StackReport]) -> str:
+    """The digest that approves the plans of all stacks; empty if there is nothing to approve."""
+    hashed, is_empty = hashlib.sha256(_VERSION), True
+    for stack in sorted(stacks, key=lambda stack: stack.id):
+        if stack.digest:
+            is_empty = False
+            line = (stack.id.folder, stack.id.environment, stack.id.name, stack.digest)
+            hashed.update("\0".join(line).encode("utf-8", "surrogatepass") + b"\n")
+    return "" if is_empty else hashed.hexdigest()
+
+
+def fleet_report(
+    command: str, stacks: Sequence[StackReport], *, seconds: float, interrupted: bool = False
+) -> FleetReport:
+    """The report of a run, worst first, then what destroys most."""
+    ordered = sorted(
+        stacks, key=lambda stack: (stack.status.rank, -stack.destructive, -stack.drifted, stack.id)
+    )
+    is_apply = command == Command.APPLY
+    return FleetReport(
+        command,
+        tuple(ordered),
+        digest="" if is_apply else fleet_digest(ordered),
+        calls=sum(stack.calls for stack in ordered),
+        seconds=seconds,
+        interrupted=interrupted,
+        exit_code=130 if interrupted else exit_code_of_fleet(ordered),
+    )
+
+
+def exit_code_of_fleet(stacks: Sequence[StackReport]) -> int:
+    """The exit code of a run, from those of its stacks.
+
+    130 interrupted; with failures, 13 if anything was applied and else 1; 10, 11 and 12 for stale
+    plans, refusals and locks; 2 for drift; 0 otherwise.
+    """
+    codes = {stack.exit_code for stack in stacks}
+    if 130 in codes:
+        return 130
+    if 13 in codes:
+        return 13
+    if 1 in codes:
+        has_applied = any(stack.outcomes.get(OutcomeStatus.APPLIED) for stack in stacks)
+        return 13 if has_applied else 1
+    return next((code for code in _EXIT_CODES if code in codes), 0)
+
+
+def _with_plan(report: StackReport, result: StackResult, plan: Plan) -> StackReport:
+    counts = {
+        str(action): number
+        for action, number in plan.counts().items()
+        if action is not Action.NO_OP
+    }
+    destructive = plan.destructive
+    losses = [
+        LossNote(str(change.address), str(change.action), change.destroys)
+        for change in destructive[:MOST_NOTES]
+    ]
+    has_digest = bool(counts or plan.outputs)
+    return replace(
+        report,
+        digest=result.digest if has_digest else "",
+        counts=counts,
+        destructive=len(destructive),
+        losses=tuple(losses),
+        drifted=len(plan.drift),
+        drift=tuple(map(_drift, plan.drift[:MOST_NOTES])),
+        refused=len(plan.refusals),
+        refusals=plan.refusals[:MOST_NOTES],
+        unmanaged=len(plan.unmanaged),
+    )
+
+
+def _with_outcomes(report: StackReport, result: ApplyResult) -> StackReport:
+    failed = [
+        outcome for outcome in result.outcomes if outcome.status in _FAILED or outcome.refused
+    ]
+    failed.sort(key=lambda outcome: outcome.status is OutcomeStatus.SKIPPED)
+    return replace(
+        report,
+        outcomes=dict(Counter(str(outcome.status) for outcome in result.outcomes)),
+        failed=len(failed),
+        failures=tuple(map(_failure, failed[:MOST_NOTES])),
+    )
+
+
+def _drift(drift: Drift) -> DriftNote:
+    fields = tuple(dict.fromkeys(change.dotted for change in drift.fields))
+    return DriftNote(
+        str(drift.address), fields[:_MOST_FIELDS], drift.deleted, drift.overdue, drift.blame
+    )
+
+
+def _failure(outcome: Outcome) -> FailureNote:
+    message = outcome.message or "; ".join(outcome.refused) or str(outcome.status)
+    return FailureNote(str(outcome.change.address), message)
+
+
+def _next_command(result: StackResult) -> str:
+    """The command that shows more of a stack, or that a person runs next; empty if in sync."""
+    if result.status in (StackStatus.IN_SYNC, StackStatus.APPLIED):
+        return ""
+    words = ["reconciler"]
+    if result.id.folder != ".":
+        words += ["-C", result.id.folder]
+    # A stack without environments takes none.
+    if result.id.environment not in ("", "default"):
+        words += ["-e", result.id.environment]
+    if not result.id.environment or result.reason == "ConfigurationInvalid":
+        words.append("validate")
+    elif result.status is StackStatus.DRIFTED:
+        words += ["drift", "--blame"]
+    else:
+        words.append("plan")
+    return shlex.join(words)

@@ -1,0 +1,382 @@
+"""Reports of fleets in every format: worst first, on one page; stacks in sync are a count.
+
+JUnit, SARIF, GitLab and GitHub show `fleet_findings`. All formats share the sentences of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.fleet import (
+    DriftNote,
+    FleetReport,
+    StackReport,
+    StackStatus,
+)
+from reconciler.render import phrases
+from reconciler.render.escape import code_span, prose
+from reconciler.render.jsonview import document
+from reconciler.render.lines import Line, Span, line, padded
+from reconciler.render.sections import Section
+from reconciler.render.values import count, redacted
+
+FORMAT_VERSION = "1.0"
+
+STYLES = {
+    StackStatus.FAILED: "bold red",
+    StackStatus.REFUSED: "bold red",
+    StackStatus.LOCKED: "bold yellow",
+    StackStatus.DRIFTED: "bold yellow",
+    StackStatus.PENDING: "yellow",
+    StackStatus.INTERRUPTED: "yellow",
+    StackStatus.APPLIED: "green",
+    StackStatus.IN_SYNC: "green",
+}
+_SIGNS = {
+    StackStatus.FAILED: "❌",
+    StackStatus.REFUSED: "⛔",
+    StackStatus.LOCKED: "🔒",
+    StackStatus.DRIFTED: "⚠️",
+    StackStatus.PENDING: "🟡",
+    StackStatus.INTERRUPTED: "⏸️",
+    StackStatus.APPLIED: "✅",
+    StackStatus.IN_SYNC: "✅",
+}
+_LEVELS = {
+    StackStatus.FAILED: (Level.ERROR, Verdict.ERROR),
+    StackStatus.REFUSED: (Level.ERROR, Verdict.FAILED),
+    StackStatus.LOCKED: (Level.WARNING, Verdict.SKIPPED),
+    StackStatus.DRIFTED: (Level.WARNING, Verdict.FAILED),
+    StackStatus.PENDING: (Level.NONE, Verdict.PASSED),
+    StackStatus.INTERRUPTED: (Level.NOTE, Verdict.SKIPPED),
+    StackStatus.APPLIED: (Level.NONE, Verdict.PASSED),
+    StackStatus.IN_SYNC: (Level.NONE, Verdict.PASSED),
+}
+_HELP = {
+    StackStatus.FAILED: "The stack could not be planned, or not all of it was applied.",
+    StackStatus.REFUSED: "A guard, a policy or a missing approval stopped it.",
+    StackStatus.LOCKED: "Another run held the lock of its state.",
+    StackStatus.DRIFTED: "Somebody changed its objects outside reconciler.",
+}
+_QUIET = (StackStatus.APPLIED, StackStatus.IN_SYNC)
+_MOST_DETAILED = 30
+"""How many stacks of a status have their notes in text; the others have a line each."""
+_MOST_LINES = 60
+"""How many stacks of a status have a line in text."""
+_MOST_SHOWN = 5
+"""How many notes of one sort a stack has, unless everything is shown."""
+_INDENT = "      "
+
+
+class Note(NamedTuple):
+    """One thing to say about a stack. `what` names the sort."""
+
+    what: str
+    head: str
+    text: str
+    style: str = ""
+
+
+# --- sentences
+
+
+def headline(report: FleetReport) -> str:
+    """`500 stacks: 3 failed, 12 drifted, 485 in sync`."""
+    parts = [f"{number:,} {status}" for status, number in report.counts.items()]
+    return f"{count(len(report.stacks), 'stack')}: {', '.join(parts)}"
+
+
+def sentence_of(stack: StackReport) -> str:
+    """What is the matter with a stack, in one line."""
+    if stack.message:
+        return " ".join(stack.message.split())
+    parts = []
+    if stack.refused:
+        parts.append(count(stack.refused, "refusal"))
+    if stack.problems:
+        parts.append(count(stack.problems, "problem"))
+    if stack.outcomes:
+        parts += [f"{number:,} {status}" for status, number in stack.outcomes.items() if number]
+    else:
+        if stack.drifted:
+            parts.append(f"{count(stack.drifted, 'object')} changed outside")
+        if stack.unmanaged:
+            parts.append(count(stack.unmanaged, "unmanaged object"))
+        parts += [f"{number:,} to {action}" for action, number in stack.counts.items()]
+    if stack.destructive:
+        parts.append(f"{stack.destructive:,} destructive")
+    return ", ".join(parts) or (stack.reason or "no changes")
+
+
+def notes_of(stack: StackReport, *, most: int) -> Iterator[Note]:
+    """What destroys something first, then refusals, errors, failures and drift."""
+    losses = [
+        Note("loss", each.address, f"{each.action} destroys: {each.sentence}", "red")
+        for each in stack.losses
+    ]
+    yield from _bounded(losses, stack.destructive, most, "destructive change")
+    refusals = [Note("refusal", "", f"Refused: {text}", "red") for text in stack.refusals]
+    yield from _bounded(refusals, stack.refused, most, "refusal")
+    problems = [_problem(each) for each in stack.diagnostics if not _repeats(each, stack)]
+    hidden = len(stack.diagnostics) - len(problems)
+    yield from _bounded(problems, stack.problems - hidden, most, "problem")
+    failures = [Note("failure", each.address, each.message, "red") for each in stack.failures]
+    yield from _bounded(failures, stack.failed, most, "change not applied", "changes not applied")
+    drift = [Note("drift", each.address, drift_text(each), "yellow") for each in stack.drift]
+    yield from _bounded(drift, stack.drifted, most, "drifted object")
+
+
+def drift_text(drift: DriftNote) -> str:
+    """What happened to an object, and who did it."""
+    text = "deleted outside reconciler"
+    if not drift.deleted:
+        fields = f": {', '.join(drift.fields)}" if drift.fields else ""
+        text = f"changed outside reconciler{fields}"
+    if drift.overdue and not drift.deleted and not drift.fields:
+        text = drift.overdue
+    return f"{text} ({drift.blame})" if drift.blame else text
+
+
+def cost(report: FleetReport) -> str:
+    """The calls and the time of the run."""
+    return phrases.cost_of(report.calls, report.seconds)
+
+
+def _bounded(
+    notes: Sequence[Note], total: int, most: int, word: str, plural: str = ""
+) -> Iterator[Note]:
+    yield from notes[:most]
+    left = total - len(notes[:most])
+    if left > 0:
+        yield Note(word, "", f"… and {count(left, f'more {word}', plural and f'more {plural}')}")
+
+
+def _problem(problem: Diagnostic) -> Note:
+    where = phrases.where(problem.location)
+    about = f"{problem.address}: " if problem.address else ""
+    text = ": ".join(filter(None, (problem.summary, problem.detail)))
+    return Note("problem", where, f"{about}{' '.join(text.split())}", "red")
+
+
+def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
+    """Whether the message of the stack says the same."""
+    return bool(stack.message) and problem.summary in stack.message
+
+
+# --- text
+
+
+def text_lines(report: FleetReport, *, full: bool) -> Iterator[Line]:
+    """One page for a terminal."""
+    width = max((len(str(stack.id)) for stack in report.stacks), default=0)
+    groups: dict[StackStatus, list[StackReport]] = {}
+    for stack in report.stacks:
+        groups.setdefault(stack.status, []).append(stack)
+    for status, stacks in groups.items():
+        if status is StackStatus.IN_SYNC and not full:
+            continue
+        yield line(Span(str(status).capitalize(), STYLES[status]), f": {len(stacks):,}")
+        yield from _group_lines(stacks, min(width, 44), full=full)
+        yield ()
+    yield line(Span(f"{headline(report)}.", "bold"), f" {cost(report)}.")
+    if report.digest:
+        yield line(Span(f"Fleet digest: {report.digest}", "dim"))
+
+
+def _group_lines(stacks: Sequence[StackReport], width: int, *, full: bool) -> Iterator[Line]:
+    shown = stacks if full else stacks[:_MOST_LINES]
+    for index, stack in enumerate(shown):
+        head = padded(str(stack.id), width)
+        reason = f"{stack.reason}: " if stack.reason and stack.status not in _QUIET else ""
+        yield line("  ", Span(head, "bold"), f"  {reason}{redacted(sentence_of(stack))}")
+        if index < _MOST_DETAILED or full:
+            yield from _note_lines(stack, full=full)
+    if len(shown) < len(stacks):
+        yield line(f"  … and {len(stacks) - len(shown):,} more (--full shows them)")
+
+
+def _note_lines(stack: StackReport, *, full: bool) -> Iterator[Line]:
+    for note in notes_of(stack, most=len(stack.diagnostics) + 20 if full else _MOST_SHOWN):
+        head = f"{note.head}  " if note.head else ""
+        yield line(_INDENT, Span(head), Span(redacted(note.text), note.style))
+    if stack.next_command:
+        yield line(_INDENT, Span(f"$ {stack.next_command}", "dim"))
+
+
+# --- JSON
+
+
+def as_json(report: FleetReport, findings: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Every stack, in sync or not. Documented in docs/fleets.md."""
+    return document(
+        {
+            "format_version": FORMAT_VERSION,
+            "command": report.command,
+            "exit_code": report.exit_code,
+            "digest": report.digest or None,
+            "interrupted": report.interrupted,
+            "calls": report.calls,
+            "seconds": round(report.seconds, 3),
+            "counts": {str(status): report.counts.get(status, 0) for status in StackStatus},
+            "stacks": [stack_view(stack) for stack in report.stacks],
+            "findings": list(findings),
+        }
+    )
+
+
+def stack_view(stack: StackReport) -> dict[str, Any]:
+    """A stack as a JSON object."""
+    return {
+        "folder": stack.id.folder,
+        "environment": stack.id.environment,
+        "stack": stack.id.name,
+        "command": stack.command,
+        "status": str(stack.status),
+        "exit_code": stack.exit_code,
+        "reason": stack.reason,
+        "message": redacted(stack.message),
+        "organization": stack.organization,
+        "digest": stack.digest or None,
+        "changes": dict(stack.counts),
+        "outcomes": dict(stack.outcomes),
+        "destructive": stack.destructive,
+        "losses": [
+            {"address": each.address, "action": each.action, "destroys": redacted(each.sentence)}
+            for each in stack.losses
+        ],
+        "drifted": stack.drifted,
+        "drift": [
+            {
+                "address": each.address,
+                "fields": list(each.fields),
+                "deleted": each.deleted,
+                "overdue": each.overdue,
+                "blame": redacted(each.blame),
+            }
+            for each in stack.drift
+        ],
+        "refused": stack.refused,
+        "refusals": list(map(redacted, stack.refusals)),
+        "failed": stack.failed,
+        "failures": [
+            {"address": each.address, "message": redacted(each.message)} for each in stack.failures
+        ],
+        "problems": stack.problems,
+        "diagnostics": list(map(_diagnostic_view, stack.diagnostics)),
+        "unmanaged": stack.unmanaged,
+        "calls": stack.calls,
+        "began_at": stack.began_at,
+        "ended_at": stack.ended_at,
+        "next": stack.next_command,
+    }
+
+
+def _diagnostic_view(problem: Diagnostic) -> dict[str, Any]:
+    place = problem.location
+    return {
+        "severity": str(problem.severity),
+        "summary": redacted(problem.summary),
+        "detail": redacted(problem.detail),
+        "address": None if problem.address is None else str(problem.address),
+        "file": None if place is None else place.file,
+        "line": None if place is None else place.line,
+        "column": None if place is None else place.column,
+    }
+
+
+# --- Markdown
+
+
+def markdown_sections(report: FleetReport, *, full: bool) -> list[Section]:
+    """A section for each stack that needs a look; `sections` fits them into a comment."""
+    sections = []
+    for stack in report.stacks:
+        if stack.status is StackStatus.IN_SYNC:
+            continue
+        sections.append(
+            Section(
+                partial(_markdown_stack, stack, full=full),
+                "stack",
+                line=partial(_markdown_line, stack),
+                group=f"{_SIGNS[stack.status]} {str(stack.status).capitalize()}",
+                is_critical=stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive > 0,
+            )
+        )
+    return sections
+
+
+def _markdown_stack(stack: StackReport, *, full: bool) -> str:
+    notes = notes_of(stack, most=len(stack.diagnostics) + 20 if full else _MOST_SHOWN)
+    items = []
+    for note in notes:
+        head = f"{code_span(note.head)} " if note.head else ""
+        items.append(f"- {head}{prose(redacted(note.text))}\n")
+    if stack.next_command:
+        items.append(f"- Next: {code_span(stack.next_command)}\n")
+    if stack.digest:
+        items.append(f"- Digest: {code_span(stack.digest)}\n")
+    is_open = " open" if stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive else ""
+    head = _markdown_line(stack).removeprefix("- ").rstrip()
+    return f"{_folded(head, ''.join(items), is_open)}"
+
+
+def _folded(head: str, body: str, is_open: str) -> str:
+    # A summary is HTML, in which Markdown hosts still read code spans and emphasis after a blank line.
+    return f"{head}\n\n<details{is_open}><summary>Details</summary>\n\n{body}\n</details>\n\n"
+
+
+def _markdown_line(stack: StackReport) -> str:
+    reason = f" **{prose(stack.reason)}**" if stack.reason else ""
+    name = code_span(str(stack.id))
+    sign = _SIGNS[stack.status]
+    return f"- {sign} {name}{reason}: {prose(redacted(sentence_of(stack)))}\n"
+
+
+# --- findings
+
+
+def fleet_findings(report: FleetReport) -> Iterator[Finding]:
+    """A finding for each stack, worst first, and for each problem that has a place in a file."""
+    for stack in report.stacks:
+        yield _stack_finding(stack)
+        for problem in stack.diagnostics:
+            if problem.location is not None:
+                yield _problem_finding(stack, problem)
+
+
+def _stack_finding(stack: StackReport) -> Finding:
+    status = stack.status
+    level, verdict = _LEVELS[status]
+    name = str(status).replace(" ", "-")
+    rule = Rule(f"stack-{name}", f"Stack {status}", _HELP.get(status, ""))
+    notes = notes_of(stack, most=_MOST_SHOWN)
+    lines = [f"{note.head}: {note.text}" if note.head else note.text for note in notes]
+    if stack.next_command:
+        lines.append(f"Next: {stack.next_command}")
+    return Finding(
+        rule=rule,
+        message=redacted(sentence_of(stack)),
+        level=level,
+        verdict=verdict,
+        subject=str(stack.id),
+        detail=redacted("\n".join(lines)),
+        seconds=max(0.0, stack.ended_at - stack.began_at),
+    )
+
+
+def _problem_finding(stack: StackReport, problem: Diagnostic) -> Finding:
+    is_error = problem.severity is Severity.ERROR
+    return Finding(
+        rule=Rule("error", "Error") if is_error else Rule("warning", "Warning"),
+        message=redacted(problem.summary),
+        level=Level.ERROR if is_error else Level.WARNING,
+        verdict=Verdict.ERROR if is_error else Verdict.PASSED,
+        subject=str(stack.id),
+        key=f"{problem.address or ''}\0{problem.summary}\0{problem.detail}",
+        location=problem.location,
+        detail=redacted(problem.detail),
+    )
