@@ -41,6 +41,8 @@ class StackFigures(Struct):
     seconds: float = 0.0
     calls: int = 0
     interval_seconds: float | None = None
+    spend_share: float | None = None
+    """The used share of the spend limit that is closest to its end; None where it is not read."""
     last_changes: Counter[OutcomeStatus] | None = None
     """The outcomes of the last apply."""
     changes: Counter[OutcomeStatus] = field(default_factory=Counter)

@@ -111,6 +111,13 @@ class PrometheusRecorder(Collector):
         with self._lock:
             self._stacks.pop((id.folder, id.environment), None)
 
+    def spent(self, id: StackId, share: float) -> None:
+        """Keep the used share of a spend limit, of a stack that was recorded."""
+        with self._lock:
+            figures = self._stacks.get((id.folder, id.environment))
+            if figures is not None:
+                figures.spend_share = share
+
     def limits(self, organization: str, per_minute: Mapping[str, int]) -> None:
         """Keep the known rate limits of an organization."""
         with self._lock:
@@ -202,6 +209,8 @@ def _of_stack(figures: StackFigures, name: str) -> Iterator[tuple[Metric, Labels
     yield catalog.RUN_SECONDS, stack, figures.seconds
     yield catalog.RUN_CALLS, stack, figures.calls
     yield catalog.CONFLICTS, stack, figures.conflicts
+    if figures.spend_share is not None:
+        yield catalog.SPEND_SHARE, stack, figures.spend_share
     if figures.interval_seconds is not None:
         yield catalog.INTERVAL, stack, figures.interval_seconds
     for outcome in OutcomeStatus:

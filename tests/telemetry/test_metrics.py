@@ -250,6 +250,7 @@ def test_every_series_is_in_the_catalog_with_its_labels() -> None:
     recorder.sent(request())
     recorder.limits("org-acme", {"GET /organization/projects": 7})
     recorder.notified(delivered=True)
+    recorder.spent(stack_id(), 0.5)
     shown: dict[str, set[str]] = {}
     for name, labels in samples(recorder):
         for suffix in ("_bucket", "_sum", "_count"):
