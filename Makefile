@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests
 SARIF := $(CACHE)/sarif-multitool/5.7.0
 AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
-.PHONY: help demo test test-backends test-slow soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
+.PHONY: help demo test test-backends test-slow test-kube soak check setup servers kube lint types schemas golden coverage bench bench-compare figures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -16,14 +16,17 @@ help:  ## Show this list
 demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator; STEP=drift tells one chapter
 	@$(BIN)/python examples/demo.py $(STEP)
 
-test: $(VENV)/.dev  ## All tests but those of `make test-backends` and `make test-slow`
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends and not slow" $(ARGS)
+test: $(VENV)/.dev  ## All tests but those of the next three
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not backends and not slow and not kube" $(ARGS)
 
 test-backends: $(VENV)/.dev  ## Tests of shared states on real servers; BACKENDS=1 tries every backend and many more places
-	RECONCILER_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m pytest -n 2 --dist worksteal -m backends $(ARGS)
+	RECONCILER_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "backends and not kube" $(ARGS)
 
 test-slow: $(VENV)/.dev  ## Tests that take seconds each: other servers, a browser, many runs
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not backends" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not backends and not kube" $(ARGS)
+
+test-kube: $(VENV)/.dev  ## Tests on a real API server of Kubernetes, which `make kube` builds
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m kube $(ARGS)
 
 soak: $(VENV)/.dev  ## All tests, as hard as they can try: hours, where `make test` takes minutes
 	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
@@ -48,6 +51,12 @@ servers:  ## Install the servers, the browser and the validators that slow tests
 		npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(notdir $(AZURITE))
 	@test -x "$${GOBIN:-$$HOME/go/bin}/actionlint" || ! command -v go >/dev/null || \
 		GOBIN="$${GOBIN:-$$HOME/go/bin}" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.8
+
+kube: $(VENV)/.dev  ## Install etcd, and build kube-apiserver and helm with go: minutes, once (Debian, as root)
+	@command -v etcd >/dev/null || { apt-get update -q && \
+		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends etcd-server && \
+		{ systemctl disable --now etcd 2>/dev/null || true; }; }
+	@$(BIN)/python -m tests.servers.kube_programs
 
 lint: $(VENV)/.dev  ## Format and lint
 	$(BIN)/ruff format --check .

@@ -119,7 +119,7 @@ def _context(session: Session, run_id: int) -> ApplyContext:
         listener=session.progress,
         redact=session.redactor,
         consistency=session.consistency,
-        age_seconds=lambda: time.monotonic() - session.read_at,
+        age_seconds=session.reading_age,
     )
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from reconciler.api.audit import read_log
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.objects.reader import HttpReader
 from reconciler.api.transport.client import Client
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.planning import collect_and_plan
@@ -57,7 +57,7 @@ class Planning:
 
     def __init__(
         self,
-        provider: HttpProvider,
+        provider: HttpReader,
         client: Client,
         keys: KeyRing,
         policy: FullRefreshPolicy,
@@ -76,6 +76,7 @@ class Planning:
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
         """Make a plan. In mode `auto`, scopes that the log shows as unchanged come from the state."""
         started = self._asked = time.monotonic()
+        self._client.refuse_before(store.last_effect_at())
         calls = self._provider.calls
         unchanged = UnchangedScopes(full_refresh_reason="a full refresh was asked for")
         if mode == "auto":
@@ -174,7 +175,8 @@ class Planning:
 
     def _asked_at(self) -> float:
         """When the plan began to read, by the server's clock, even if ours was set meanwhile."""
-        return self._client.server_clock() - (time.monotonic() - self._asked)
+        asked = self._client.read_since(self._asked)
+        return self._client.server_clock() - (time.monotonic() - asked)
 
     def _with_the_end_of_the_log(
         self, unchanged: UnchangedScopes, outcome: RefreshOutcome, store: StateStore

@@ -24,7 +24,6 @@ from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
 from reconciler.api.transport.side_client import connect
-from reconciler.api.transport.throttle import Throttle
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
 from reconciler.app.known_secrets import remembered, was_delivered
@@ -34,6 +33,7 @@ from reconciler.app.planning import Planning
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.secret_digests import new_key, revealed
 from reconciler.app.secret_sources import SecretSources
+from reconciler.app.sharing import Sharing, client_parts
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
@@ -98,7 +98,7 @@ class Session:
     come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
     secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
     once the client exists. `traffic` hears of each request. Setting `stop` ends the run after the
-    calls in flight.
+    calls in flight. `sharing` is what the sessions of a fleet share.
 
     A long class, because it is the only place that wires the parts of a run to each other. A part
     is a property of a few lines and decides nothing.
@@ -114,6 +114,7 @@ class Session:
         stop: threading.Event | None = None,
         notice: Callable[[str], None] = LOG.warning,
         progress: Callable[[Client], RunListener] | None = None,
+        sharing: Sharing | None = None,
         traffic: TrafficObserver | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
@@ -135,7 +136,9 @@ class Session:
         """Whether a folder without any manifest is an error. A missing file must not read as "delete everything"."""
         self.network_environ: Mapping[str, str] = os.environ
         """The settings of proxy and certificates."""
-        self.server_clock = ServerClock()
+        self.sharing = sharing
+        server = base_url or settings.env.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        self.server_clock = sharing.server_clock(server) if sharing else ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
         self.read_at = -math.inf
@@ -261,9 +264,12 @@ class Session:
         """The only HTTP client of the run."""
         if self._client is None:
             stack = self.stack
+            parts = client_parts(self.sharing, self.base_url, stack, self.network_environ)
             client = Client(
                 self.base_url,
-                throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
+                throttle=parts.throttle,
+                transport=parts.transport,
+                shared=parts.shared,
                 redactor=self.redactor,
                 organization=stack.organization,
                 user_agent=f"reconciler/{__version__}",
@@ -349,7 +355,17 @@ class Session:
         policy = FullRefreshPolicy(
             refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs
         )
-        return Planning(self.provider, self.client, self.keys, policy, parallelism=self.parallelism)
+        return Planning(
+            self.provider.for_planning(),
+            self.client,
+            self.keys,
+            policy,
+            parallelism=self.parallelism,
+        )
+
+    def reading_age(self) -> float:
+        """The age in seconds of the live state that the plan was made from."""
+        return self.client.reading_age(self.read_at)
 
     # --- the state --------------------------------------------------------------------------------
 

@@ -117,8 +117,8 @@ def _matrix(jobs: Sequence[dict[str, Any]]) -> str:
         raise UsageError(
             f"GitHub starts at most {_MOST_JOBS} jobs for a matrix, and this fleet has "
             f"{len(jobs):,} stacks.",
-            hint="Add --shards 20, and run `reconciler fleet plan --shard` in each job. Stacks of one "
-            "organization then share a job and its reading.",
+            hint="Add --shards 20, and run `reconciler fleet plan --shard 1/20` in the first job, and so "
+            "on. Stacks of one organization then share a job and its reading.",
         )
     text = json.dumps({"include": list(jobs)}, ensure_ascii=False, separators=(",", ":"))
     return json_safe(text) + "\n"

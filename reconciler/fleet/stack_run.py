@@ -25,6 +25,7 @@ from reconciler.app.plans import PlanRequest, plan_stack, require_credentials, w
 from reconciler.app.policies import with_live_policies, with_policies
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
+from reconciler.app.sharing import Sharing
 from reconciler.errors import (
     ApiError,
     AuthenticationError,
@@ -111,6 +112,8 @@ class FleetContext(Struct, frozen=True):
     redactor: Redactor = field(default_factory=Redactor)
     notice: Callable[[str], None] = lambda _: None
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    sharing: Sharing | None = None
+    """The answers, connections and paces that the stacks share. Its maker closes it."""
     recorder: Recorder = NoRecorder()
     """Counts requests. Whoever runs the stacks records their results."""
 
@@ -130,7 +133,13 @@ def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -
         part.set("reconciler.calls", run.calls)
         if result.status is StackStatus.FAILED:
             part.fail(result.reason or "Failed")
-    return replace(result, calls=run.calls, began_at=began_at, ended_at=time.time())
+    return replace(
+        result,
+        calls=run.calls,
+        shared_answers=run.shared_answers,
+        began_at=began_at,
+        ended_at=time.time(),
+    )
 
 
 class _StackRun:
@@ -143,6 +152,7 @@ class _StackRun:
         self._applied: StackResult | None = None
         self._organization = ""
         self.calls = 0
+        self.shared_answers = 0
 
     def result(self) -> StackResult:
         """Run the command; errors become a result."""
@@ -165,6 +175,7 @@ class _StackRun:
             redactor=context.redactor,
             stop=context.stop,
             notice=lambda sentence: context.notice(f"{stack.id}: {sentence}"),
+            sharing=context.sharing,
             traffic=context.recorder,
         )
         session.lock_wait = request.lock_wait
@@ -176,9 +187,9 @@ class _StackRun:
         """Remember what the calls so far showed, whatever ends the run."""
         if session.has_client:
             self.calls = session.client.calls
+            self.shared_answers = session.client.shared_answers
             self._organization = session.client.organization.seen
-            limits = session.client.admin_limits()
-            self._context.recorder.limits(self._organization, limits)
+            self._context.recorder.limits(self._organization, session.client.admin_limits())
 
     def _run(self, session: Session) -> StackResult:
         request = self._request

@@ -84,6 +84,8 @@ class StackResult(Struct, frozen=True):
     """The digest that approves the plan; empty without one."""
     calls: int = 0
     """Requests that this stack alone caused."""
+    shared_answers: int = 0
+    """Answers that it took from what other stacks had read."""
     began_at: float = 0.0
     ended_at: float = 0.0
 

@@ -24,6 +24,7 @@ PAUSES = (0.5, 1.0, 2.0)
 _LONGEST_PAUSE = 10.0
 _LARGEST_ANSWER_BYTES = 4 << 20
 _BUSY = (429, 502, 503, 504)
+_UNAUTHORIZED = (401, 403)
 _SHOWN_CHARACTERS = 300
 
 
@@ -103,6 +104,10 @@ class SinkHttp:
                 problem = f"gives an answer that cannot be read: {error}"
                 pause = None
             else:
+                if is_uncertain and answer.status in _UNAUTHORIZED:
+                    # It refuses this attempt, and says nothing of the one whose answer was lost.
+                    problem = f"answers with status {answer.status}{self.explanation(answer)}"
+                    break
                 if answer.status not in self._busy and answer.status < 500:
                     return answer
                 is_uncertain = is_uncertain or (is_write and answer.status >= 500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Mapping
 from math import ceil
@@ -11,6 +12,7 @@ from msgspec import Struct, convert, field, to_builtins
 from msgspec.structs import replace
 
 from reconciler.model.address import Address
+from reconciler.model.consistency import ATTEMPT_SECONDS, LATE_SECONDS
 from reconciler.model.resource import Record
 from reconciler.model.run_origin import RunOrigin
 from reconciler.model.values import Spec
@@ -153,6 +155,23 @@ def made_since(connection: sqlite3.Connection, moment: float) -> dict[Address, f
             address = Address.parse(text)
             made[address] = max(ended_at, made.get(address, ended_at))
     return made
+
+
+def last_effect_at(connection: sqlite3.Connection) -> float:
+    """When the last write can have taken effect; minus infinity if nothing was ever written.
+
+    The end of a call that was under way when its process died is unknown, and a call without an
+    answer may be executed after its end.
+    """
+    (latest,) = connection.execute(
+        "SELECT max(at) FROM ("
+        "SELECT max(coalesce(ended_at, began_at)) AS at FROM runs"
+        " UNION ALL SELECT max(ended_at) FROM journal"
+        " UNION ALL SELECT max(coalesce(ended_at, began_at + ?)) + ? FROM journal"
+        " WHERE status = 'begun')",
+        (ATTEMPT_SECONDS, LATE_SECONDS),
+    ).fetchone()
+    return -math.inf if latest is None else float(latest)
 
 
 def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImage]:

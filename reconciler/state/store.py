@@ -369,6 +369,14 @@ class StateStore:
         with self._database.read() as connection:
             return runs.made_since(connection, moment)
 
+    def last_effect_at(self) -> float:
+        """When the last write of a run can have taken effect, in unix seconds of the server.
+
+        Minus infinity if no run has written anything.
+        """
+        with self._database.read() as connection:
+            return runs.last_effect_at(connection)
+
     # Lock
 
     @contextmanager

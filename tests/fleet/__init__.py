@@ -1,0 +1,1 @@
+"""Fleets: many stacks, in one organization or several, on real emulators."""

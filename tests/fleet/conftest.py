@@ -1,8 +1,9 @@
-"""A folder of small stacks against one emulator."""
+"""Fixtures of fleets: small stacks against one emulator, and stacks in two organizations."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 
 from reconciler.emulator import Emulator
 from tests.conftest import Finished, Workspace
+from tests.fleet.beds import FleetBed
+from tests.fleet.organizations import Organizations
+from tests.servers.postgres import Database
 
 STACK = "kind: Stack\nmetadata: {{name: {name}}}\nspec:\n  manifests: [m.yaml]\n{spec}"
 TWO_ENVIRONMENTS = "  environments: {dev: {}, prod: {}}\n"
@@ -79,3 +83,22 @@ def fleet(tmp_path: Path, emulator: Emulator) -> Fleet:
     folder = tmp_path / "fleet"
     folder.mkdir()
     return Fleet(folder, emulator).add("stacks/a").add("stacks/b")
+
+
+@pytest.fixture
+def platform() -> Iterator[Organizations]:
+    """Two organizations without rate limits."""
+    with Organizations(2) as running:
+        yield running
+
+
+@pytest.fixture
+def bed(tmp_path: Path, platform: Organizations) -> FleetBed:
+    """An empty folder for stacks whose states are local."""
+    return FleetBed(tmp_path, platform)
+
+
+@pytest.fixture
+def shared_bed(tmp_path: Path, platform: Organizations, database: Database) -> FleetBed:
+    """An empty folder for stacks whose states are in Postgres."""
+    return FleetBed(tmp_path, platform, database)

@@ -34,6 +34,8 @@ class StoredSecret:
     fields: dict[Path, str] = field(default_factory=dict)
     managers: dict[tuple[str, str], set[Path]] = field(default_factory=dict)
     immutable: bool = False
+    deletion_began_at: str | None = None
+    """While finalizers hold a deleted Secret, it is there and accepts fields."""
 
     @property
     def data(self) -> dict[str, str]:
@@ -146,7 +148,7 @@ def _problem(request: FakeRequest, namespace: str, name: str) -> FakeAnswer | No
         )
     if not request.query.get("fieldManager"):
         return _status(400, "BadRequest", "fieldManager is required for apply patch")
-    if len(request.query["fieldManager"]) > 128:
+    if len(request.query["fieldManager"].encode()) > 128:
         return _status(422, "Invalid", "fieldManager: may not be more than 128 bytes")
     body = request.body
     if (body.get("apiVersion"), body.get("kind")) != ("v1", "Secret"):
@@ -177,7 +179,7 @@ def _fields_of(body: dict[str, Any]) -> dict[Path, str]:
 
 
 def _shown(request: FakeRequest, namespace: str, name: str, secret: StoredSecret) -> dict[str, Any]:
-    metadata = {
+    metadata: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
         "uid": secret.uid,
@@ -193,6 +195,8 @@ def _shown(request: FakeRequest, namespace: str, name: str, secret: StoredSecret
             for (manager, operation), paths in secret.managers.items()
         ],
     }
+    if secret.deletion_began_at is not None:
+        metadata["deletionTimestamp"] = secret.deletion_began_at
     if request.headers.get("accept") == METADATA:
         return {
             "kind": "PartialObjectMetadata",

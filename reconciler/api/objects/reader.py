@@ -16,6 +16,7 @@ from reconciler.api.objects.field_handlers import FieldHandlers
 from reconciler.api.objects.retirement import Retirements
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.objects.scopes import Scopes
+from reconciler.api.transport.request import Reuse
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import ApiError, NotFoundError
 from reconciler.model.calls import ListKey, Parent
@@ -46,6 +47,15 @@ class HttpReader:
         self._handlers = handlers
         self._retirements = retirements
         self._shared: _SharedLists | None = None
+
+    def for_planning(self) -> HttpReader:
+        """A reader for plans, whose answers may come from what other stacks have read.
+
+        It has the same projects and page counts. Nothing that belongs to an apply may use it.
+        """
+        reader = HttpReader(self._scopes.for_planning(), self._handlers, self._retirements, {})
+        reader.pages = self.pages
+        return reader
 
     def share_lists(self) -> None:
         """Read a list that several kinds are in once for all of them, from now on.
@@ -101,14 +111,14 @@ class HttpReader:
         """All objects of a kind in a scope; RetiredError where the server dropped the kind.
 
         Empty where the API has no list of the kind, and where the parent is gone. `only_ids` are the
-        only ids that matter, so that the list may end early. Every call sends its own requests.
+        only ids that matter, so that the list may end early. A call sends its own requests, unless
+        other stacks have read the same and it need not be `fresh`.
         """
-        del fresh
         if not kind.calls.listable:
             if kind.retirement:  # without this check, only a create would find out
                 self._retirements.check(kind, self._scopes.client(kind, project))
             return ()
-        collection = self._scopes.collection(kind, project, parent)
+        collection = self._collection(kind, project, parent, fresh=fresh)
         if kind.calls.singleton:
             live = collection.get()
             return () if live is None else (live,)
@@ -128,6 +138,14 @@ class HttpReader:
         self._retirements.seen(kind)
         self._note_pages(list_key, ceil(len(items) / kind.page_limit), is_whole=only_ids is None)
         return tuple(collection.live(answer) for answer in items if collection.counts(answer))
+
+    def _collection(
+        self, kind: Kind, project: str | None, parent: Parent, *, fresh: bool
+    ) -> CollectionClient:
+        collection = self._scopes.collection(kind, project, parent)
+        if not fresh or collection.client.reuse is Reuse.NEVER:
+            return collection
+        return replace(collection, client=replace(collection.client, reuse=Reuse.REFRESH))
 
     def _items(
         self,
@@ -174,13 +192,12 @@ class HttpReader:
     def get(
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
-        """One object, None where the API has none. Every call sends its own requests."""
-        del fresh
+        """One object, None where the API has none. `fresh` is as in `list`."""
         parent, own_id = kind.parent_and_id(id)
         if not kind.readable_singly:
-            listed = self.list(kind, project, parent)
+            listed = self.list(kind, project, parent, fresh=fresh)
             return next((live for live in listed if live.id == id), None)
-        collection = self._scopes.collection(kind, project, parent)
+        collection = self._collection(kind, project, parent, fresh=fresh)
         live = collection.get(own_id)
         if live is None:
             self._retirements.check(kind, collection.client)

@@ -11,18 +11,22 @@ from msgspec.structs import replace
 from reconciler.api.keys import Key
 from reconciler.api.transport import pages
 from reconciler.api.transport.client import Client
-from reconciler.api.transport.request import Request
+from reconciler.api.transport.request import Request, Reuse
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.values import Spec
 
 
 class ScopedClient(Struct, frozen=True):
-    """Makes calls in one scope. `ids` fill path parameters, beside those of each call."""
+    """Makes calls in one scope. `ids` fill path parameters, beside those of each call.
+
+    `reuse` is that of all reads.
+    """
 
     http: Client
     key: Key
     ids: Mapping[str, str] = field(default_factory=dict)
     beta: str | None = None
+    reuse: Reuse = Reuse.NEVER
 
     @property
     def plain(self) -> ScopedClient:
@@ -66,7 +70,7 @@ class ScopedClient(Struct, frozen=True):
         self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]
     ) -> Request:
         all_ids = {**self.ids, **(ids or {})}
-        return Request(method, path, self.key, all_ids, beta=self.beta, **rest)
+        return Request(method, path, self.key, all_ids, beta=self.beta, reuse=self.reuse, **rest)
 
 
 def id_of(answer: Mapping[str, Any], *, what: str) -> str:

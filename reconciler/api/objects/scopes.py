@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.collection import CollectionClient, Reveal
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.transport.client import Client
+from reconciler.api.transport.request import Reuse
 from reconciler.errors import CredentialError
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind, ScopeType
@@ -37,6 +39,13 @@ class Scopes:
         self._project_ids = dict(project_ids)
         self._default_project = default_project
         self._reveal = reveal
+        self._reuse = Reuse.NEVER
+
+    def for_planning(self) -> Scopes:
+        """The same scopes, with clients whose reads may be answered by those of other stacks."""
+        planning = copy.copy(self)  # the ids of projects stay common to both
+        planning._reuse = Reuse.ALLOWED
+        return planning
 
     def bind_project(self, name: str, project_id: str) -> None:
         """Set the API project of a project name."""
@@ -73,7 +82,7 @@ class Scopes:
         """
         project_id = self._project_id(project)
         key = replace(self._keys.for_project(project), project_id=project_id)
-        return ScopedClient(self.http, key, beta=beta)
+        return ScopedClient(self.http, key, beta=beta, reuse=self._reuse)
 
     def collection(self, kind: Kind, project: str | None, parent: Parent = ()) -> CollectionClient:
         """The client for the collection of a kind in a scope; raises CredentialError."""
@@ -87,7 +96,8 @@ class Scopes:
         return self.collection(live.kind, live.project, parent)
 
     def _admin_client(self, kind: Kind) -> ScopedClient:
-        return ScopedClient(self.http, self._keys.admin(), beta=kind.beta)
+        key = self._keys.admin()
+        return ScopedClient(self.http, key, beta=kind.beta, reuse=self._reuse)
 
     def _project_id(self, project: str | None) -> str | None:
         if project is None:

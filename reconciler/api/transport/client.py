@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from reconciler.api.transport.pages import QueryParameters
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
 from reconciler.api.transport.retry import Failure, FailureKind, Policy, may_repeat
+from reconciler.api.transport.shared_reads import SharedReader
 from reconciler.api.transport.throttle import RateLimitKey, Throttle
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
@@ -94,8 +95,9 @@ class Client:
     `on_wait` is called for each wait over two seconds, with the reason and the end (unix seconds).
     `permit` is called just before each request and each part of it is sent, and raises to prevent
     that. Setting `stop` ends every wait with `Interrupted` and starts no further request; requests
-    in flight run to their end. `transport` replaces the network in tests. `environ` has the
-    settings of proxy and certificates; UsageError names a variable that cannot be used.
+    in flight run to their end. `transport` replaces the connections, in tests and by a pool that
+    several clients share. `shared` has the answers that the stacks of a fleet share. `environ` has
+    the settings of proxy and certificates; UsageError names a variable that cannot be used.
 
     The parts (throttle, retries, pages, circuit breaker) are classes of their own. What is left is
     the order in which one request passes through them, which has to be readable in one place.
@@ -119,6 +121,7 @@ class Client:
         stop: threading.Event | None = None,
         permit: Callable[[], None] = lambda: None,
         transport: httpx.BaseTransport | None = None,
+        shared: SharedReader | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.base_url = check_base_url(base_url)
@@ -129,6 +132,8 @@ class Client:
         self.organization = OrganizationCheck(self.base_url)
         self.reads: ReadLog | None = None
         """Passes each GET on, and may answer it itself."""
+        self.shared = shared
+        """This client's part in the answers that several clients share."""
         self.observer: TrafficObserver | None = None
         """Hears of each request that was sent."""
         self._stop = stop or threading.Event()
@@ -168,13 +173,18 @@ class Client:
         return self._counter.calls
 
     @property
+    def shared_answers(self) -> int:
+        """Answers that other clients have read."""
+        return 0 if self.shared is None else self.shared.answers
+
+    @property
     def answered(self) -> int:
         """Calls that have ended, each counted once regardless of its retries."""
         return self._in_flight.answered
 
     @property
     def waited_seconds(self) -> float:
-        """How long rate limits alone kept the client idle."""
+        """How long rate limits, and reads of other stacks, alone kept the client idle."""
         return self._in_flight.still_seconds
 
     @contextmanager
@@ -229,8 +239,13 @@ class Client:
     def exchange(self, request: Request) -> Response:
         """Send a request, retry it where that is safe, and return the response with its headers."""
         if self.reads is not None and request.method == "GET":
-            return self.reads.exchange(request, self._exchange)
-        return self._exchange(request)
+            return self.reads.exchange(request, self._exchange_shared)
+        return self._exchange_shared(request)
+
+    def _exchange_shared(self, request: Request) -> Response:
+        if self.shared is None:
+            return self._exchange(request)
+        return self.shared.exchange(request, self._exchange, self)
 
     def _exchange(self, request: Request) -> Response:
         self._breaker.check(request.route, f"{request.method} {request.target}")
@@ -299,8 +314,7 @@ class Client:
     ) -> tuple[Response | Failure, float, float]:
         with self._in_flight.sending(request.route):
             sent_at = self.clock()
-            self.organization.require()
-            self._permit()
+            self._check_permitted()
             self._counter.add(f"{request.method} {request.target}")
             outcome = self._connection.send(request)
         if isinstance(outcome, Response) or outcome.kind is not FailureKind.THROTTLED:
@@ -364,6 +378,48 @@ class Client:
         elif wait is None and failure.kind is FailureKind.UNCLEAR:
             self._breaker.record_lost(route, failure.error)
         return wait
+
+    def _check_permitted(self) -> None:
+        self.organization.require()
+        self._permit()
+
+    # --- sharing
+
+    def refuse_before(self, written_at: float) -> None:
+        """Take no shared answer that may lack a write of that time, in unix seconds of the server."""
+        if self.shared is not None:
+            self.shared.refuse_before(written_at)
+
+    def read_since(self, read_at: float) -> float:
+        """When the oldest answer was requested, whoever did that, of those since `read_at`.
+
+        Both are times of the monotonic clock.
+        """
+        return read_at if self.shared is None else min(read_at, self.shared.oldest_at)
+
+    def reading_age(self, read_at: float) -> float:
+        """The age in seconds of what was read since `read_at`, a time of the monotonic clock.
+
+        Infinite if another client that shares answers has written to the organization since.
+        """
+        since = self.read_since(read_at)
+        if self.shared is not None and self.shared.is_outdated(since, self.organization.seen):
+            return math.inf
+        return time.monotonic() - since
+
+    def check_may_send(self) -> None:
+        """Raise if the run was stopped or replaced, or uses keys of another organization."""
+        self.check_stopped()
+        self._check_permitted()
+
+    def answered_elsewhere(self, request: Request) -> None:
+        """Count a call that another client has made."""
+        with self._in_flight.call(request.route, is_expected=request.is_first_page):
+            pass
+
+    def waiting_for_another(self) -> AbstractContextManager[None]:
+        """Surrounds a wait for the call of another client."""
+        return self._in_flight.waiting()
 
     # --- waiting
 

@@ -83,8 +83,8 @@ class Connection:
     Raises UsageError where `environ` has a proxy or certificate setting that cannot be used.
     `permit` is called just before anything is written to the network, and raises to leave the
     request incomplete: the process may have been suspended since the request was prepared, or may
-    have waited long for a connection. `transport` replaces the network in tests. Other arguments
-    are those of `Client`.
+    have waited long for a connection. `transport` replaces the connections. Other arguments are
+    those of `Client`.
     """
 
     def __init__(

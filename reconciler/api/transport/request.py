@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import cached_property
 from typing import IO, Any
 from urllib.parse import quote, urlencode
@@ -15,6 +16,15 @@ from reconciler.api.transport.pages import QueryParameters
 from reconciler.api.transport.retry import Failure, FailureKind, Idempotency
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import ApiError
+
+
+class Reuse(Enum):
+    """Whether a GET may be answered with what another stack of a fleet has read."""
+
+    NEVER = "never"
+    REFRESH = "refresh"
+    """Send it, and give its answer to others."""
+    ALLOWED = "allowed"
 
 
 class Form(Struct, frozen=True):
@@ -56,6 +66,8 @@ class Request(Struct, frozen=True, dict=True):
     """Send the request even after the run was stopped, for cleanup."""
     attempts: int | None = None
     """The most attempts while the server fails, for requests that are optional."""
+    reuse: Reuse = Reuse.NEVER
+    """Only reads of a plan may take another stack's answer, see `shared_reads`."""
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():

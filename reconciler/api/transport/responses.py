@@ -41,6 +41,11 @@ class Response(Struct, frozen=True):
     content: bytes = b""
     status: int = 200
     seconds: float = 0.0
+    raw: bytes = b""
+    """The JSON as it was received, with the secrets that `body` has masked."""
+
+    def __repr__(self) -> str:
+        return f"Response({self.status})"
 
 
 class RawResponse(Struct, frozen=True):
@@ -72,9 +77,9 @@ def read(
         return Failure(_redirected(received), FailureKind.FINAL)
     if received.is_download and received.status == 200:
         return Response({}, received.headers, received.content)
-    parsed = _json(received, redactor)
+    body = _json(received, redactor)
     if 200 <= received.status < 300:
-        if parsed is None:
+        if body is None:
             is_page = received.content_type in ("application/json", "text/html")
             if accepts_errors and not is_page:
                 return Response({}, received.headers, received.content, received.status)
@@ -82,13 +87,13 @@ def read(
             is_json = received.content_type == "application/json"
             kind = FailureKind.CUT_SHORT if is_json else FailureKind.GARBLED
             return Failure(_garbled(received, redactor), kind)
-        contradiction = None if accepts_errors else _contradiction(received, parsed, redactor)
+        contradiction = None if accepts_errors else _contradiction(received, body, redactor)
         if contradiction is not None:
             return Failure(contradiction, FailureKind.CUT_SHORT)
-        return Response(parsed, received.headers, status=received.status)
-    refusal = _refusal(received, parsed, redactor, now=now)
-    if accepts_errors and refusal.kind is FailureKind.FINAL and _details(parsed) is not None:
-        return Response(parsed or {}, received.headers, status=received.status)
+        return Response(body, received.headers, status=received.status, raw=received.content)
+    refusal = _refusal(received, body, redactor, now=now)
+    if accepts_errors and refusal.kind is FailureKind.FINAL and _details(body) is not None:
+        return Response(body or {}, received.headers, status=received.status)
     return refusal
 
 
@@ -109,16 +114,21 @@ def _json(received: RawResponse, redactor: Redactor) -> dict[str, Any] | None:
     is_empty = received.status == 200 and not received.content
     if received.status == 204 or (is_empty and _is_delete(received)):
         return {}
+    return parsed(received.content, redactor)
+
+
+def parsed(content: bytes, redactor: Redactor) -> dict[str, Any] | None:
+    """The JSON object in a response with the secrets that the redactor knows masked; else None."""
     try:
-        parsed = read_json(received.content)
+        body = read_json(content)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(parsed, dict):
+    if not isinstance(body, dict):
         return None
-    if redactor.holds(received.content.decode(errors="replace")):
-        masked: dict[str, Any] = redactor.masked(parsed)
+    if redactor.holds(content.decode(errors="replace")):
+        masked: dict[str, Any] = redactor.masked(body)
         return masked
-    return parsed
+    return body
 
 
 def _contradiction(

@@ -99,6 +99,20 @@ class Throttle:
         self._states: dict[RateLimitKey, _State] = {}
         self._lock = threading.Lock()
 
+    def limit(self, admin_requests_per_minute: float | None) -> None:
+        """Lower the limit of each admin route, where this one is lower; None changes nothing."""
+        with self._lock:
+            known, given = self._configured, admin_requests_per_minute
+            if given is None or (known is not None and known <= given):
+                return
+            self._configured = given
+            for route, state in self._states.items():
+                if route.is_admin:
+                    fresh = self._new_state(route)
+                    state.ceiling = fresh.limit
+                    state.limit = min(state.limit or fresh.limit or 1, fresh.limit or 1)
+                    state.spacing_seconds = fresh.spacing_seconds
+
     def take(self, route: RateLimitKey) -> float:
         """Take a token: 0 if the request may be sent now, else the seconds until the next try.
 
@@ -177,14 +191,15 @@ class Throttle:
 
     def _state(self, route: RateLimitKey) -> _State:
         if route not in self._states:
-            pace = self._configured if route.is_admin else None
-            limit = route.per_minute if pace is None else max(1, int(pace))
-            spacing = _MINUTE_SECONDS / pace if pace is not None and pace < 1 else 0.0
-            new_until = self._began_at + _MINUTE_SECONDS
-            self._states[route] = _State(
-                limit, ceiling=limit, new_until=new_until, spacing_seconds=spacing
-            )
+            self._states[route] = self._new_state(route)
         return self._states[route]
+
+    def _new_state(self, route: RateLimitKey) -> _State:
+        pace = self._configured if route.is_admin else None
+        limit = route.per_minute if pace is None else max(1, int(pace))
+        spacing = _MINUTE_SECONDS / pace if pace is not None and pace < 1 else 0.0
+        new_until = self._began_at + _MINUTE_SECONDS
+        return _State(limit, ceiling=limit, new_until=new_until, spacing_seconds=spacing)
 
     def _likely(self, route: RateLimitKey) -> int | None:
         """The limit of a route, or its likely value while the limit is an estimate."""

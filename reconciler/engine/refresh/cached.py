@@ -90,7 +90,7 @@ class CachedReader:
 
         def ask() -> Sequence[LiveObject]:
             return self._provider.list(
-                kind, project, parent, only_ids=only_ids, is_optional=is_optional
+                kind, project, parent, only_ids=only_ids, fresh=fresh, is_optional=is_optional
             )
 
         return self._once(key, ask, fresh=fresh)
@@ -102,7 +102,9 @@ class CachedReader:
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
-        return self._once(key, lambda: self._provider.get(kind, project, id), fresh=fresh)
+        return self._once(
+            key, lambda: self._provider.get(kind, project, id, fresh=fresh), fresh=fresh
+        )
 
     def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of fields that have calls of their own."""

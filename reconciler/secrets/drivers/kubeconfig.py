@@ -29,10 +29,15 @@ class Cluster(Struct, frozen=True):
     source: str
     ca: str | bytes | None = None
     token: str = ""
+    token_file: Path | None = None
     client_certificate: tuple[bytes, bytes] | None = None
 
     def __repr__(self) -> str:
         return f"Cluster({self.server})"  # the rest is secret
+
+    def current_token(self) -> str:
+        """The token of the next request; empty if there is none. Raises SinkError."""
+        return self.token if self.token_file is None else _text(self.token_file)
 
 
 def cluster_of(env: Mapping[str, str]) -> Cluster:
@@ -47,7 +52,7 @@ def cluster_of(env: Mapping[str, str]) -> Cluster:
             f"https://{shown}:{port}",
             "the service account of this pod",
             ca=str(_IN_CLUSTER / "ca.crt"),
-            token=_text(_IN_CLUSTER / "token"),
+            token_file=_IN_CLUSTER / "token",
         )
     default = Path(env.get("HOME") or "/nonexistent") / ".kube" / "config"
     if default.is_file():
@@ -83,7 +88,8 @@ def _from_file(path: Path) -> Cluster:
         server,
         str(path),
         ca=_given(cluster, "certificate-authority", path),
-        token=_token(user, path),
+        token=str(user.get("token") or ""),
+        token_file=_beside(user, "tokenFile", path),
         client_certificate=_client_certificate(user, path),
     )
 
@@ -112,12 +118,6 @@ def _named(config: Mapping[str, Any], kind: str, name: str, path: Path) -> Mappi
     )
 
 
-def _token(user: Mapping[str, Any], path: Path) -> str:
-    if user.get("tokenFile"):
-        return _text(path.parent / str(user["tokenFile"]))
-    return str(user.get("token") or "")
-
-
 def _client_certificate(user: Mapping[str, Any], path: Path) -> tuple[bytes, bytes] | None:
     certificate, key = _given(user, "client-certificate", path), _given(user, "client-key", path)
     if certificate is None or key is None:
@@ -135,7 +135,12 @@ def _given(entry: Mapping[str, Any], name: str, path: Path) -> str | bytes | Non
             raise SinkError(
                 f"{name}-data in {path} is not base64", hint="correct the kubeconfig"
             ) from None
-    return str(path.parent / str(entry[name])) if entry.get(name) else None
+    file = _beside(entry, name, path)
+    return None if file is None else str(file)
+
+
+def _beside(entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
+    return path.parent / str(entry[name]) if entry.get(name) else None
 
 
 def _content(source: str | bytes) -> bytes:

@@ -11,20 +11,23 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import SinkError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
-from reconciler.secrets.drivers.kubeconfig import cluster_of
+from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
 from reconciler.secrets.drivers.paths import quoted
 from reconciler.secrets.http import Answer, SinkHttp
 from reconciler.secrets.once import Once
 
+if TYPE_CHECKING:
+    import httpx
+
 _MANAGER = "reconciler/"
-_LONGEST_MANAGER = 128
+_LONGEST_MANAGER_BYTES = 128
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KEY = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,253}")
@@ -68,6 +71,13 @@ class KubernetesSink:
         answer = self._apply(target, _PLACEHOLDER, manager, dry_run=True)
         if answer.status not in (200, 201):
             raise self._refused(answer, target, "write")
+        if (answer.body.get("metadata") or {}).get("deletionTimestamp"):
+            # The API server still accepts fields of it, and they would go with it.
+            namespace, secret = target["namespace"], target["secret"]
+            raise SinkError(
+                f"the Secret {namespace}/{secret} is being deleted",
+                hint="wait until its finalizers are done, or choose another Secret",
+            )
 
     def put(self, target: Any, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - apply may be repeated
         """Apply the key, and return the field manager."""
@@ -137,7 +147,7 @@ class KubernetesSink:
             return str(receipt["manager"])
         # Of its own for each key: what a manager does not apply again is removed.
         whole = f"{_MANAGER}{owner}#{target['key']}"
-        if len(whole) <= _LONGEST_MANAGER and whole.isprintable():
+        if len(whole.encode()) <= _LONGEST_MANAGER_BYTES and whole.isprintable():
             return whole
         return _MANAGER + hashlib.sha256(whole.encode()).hexdigest()
 
@@ -203,18 +213,30 @@ class KubernetesSink:
     def _connect(self) -> SinkHttp:
         context = self._context
         cluster = cluster_of(context.env)
-        headers = {}
-        if cluster.token:
-            context.redactor.add(Secret(cluster.token))
-            headers["Authorization"] = f"Bearer {cluster.token}"
         client = context.connect(
             cluster.server,
             variable=f"the server in {cluster.source}",
-            headers=headers,
             ca=cluster.ca,
             client_certificate=cluster.client_certificate,
         )
+        client.auth = self._authorized(cluster)
         return SinkHttp(client, context, f"Kubernetes at {cluster.server}", message_of=_message)
+
+    def _authorized(self, cluster: Cluster) -> Callable[[httpx.Request], httpx.Request]:
+        """Adds the token to each request.
+
+        A token in a file is read each time: that of a pod lasts an hour, and a run may last longer.
+        """
+        redactor = self._context.redactor
+
+        def authorized(request: httpx.Request) -> httpx.Request:
+            token = cluster.current_token()
+            if token:
+                redactor.add(Secret(token))
+                request.headers["Authorization"] = f"Bearer {token}"
+            return request
+
+        return authorized
 
 
 def _managed(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -19,6 +19,7 @@ BEDS = {
     "command": "tests.secrets.beds.local:CommandBed",
     "vault": "tests.secrets.beds.vault:VaultBed",
     "kubernetes": "tests.secrets.beds.kubernetes:KubernetesBed",
+    "kubernetes_api_server": "tests.secrets.beds.api_server:ApiServerBed",
     "gitlab_variable": "tests.secrets.beds.gitlab:GitlabBed",
     "github_actions": "tests.secrets.beds.github:GithubBed",
     "aws_secrets_manager": "tests.secrets.beds.clouds:SecretsManagerBed",
@@ -30,6 +31,9 @@ BEDS = {
 
 SERVERS = {"vault", "aws_secrets_manager", "aws_ssm", "gcp_secret_manager", "azure_key_vault"}
 """Beds whose server takes seconds to start, or whose requests are many; their tests are slow."""
+
+KUBE = {"kubernetes_api_server"}
+"""Beds on the API server that `make kube` builds."""
 
 OTHER_CLIENTS = {"aws_secrets_manager", "aws_ssm"}
 """Beds whose sinks send their requests with a library of their own."""
@@ -83,7 +87,12 @@ def bed_named(name: str) -> Iterator[Bed]:
         bed.close()
 
 
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    if name in KUBE:
+        return [pytest.mark.kube]
+    return [pytest.mark.slow] if name in SERVERS else []
+
+
 every_bed = pytest.mark.parametrize(
-    "bed_name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in SERVERS else []) for name in BEDS],
+    "bed_name", [pytest.param(name, marks=_marks(name)) for name in BEDS]
 )

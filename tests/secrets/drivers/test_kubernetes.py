@@ -94,6 +94,34 @@ def test_an_immutable_secret_is_refused_during_the_plan(
     assert "immutable" in refusal(run(env_of()), TARGET)
 
 
+def test_a_secret_that_is_being_deleted_gets_no_key(
+    run: Run, env_of: Env, server: FakeKubernetes
+) -> None:
+    server.update("search", "openai", "other", "theirs", manager="helm")
+    server.secrets["search", "openai"].deletion_began_at = "2026-01-01T00:00:00Z"
+    assert "the Secret search/openai is being deleted" in refusal(run(env_of()), TARGET)
+
+
+def test_an_owner_with_a_long_name_in_any_script_gets_a_manager(run: Run, env_of: Env) -> None:
+    sinks = run(env_of(), owner=f"{'会社' * 20}/prod")  # 128 characters are more bytes
+    delivered(sinks, TARGET)
+    assert sinks.recall(TARGET, address=INDEXER) == KEY
+
+
+def test_a_token_that_is_renewed_in_its_file_is_used_by_the_same_run(
+    run: Run, env_of: Env, server: FakeKubernetes, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    sinks = run(env_of({"tokenFile": str(file)}))
+    sinks.check(TARGET, address=INDEXER)
+    file.write_text("an-expired-token")
+    assert "status 401" in refusal(sinks, TARGET)
+    file.write_text(TOKEN)
+    delivered(sinks, TARGET)
+    assert server.secrets["search", "openai"].data == {"api-key": KEY.reveal()}
+
+
 @pytest.mark.parametrize(
     ("token", "said"),
     [
@@ -177,6 +205,6 @@ def test_files_beside_a_kubeconfig_are_found_and_contents_are_decoded(tmp_path: 
     path = tmp_path / "kubeconfig"
     path.write_text(kubeconfig("https://127.0.0.1:1", user, **ca))
     cluster = cluster_of({"KUBECONFIG": str(path)})
-    assert (cluster.token, cluster.ca) == ("from-a-file", b"authority")
+    assert (cluster.current_token(), cluster.ca) == ("from-a-file", b"authority")
     assert cluster.client_certificate == (b"certificate", b"key")
     assert "from-a-file" not in repr(cluster)

@@ -1,0 +1,117 @@
+"""What the sessions of a fleet share: answers, connections, the pace and the server's clock.
+
+Sessions of one process may share these whatever their stacks, servers and keys are: each part is
+kept for what it belongs to. A session without a `Sharing` has its own of each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+from msgspec import Struct
+
+from reconciler.api.transport.base_url import normal_form
+from reconciler.api.transport.connection_pool import ConnectionPool
+from reconciler.api.transport.shared_reads import SHARED_SECONDS, SharedReader, SharedReads
+from reconciler.api.transport.throttle import Throttle
+from reconciler.manifests import Stack
+from reconciler.manifests.configuration import Credential
+from reconciler.model.consistency import SETTLE_SECONDS, ServerClock
+
+T = TypeVar("T")
+
+
+class Sharing:
+    """The shared parts of one fleet run. Leave it open as long as one of its sessions is.
+
+    `stacks` is how many stacks of one organization share it, at most: a long list that each of them
+    needs an object of is read once for all of them. Answers are used for `max_age_seconds`.
+    `settle_seconds` is how long lists may lack what was written. Safe to use from threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        stacks: int = 1,
+        max_age_seconds: float = SHARED_SECONDS,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self.stacks = stacks
+        self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
+        self._lock = threading.Lock()
+        self._clocks: dict[Hashable, ServerClock] = {}
+        self._throttles: dict[Hashable, Throttle] = {}
+        self._pools: dict[Hashable, ConnectionPool] = {}
+
+    def server_clock(self, base_url: str) -> ServerClock:
+        """The clock of a server. The address need not be a valid one."""
+        return self._once(self._clocks, base_url.rstrip("/"), ServerClock)
+
+    def throttle(self, base_url: str, stack: Stack) -> Throttle:
+        """The pace of a stack's organization and key. The lowest configured pace counts."""
+        credentials = stack.credentials
+        secret = _secret(credentials.admin) or _secret(credentials.default)
+        pace = stack.admin_requests_per_minute
+        if secret is None:
+            return Throttle(admin_requests_per_minute=pace)
+        key = (normal_form(base_url), stack.organization, secret)
+        throttle = self._once(self._throttles, key, Throttle)
+        throttle.limit(pace)
+        return throttle
+
+    def transport(self, base_url: str, environ: Mapping[str, str]) -> ConnectionPool:
+        """The connections to a server. Raises UsageError for settings that cannot be used."""
+        settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
+        return self._once(
+            self._pools, (base_url, settings), lambda: ConnectionPool(base_url, environ)
+        )
+
+    def reader(self, base_url: str, stack: Stack) -> SharedReader:
+        """A stack's part in the shared answers."""
+        server = normal_form(base_url)
+        clock = self.server_clock(base_url)
+        return SharedReader(self.reads, server, stack.organization or "", clock)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.end()
+            self._pools.clear()
+
+    def _once(self, parts: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key not in parts:
+                parts[key] = make()
+            return parts[key]
+
+
+class ClientParts(Struct, frozen=True):
+    """The parts of a client that a session may share."""
+
+    throttle: Throttle
+    transport: ConnectionPool | None = None
+    shared: SharedReader | None = None
+
+
+def client_parts(
+    sharing: Sharing | None, base_url: str, stack: Stack, environ: Mapping[str, str]
+) -> ClientParts:
+    """The shared parts of a session's client, or its own where it shares none."""
+    if sharing is None:
+        return ClientParts(Throttle(admin_requests_per_minute=stack.admin_requests_per_minute))
+    return ClientParts(
+        sharing.throttle(base_url, stack),
+        sharing.transport(base_url, environ),
+        sharing.reader(base_url, stack),
+    )
+
+
+def _secret(credential: Credential | None) -> Hashable | None:
+    return credential.secret if credential is not None else None
+
+
+def _is_network(name: str) -> bool:
+    return name.lower().endswith("_proxy") or name.startswith("SSL")

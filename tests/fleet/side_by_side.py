@@ -1,0 +1,102 @@
+"""Stacks of one organization, run in this process with what the stacks of a fleet share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from reconciler.app.plans import PlanRequest
+from reconciler.app.sharing import Sharing
+from reconciler.emulator import Emulator
+from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
+from reconciler.manifests import Settings
+from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
+
+SETTLE = "0"
+FULL = PlanRequest(refresh="full")
+
+
+@dataclass
+class Neighbours:
+    """Stacks by name, each with its manifests, on one emulator."""
+
+    folder: Path
+    emulator: Emulator
+    manifests: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    stack_fields: str = ""
+    """Further lines for each stack file, indented by two."""
+
+    def declare(self, name: str, manifests: str, *, stack: str = "") -> None:
+        """Declare a stack, or declare it anew."""
+        self.manifests[name] = manifests
+        folder = self.folder / name
+        (folder / "manifests").mkdir(parents=True, exist_ok=True)
+        text = f"kind: Stack\nmetadata: {{name: {name}}}\nspec:\n  manifests: [manifests/]\n"
+        (folder / "reconciler.yaml").write_text(text + self.stack_fields + stack)
+        (folder / "manifests" / "all.yaml").write_text(manifests)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "OPENAI_BASE_URL": self.emulator.base_url,
+            "OPENAI_ADMIN_KEY": self.emulator.admin_key,
+            "OPENAI_API_KEY": self.emulator.api_key,
+            "RECONCILER_SETTLE_SECONDS": SETTLE,
+            **self.variables,
+        }
+
+    def stack(self, name: str) -> FleetStack:
+        settings = Settings(root=self.folder / name, env=self.environment)
+        return FleetStack(StackId(name, "default", name), self.folder / name, settings)
+
+    def run(
+        self,
+        command: Command,
+        names: Sequence[str] | None = None,
+        *,
+        sharing: Sharing | None = None,
+        plan: PlanRequest = FULL,
+        workers: int = 1,
+    ) -> list[StackResult]:
+        """Run a command on each stack, and insist that none of them failed."""
+        context = FleetContext(sharing=sharing)
+        request = StackRequest(command, plan)
+        with ThreadPoolExecutor(workers) as pool:
+            results = list(
+                pool.map(
+                    lambda name: run_stack(self.stack(name), request, context),
+                    names or sorted(self.manifests),
+                )
+            )
+        failed = {
+            str(r.id): (r.message, r.diagnostics) for r in results if r.status is StackStatus.FAILED
+        }
+        assert not failed, failed
+        return results
+
+    def calls(self) -> Counter[str]:
+        """The requests since `clear`, as `METHOD PATH`, whatever the page."""
+        return Counter(f"{sent.method} {sent.path}" for sent in self.emulator.requests)
+
+    def clear(self) -> None:
+        self.emulator.clear_requests()
+
+
+@pytest.fixture
+def neighbours(tmp_path: Path, emulator: Emulator) -> Neighbours:
+    """No stack yet."""
+    return Neighbours(tmp_path, emulator)
+
+
+@pytest.fixture
+def sharing() -> Iterator[Sharing]:
+    """What the stacks of one run share, with lists that hardly lag."""
+    shared = Sharing(settle_seconds=float(SETTLE))
+    yield shared
+    shared.close()
