@@ -16,6 +16,8 @@ from reconciler.cli.options import (
     GlobalOptions,
     global_options,
     lock_option,
+    metrics_option,
+    notify_option,
     policy_options,
     report_options,
 )
@@ -60,6 +62,8 @@ def list_(options: GlobalOptions, choice: FleetChoice, shards: int | None) -> in
 @run_options
 @choice_options
 @policy_options
+@metrics_option
+@notify_option
 @report_options
 def plan(
     options: GlobalOptions,
@@ -92,6 +96,8 @@ def plan(
 @run_options
 @choice_options
 @policy_options
+@metrics_option
+@notify_option
 @report_options
 def drift(
     options: GlobalOptions,
@@ -132,6 +138,8 @@ def drift(
 @run_options
 @choice_options
 @policy_options
+@metrics_option
+@notify_option
 @report_options
 def apply(
     options: GlobalOptions,

@@ -174,13 +174,16 @@ def _line(event: Event, redact: Callable[[str], str]) -> str:
     text = redact(event.text)
     if len(text) > _LONGEST_TEXT:
         text = f"{text[: _LONGEST_TEXT - 1]}…"
-    name = redact(_name(event.id))
-    return f"{chat(name)}: {what}{f' – {chat(text)}' if text else ''}"
+    name = redact(_name(event.id))[:_LONGEST_TEXT]
+    line = f"{chat(name)}: {what}"
+    return f"{line} – {chat(text)}" if text else line
 
 
 def _name(id: StackId) -> str:
     name = id.folder if id.folder != "." else id.name or "."
-    return f"{name[:_LONGEST_TEXT]} ({id.environment[:_LONGEST_TEXT]})"
+    # A stack without environments has the one of this name.
+    is_plain = id.environment in ("", "default")
+    return name if is_plain else f"{name} ({id.environment})"
 
 
 def _severity(events: Sequence[Event]) -> Severity:

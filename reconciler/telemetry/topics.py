@@ -94,7 +94,11 @@ def states_after(before: States, seen: Sighting) -> dict[Topic, str]:
     """The states of a stack after a run, by those before and what the run showed."""
     after = dict(seen.shown)
     for topic, case in before.items():
-        if topic not in after and not _ends(topic, case, seen):
+        if topic not in after:
+            if not _ends(topic, case, seen):
+                after[topic] = case
+        elif topic is Topic.FAILED and _reason(case) == _reason(after[topic]):
+            # The command that failed first decides which one shows that it is over.
             after[topic] = case
     return after
 
@@ -147,6 +151,10 @@ def _ends(topic: Topic, case: str, seen: Sighting) -> bool:
         # A plan does not show whether the apply that failed would work now.
         return seen.command is Command.APPLY or command != Command.APPLY
     return seen.command is Command.APPLY
+
+
+def _reason(case: str) -> str:
+    return case.partition(":")[2]
 
 
 def _is_news(topic: Topic, before: str | None, after: str) -> bool:

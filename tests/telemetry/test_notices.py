@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import StateError
+from reconciler.fleet.history import FleetHistory
+from reconciler.fleet.notice_memory import StoredNoticeMemory
 from reconciler.model.change import OutcomeStatus
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.secret import Redactor, Secret
-from reconciler.telemetry.memory import FileNoticeMemory
+from reconciler.state.fleet_history import LocalHistory
 from reconciler.telemetry.notices import (
     MAX_CHARACTERS,
     Announcer,
@@ -163,6 +165,13 @@ def test_a_failed_drift_is_over_with_the_next_that_works(watch: Watch, wall: Wal
     assert wall.titles == ["1 failed", "1 drifted, 1 working again"]
 
 
+def test_the_same_failure_of_another_command_is_no_news(watch: Watch, wall: Wall) -> None:
+    watch.run(failed(command=Command.APPLY))
+    watch.run(failed(command=Command.DRIFT))
+    watch.run(result(StackStatus.PENDING, command=Command.DRIFT, plan=plan(change())))
+    assert wall.titles == ["1 failed"]
+
+
 def test_another_reason_to_fail_is_news(watch: Watch, wall: Wall) -> None:
     for found in (failed("ApiFailed"), failed("ApiFailed"), failed("KeyRefused")):
         watch.run(found)
@@ -302,17 +311,24 @@ def test_a_message_is_bounded_whatever_it_says(events: list[tuple[Topic, str]]) 
     assert len(notice.title) <= 200
 
 
-def test_a_file_remembers_across_runs(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "notices.json"
-    FileNoticeMemory(path).announce("a", {"x": {"drift": "1"}, "y": {"failed": "2"}})
-    FileNoticeMemory(path).announce("a", {"y": {}})
-    assert FileNoticeMemory(path).announced("a") == {"x": {"drift": "1"}}
-    assert FileNoticeMemory(path).announced("b") == {}
-    assert [file.name for file in path.parent.iterdir()] == ["notices.json"]
+def test_the_history_of_a_fleet_remembers_across_runs(tmp_path: Path) -> None:
+    def memory() -> StoredNoticeMemory:
+        return StoredNoticeMemory(LocalHistory(tmp_path))
+
+    memory().announce("a", {"x": {"drift": "1"}, "y": {"failed": "2"}})
+    memory().announce("a", {"y": {}})
+    assert memory().announced("a") == {"x": {"drift": "1"}}
+    assert memory().announced("b") == {}
 
 
-def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "notices.json"
-    path.write_text("{", encoding="utf-8")
+def test_what_was_announced_is_no_history_of_a_stack(tmp_path: Path) -> None:
+    storage = LocalHistory(tmp_path)
+    StoredNoticeMemory(storage).announce("a", {"x": {"drift": "1"}})
+    assert list(FleetHistory(storage).read()) == []
+
+
+def test_a_damaged_memory_is_an_error(tmp_path: Path) -> None:
+    storage = LocalHistory(tmp_path)
+    storage.update(".notices", "a", lambda _: b"{")
     with pytest.raises(StateError, match="cannot be read"):
-        FileNoticeMemory(path).announced("a")
+        StoredNoticeMemory(storage).announced("a")
