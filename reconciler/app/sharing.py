@@ -6,6 +6,7 @@ kept for what it belongs to. A session without a `Sharing` has its own of each.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
@@ -40,10 +41,21 @@ class Sharing:
     ) -> None:
         self.stacks = stacks
         self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
+        self._answer_seconds: float | None = None
         self._lock = threading.Lock()
         self._clocks: dict[Hashable, ServerClock] = {}
         self._throttles: dict[Hashable, Throttle] = {}
         self._pools: dict[Hashable, ConnectionPool] = {}
+
+    def view(self, *, answer_seconds: float, stacks: int) -> Sharing:
+        """The same parts, for one session that uses no answer older than `answer_seconds`.
+
+        `stacks` is how many stacks of its organization read at about that time. A view is not
+        closed.
+        """
+        view = copy.copy(self)
+        view._answer_seconds, view.stacks = answer_seconds, stacks
+        return view
 
     def server_clock(self, base_url: str) -> ServerClock:
         """The clock of a server. The address need not be a valid one."""
@@ -72,7 +84,11 @@ class Sharing:
         """A stack's part in the shared answers."""
         server = normal_form(base_url)
         clock = self.server_clock(base_url)
-        return SharedReader(self.reads, server, stack.organization or "", clock)
+        reader = SharedReader(self.reads, server, stack.organization or "", clock)
+        if self._answer_seconds is not None:
+            oldest = clock() - self._answer_seconds
+            reader.refuse_before(oldest - self.reads.settle_seconds)
+        return reader
 
     def close(self) -> None:
         """Close the connections."""
