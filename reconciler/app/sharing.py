@@ -16,7 +16,7 @@ from msgspec import Struct
 from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.connection_pool import ConnectionPool
 from reconciler.api.transport.shared_reads import SHARED_SECONDS, SharedReader, SharedReads
-from reconciler.api.transport.throttle import Throttle
+from reconciler.api.transport.throttle import Throttle, TokenSource
 from reconciler.manifests import Stack
 from reconciler.manifests.configuration import Credential
 from reconciler.model.consistency import SETTLE_SECONDS, ServerClock
@@ -45,6 +45,7 @@ class Sharing:
         self._lock = threading.Lock()
         self._clocks: dict[Hashable, ServerClock] = {}
         self._throttles: dict[Hashable, Throttle] = {}
+        self._paces: dict[Hashable, TokenSource] = {}
         self._pools: dict[Hashable, ConnectionPool] = {}
 
     def view(self, *, answer_seconds: float, stacks: int) -> Sharing:
@@ -73,6 +74,12 @@ class Sharing:
         throttle.limit(pace)
         return throttle
 
+    def shared_throttle(
+        self, local: Throttle, make: Callable[[], TokenSource | None]
+    ) -> TokenSource:
+        """What `make` puts around a throttle of this fleet, made once; else the throttle itself."""
+        return self._once(self._paces, id(local), lambda: make() or local)
+
     def transport(self, base_url: str, environ: Mapping[str, str]) -> ConnectionPool:
         """The connections to a server. Raises UsageError for settings that cannot be used."""
         settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
@@ -96,6 +103,9 @@ class Sharing:
             for pool in self._pools.values():
                 pool.end()
             self._pools.clear()
+            for pace in self._paces.values():
+                pace.close()
+            self._paces.clear()
 
     def _once(self, parts: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
         with self._lock:
@@ -107,7 +117,6 @@ class Sharing:
 class ClientParts(Struct, frozen=True):
     """The parts of a client that a session may share."""
 
-    throttle: Throttle
     transport: ConnectionPool | None = None
     shared: SharedReader | None = None
 
@@ -117,9 +126,8 @@ def client_parts(
 ) -> ClientParts:
     """The shared parts of a session's client, or its own where it shares none."""
     if sharing is None:
-        return ClientParts(Throttle(admin_requests_per_minute=stack.admin_requests_per_minute))
+        return ClientParts()
     return ClientParts(
-        sharing.throttle(base_url, stack),
         sharing.transport(base_url, environ),
         sharing.reader(base_url, stack),
     )
