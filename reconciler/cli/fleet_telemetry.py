@@ -41,7 +41,7 @@ class FleetTelemetry:
         self._history: HistoryStorage | None = None
         self._announcer: Announcer | None = None
         if options.notify:
-            self._announcer = self._new_announcer(settings)
+            self._announcer, self._history = new_announcer(settings, self.recorder)
         if self._metrics is not None or self._announcer is not None:
             options.outcome.ended.append(lambda _: self._publish())
 
@@ -56,28 +56,6 @@ class FleetTelemetry:
             self._metrics.record(result)
         if self._announcer is not None:
             self._announcer.add(result)
-
-    def _new_announcer(self, settings: Settings) -> Announcer:
-        from reconciler.fleet.history import open_history
-        from reconciler.fleet.notice_memory import StoredNoticeMemory
-        from reconciler.telemetry.notices import Announcer
-        from reconciler.telemetry.targets import targets_of, urls_in
-
-        urls = urls_in(os.environ.get(NOTICE_URLS, ""))
-        if not urls:
-            raise UsageError(
-                f"--notify needs the targets of notices in {NOTICE_URLS}, which is not set",
-                hint="Set it to URLs of apprise, separated by spaces, from a secret of your CI.",
-            )
-        targets = targets_of(urls, redactor)
-        self._history = open_history(settings)
-        return Announcer(
-            targets,
-            StoredNoticeMemory(self._history),
-            redact=redactor,
-            link=_link(os.environ),
-            on_sent=lambda delivered: self.recorder.notified(delivered=delivered),
-        )
 
     def _publish(self) -> None:
         if self._announcer is not None and self._history is not None:
@@ -95,6 +73,34 @@ class FleetTelemetry:
         if missed:
             what = "1 target was" if missed == 1 else f"{missed} targets were"
             talk(f"Warning: {what} not reached with notices, and will hear of it in the next run.")
+
+
+def new_announcer(settings: Settings, recorder: Recorder) -> tuple[Announcer, HistoryStorage]:
+    """An announcer that remembers in the history of the fleet, and that history, to be closed.
+
+    Raises UsageError without a target, StateError for an address that cannot be used.
+    """
+    from reconciler.fleet.history import open_history
+    from reconciler.fleet.notice_memory import StoredNoticeMemory
+    from reconciler.telemetry.notices import Announcer
+    from reconciler.telemetry.targets import targets_of, urls_in
+
+    urls = urls_in(os.environ.get(NOTICE_URLS, ""))
+    if not urls:
+        raise UsageError(
+            f"--notify needs the targets of notices in {NOTICE_URLS}, which is not set",
+            hint="Set it to URLs of apprise, separated by spaces, from a secret of your CI.",
+        )
+    targets = targets_of(urls, redactor)
+    history = open_history(settings)
+    announcer = Announcer(
+        targets,
+        StoredNoticeMemory(history),
+        redact=redactor,
+        link=_link(os.environ),
+        on_sent=lambda delivered: recorder.notified(delivered=delivered),
+    )
+    return announcer, history
 
 
 def _link(environ: Mapping[str, str]) -> str:

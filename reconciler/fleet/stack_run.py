@@ -48,7 +48,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
-from reconciler.model.tracing import span
+from reconciler.model.tracing import root_span
 from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.fleet")
@@ -134,7 +134,7 @@ def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -
         "reconciler.stack": stack.id.name or stack.id.folder,
         "reconciler.environment": stack.id.environment,
     }
-    with span(f"{request.command.value} stack", attributes) as part:
+    with root_span(f"{request.command.value} stack", attributes) as part:
         result = run.result()
         part.set("reconciler.status", result.status.value)
         part.set("reconciler.calls", run.calls)

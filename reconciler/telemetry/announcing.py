@@ -14,6 +14,8 @@ from reconciler.telemetry.recorder import Recorder
 
 LOG = logging.getLogger("reconciler.telemetry")
 ROUND_SECONDS = 30.0
+CLOSE_SECONDS = 10.0
+"""How long the end of a process waits: Kubernetes kills a pod soon after it asked it to stop."""
 
 
 class AnnouncingRecorder:
@@ -36,9 +38,9 @@ class AnnouncingRecorder:
         self._thread.start()
 
     def close(self) -> None:
-        """Announce what is left, and end the thread."""
+        """Announce what is left; what takes longer than a few seconds is left to the next process."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def record(self, result: StackResult, *, interval_seconds: float | None = None) -> None:
         """Record a result, and announce what it changes soon."""

@@ -19,7 +19,7 @@ from reconciler.telemetry.figures import Look, look_of
 _MOST_REMEMBERED = 200
 _HASH_LENGTH = 8
 _MOST_NAMED = 3
-_AWAITS_APPROVAL = ("ApprovalMissing", "ApprovalRequired", "PlanStale")
+_AWAITS_APPROVAL = ("ApprovalMissing", "ApprovalOutdated", "AwaitingApproval", "PlanStale")
 _NOT_RUN = ("DependencyNotApplied", "TooManyFailures")
 _SETTLED = (StackStatus.IN_SYNC, StackStatus.APPLIED)
 _SAYS_NOTHING = (StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from reconciler.model.change import OutcomeStatus
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.secret import Redactor, Secret
 from reconciler.state.fleet_history import LocalHistory
+from reconciler.telemetry.announcing import AnnouncingRecorder
 from reconciler.telemetry.notices import (
     MAX_CHARACTERS,
     Announcer,
@@ -24,6 +26,7 @@ from reconciler.telemetry.notices import (
     Severity,
     notice_of,
 )
+from reconciler.telemetry.recorder import NoRecorder
 from reconciler.telemetry.topics import Event, Topic
 from tests.telemetry.stacks import applied, change, drift, plan, result, rotation, stack_id
 
@@ -309,6 +312,25 @@ def test_a_message_is_bounded_whatever_it_says(events: list[tuple[Topic, str]]) 
     )
     assert len(notice.body) <= MAX_CHARACTERS
     assert len(notice.title) <= 200
+
+
+def test_a_process_that_goes_on_announces_by_itself(wall: Wall) -> None:
+    heard = threading.Event()
+    announcer = Announcer([wall], Memory(), redact=str, on_sent=lambda _: heard.set())
+    recorder = AnnouncingRecorder(NoRecorder(), announcer, redact=str, round_seconds=0.01)
+    recorder.record(drifted("bot"))
+    assert heard.wait(30)
+    recorder.record(in_sync())
+    recorder.close()
+    assert wall.titles == ["1 drifted", "1 without drift again"]
+
+
+def test_a_process_that_ends_announces_what_is_left(wall: Wall) -> None:
+    announcer = Announcer([wall], Memory(), redact=str)
+    recorder = AnnouncingRecorder(NoRecorder(), announcer, redact=str)
+    recorder.record(drifted("bot"))
+    recorder.close()
+    assert wall.titles == ["1 drifted"]
 
 
 def test_the_history_of_a_fleet_remembers_across_runs(tmp_path: Path) -> None:
