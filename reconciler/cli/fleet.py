@@ -20,6 +20,7 @@ from reconciler.cli.options import (
     notify_option,
     policy_options,
     report_options,
+    spend_option,
 )
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.stack_run import StackRequest
@@ -64,6 +65,7 @@ def list_(options: GlobalOptions, choice: FleetChoice, shards: int | None) -> in
 @policy_options
 @metrics_option
 @notify_option
+@spend_option
 @report_options
 def plan(
     options: GlobalOptions,
@@ -98,6 +100,7 @@ def plan(
 @policy_options
 @metrics_option
 @notify_option
+@spend_option
 @report_options
 def drift(
     options: GlobalOptions,
@@ -140,6 +143,7 @@ def drift(
 @policy_options
 @metrics_option
 @notify_option
+@spend_option
 @report_options
 def apply(
     options: GlobalOptions,

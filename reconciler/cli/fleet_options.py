@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import settle_seconds
 from reconciler.app.sharing import Sharing
+from reconciler.app.spend import SpendReader
 from reconciler.cli.duration import seconds_in
 from reconciler.cli.failures import redactor
 from reconciler.cli.fleet_telemetry import FleetTelemetry
@@ -62,6 +63,7 @@ class CommandFleet:
         self.telemetry = FleetTelemetry(options, self.settings, _grouping(options, choice))
         self.context = FleetContext(
             recorder=self.telemetry.recorder,
+            spend=SpendReader() if options.spend else None,
             base_url=options.base_url,
             stop=self.interrupts.stop,
             redactor=redactor,

@@ -12,7 +12,7 @@ from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.operator_telemetry import operator_telemetry
-from reconciler.cli.options import GlobalOptions, global_options, notify_option
+from reconciler.cli.options import GlobalOptions, global_options, notify_option, spend_option
 from reconciler.errors import UsageError
 from reconciler.manifests.shared_state import ADDRESS_VARIABLE
 
@@ -74,6 +74,7 @@ from reconciler.manifests.shared_state import ADDRESS_VARIABLE
 @click.option("--once", is_flag=True, help="Look at each Stack once, and exit.")
 @click.option("--crds", is_flag=True, help="Print the custom resource definitions, and exit.")
 @notify_option
+@spend_option
 @global_options
 def command(
     options: GlobalOptions,
@@ -104,6 +105,7 @@ def command(
             "operator: name either namespaces or all of them",
             hint="Pass --namespace NAMESPACE, or --all-namespaces.",
         )
+    from reconciler.app.spend import SpendReader
     from reconciler.operator.inputs import Options
     from reconciler.operator.main import OperatorSettings, run_operator, session_environment
     from reconciler.operator.service import ServiceOptions
@@ -119,6 +121,7 @@ def command(
             allow_sinks=options.allow_sinks,
             allow_sources=options.allow_sources,
             parallelism=options.parallelism,
+            spend=SpendReader() if options.spend else None,
         ),
         ServiceOptions(namespaces, workers, grace),
         interval,

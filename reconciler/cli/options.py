@@ -42,6 +42,8 @@ class GlobalOptions:
     """`NAME=REASON` for each policy to override."""
     metrics: Path | None = None
     """A file for metrics. For commands that look at whole stacks."""
+    spend: bool = False
+    """Whether metrics include what was spent. For commands of fleets."""
     notify: bool = False
     """Whether changes of state are announced. For commands of fleets."""
     no_color: bool = False
@@ -243,6 +245,17 @@ def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Announce what changed since the last notice: drift, refusals, failures, overdue keys. "
         "RECONCILER_NOTICE_URLS has the targets.",
+    )
+    return _decorated(function, (flag,))
+
+
+def spend_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option of every command that looks at a fleet, above `global_options`."""
+    flag = click.option(
+        "--spend",
+        is_flag=True,
+        help="Also report in metrics what was spent of spend limits: one admin call for each "
+        "organization with limits, at most once an hour.",
     )
     return _decorated(function, (flag,))
 

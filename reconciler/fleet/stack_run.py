@@ -26,6 +26,7 @@ from reconciler.app.policies import with_live_policies, with_policies
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
 from reconciler.app.sharing import Sharing
+from reconciler.app.spend import SpendReader
 from reconciler.errors import (
     ApiError,
     AuthenticationError,
@@ -123,6 +124,8 @@ class FleetContext(Struct, frozen=True):
     """Whether nobody waits for the stacks, so that others come first where a limit is shared."""
     recorder: Recorder = NoRecorder()
     """Counts requests. Whoever runs the stacks records their results."""
+    spend: SpendReader | None = None
+    """Reads what was spent against limits, if somebody asked for it."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
@@ -166,7 +169,7 @@ class _StackRun:
         try:
             with self._session() as session:
                 try:
-                    result = self._run(session)
+                    result = self._with_spend(session, self._run(session))
                 finally:
                     self._keep_facts(session)
         except Exception as error:  # noqa: BLE001 - one stack must not end the fleet
@@ -191,6 +194,12 @@ class _StackRun:
         session.network_environ = context.network_environ
         session.policy_request = request.policies
         return session
+
+    def _with_spend(self, session: Session, result: StackResult) -> StackResult:
+        """The result with the used share of spend limits, which an apply may just have changed."""
+        if self._context.spend is None or result.plan is None or self._context.stop.is_set():
+            return result
+        return replace(result, spend_share=self._context.spend.share(session, result.plan))
 
     def _keep_facts(self, session: Session) -> None:
         """Remember what the calls so far showed, whatever ends the run."""

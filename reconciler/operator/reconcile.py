@@ -171,6 +171,7 @@ class Reconciler:
                     self._view(stack),
                     self._recorder,
                     self._options.parallelism,
+                    self._options.spend,
                 )
                 return self._with_inputs(stack, spec, progress, run, name, destroy=destroy)
         except SourceError as error:

@@ -13,7 +13,6 @@ from reconciler.model.fleet import StackResult, StackStatus
 from reconciler.model.keys import KeyAction
 
 ACTIONS = tuple(action for action in Action if action.writes or action is not Action.NO_OP)
-_LEASE_LOST = "LeaseLost"
 
 
 class Look(Struct, frozen=True):
@@ -57,11 +56,13 @@ class StackFigures(Struct):
         self.seconds = max(0.0, result.ended_at - result.began_at)
         self.calls = result.calls
         self.interval_seconds = interval_seconds
+        if result.spend_share is not None:
+            self.spend_share = result.spend_share
         self.look = look_of(result) or self.look
         if result.result is not None:
             self.last_changes = Counter(outcome.status for outcome in result.result.outcomes)
             self.changes.update(self.last_changes)
-        if result.status is StackStatus.LOCKED or result.reason == _LEASE_LOST:
+        if result.status is StackStatus.LOCKED:
             self.conflicts += 1
 
 

@@ -111,13 +111,6 @@ class PrometheusRecorder(Collector):
         with self._lock:
             self._stacks.pop((id.folder, id.environment), None)
 
-    def spent(self, id: StackId, share: float) -> None:
-        """Keep the used share of a spend limit, of a stack that was recorded."""
-        with self._lock:
-            figures = self._stacks.get((id.folder, id.environment))
-            if figures is not None:
-                figures.spend_share = share
-
     def limits(self, organization: str, per_minute: Mapping[str, int]) -> None:
         """Keep the known rate limits of an organization."""
         with self._lock:

@@ -37,9 +37,10 @@ def recorder() -> PrometheusRecorder:
         change(Action.UPDATE, keys=(rotation(is_due=True),)), drifts=(drift(),), refusals=("no",)
     )
     for status in StackStatus:
-        found = result(status, id=stack_id(status.value), plan=looked, ended_at=time.time())
+        found = result(
+            status, id=stack_id(status.value), plan=looked, ended_at=time.time(), spend_share=0.95
+        )
         recorder.record(found, interval_seconds=60)
-        recorder.spent(found.id, 0.95)
     outcomes = applied(looked, OutcomeStatus.APPLIED)
     recorder.record(result(command=Command.APPLY, plan=looked, result=outcomes))
     for status in (200, 429, 500, 0):
