@@ -184,14 +184,14 @@ class Reader:
 
     def read_own_calls(self, wanted: Mapping[tuple[Scope, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
-        known = [
-            (scope, live, names)
-            for (scope, id), names in wanted.items()
-            if (live := self.state.find(scope.kind, scope.project, id)) is not None
-            and (scope, id) not in self.state.failed_objects
-        ]
-        # Fields that were read beside the list are there already.
-        todo = [item for item in known if set(item[2]) - set(item[1].own_calls)]
+        todo: list[tuple[Scope, LiveObject, Collection[str]]] = []
+        for (scope, id), names in wanted.items():
+            live = self.state.find(scope.kind, scope.project, id)
+            if live is None or (scope, id) in self.state.failed_objects:
+                continue
+            # Fields that were read beside the list are there already.
+            if set(names) - set(live.own_calls):
+                todo.append((scope, live, names))
         for _, live, names in todo:
             self.provider.announce(live.kind, live.project, *names)
         for read in self._map(
@@ -314,10 +314,9 @@ class Reader:
         kind_of: Callable[[Item], Kind],
     ) -> list[Result]:
         with WorkerPools(self._parallelism if len(items) > 1 else 1) as pools:
-            return [
-                answer.result()
-                for answer in [pools.submit(kind_of(element), work, element) for element in items]
-            ]
+            # All of them before the first result, or they would run one after the other.
+            answers = [pools.submit(kind_of(element), work, element) for element in items]
+            return [answer.result() for answer in answers]
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:

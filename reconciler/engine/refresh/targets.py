@@ -88,16 +88,15 @@ class ReadTargets:
         targets = self._inputs.options.targets
         # By name: the record of the project need not be a target itself.
         homes = {address.project for address in targets}
-        return frozenset(
-            address
-            for address in self._inputs.records
-            if (kind := self._kinds.get(address.kind)) is not None
-            and (
-                not targets
-                or address in targets
-                or (kind.defines_project and address.name in homes)
-            )
-        )
+        recorded = set()
+        for address in self._inputs.records:
+            kind = self._kinds.get(address.kind)
+            if kind is None:
+                continue
+            is_home = kind.defines_project and address.name in homes
+            if not targets or address in targets or is_home:
+                recorded.add(address)
+        return frozenset(recorded)
 
     @property
     def _created(self) -> set[Scope]:
@@ -205,20 +204,18 @@ class ReadTargets:
         scopes = list(scopes)
         # An object that makes another one unnecessary need not be managed by anybody.
         substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
-        wanted: dict[Scope, set[str]] = {
-            scope: set()
-            for scope in scopes
-            if (scope.kind, scope.project) not in open_scopes
+        wanted: dict[Scope, set[str]] = {}
+        for scope in scopes:
+            if (scope.kind, scope.project) in open_scopes or scope in self.retention:
+                continue
             # The rule "at least one owner" needs the roles of all users.
-            and not self._kinds[scope.kind].min_one
-            and scope.kind not in substitutes
-            and scope not in self.retention
-        }
+            if not self._kinds[scope.kind].min_one and scope.kind not in substitutes:
+                wanted[scope] = set()
         for address, record in inputs.records.items():
-            scope = self.record_scopes[address]
-            if scope in wanted:
+            home = self.record_scopes[address]
+            if home in wanted:
                 # Superseded objects are still to be deleted.
-                wanted[scope].update((record.id, *record.deposed))
+                wanted[home].update((record.id, *record.deposed))
         for scope, ids in self.key_ids.items():
             if scope in wanted:
                 wanted[scope].update(ids)
