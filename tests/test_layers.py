@@ -95,6 +95,7 @@ LIBRARIES = {
         "hosts/http.py",
         "secrets/http.py",
         "secrets/drivers/instance_metadata.py",
+        "secrets/drivers/kubernetes.py",
         "secrets/drivers/gcp/credentials.py",
     },
     "click": {"cli/"},
