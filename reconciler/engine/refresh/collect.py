@@ -66,6 +66,7 @@ class _Collector:
             parallelism=parallelism,
             pages=inputs.pages,
             survey=inputs.options.inventory,
+            sharers_of=self._targets.sharers_of,
         )
         self._live = self._reader.state
         self._missing = MissingObjects(inputs, self._targets, self._reader)
