@@ -9,6 +9,7 @@ import click
 from reconciler.app.plans import PlanRequest
 from reconciler.cli.fleet_list import MATRIX, list_stacks
 from reconciler.cli.fleet_options import CommandFleet, FleetChoice, choice_options, run_options
+from reconciler.cli.fleet_report import report_fleet
 from reconciler.cli.fleet_run import apply_fleet, run_and_report
 from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import (
@@ -156,3 +157,29 @@ def apply(
         check=check,
     )
     return apply_fleet(fleet, request, run, yes=yes, approve=approve).exit_code
+
+
+@command.command("report")
+@click.option(
+    "--since",
+    default="30d",
+    metavar="TIME",
+    help="Count runs and failures from here on: 2026-11-01, 30d or 12h; 30d by default.",
+)
+@click.option(
+    "--states",
+    is_flag=True,
+    help="Also read the runs in the state of each stack, such as applies of single stacks.",
+)
+@click.option(
+    "--everywhere", is_flag=True, help="Also report recorded stacks that have no folder here."
+)
+@choice_options
+@report_options
+def report(
+    options: GlobalOptions, choice: FleetChoice, since: str, states: bool, everywhere: bool
+) -> int:
+    """Show how all stacks stand and since when, from the recorded runs. Makes no API call."""
+    return report_fleet(
+        CommandFleet(options, choice), since, with_states=states, everywhere=everywhere
+    )

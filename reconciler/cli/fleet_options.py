@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -11,6 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.app.policy_request import PolicyRequest
+from reconciler.app.session import settle_seconds
+from reconciler.app.sharing import Sharing
 from reconciler.cli.duration import seconds_in
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import Interrupts, listening
@@ -59,6 +63,19 @@ class CommandFleet:
             notice=_Notices(),
         )
         self.policies = PolicyRequest(options.policies, options.override_policy)
+
+    @contextmanager
+    def sharing(self) -> Iterator[FleetContext]:
+        """The context of a run, in which stacks of one organization share a reading."""
+        numbers = Counter(stack.organization for stack in self.stacks)
+        sharing = Sharing(
+            stacks=max(numbers.values(), default=1),
+            settle_seconds=settle_seconds(self.settings.env),
+        )
+        try:
+            yield replace(self.context, sharing=sharing)
+        finally:
+            sharing.close()
 
 
 def _chosen(settings: Settings, options: GlobalOptions, choice: FleetChoice) -> list[FoundStack]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import click
 from msgspec import Struct
@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from reconciler.cli.applying import ask_or_refuse
 from reconciler.cli.fleet_options import CommandFleet
-from reconciler.cli.reporting import echo, publish, talk, text_renderer, wants_color
+from reconciler.cli.reporting import echo, publish_fleet, talk, text_renderer, wants_color
 from reconciler.errors import UsageError
 from reconciler.fleet.dependencies import needs_of
+from reconciler.fleet.history import HistoryRecorder
 from reconciler.fleet.runner import FleetJob, FleetOptions, run_fleet
 from reconciler.fleet.stack_run import StackRequest
 from reconciler.fleet.summary import fleet_report, summarized
@@ -45,7 +46,7 @@ def run_and_report(
     """Run a command on all stacks and publish the report."""
     jobs = [FleetJob(stack, request) for stack in fleet.stacks]
     report = _run(fleet, jobs, request, options)
-    publish(fleet.options, lambda to: to.fleet(report))
+    publish_fleet(fleet.options, report)
     return report
 
 
@@ -70,7 +71,7 @@ def apply_fleet(
         ask_or_refuse(yes=False, what="plan")
     planned = _plan(fleet, request, options)
     if planned.interrupted:
-        publish(fleet.options, lambda to: to.fleet(planned))
+        publish_fleet(fleet.options, planned)
         return planned
     stacks = _approved(planned, digests)
     if not digests and any(stack.digest for stack in planned.stacks):
@@ -78,7 +79,7 @@ def apply_fleet(
         ask_or_refuse(yes=False, what="plan")
     jobs = list(_jobs(fleet, request, stacks))
     report = _run(fleet, jobs, request, options, stacks)
-    publish(fleet.options, lambda to: to.fleet(report))
+    publish_fleet(fleet.options, report)
     return report
 
 
@@ -150,12 +151,17 @@ def _run(
     needs = needs_of([job.stack for job in jobs]) if request.command is Command.APPLY else None
     is_known = {job.stack.id for job in jobs if job.known is not None}
     # From here on an interrupt waits until whatever was done is recorded and listed.
-    with fleet.interrupts.finishing_first(), _progress(fleet, request, reports, len(jobs)):
-        for result in run_fleet(jobs, fleet.settings, fleet.context, options, needs=needs):
-            report = summarized(result)
+    with ExitStack() as block:
+        block.enter_context(fleet.interrupts.finishing_first())
+        context = block.enter_context(fleet.sharing())
+        block.enter_context(_progress(fleet, request, reports, len(jobs)))
+        record = block.enter_context(_recording(fleet, request))
+        for result in run_fleet(jobs, fleet.settings, context, options, needs=needs):
+            report = summarized(result, fleet.settings.root)
             if known is not None and result.id in is_known:
                 report = known[result.id]
             reports.append(report)
+            record(report)
             if fleet.options.verbose:
                 talk(f"{report.id}: {report.status}: {sentence_of(report)}")
     return fleet_report(
@@ -164,6 +170,21 @@ def _run(
         seconds=time.monotonic() - began,
         interrupted=fleet.context.stop.is_set(),
     )
+
+
+@contextmanager
+def _recording(
+    fleet: CommandFleet, request: StackRequest
+) -> Iterator[Callable[[StackReport], None]]:
+    """Records results in the history of the fleet.
+
+    A plan writes nothing, and what a pull request plans is not how its stacks stand.
+    """
+    if request.command is Command.PLAN:
+        yield lambda _: None
+        return
+    with HistoryRecorder(fleet.settings, talk) as recorder:
+        yield recorder.add
 
 
 @contextmanager

@@ -89,13 +89,15 @@ def _append_summary(options: GlobalOptions) -> None:
 
 
 def _append_outputs(options: GlobalOptions, code: int) -> None:
-    from reconciler.render.github import output_file, output_values
+    from reconciler.render.github import fleet_values, output_file, output_values
 
     path = os.environ.get("GITHUB_OUTPUT")
     if not path:
         return
     outcome = options.outcome
     values = output_values(outcome.plan, exit_code=code, plan_path=outcome.plan_path)
+    if outcome.fleet is not None:
+        values = fleet_values(outcome.fleet, exit_code=code)
     text = output_file(values, f"reconciler_{secrets.token_hex(16)}")
     with Path(path).open("a", encoding="utf-8", newline="\n") as stream:
         stream.write(text)

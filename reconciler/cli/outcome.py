@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.change import ApplyResult, Plan
     from reconciler.model.finding import Finding
+    from reconciler.model.fleet import FleetReport
     from reconciler.model.report import PastRun
     from reconciler.render import Renderer
     from reconciler.render.failures import Failure
@@ -53,6 +54,8 @@ class RunOutcome(Struct):
     """The result of an apply."""
     ended: list[Callable[[int], None]] = field(default_factory=list)
     """What is called with the exit code once the command has ended; must not raise."""
+    fleet: FleetReport | None = None
+    """What a run of a fleet found."""
     plan_path: str = ""
     """The file that the plan was saved to or loaded from."""
     findings: list[Finding] = field(default_factory=list)

@@ -19,6 +19,7 @@ from reconciler.model.formats import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from reconciler.model.change import ApplyResult, Plan
+    from reconciler.model.fleet import FleetReport
     from reconciler.render import Renderer
 
 Render = Callable[["Renderer"], str]
@@ -104,6 +105,12 @@ def publish_plan(options: GlobalOptions, plan: Plan) -> None:
     publish(
         options, lambda to: to.plan(plan), printed=lambda to: to.plan(as_printed(options, plan))
     )
+
+
+def publish_fleet(options: GlobalOptions, report: FleetReport) -> None:
+    """As `publish`, for a report of a fleet."""
+    options.outcome.fleet = report
+    publish(options, lambda to: to.fleet(report))
 
 
 def as_printed(options: GlobalOptions, plan: Plan) -> Plan:

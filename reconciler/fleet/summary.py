@@ -10,9 +10,11 @@ import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from reconciler.manifests.configuration import STACK_FILES
 from reconciler.model.change import Action, ApplyResult, Drift, Outcome, OutcomeStatus, Plan
 from reconciler.model.fleet import (
     MOST_NOTES,
@@ -21,11 +23,13 @@ from reconciler.model.fleet import (
     FailureNote,
     FleetReport,
     LossNote,
+    StackId,
     StackReport,
     StackResult,
     StackStatus,
 )
 
+HERE = Path()
 _MOST_FIELDS = 8
 _VERSION = b"reconciler fleet 1\n"
 _FAILED = (OutcomeStatus.FAILED, OutcomeStatus.STALE, OutcomeStatus.SKIPPED)
@@ -33,8 +37,8 @@ _EXIT_CODES = (10, 11, 12, 2)
 """Exit codes of stacks by precedence, if nothing failed and nobody stopped the run."""
 
 
-def summarized(result: StackResult) -> StackReport:
-    """The result of a stack as a report keeps it."""
+def summarized(result: StackResult, base: Path = HERE) -> StackReport:
+    """The result of a stack as a report keeps it. `base` is the folder of the fleet."""
     report = StackReport(
         result.id,
         str(result.command),
@@ -48,7 +52,8 @@ def summarized(result: StackResult) -> StackReport:
         calls=result.calls,
         began_at=result.began_at,
         ended_at=result.ended_at,
-        next_command=_next_command(result),
+        file=stack_file(result.id, base),
+        next_command=next_command(result.id, result.status, result.reason, base),
     )
     if result.plan is not None:
         report = _with_plan(report, result, result.plan)
@@ -153,19 +158,27 @@ def _failure(outcome: Outcome) -> FailureNote:
     return FailureNote(str(outcome.change.address), message)
 
 
-def _next_command(result: StackResult) -> str:
+def stack_file(id: StackId, base: Path = HERE) -> str:
+    """The path of a stack file; a few are named `reconciler.yml` instead."""
+    folder = base / id.folder
+    other = folder / STACK_FILES[1]
+    return (other if other.is_file() else folder / STACK_FILES[0]).as_posix()
+
+
+def next_command(id: StackId, status: StackStatus, reason: str, base: Path = HERE) -> str:
     """The command that shows more of a stack, or that a person runs next; empty if in sync."""
-    if result.status in (StackStatus.IN_SYNC, StackStatus.APPLIED):
+    if status in (StackStatus.IN_SYNC, StackStatus.APPLIED):
         return ""
     words = ["reconciler"]
-    if result.id.folder != ".":
-        words += ["-C", result.id.folder]
+    folder = (base / id.folder).as_posix()
+    if folder != ".":
+        words += ["-C", folder]
     # A stack without environments takes none.
-    if result.id.environment not in ("", "default"):
-        words += ["-e", result.id.environment]
-    if not result.id.environment or result.reason == "ConfigurationInvalid":
+    if id.environment not in ("", "default"):
+        words += ["-e", id.environment]
+    if not id.environment or reason == "ConfigurationInvalid":
         words.append("validate")
-    elif result.status is StackStatus.DRIFTED:
+    elif status is StackStatus.DRIFTED:
         words += ["drift", "--blame"]
     else:
         words.append("plan")

@@ -116,6 +116,25 @@ class FailureNote(Struct, frozen=True):
     message: str
 
 
+class Standing(Struct, frozen=True):
+    """How a stack stands according to its history. Times are unix seconds."""
+
+    last_look: float
+    status_since: float
+    """When its status was first what it is now, without another in between."""
+    drift_since: float | None = None
+    """When drift was first found that has not been undone since; None if there is none."""
+    last_apply: float | None = None
+    last_apply_status: str = ""
+    last_apply_by: str = ""
+    failures: int = 0
+    """The failed runs of the period."""
+    runs: int = 0
+    """The runs of the period."""
+    calls: int = 0
+    """The requests of the entries of the period."""
+
+
 class StackReport(Struct, frozen=True):
     """What a report of a fleet says about one stack. It holds no plan, so thousands fit.
 
@@ -149,6 +168,10 @@ class StackReport(Struct, frozen=True):
     calls: int = 0
     began_at: float = 0.0
     ended_at: float = 0.0
+    standing: Standing | None = None
+    """How the stack stands according to its history; only in `fleet report`."""
+    file: str = ""
+    """The path of the stack file, as the user would type it."""
     next_command: str = ""
     """The command line that shows more of this stack."""
 

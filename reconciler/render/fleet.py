@@ -6,16 +6,20 @@ JUnit, SARIF, GitLab and GitHub show `fleet_findings`. All formats share the sen
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from reconciler.model.diagnostic import Diagnostic, Severity
+from msgspec.structs import asdict
+
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.finding import Finding, Level, Rule, Verdict
 from reconciler.model.fleet import (
     DriftNote,
     FleetReport,
     StackReport,
     StackStatus,
+    Standing,
 )
 from reconciler.render import phrases
 from reconciler.render.escape import code_span, prose
@@ -87,13 +91,31 @@ class Note(NamedTuple):
 def headline(report: FleetReport) -> str:
     """`500 stacks: 3 failed, 12 drifted, 485 in sync`."""
     parts = [f"{number:,} {status}" for status, number in report.counts.items()]
-    return f"{count(len(report.stacks), 'stack')}: {', '.join(parts)}"
+    total = count(len(report.stacks), "stack")
+    return f"{total}: {', '.join(parts)}" if parts else total
+
+
+def stacks_by_status(report: FleetReport) -> dict[StackStatus, list[StackReport]]:
+    """The stacks in groups, worst first."""
+    groups: dict[StackStatus, list[StackReport]] = {}
+    for stack in report.stacks:
+        groups.setdefault(stack.status, []).append(stack)
+    return groups
+
+
+def is_quiet(status: StackStatus, command: str) -> bool:
+    """Whether stacks of a status are only counted. What an apply changed is listed."""
+    if command == "report" and status is StackStatus.APPLIED:
+        return True
+    return status is StackStatus.IN_SYNC
 
 
 def sentence_of(stack: StackReport) -> str:
     """What is the matter with a stack, in one line."""
     if stack.message:
         return " ".join(stack.message.split())
+    if stack.standing is not None:
+        return standing_text(stack.standing)
     parts = []
     if stack.refused:
         parts.append(count(stack.refused, "refusal"))
@@ -110,6 +132,24 @@ def sentence_of(stack: StackReport) -> str:
     if stack.destructive:
         parts.append(f"{stack.destructive:,} destructive")
     return ", ".join(parts) or (stack.reason or "no changes")
+
+
+def standing_text(standing: Standing) -> str:
+    """`since 2026-11-30 08:15 UTC, last looked at 2026-11-30 22:10 UTC, …`."""
+    parts = [f"since {_time(standing.status_since)}"]
+    if standing.drift_since is not None:
+        parts.append(f"drift since {_time(standing.drift_since)}")
+    parts.append(f"last look {_time(standing.last_look)}")
+    if standing.last_apply is not None:
+        by = f" by {standing.last_apply_by}" if standing.last_apply_by else ""
+        parts.append(f"last apply {_time(standing.last_apply)}{by}: {standing.last_apply_status}")
+    if standing.failures:
+        parts.append(f"{count(standing.failures, 'failure')} in {count(standing.runs, 'run')}")
+    return ", ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def notes_of(stack: StackReport, *, most: int) -> Iterator[Note]:
@@ -173,11 +213,8 @@ def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
 def text_lines(report: FleetReport, *, full: bool) -> Iterator[Line]:
     """One page for a terminal."""
     width = max((len(str(stack.id)) for stack in report.stacks), default=0)
-    groups: dict[StackStatus, list[StackReport]] = {}
-    for stack in report.stacks:
-        groups.setdefault(stack.status, []).append(stack)
-    for status, stacks in groups.items():
-        if status is StackStatus.IN_SYNC and not full:
+    for status, stacks in stacks_by_status(report).items():
+        if is_quiet(status, report.command) and not full:
             continue
         yield line(Span(str(status).capitalize(), STYLES[status]), f": {len(stacks):,}")
         yield from _group_lines(stacks, min(width, 44), full=full)
@@ -272,6 +309,7 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "began_at": stack.began_at,
         "ended_at": stack.ended_at,
         "next": stack.next_command,
+        "standing": None if stack.standing is None else asdict(stack.standing),
     }
 
 
@@ -295,7 +333,7 @@ def markdown_sections(report: FleetReport, *, full: bool) -> list[Section]:
     """A section for each stack that needs a look; `sections` fits them into a comment."""
     sections = []
     for stack in report.stacks:
-        if stack.status is StackStatus.IN_SYNC:
+        if is_quiet(stack.status, report.command):
             continue
         sections.append(
             Section(
@@ -363,6 +401,7 @@ def _stack_finding(stack: StackReport) -> Finding:
         level=level,
         verdict=verdict,
         subject=str(stack.id),
+        location=SourceLocation(stack.file, 1, 1) if stack.file else None,
         detail=redacted("\n".join(lines)),
         seconds=max(0.0, stack.ended_at - stack.began_at),
     )

@@ -6,10 +6,12 @@ escaped, so no name can end its command and begin another.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.model.change import Plan
 from reconciler.model.finding import Finding, Level
+from reconciler.model.fleet import FleetReport
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import Report
 from reconciler.render.escape import terminal
@@ -74,6 +76,23 @@ def output_values(plan: Plan | None, *, exit_code: int, plan_path: str) -> dict[
         "drifted": str(0 if plan is None else len(plan.drift)),
     }
     return values | {name: str(counts.get(name, 0)) for name in _COUNTED}
+
+
+def fleet_values(fleet: FleetReport, *, exit_code: int) -> dict[str, str]:
+    """What later steps of the job can read of a fleet: the sums of its stacks, by the same names."""
+    actions: Counter[str] = Counter()
+    for stack in fleet.stacks:
+        actions.update(stack.counts)
+    values = {
+        "changes": str(bool(actions)).lower(),
+        "exitcode": str(exit_code),
+        "plan-path": "",
+        "digest": fleet.digest,
+        "destructive": str(sum(stack.destructive for stack in fleet.stacks)),
+        "refusals": str(sum(stack.refused for stack in fleet.stacks)),
+        "drifted": str(sum(stack.drifted for stack in fleet.stacks)),
+    }
+    return values | {name: str(actions[name]) for name in _COUNTED}
 
 
 def output_file(values: Mapping[str, str], delimiter: str) -> str:

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from reconciler.model.change import Action, Plan
 from reconciler.model.finding import Finding, Level
+from reconciler.model.fleet import FleetReport
 from reconciler.model.report import Report
 from reconciler.render.escape import terminal
 from reconciler.render.findings import DESTRUCTIVE
@@ -50,7 +52,22 @@ class GitLabTerraformRenderer(ReportRenderer):
 
     def report(self, report: Report) -> str:
         """Three counts; all zero without a plan."""
+        if report.fleet is not None:
+            return document(_fleet_counts(report.fleet))
         return document(_counts(report.plan))
+
+
+def _fleet_counts(fleet: FleetReport) -> dict[str, int]:
+    """The sums of all plans."""
+    counts: Counter[str] = Counter()
+    for stack in fleet.stacks:
+        counts.update(stack.counts)
+    replaced = counts[Action.REPLACE]
+    return {
+        "create": counts[Action.CREATE] + replaced,
+        "update": counts[Action.UPDATE],
+        "delete": counts[Action.DELETE] + replaced,
+    }
 
 
 def _counts(plan: Plan | None) -> dict[str, int]:

@@ -21,6 +21,7 @@ from reconciler.render.findings import (
 )
 from reconciler.render.html import parts
 from reconciler.render.html.cards import Cards
+from reconciler.render.html.fleet import fleet_content
 from reconciler.render.html.page import page, section, table
 from reconciler.render.report_renderer import ReportRenderer
 from reconciler.render.values import brief, count, inline
@@ -55,6 +56,8 @@ class HtmlRenderer(ReportRenderer):
         others = [each for each in self.context.findings if not _is_policy(each)]
         ordered = sorted([*own, *others], key=lambda each: each.level is not Level.ERROR)
         yield section("Problems", parts.problems(ordered), id="problems")
+        if report.fleet is not None:
+            yield from fleet_content(report.fleet)
         cards = Cards(full=self.context.full, limit=_MOST_BYTES)
         if report.checks is not None:
             yield section("Checks", parts.problems(check_findings(report.checks)), id="checks")

@@ -28,6 +28,10 @@ def headline(report: Report) -> tuple[str, str]:
     """What the run found or did, in one sentence, and whether that is `good`, `bad` or neither."""
     if report.failed:
         return "The run failed. Nothing in it says what the live objects are like now.", "bad"
+    if report.fleet is not None:
+        from reconciler.render.html.fleet import fleet_headline
+
+        return fleet_headline(report.fleet)
     if report.result is not None:
         is_complete = phrases.is_complete(report.result)
         return phrases.result_totals(report.result), "good" if is_complete else "bad"
@@ -75,6 +79,15 @@ def tools(entries: Sequence[Entry], words: Collection[str]) -> str:
     addresses = [_address(entry) for entry in entries]
     projects = sorted({address.project or "" for address in addresses} - {""})
     kinds = sorted({address.kind for address in addresses})
+    return filters(words, ("project", "Project", projects), ("kind", "Kind", kinds))
+
+
+Choice = tuple[str, str, Sequence[str]]
+"""The id of a selection, its label and its values."""
+
+
+def filters(words: Collection[str], first: Choice, second: Choice) -> str:
+    """Search, two selections, and a box for each word."""
     boxes = "".join(
         f'<label><input type="checkbox" value="{word}" checked> {word}</label>' for word in words
     )
@@ -82,7 +95,7 @@ def tools(entries: Sequence[Entry], words: Collection[str]) -> str:
         '<form class="tools" id="tools" role="search" aria-label="Filter" hidden>\n'
         '<label>Search <input type="search" id="search" autocomplete="off" '
         'aria-describedby="status" title="Press / to search"></label>\n'
-        f"{_choice('project', 'Project', projects)}{_choice('kind', 'Kind', kinds)}"
+        f"{_choice(*first)}{_choice(*second)}"
         f"<fieldset><legend>Show</legend>{boxes}</fieldset>\n"
         '<button type="button" id="open">Unfold all</button>\n'
         '<button type="button" id="close">Fold all</button>\n'

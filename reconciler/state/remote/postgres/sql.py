@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from reconciler.errors import StateError
+from reconciler.state.remote.postgres.history_sql import HISTORY_GRANTS, HISTORY_MIGRATION
 
 DEFAULT_SCHEMA = "reconciler"
 
@@ -61,20 +62,21 @@ CREATE TABLE SCHEMA.snapshots (
 );
 ALTER TABLE SCHEMA.snapshots ALTER COLUMN body SET STORAGE EXTERNAL;
 """,
+    HISTORY_MIGRATION,
 )
 """What brings the tables from version n to n + 1, at index n. Released entries never change."""
 
-GRANTS = """\
+GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version TO ROLE;
 GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
-"""
+{HISTORY_GRANTS}"""
 """What a role needs to apply, without the right to create or alter anything."""
 
-READ_GRANTS = """\
+READ_GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version, SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
-"""
+{HISTORY_GRANTS}"""
 """What a role needs to plan, to look for drift and to show."""
 
 CREATE_SCHEMA = "CREATE SCHEMA SCHEMA"

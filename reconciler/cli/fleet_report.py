@@ -1,0 +1,60 @@
+"""`reconciler fleet report`: how all stacks stand, from what earlier runs recorded."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from reconciler.cli.fleet_options import CommandFleet
+from reconciler.cli.period import moment
+from reconciler.cli.reporting import publish_fleet, talk
+from reconciler.errors import StateError
+from reconciler.fleet.history import FleetHistory, open_history
+from reconciler.fleet.standing import COMMAND, recorded, standings
+from reconciler.fleet.summary import fleet_report
+from reconciler.model.fleet import FleetReport, StackReport
+from reconciler.model.fleet_history import StackHistory
+
+
+def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhere: bool) -> int:
+    """Publish the report; 0 however the stacks stand."""
+    began = time.monotonic()
+    start = moment(since, "--since", now=datetime.now(UTC)).timestamp()
+    histories = _histories(fleet)
+    reports: list[StackReport] = []
+    if everywhere:
+        found = {(stack.id.name, stack.id.environment) for stack in fleet.stacks}
+        elsewhere = [each for each in histories if (each.stack, each.environment) not in found]
+        reports += recorded(elsewhere, since=start)
+    reports += standings(
+        fleet.stacks,
+        histories,
+        fleet.settings,
+        since=start,
+        with_states=with_states,
+        redactor=fleet.context.redactor,
+    )
+    report = _without_exit_code(fleet_report(COMMAND, reports, seconds=time.monotonic() - began))
+    publish_fleet(fleet.options, report)
+    return 0
+
+
+def _histories(fleet: CommandFleet) -> list[StackHistory]:
+    """What is recorded; nothing, with a notice, if that cannot be read."""
+    try:
+        storage = open_history(fleet.settings)
+    except StateError as error:
+        talk(f"Warning: the history of the fleet cannot be read: {error}")
+        return []
+    try:
+        return list(FleetHistory(storage).read())
+    except StateError as error:
+        talk(f"Warning: the history of the fleet cannot be read: {error}")
+        return []
+    finally:
+        storage.close()
+
+
+def _without_exit_code(report: FleetReport) -> FleetReport:
+    """The report of a run that only looks back, so the exit codes of then are none of its own."""
+    return FleetReport(report.command, report.stacks, seconds=report.seconds)
