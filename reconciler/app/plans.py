@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.audit import removed_lately
@@ -53,8 +53,7 @@ SEARCHED = "searched"
 """The key in the state that says: an apply searched every scope for marked objects, and finished."""
 
 
-@dataclass(frozen=True)
-class PlanRequest:
+class PlanRequest(Struct, frozen=True):
     """What to plan. Each field is the option of `reconciler plan` with the same name."""
 
     target: tuple[str, ...] = ()
@@ -86,9 +85,13 @@ class PlanRequest:
             )
 
 
+_PLAIN = PlanRequest()
+"""A plan without options."""
+
+
 def plan_stack(
     session: Session,
-    request: PlanRequest = PlanRequest(),
+    request: PlanRequest = _PLAIN,
     *,
     tolerant: bool = False,
 ) -> Plan:
@@ -251,7 +254,7 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
     return replace(plan, refusals=(*refused, *policy_refusals))
 
 
-def check_guards(session: Session, plan: Plan, request: PlanRequest = PlanRequest()) -> None:
+def check_guards(session: Session, plan: Plan, request: PlanRequest = _PLAIN) -> None:
     """Raise GuardError if a guard refuses the plan."""
     refused = with_refusals(session, plan, request).refusals
     if refused:

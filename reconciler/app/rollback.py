@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace as replace_dataclass
 
 from msgspec.structs import replace
 
@@ -108,7 +107,7 @@ def _planned(
     meant = before.changed_by_run & known & set(targets or before.changed_by_run)
     if meant:
         target = tuple(map(str, sorted(meant)))
-        return unchecked_plan(session, replace_dataclass(request, target=target))
+        return unchecked_plan(session, replace(request, target=target))
     stack = session.stack
     return Plan(
         stack.name,

@@ -6,6 +6,7 @@ kept for what it belongs to. A session without a `Sharing` has its own of each.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
@@ -47,10 +48,21 @@ class Sharing:
         self.stacks = stacks
         self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
         self._tail = AuditTail(refused_seconds=max_age_seconds)
+        self._answer_seconds: float | None = None
         self._lock = threading.Lock()
         self._clocks: dict[Hashable, ServerClock] = {}
         self._throttles: dict[Hashable, Throttle] = {}
         self._pools: dict[Hashable, ConnectionPool] = {}
+
+    def view(self, *, answer_seconds: float, stacks: int) -> Sharing:
+        """The same parts, for one session that uses no answer older than `answer_seconds`.
+
+        `stacks` is how many stacks of its organization read at about that time. A view is not
+        closed.
+        """
+        view = copy.copy(self)
+        view._answer_seconds, view.stacks = answer_seconds, stacks
+        return view
 
     def server_clock(self, base_url: str) -> ServerClock:
         """The clock of a server. The address need not be a valid one."""
@@ -79,7 +91,11 @@ class Sharing:
         """A stack's part in the shared answers."""
         server = normal_form(base_url)
         clock = self.server_clock(base_url)
-        return SharedReader(self.reads, server, stack.organization or "", clock)
+        reader = SharedReader(self.reads, server, stack.organization or "", clock)
+        if self._answer_seconds is not None:
+            oldest = clock() - self._answer_seconds
+            reader.refuse_before(oldest - self.reads.settle_seconds)
+        return reader
 
     def log(self, client: Client, keys: KeyRing) -> AuditLog:
         """The audit log for the plans of a session, read once for all of its organization."""

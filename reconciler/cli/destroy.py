@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
+from msgspec.structs import replace
 
 from reconciler.app.applying import locked
 from reconciler.app.handover import refuse_while_waiting

@@ -83,7 +83,9 @@ def _append_summary(options: GlobalOptions) -> None:
     budget = Budget.in_bytes(STEP_SUMMARY_BYTES - used - 1)
     if budget.is_too_small:
         return
-    text = redactor(render(MarkdownRenderer(budget=budget, context=context_of(options))))
+    text = redactor(
+        render(MarkdownRenderer(budget=budget, context=context_of(options, "markdown")))
+    )
     with file.open("a", encoding="utf-8", errors="replace", newline="\n") as stream:
         stream.write(text)
 

@@ -54,6 +54,7 @@ COMMANDS = {
     "fleet": "Plan, apply and watch many stacks in one run.",
     "ci": "Post reports to pull requests and issues, from a CI job.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
+    "operator": "Reconcile the Stacks of a Kubernetes cluster until SIGTERM.",
 }
 """Each command and its summary, the first sentence of its help, in the order of the help page."""
 

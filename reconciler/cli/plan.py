@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from reconciler.app.handover import is_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace as replace_dataclass
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def command(
     objects. Apply the plan there for real. Nothing else is changed: the state is a copy, no key is
     delivered, no command is run. With PLANFILE, rehearse that plan as `apply PLANFILE` would.
     """
-    request = replace_dataclass(request, destroy=destroy)
+    request = replace(request, destroy=destroy)
     _check_options(request, record, from_file, planfile, faults)
     with CommandSession(options) as session:
         session.is_offline = from_file is not None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.model.ci import run_origin
 from reconciler.model.report import PastRun, ReportContext
 
 if TYPE_CHECKING:
@@ -24,12 +23,18 @@ _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 
 
 def context_of(options: GlobalOptions, format: str = "text") -> ReportContext:
-    """The context of a report of this run in a format; only HTML shows the history."""
+    """The context of a report of this run in a format.
+
+    Only HTML shows the history, and only formats that can be cut short say where the whole is.
+    """
     outcome = options.outcome
+    whole: tuple[str, ...] = ()
+    if format != "text":
+        whole = _whole(options)
     return ReportContext(
         command=options.command,
         full=options.full,
-        whole=_whole(options),
+        whole=whole,
         folder=_folder(),
         stack_file=(options.chdir / "reconciler.yaml").as_posix(),
         history=outcome.history() if outcome.history and format == "html" else (),
@@ -68,6 +73,8 @@ def _whole(options: GlobalOptions) -> tuple[str, ...]:
         path, _, name = report.rpartition(":")
         if name in _WHOLE:
             names.append(path)
+    from reconciler.model.ci import run_origin  # imported late: texts for a terminal do not name it
+
     url = run_origin(os.environ, user="", host="").url
     return (*names[:_MOST_NAMED], url) if url else tuple(names[:_MOST_NAMED])
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -32,7 +32,19 @@ UNKNOWN_WIDTH = 100
 
 def terminal_width() -> int:
     """The width of the terminal within what tables and sentences can be read at, in characters."""
-    return min(max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, 60), 120)
+    return min(max(_columns(), 60), 120)
+
+
+def _columns() -> int:
+    # shutil.get_terminal_size does the same. Its module imports every compression library, which
+    # takes longer than all that `--version` does.
+    with suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with suppress(ValueError, OSError):  # closed, or no terminal
+        if sys.__stdout__ is not None:
+            return os.get_terminal_size(sys.__stdout__.fileno()).columns or UNKNOWN_WIDTH
+    return UNKNOWN_WIDTH
 
 
 class OutputError(ReconcilerError):

@@ -98,6 +98,9 @@ class StackRequest(Struct, frozen=True):
     """Whether drift names who caused it, from the audit log."""
     check: bool = False
     """Whether a complete apply runs the checks that refer to its changes."""
+    confirm: Callable[[StackResult], None] = lambda _: None
+    """Called under the lock with the plan that is about to be applied. Raises ReconcilerError to
+    prevent it, for example because an approval was withdrawn meanwhile."""
 
 
 class FleetContext(Struct, frozen=True):
@@ -212,6 +215,8 @@ class _StackRun:
             )
         if plan.refusals:
             return planned
+        if not plan.is_empty:
+            request.confirm(planned)
         result = apply_checked_plan(session, plan, command="fleet apply", check=request.check)
         # Leaving the lock raises again if it was lost, and what was done must be reported.
         self._applied = _of_apply(planned, result)

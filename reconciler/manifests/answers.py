@@ -18,7 +18,7 @@ from reconciler.model.types import SecretValueType, properties_in
 def as_manifest(kind: Kind, spec: Any) -> Any:
     """A spec in the form that requests take; the same object if it has that form."""
     rewritten = kind.from_answer(spec) if isinstance(spec, Mapping) else spec
-    return without_nulls(kind.fields, rewritten)
+    return without_nulls(kind, rewritten)
 
 
 def keeps_secret(

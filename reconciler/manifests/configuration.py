@@ -41,6 +41,10 @@ class Settings(Struct, frozen=True):
     backend: str | None = None
     """The address of the state, with its credentials; without one, RECONCILER_BACKEND in `env` holds."""
     env: Mapping[str, str] = field(default_factory=dict)
+    allow_delete: Sequence[str] = ()
+    """Addresses and patterns that the guards let a plan delete, in addition to those of the stack."""
+    admin_requests_per_minute: float | None = None
+    """The rate limit of admin routes, in place of that in the stack file."""
     saved_variables: Mapping[str, Any] = field(default_factory=dict)
     """Variables of the saved plan that is being applied."""
     learn: Callable[[Secret], None] = lambda _: None
@@ -118,6 +122,8 @@ class Stack(Struct, frozen=True):
     root: Path
     file: Path | None = None
     """None if there is no stack file."""
+    is_named: bool = False
+    """Whether the stack file has a name. Otherwise it is that of the folder."""
     projects: Mapping[str, str] = field(default_factory=dict)
     """Ids of existing projects that are not managed here, by name."""
     credentials: Credentials = Credentials()

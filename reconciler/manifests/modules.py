@@ -18,7 +18,6 @@ from reconciler.manifests.configuration import MODULE_FILES
 from reconciler.manifests.discover import has_module, read_folder
 from reconciler.manifests.expressions import Context, Evaluator, descend
 from reconciler.manifests.files import Files
-from reconciler.manifests.module_schema import module_schema
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import normal, relative, require_inside, shown
 from reconciler.manifests.problems import Problem, Problems
@@ -193,6 +192,10 @@ class ModuleReader:
         return ModuleSource(path, definitions[0], manifests)
 
     def _check(self, definition: Document) -> None:
+        from reconciler.manifests.module_schema import (
+            module_schema,
+        )  # imported late: few use modules
+
         for finding in Checker(module_schema()).findings(definition.value):
             place = definition.location_of(finding.trail, key=finding.at_key)
             self._problems.add(finding.summary, finding.detail, place=place)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.model.kind import Field
+from reconciler.model.kind import Declaration, Field
 from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged, Text, Type
 
 _CONTAINERS = (dict, list)
@@ -25,13 +25,12 @@ def may_be_null(declared: Field | Property) -> bool:
     )
 
 
-def without_nulls(fields: Iterable[Field], spec: Any) -> Any:
+def without_nulls(kind: Declaration, spec: Any) -> Any:
     """A spec without meaningless nulls and with plain texts; the same object if nothing is to do."""
-    declared = tuple(fields)
     # Nearly every spec is free of nulls, and seeing that needs no look at the types.
-    if not _has_null(spec) and not any(field.wraps_text for field in declared):
+    if not kind.wraps_texts and not _has_null(spec):
         return spec
-    return _pruned(spec, {field.name: field for field in declared})
+    return _pruned(spec, kind.by_name)
 
 
 def _has_null(value: Any) -> bool:

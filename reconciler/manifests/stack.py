@@ -174,14 +174,15 @@ def _opened(
         environment=layers.environment,
         root=root,
         file=file,
+        is_named=bool(_name_in(layers.document)),
         projects=_projects(layers, context, leaks, problems),
         credentials=credentials,
         strict=bool(layers.get("strict")),
         ignore=_ignore(layers, leaks, problems),
-        allow_delete=_allow_delete(layers, leaks, problems),
+        allow_delete=(*_allow_delete(layers, leaks, problems), *settings.allow_delete),
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),
-        admin_requests_per_minute=_pace(layers),
+        admin_requests_per_minute=settings.admin_requests_per_minute or _pace(layers),
         backend_path=given_folder(settings) or declared_folder,
         backend_place=layers.place_of("backend"),
         needs_remote=is_remote(layers.get("backend")),
@@ -344,10 +345,14 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
     return DEFAULT_ENVIRONMENT
 
 
+def _name_in(document: Document | None) -> str:
+    """The name that a stack file says; empty for none."""
+    return str(((document.value if document else {}).get("metadata") or {}).get("name") or "")
+
+
 def stack_name(document: Document | None, root: Path) -> str:
-    given = ((document.value if document else {}).get("metadata") or {}).get("name")
-    if given:
-        return str(given)
+    if given := _name_in(document):
+        return given
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", root.name).strip("._-")[:MAX_STACK_NAME]
     return plain or "stack"
 

@@ -34,7 +34,9 @@ class Address(Struct, frozen=True, cache_hash=True):
         return cls(kind=parts[0], name=parts[-1], project=parts[1] if len(parts) == 3 else None)
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.kind, self.project, self.name) if part)
+        if self.project:
+            return f"{self.kind}/{self.project}/{self.name}"
+        return f"{self.kind}/{self.name}"
 
     def __lt__(self, other: Address) -> bool:
         return self.sort_key < other.sort_key

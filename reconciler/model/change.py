@@ -359,10 +359,12 @@ class Plan(Struct, frozen=True):
     """The results of policies. Saved plans do not keep them: an apply evaluates policies itself."""
 
     def __post_init__(self) -> None:
-        force_setattr(
-            self, "changes", tuple(sorted(self.changes, key=lambda change: change.address))
-        )
-        force_setattr(self, "drift", tuple(sorted(self.drift, key=lambda drift: drift.address)))
+        # Every copy of a plan is sorted again, so sort by the key: an address builds two keys for
+        # each comparison.
+        changes = sorted(self.changes, key=lambda change: change.address.sort_key)
+        drift = sorted(self.drift, key=lambda entry: entry.address.sort_key)
+        force_setattr(self, "changes", tuple(changes))
+        force_setattr(self, "drift", tuple(drift))
 
     @property
     def pending(self) -> tuple[Change, ...]:

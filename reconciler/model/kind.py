@@ -283,6 +283,11 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
         )
 
     @cached_property
+    def wraps_texts(self) -> bool:
+        """Whether answers wrap the text of any field into an object."""
+        return any(field.wraps_text for field in self.fields)
+
+    @cached_property
     def takes_secrets(self) -> bool:
         """Whether a spec can name secrets to send to the API."""
         return any(field.takes_secrets for field in self.fields)

@@ -24,6 +24,7 @@ from reconciler.errors import SinkError
 from reconciler.model.diagnostic import nearest
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.types import Boolean, ListOf, Object, Text, Type
+from reconciler.model.values import MAP
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -275,13 +276,15 @@ def receipts_in(value: Any) -> Iterator[Receipt]:
 
     Several keys of one place follow each other, so the last receipt of a place is of its present key.
     """
-    if isinstance(value, Mapping):
+    if isinstance(value, MAP):
         if isinstance(value.get("sink"), str) and "digest" in value:
             yield value
         # An entry lists its earlier keys before or after the parts of the current one.
-        yield from receipts_in(value.get(EARLIER_KEYS))
+        if EARLIER_KEYS in value:
+            yield from receipts_in(value[EARLIER_KEYS])
         for name, element in value.items():
-            if name != EARLIER_KEYS:
+            # Most parts are text. A generator for each would be most of the work.
+            if name != EARLIER_KEYS and not isinstance(element, str):
                 yield from receipts_in(element)
     elif isinstance(value, list | tuple):
         for element in value:

@@ -60,16 +60,24 @@ _PART = rf"([^./\\\x00-\x1f]{_REST}*|\.[^./\\\x00-\x1f]{_REST}*|\.\.{_REST}+)"
 PATH_PATTERN = rf"^{_PART}(/{_PART})*$"
 """A relative path without empty parts, `.` and `..`. The syntax is that of Go and of Python."""
 
+ALLOW_DELETE_PATTERN = r"^[^/\x00-\x1f]+/[^\x00-\x1f]*[^*?/\x00-\x1f][^\x00-\x1f]*$"
+"""An address, or a pattern that does not match every name."""
+
 Schema = dict[str, Any]
 
 
 def _object(
-    description: str, properties: Mapping[str, Schema], required: tuple[str, ...] = (), **more: Any
+    description: str,
+    properties: Mapping[str, Schema],
+    required: tuple[str, ...] = (),
+    rules: tuple[Schema, ...] = (),
 ) -> Schema:
     schema: Schema = {"type": "object", "description": description, "properties": dict(properties)}
     if required:
         schema["required"] = list(required)
-    return {**schema, **more}
+    if rules:
+        schema["x-kubernetes-validations"] = list(rules)
+    return schema
 
 
 def _text(description: str, *, longest: int = 253, **more: Any) -> Schema:
@@ -135,12 +143,12 @@ def _key(description: str) -> Schema:
     return _object(description, {"secretRef": _secret_reference()}, ("secretRef",))
 
 
-def _patterns(description: str) -> Schema:
+def _patterns(description: str, **more: Any) -> Schema:
     return {
         "type": "array",
         "description": description,
         "maxItems": MAX_PATTERNS,
-        "items": {"type": "string", "minLength": 1, "maxLength": 512},
+        "items": {"type": "string", "minLength": 1, "maxLength": 512, **more},
     }
 
 
@@ -151,11 +159,7 @@ def _policies(description: str) -> Schema:
             "configMap": _config_map("A ConfigMap with policies."),
             "path": _path("A folder below the folder of sources, with policies."),
         },
-        **{
-            "x-kubernetes-validations": [
-                _rule("has(self.configMap) != has(self.path)", "name a configMap or a path")
-            ]
-        },
+        rules=(_rule("has(self.configMap) != has(self.path)", "name a configMap or a path"),),
     )
     return {
         "type": "array",
@@ -199,12 +203,10 @@ def _source() -> Schema:
             ),
             "subPath": _path("The folder of the stack within `path`."),
         },
-        **{
-            "x-kubernetes-validations": [
-                _rule("has(self.configMap) != has(self.path)", "name a configMap or a path"),
-                _rule("!has(self.subPath) || has(self.path)", "subPath belongs to path"),
-            ]
-        },
+        rules=(
+            _rule("has(self.configMap) != has(self.path)", "name a configMap or a path"),
+            _rule("!has(self.subPath) || has(self.path)", "subPath belongs to path"),
+        ),
     )
 
 
@@ -275,10 +277,18 @@ def stack_spec() -> Schema:
                 "default": DELETION_POLICIES[0],
             },
             "allowDelete": _patterns(
-                "Addresses and patterns of what the guards let a plan delete, as --allow-delete."
+                "Addresses and patterns of what the guards let a plan delete, as --allow-delete.",
+                pattern=ALLOW_DELETE_PATTERN,
             ),
         },
         ("source", "organizationRef"),
+        rules=(
+            _rule(
+                "!has(self.deletionPolicy) || self.deletionPolicy != 'Delete' || "
+                "(has(self.mode) && self.mode in ['approve', 'apply'])",
+                "deletionPolicy Delete needs mode approve or apply: other modes never write",
+            ),
+        ),
     )
 
 
@@ -291,6 +301,7 @@ def stack_status() -> Schema:
             "action": _text("The action.", longest=32),
             "reason": _text("Why, as a name.", longest=64),
             "destroys": _text("What the change destroys.", longest=256),
+            "digest": _text("Differs for other values.", longest=64),
         },
         ("address", "action"),
     )
@@ -417,14 +428,12 @@ def organization_spec() -> Schema:
                 "Policies of all Stacks of this Organization. ConfigMaps are those of its namespace."
             ),
         },
-        **{
-            "x-kubernetes-validations": [
-                _rule(
-                    "has(self.adminKey) || has(self.defaultKey) || has(self.projectKeys)",
-                    "name at least one key",
-                )
-            ]
-        },
+        rules=(
+            _rule(
+                "has(self.adminKey) || has(self.defaultKey) || has(self.projectKeys)",
+                "name at least one key",
+            ),
+        ),
     )
 
 

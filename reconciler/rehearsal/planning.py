@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace as replace_dataclass
-
 from msgspec.structs import replace
 
 from reconciler.app.plans import PlanRequest, unchecked_plan
@@ -24,7 +22,7 @@ def plan_in_copy(copy: Session, request: PlanRequest) -> Plan:
     The audit log of a copy begins empty, so it cannot say what changed.
     """
     check_policies(copy)
-    whole = replace_dataclass(request, refresh="full", budget=None)
+    whole = replace(request, refresh="full", budget=None)
     plan = unchecked_plan(copy, whole, rules=copy.declared.rules)
     general = [
         diagnostic

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace as replace_dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -199,13 +198,13 @@ class _Rehearser:
 
     def _later_request(self) -> PlanRequest:
         """The request of a plan after the apply: what was to be replaced has been."""
-        request = replace_dataclass(self._request.planning, replace=(), budget=None)
+        request = replace(self._request.planning, replace=(), budget=None)
         saved = self._request.saved
         if saved is None:
             return request
         targets = () if saved.refresh.whole else tuple(str(one.address) for one in saved.pending)
         adopts = any(change.action is Action.ADOPT for change in saved.pending)
-        return replace_dataclass(request, destroy=saved.destroy, target=targets, adopt=adopts)
+        return replace(request, destroy=saved.destroy, target=targets, adopt=adopts)
 
     def _left(self, place: CopyPlace, plan: Plan) -> list[str]:
         """What a second plan still wants to do."""

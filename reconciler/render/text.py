@@ -24,6 +24,7 @@ from reconciler.model.finding import Finding, Level, Verdict
 from reconciler.model.fleet import FleetReport
 from reconciler.model.keys import KeyAction
 from reconciler.model.plan_digest import plan_digest
+from reconciler.model.policy import PolicyReport
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
@@ -36,7 +37,6 @@ from reconciler.render.field_rows import (
     rows_of,
 )
 from reconciler.render.lines import Line, Span, cells, line, padded, painted, wrapped
-from reconciler.render.policies import policy_lines
 from reconciler.render.values import block, brief, count
 
 ACTION_STYLES = {
@@ -106,7 +106,7 @@ class TextRenderer:
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
-        lines += policy_lines(plan.policies, refusing=False)
+        lines += _policy_lines(plan.policies, refusing=False)
         lines += [_emphasized(phrases.plan_totals(plan)), *_digest(plan)]
         return self._painted([*lines, *_refusals(plan.refusals)])
 
@@ -121,7 +121,7 @@ class TextRenderer:
                 lines += [*self._drifted(drift, width), _BLANK]
         if unmanaged:
             lines += _unmanaged_section(plan)
-        lines += policy_lines(plan.policies, refusing=True)
+        lines += _policy_lines(plan.policies, refusing=True)
         lines.append(_emphasized(phrases.drift_totals(plan, unmanaged=unmanaged)))
         return self._painted([*lines, line(phrases.pending_changes(plan))])
 
@@ -134,7 +134,7 @@ class TextRenderer:
             lines.append(_BLANK)
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
-        lines += policy_lines(result.policies, refusing=True)
+        lines += _policy_lines(result.policies, refusing=True)
         lines += [_emphasized(phrases.result_totals(result)), *_digest(result.plan)]
         if result.checks:
             from reconciler.render.checks import check_lines
@@ -401,6 +401,14 @@ def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool
         yield line(_FIELD_INDENT, Span("✗ ", "red"), sentence)
     for note in outcome.notes:
         yield line(_FIELD_INDENT, Span("note: ", "yellow"), note)
+
+
+def _policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
+    if not report.policies:
+        return []
+    from reconciler.render.policies import policy_lines  # imported late: most stacks have none
+
+    return policy_lines(report, refusing=refusing)
 
 
 def _unmanaged_section(plan: Plan) -> list[Line]:

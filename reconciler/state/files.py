@@ -12,9 +12,7 @@ migrated in the copy, and nothing is ever written beside it.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -130,6 +128,9 @@ def _copy_interrupted(memory: sqlite3.Connection, path: Path) -> None:
     # A writer was killed within a commit. Its half-done pages are undone in a private copy, not in
     # the file: that is for the next writer. A writer that turns up while we copy is seen by the
     # files' times, and we start over.
+    import shutil  # imported late: both load every compression library
+    import tempfile
+
     for _ in range(_COPY_ATTEMPTS):
         with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
             before = _fingerprint(path)

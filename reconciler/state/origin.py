@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 
@@ -17,6 +16,8 @@ def current_origin() -> RunOrigin:
 
 
 def _user() -> str:
+    import getpass  # imported late: only runs that are recorded need the name
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a number that has no name

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -108,6 +107,8 @@ def _read(path: Path) -> str:
 
 
 def _ask(*command: str) -> str:
+    import subprocess  # imported late: only some systems have to be asked by a command
+
     try:
         return subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, check=True, timeout=5

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +92,8 @@ def _as_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
+    import tempfile  # imported late: it loads every compression library
+
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()

@@ -376,18 +376,29 @@ class _Planner:
         # Nothing to write, but apply has to wait for the job: an update without fields does that.
         if change.wait_for_job:
             return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
-        # The mark of a job records who started it and cannot be changed.
-        marked = (
-            self.snapshot.inputs.ownership.address(live.mark) if resource.kind.job is None else None
-        )
-        change = replace(change, mark=self._mark_to_write(resource, live, change.desired))
-        if binding.renamed_from is not None or marked not in (None, resource.address):
+        marked = self._other_address(resource, live)
+        mark = self._mark_to_write(resource, live, change.desired)
+        if mark:
+            change = replace(change, mark=mark)
+        if binding.renamed_from is not None or marked is not None:
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
         if binding.source is BindingSource.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
         if change.mark and not (binding.record and binding.record.marked_later):
             return replace(change, action=Action.ADOPT, reason=Reason.UNMARKED)
         return change
+
+    def _other_address(self, resource: Resource, live: LiveObject) -> Address | None:
+        """The address in our mark of an object, if it is not that of the resource."""
+        # The mark of a job records who started it and cannot be changed.
+        if resource.kind.job is not None:
+            return None
+        ownership = self.snapshot.inputs.ownership
+        # Nearly every object carries the mark of its own address, which needs no parsing.
+        if live.mark == ownership.mark(resource.address):
+            return None
+        marked = ownership.address(live.mark)
+        return None if marked == resource.address else marked
 
     def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
         """The mark that the object should carry and does not; empty if it has it or cannot have it."""

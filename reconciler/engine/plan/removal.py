@@ -70,19 +70,24 @@ def _recorded(snapshot: Snapshot) -> Iterator[Change]:
     bound = bound_identities(snapshot)
     # Records under the earlier address of a renamed resource are still in use.
     in_use = set(snapshot.resources)
+    left = set()
     for binding in snapshot.bindings.values():
         if binding.record is not None:
             in_use.add(binding.record.address)
+        if binding.left is not None:
+            left.add(binding.left)
     for address, record in snapshot.inputs.records.items():
         # A state of a newer version can contain kinds that this version does not know.
         if address.kind not in snapshot.inputs.kinds:
             continue
         if address not in in_use and (not targets or address in targets):
-            change = _orphan(snapshot, address, record, bound)
+            change = _orphan(snapshot, address, record, bound, left)
             if address.project in retained:
                 change = _with_retained_project(snapshot, change, record)
             yield change
-        yield from _replaced_object(snapshot, address, record)
+        if record.deposed:
+            is_retained = address.project in retained
+            yield from _replaced_objects(snapshot, address, record, is_retained=is_retained)
 
 
 def _created_for_nothing(snapshot: Snapshot, planned: Collection[Address]) -> Iterator[Change]:
@@ -211,7 +216,10 @@ def _orphan(
     address: Address,
     record: Record,
     bound: Mapping[Identity, Sequence[Address]],
+    left: Collection[Address],
 ) -> Change:
+    """The change of a record that no resource uses. `bound` are the objects that belong to a
+    resource, `left` the addresses whose resource moved to another project."""
     kind, live = snapshot.kind(address), snapshot.find(address, record.id)
     change = of_record(snapshot.kind(address), record)
     if address in snapshot.retired:
@@ -233,19 +241,22 @@ def _orphan(
     if live is None or kind.terminal_state(live.attributes) is TerminalState.GONE:
         return replace(change, action=Action.FORGET, reason=Reason.GONE)
     reason = Reason.DESTROY if snapshot.inputs.options.destroy else Reason.NOT_DECLARED
-    if address in {binding.left for binding in snapshot.bindings.values()}:
+    if address in left:
         reason = Reason.OTHER_PROJECT
     return _removed(change, kind, live, record, reason)
 
 
-def _replaced_object(snapshot: Snapshot, address: Address, record: Record) -> Iterable[Change]:
+def _replaced_objects(
+    snapshot: Snapshot, address: Address, record: Record, *, is_retained: bool
+) -> Iterable[Change]:
+    """The deletions of objects that a replacement left behind; `is_retained`: with their project."""
     # Earlier keys of a resource that stays are revoked by its own change, once nobody uses them.
     # Those of a resource that is let go stay as well.
     turns: set[str] = set()
     on_remove = record.on_remove or snapshot.kind(address).on_remove
-    is_retained = on_remove is OnRemove.RETAIN or address.project in _retained_projects(snapshot)
+    is_retained = is_retained or on_remove is OnRemove.RETAIN
     is_declared = address in snapshot.resources and address not in snapshot.selection.to_destroy
-    if record.deposed and (is_declared or is_retained):
+    if is_declared or is_retained:
         turns = {id for entry in record.delivered.values() for id in key_ids(entry)}
     for id in record.deposed:
         if id in turns:

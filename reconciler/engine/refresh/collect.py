@@ -13,7 +13,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reconciler.engine.binding.census import overview_of
 from reconciler.engine.binding.identity import other_projects, surplus_marks
 from reconciler.engine.binding.leftovers import Leftovers, find_leftovers
 from reconciler.engine.binding.matcher import Binding, Matcher
@@ -24,7 +23,6 @@ from reconciler.engine.overview import Overview, Survey
 from reconciler.engine.refresh import failures
 from reconciler.engine.refresh.missing import MissingObjects
 from reconciler.engine.refresh.reader import Reader
-from reconciler.engine.refresh.survey import SurveyReader
 from reconciler.engine.refresh.targets import ReadTargets
 from reconciler.engine.retention_match import collection_fields, matched_objects
 from reconciler.engine.scope import Scope
@@ -234,11 +232,15 @@ class _Collector:
             return None
         if options.targets:
             return Survey()
+        from reconciler.engine.refresh.survey import SurveyReader  # imported late: few plans ask
+
         return SurveyReader(self._inputs, self._reader, self._project_ids).read()
 
     def _overview(self, matcher: Matcher, leftovers: Leftovers, survey: Survey | None) -> Overview:
         if survey is None:
             return Overview()
+        from reconciler.engine.binding.census import overview_of  # imported late: few plans ask
+
         return overview_of(matcher, leftovers, survey, ignore=self._inputs.ignore)
 
     # Fields with calls of their own

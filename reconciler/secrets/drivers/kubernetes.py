@@ -3,6 +3,9 @@
 Each key has a field manager of its own, named after its owner. So the API server knows which part
 of a Secret is whose, and refuses a write to the part of another; that is never forced. What is ours
 is read from the metadata, without the values.
+
+The operator runs the stacks of many people with one credential. So it sets OWNER_VARIABLE: Secrets
+then get its labels and owner, and a Secret that is not of the same stack is left alone as a whole.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +29,9 @@ from reconciler.secrets.once import Once
 
 if TYPE_CHECKING:
     import httpx
+
+OWNER_VARIABLE = "RECONCILER_KUBERNETES_OWNER"
+"""The variable with `labels` and `ownerReferences` for Secrets, as JSON. Set by the operator."""
 
 _MANAGER = "reconciler/"
 _LONGEST_MANAGER_BYTES = 128
@@ -68,6 +75,7 @@ class KubernetesSink:
         Another value than any key conflicts with whatever another manager has there.
         """
         manager = self._manager(target, owner)
+        self._require_own(target, manager, owner)
         answer = self._apply(target, _PLACEHOLDER, manager, dry_run=True)
         if answer.status not in (200, 201):
             raise self._refused(answer, target, "write")
@@ -82,6 +90,7 @@ class KubernetesSink:
     def put(self, target: Any, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - apply may be repeated
         """Apply the key, and return the field manager."""
         manager = self._manager(target, owner)
+        self._require_own(target, manager, owner)
         answer = self._apply(target, secret.reveal(), manager)
         if answer.status not in (200, 201):
             raise self._refused(answer, target, "write")
@@ -140,6 +149,32 @@ class KubernetesSink:
             raise self._refused(answer, target, "look up")
         return dict(answer.body.get("metadata") or {})
 
+    @property
+    def _ownership(self) -> Mapping[str, Any]:
+        return dict(json.loads(self._context.env.get(OWNER_VARIABLE) or "{}"))
+
+    def _require_own(self, target: Any, manager: str, owner: str) -> None:
+        """Raise SinkError for a Secret of somebody else, if we write for many stacks."""
+        ownership = self._ownership
+        metadata = self._metadata(target) if ownership else None
+        if metadata is None:
+            return
+        present = metadata.get("labels") or {}
+        labels = ownership["labels"]
+        if all(present.get(name) == value for name, value in labels.items()):
+            return
+        # Keys that were delivered before the stack came to the cluster have no label yet.
+        of_stack = "/".join([_MANAGER.rstrip("/"), *owner.split("/")[:2], ""])
+        if any(name == manager or name.startswith(of_stack) for name, _ in _managed(metadata)):
+            return
+        shown = " ".join(f"{name}={value}" for name, value in labels.items())
+        place = f"{target['namespace']}/{target['secret']}"
+        raise SinkError(
+            f"the Secret {place} is not of this Stack, so no key is written into it",
+            hint=f"choose another Secret, or give it to the Stack: kubectl label secret "
+            f"{target['secret']} -n {target['namespace']} {shown}",
+        )
+
     def _manager(self, target: Any, owner: str) -> str:
         """The name of the field manager: that of the receipt, whatever the owner is called now."""
         receipt = self._context.receipt(self.place(target), owner)
@@ -171,7 +206,11 @@ class KubernetesSink:
         body: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": target["secret"], "namespace": target["namespace"]},
+            "metadata": {
+                "name": target["secret"],
+                "namespace": target["namespace"],
+                **(self._ownership if value is not None else {}),
+            },
         }
         if value is not None:
             encoded = base64.b64encode(value.encode()).decode()

@@ -1,0 +1,165 @@
+"""`reconciler operator`: reconcile the Stacks of a Kubernetes cluster, until a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from reconciler.cli.failures import redactor
+from reconciler.cli.interrupts import listening
+from reconciler.cli.logs import listen
+from reconciler.cli.metrics import new_recorder
+from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.errors import UsageError
+from reconciler.manifests.shared_state import ADDRESS_VARIABLE
+from reconciler.telemetry.recorder import NoRecorder, Recorder
+
+
+@click.command("operator")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAMESPACE",
+    help="Reconcile the Stacks of this namespace only; repeatable.",
+)
+@click.option("--all-namespaces", is_flag=True, help="Reconcile the Stacks of all namespaces.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Number of Stacks that are looked at side by side.",
+)
+@click.option(
+    "--interval",
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="Time between two looks at a Stack that names no interval.",
+)
+@click.option(
+    "--source-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder that the paths of sources are relative to.",
+)
+@click.option(
+    "--liveness-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Answer probes at /livez and /readyz on this port.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus at /metrics on this port.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(1, 3600),
+    default=25,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for the calls in flight after a signal; below terminationGracePeriodSeconds.",
+)
+@click.option(
+    "--allow-local-state",
+    is_flag=True,
+    help="Accept a state in a local folder, which a volume has to keep.",
+)
+@click.option("--once", is_flag=True, help="Look at each Stack once, and exit.")
+@click.option("--crds", is_flag=True, help="Print the custom resource definitions, and exit.")
+@global_options
+def command(
+    options: GlobalOptions,
+    namespaces: tuple[str, ...],
+    all_namespaces: bool,
+    workers: int,
+    interval: str,
+    source_root: Path | None,
+    liveness_port: int | None,
+    metrics_port: int | None,
+    grace: float,
+    allow_local_state: bool,
+    once: bool,
+    crds: bool,
+) -> int:
+    """Reconcile the Stacks of a Kubernetes cluster until SIGTERM.
+
+    The cluster is that of KUBECONFIG, or of the service account of the pod. The state is at
+    RECONCILER_BACKEND. Keys for the API come from the Secrets that Organizations name.
+    """
+    from reconciler.operator.crds import as_yaml
+
+    if crds:
+        click.echo(as_yaml(), nl=False)
+        return 0
+    if bool(namespaces) == all_namespaces:
+        raise UsageError(
+            "operator: name either namespaces or all of them",
+            hint="Pass --namespace NAMESPACE, or --all-namespaces.",
+        )
+    from reconciler.operator.inputs import Options
+    from reconciler.operator.main import OperatorSettings, run_operator, session_environment
+    from reconciler.operator.service import ServiceOptions
+
+    listen(options)
+    _log_steps()
+    settings = OperatorSettings(
+        Options(
+            env=session_environment(os.environ),
+            backend=options.backend or os.environ.get(ADDRESS_VARIABLE, "").strip() or None,
+            base_url=options.base_url,
+            allow_env=options.allow_env,
+            allow_sinks=options.allow_sinks,
+            allow_sources=options.allow_sources,
+            parallelism=options.parallelism,
+        ),
+        ServiceOptions(namespaces, workers, grace),
+        interval,
+        source_root,
+        allow_local_state,
+        liveness_port,
+        once,
+    )
+    interrupts = listening()
+    with interrupts.finishing_first(), _metrics(metrics_port) as recorder:
+        return run_operator(settings, redactor, interrupts.stop, recorder)
+
+
+@contextmanager
+def _metrics(port: int | None) -> Iterator[Recorder]:
+    """A recorder whose metrics are served on a port, if there is one. Raises UsageError."""
+    if port is None:
+        yield NoRecorder()
+        return
+    try:
+        from reconciler.telemetry.exposition import serve
+    except ImportError as error:
+        raise UsageError(
+            "--metrics-port needs the package prometheus-client, which is not installed",
+            hint="Install it: pip install 'reconciler-iac[metrics]'",
+        ) from error
+    recorder = new_recorder()
+    stop = serve(recorder.registry, port)
+    try:
+        yield recorder
+    finally:
+        stop()
+
+
+def _log_steps() -> None:
+    """Log what the operator does, and what kopf has to say, as all else is logged."""
+    ours = logging.getLogger("reconciler")
+    logging.getLogger("reconciler.operator").setLevel(logging.INFO)
+    for name, level in (("kopf", logging.ERROR), ("asyncio", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = list(ours.handlers), False
+        logger.setLevel(level)

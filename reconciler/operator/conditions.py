@@ -1,0 +1,221 @@
+"""Conditions of a Stack: what a run found, in the form that `kubectl wait` and alerts read.
+
+Pure functions. `REASONS` is the table of docs/operator.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.model.fleet import StackResult, StackStatus
+from reconciler.operator.approval import Verdict
+from reconciler.operator.crds import MAX_MESSAGE
+from reconciler.operator.resources import Mode
+
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+
+
+class Reason(Struct, frozen=True):
+    """What a reason of `Ready` means, and whether progress needs a person."""
+
+    meaning: str
+    is_blocked: bool = False
+    is_ready: bool = False
+    is_calm: bool = False
+    """Whether it is as somebody intended, though not ready."""
+
+
+REASONS: Mapping[str, Reason] = {
+    "InSync": Reason("Live objects are as the manifests declare.", is_ready=True),
+    "Applied": Reason("The plan was applied, all of it.", is_ready=True),
+    "Observed": Reason("Live objects were read. The mode never writes.", is_ready=True),
+    "Suspended": Reason("`suspend` is true, so there are no runs.", is_calm=True),
+    "Destroyed": Reason("The Stack is being deleted, and its objects are gone.", is_calm=True),
+    "AwaitingApproval": Reason("The plan waits for the annotation with its digest.", is_calm=True),
+    "ApprovalOutdated": Reason(
+        "The annotation names another plan than the present one.", is_blocked=True
+    ),
+    "SpecInvalid": Reason("The spec cannot be used.", is_blocked=True),
+    "SourceNotFound": Reason("The ConfigMap or the folder does not exist.", is_blocked=True),
+    "SourceInvalid": Reason("The source is not a stack, or leaves its folder.", is_blocked=True),
+    "SourceMoved": Reason("The source changed during the run. The run is repeated.", is_calm=True),
+    "OrganizationNotFound": Reason("The Organization does not exist.", is_blocked=True),
+    "OrganizationNotAllowed": Reason(
+        "The Organization does not allow the namespace of the Stack.", is_blocked=True
+    ),
+    "OrganizationInvalid": Reason("The Organization cannot be used.", is_blocked=True),
+    "OrganizationMismatch": Reason(
+        "Keys, state and stack file belong to different organizations.", is_blocked=True
+    ),
+    "KeyNotFound": Reason("A Secret with a key does not exist or lacks it.", is_blocked=True),
+    "KeyRefused": Reason("The API refuses a key.", is_blocked=True),
+    "CredentialMissing": Reason("The stack needs a key that nothing provides.", is_blocked=True),
+    "StackNameTaken": Reason(
+        "An older Stack has the same stack name and environment.", is_blocked=True
+    ),
+    "ConfigurationInvalid": Reason("The manifests have errors.", is_blocked=True),
+    "RequestInvalid": Reason("A setting cannot be used.", is_blocked=True),
+    "GuardRefused": Reason("A guard or a policy refuses the plan.", is_blocked=True),
+    "PolicyFailed": Reason("A policy over live objects fails.", is_blocked=True),
+    "ResourceBlocked": Reason("A resource has an error.", is_blocked=True),
+    "ResourceUnreadable": Reason("A managed object cannot be read.", is_blocked=True),
+    "NotConverging": Reason(
+        "Applies of the same source always leave changes. Runs become rarer.", is_blocked=True
+    ),
+    "DeletionNotPermitted": Reason(
+        "`deletionPolicy` is Delete, and the mode never writes.", is_blocked=True
+    ),
+    "ApplyFailed": Reason("No change was applied.", is_blocked=True),
+    "ApplyIncomplete": Reason("Some changes were applied.", is_blocked=True),
+    "SinkFailed": Reason("A key could not be delivered.", is_blocked=True),
+    "PlanStale": Reason(
+        "Something changed between plan and apply. The run is repeated.", is_calm=True
+    ),
+    "Locked": Reason("Another run has held the lock of the state for long."),
+    "Interrupted": Reason("The run was stopped. It is repeated.", is_calm=True),
+    "StateUnavailable": Reason("The shared state cannot be reached or read."),
+    "ApiFailed": Reason("The API cannot be reached, or fails."),
+    "Throttled": Reason("The API allows no more requests for now."),
+    "SystemFailed": Reason("The operating system refused something."),
+    "Unexpected": Reason("A fault of this program. The log has more."),
+}
+"""Every reason of the condition `Ready`; `Blocked` has the same one while it is true."""
+
+_GOOD = (StackStatus.IN_SYNC, StackStatus.APPLIED, StackStatus.PENDING, StackStatus.DRIFTED)
+
+
+class Judgement(Struct, frozen=True):
+    """The reason of `Ready`, with a sentence."""
+
+    reason: str
+    message: str = ""
+
+    @property
+    def entry(self) -> Reason:
+        """What the reason means."""
+        return REASONS.get(self.reason, REASONS["Unexpected"])
+
+
+def judge(mode: Mode, result: StackResult, verdict: Verdict) -> Judgement:
+    """What a run says about a Stack. `verdict` is about the plan of the result."""
+    if result.status not in _GOOD:
+        reason = result.reason if result.reason in REASONS else "Unexpected"
+        return Judgement(reason, _explained(result))
+    if result.status is StackStatus.APPLIED:
+        return Judgement("Applied", "All changes were applied.")
+    if verdict is Verdict.AWAITS:
+        return Judgement("AwaitingApproval", "The plan waits for approval.")
+    if verdict is Verdict.OUTDATED:
+        return Judgement("ApprovalOutdated", "Another plan was approved.")
+    if result.status is StackStatus.IN_SYNC:
+        return Judgement("InSync", "Live objects are as the manifests declare.")
+    if verdict is Verdict.NOT_PERMITTED:
+        return Judgement("Observed", f"The mode {mode} reports changes and makes none.")
+    return Judgement("InSync", "Only the state changes.")
+
+
+def _explained(result: StackResult) -> str:
+    """Why a run failed, in a few sentences."""
+    sentences = [result.message] if result.message else []
+    plan = result.plan
+    if plan is not None and result.status is StackStatus.REFUSED:
+        sentences += plan.refusals[:3]
+        if len(plan.refusals) > 3:
+            sentences.append(f"{len(plan.refusals) - 3} more refusals")
+    for diagnostic in result.diagnostics[:3]:
+        sentences.append(
+            str(diagnostic.location or diagnostic.address or "")
+            + f" {diagnostic.summary}: {diagnostic.detail}"
+        )
+    if result.result is not None:
+        failed = [outcome for outcome in result.result.outcomes if outcome.message]
+        sentences += [f"{outcome.change.address}: {outcome.message}" for outcome in failed[:3]]
+    if not sentences and plan is not None:
+        sentences += [f"{change.address}: {change.blocked}" for change in plan.blocked[:3]]
+    return " ".join(_sentence(text) for text in sentences)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def conditions_of(
+    judgement: Judgement,
+    *,
+    drifted: int | None,
+    pending: int | None,
+    drift_message: str = "",
+    generation: int = 0,
+    previous: Iterable[Mapping[str, Any]] = (),
+    now: str,
+) -> list[dict[str, Any]]:
+    """The conditions of a Stack.
+
+    `drifted` and `pending` count objects that were changed outside and planned changes; None where
+    the run could not tell. `previous` are the conditions before, which keep their time of transition
+    while their status stays. `now` is in the format of Kubernetes.
+    """
+    entry = judgement.entry
+    ready = TRUE if entry.is_ready else FALSE
+    values = [
+        ("Ready", ready, judgement.reason, judgement.message),
+        _synced(pending, drifted),
+        _drifted(drifted, drift_message),
+    ]
+    if entry.is_blocked:
+        values.append(("Blocked", TRUE, judgement.reason, judgement.message))
+    else:
+        values.append(("Blocked", FALSE, "NotBlocked", "No person has to do anything."))
+    before = {str(old.get("type")): old for old in previous if isinstance(old, Mapping)}
+    return [
+        _condition(type, status, reason, message, before.get(type), generation, now)
+        for type, status, reason, message in values
+    ]
+
+
+def _synced(pending: int | None, drifted: int | None) -> tuple[str, str, str, str]:
+    if pending is None:
+        return ("Synced", UNKNOWN, "NotRead", "The last run could not tell.")
+    if pending == 0:
+        return ("Synced", TRUE, "NoChanges", "There is nothing to change.")
+    what = f"{pending} change{'s are' if pending != 1 else ' is'} pending."
+    return ("Synced", FALSE, "ChangedOutside" if drifted else "ChangesPending", what)
+
+
+def _drifted(drifted: int | None, message: str) -> tuple[str, str, str, str]:
+    if drifted is None:
+        return ("Drifted", UNKNOWN, "NotRead", "The last run could not tell.")
+    if drifted == 0:
+        return ("Drifted", FALSE, "NoDrift", "Nobody changed objects outside of reconciler.")
+    return ("Drifted", TRUE, "ChangedOutside", message)
+
+
+def _condition(
+    type: str,
+    status: str,
+    reason: str,
+    message: str,
+    before: Mapping[str, Any] | None,
+    generation: int,
+    now: str,
+) -> dict[str, Any]:
+    since = now
+    if before is not None and before.get("status") == status:
+        since = str(before.get("lastTransitionTime") or now)
+    return {
+        "type": type,
+        "status": status,
+        "reason": reason,
+        "message": bounded(message),
+        "lastTransitionTime": since,
+        "observedGeneration": generation,
+    }
+
+
+def bounded(text: str, longest: int = MAX_MESSAGE) -> str:
+    """A text that fits into a field of a status."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,110 @@
+"""Watches the cluster with kopf. The only module that imports it.
+
+All handlers are of the sort `event`, for which kopf writes nothing to objects: no annotation, no
+finalizer, no status. It keeps no peering either, because runs exclude each other by the lease in the
+shared state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import kopf
+
+from reconciler.operator.crds import GROUP, ORGANIZATIONS, SOURCE_LABEL, STACKS, VERSION
+from reconciler.operator.kube import TOKEN_SECONDS
+from reconciler.secrets.drivers.kubeconfig import Cluster
+
+WATCH_SECONDS = 600
+"""After how long the API server ends a watch, which is then begun again."""
+_GRACE_SECONDS = 30
+
+
+class Changes(Protocol):
+    """Takes what watches see. Called from the thread of the watches, so methods have to be quick."""
+
+    def stack(self, body: Mapping[str, Any], *, is_gone: bool) -> None: ...
+
+    def organization(self, body: Mapping[str, Any], *, is_gone: bool) -> None: ...
+
+    def config_map(self, body: Mapping[str, Any], *, is_gone: bool) -> None: ...
+
+
+def watch(
+    changes: Changes,
+    cluster: Callable[[], Cluster],
+    *,
+    namespaces: Sequence[str],
+    stop: threading.Event,
+) -> None:
+    """Watch until `stop` is set, in this thread. Without namespaces, the whole cluster.
+
+    Raises whatever kopf cannot recover from, such as a definition that is gone.
+    """
+    asyncio.run(
+        kopf.operator(
+            registry=_registry(changes, cluster),
+            settings=_settings(),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            stop_flag=stop,
+        )
+    )
+
+
+def _registry(changes: Changes, cluster: Callable[[], Cluster]) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    async def on_stack(event: Mapping[str, Any], **_: Any) -> None:
+        changes.stack(event["object"], is_gone=event["type"] == "DELETED")
+
+    async def on_organization(event: Mapping[str, Any], **_: Any) -> None:
+        changes.organization(event["object"], is_gone=event["type"] == "DELETED")
+
+    async def on_config_map(event: Mapping[str, Any], **_: Any) -> None:
+        changes.config_map(event["object"], is_gone=event["type"] == "DELETED")
+
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(cluster())
+
+    kopf.on.event(GROUP, VERSION, STACKS, registry=registry)(on_stack)
+    kopf.on.event(GROUP, VERSION, ORGANIZATIONS, registry=registry)(on_organization)
+    kopf.on.event("", "v1", "configmaps", registry=registry)(on_config_map)
+    kopf.on.login(registry=registry)(login)
+    return registry
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    # Definitions are there before the watches begin, so no right to list definitions is needed.
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + _GRACE_SECONDS
+    settings.watching.connect_timeout = _GRACE_SECONDS
+    settings.watching.label_selectors["", "v1", "configmaps"] = SOURCE_LABEL
+    settings.networking.request_timeout = 2 * _GRACE_SECONDS
+    settings.process.ultimate_exiting_timeout = None  # it would kill runs that finish their calls
+    return settings
+
+
+def _connection(cluster: Cluster) -> kopf.ConnectionInfo:
+    ca: dict[str, Any] = {}
+    if isinstance(cluster.ca, bytes):
+        ca["ca_data"] = cluster.ca
+    elif cluster.ca is not None:
+        ca["ca_path"] = cluster.ca
+    if cluster.client_certificate is not None:
+        ca["certificate_data"], ca["private_key_data"] = cluster.client_certificate
+    expiration = None
+    if cluster.token:
+        # The token of a service account is replaced in its file before it expires.
+        expiration = datetime.now(UTC) + timedelta(seconds=10 * TOKEN_SECONDS)
+    return kopf.ConnectionInfo(
+        server=cluster.server, token=cluster.token or None, expiration=expiration, **ca
+    )

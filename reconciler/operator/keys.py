@@ -1,0 +1,77 @@
+"""Keys for the API, from Secrets to the environment of a session: in memory, by value.
+
+A Secret is read again once its copy is old, and at once after the API refused a key of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from reconciler.manifests.shapes import OPENAI_KEY
+from reconciler.model.secret import Redactor, Secret
+from reconciler.operator.resources import ObjectKey, OrganizationObject
+
+ReadSecret = Callable[[ObjectKey], Mapping[str, bytes] | None]
+
+
+class KeyProblem(Exception):
+    """A key that cannot be used; the message is for the status."""
+
+
+class KeyReader:
+    """The keys of Organizations. Thread-safe."""
+
+    def __init__(
+        self, read: ReadSecret, redactor: Redactor, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read = read
+        self._redactor = redactor
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[ObjectKey, tuple[float, Mapping[str, bytes] | None]] = {}
+
+    def environment(self, organization: OrganizationObject, *, max_age: float) -> dict[str, str]:
+        """The variables that hold the keys of an Organization.
+
+        Raises KeyProblem for a key that is missing or malformed, and KubeError.
+        """
+        spec = organization.spec
+        variables: dict[str, str] = {}
+        for variable, reference in spec.secrets() if spec is not None else ():
+            place = ObjectKey(organization.key.namespace, reference.name)
+            data = self._data(place, max_age)
+            if data is None:
+                raise KeyProblem(f'There is no Secret "{place}" for {variable}.')
+            if reference.key not in data:
+                raise KeyProblem(f'The Secret "{place}" has no key "{reference.key}".')
+            value = data[reference.key].decode("utf-8", "replace").strip()
+            self._redactor.add(Secret(value))
+            if not OPENAI_KEY.fullmatch(value):
+                raise KeyProblem(
+                    f'The key "{reference.key}" of the Secret "{place}" is no key of the API: it '
+                    "has another form."
+                )
+            variables[variable] = value
+        return variables
+
+    def forget(self, organization: OrganizationObject) -> None:
+        """Read the Secrets of an Organization again at the next use."""
+        spec = organization.spec
+        with self._lock:
+            for _, reference in spec.secrets() if spec is not None else ():
+                self._known.pop(ObjectKey(organization.key.namespace, reference.name), None)
+
+    def _data(self, place: ObjectKey, max_age: float) -> Mapping[str, bytes] | None:
+        with self._lock:
+            known = self._known.get(place)
+            if known is not None and self._clock() - known[0] < max_age:
+                return known[1]
+        data = self._read(place)
+        with self._lock:
+            if data is None:
+                self._known.pop(place, None)
+            else:
+                self._known[place] = (self._clock(), data)
+        return data

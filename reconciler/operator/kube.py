@@ -1,0 +1,264 @@
+"""The few requests that the operator sends to the API server of Kubernetes by itself.
+
+Watching is left to kopf. Address and credentials are those of the sink `kubernetes`: KUBECONFIG, or
+the service account of the pod, whose token is read again as it is replaced.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from reconciler.api.transport.side_client import connect
+from reconciler.errors import ReconcilerError
+from reconciler.model.secret import Redactor, Secret
+from reconciler.operator.crds import API_VERSION, ORGANIZATIONS, STACKS
+from reconciler.operator.resources import ObjectKey
+from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
+
+COMPONENT = "reconciler"
+TOKEN_SECONDS = 60.0
+"""How long the token of a service account is used before it is read again."""
+_PAGE = 500
+_MERGE = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_SHOWN = 300
+
+
+class KubeError(ReconcilerError):
+    """The API server refuses a request, or cannot be reached. `status` is None without an answer."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class KubeClient:
+    """A client of one API server. Thread-safe."""
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        redactor: Redactor,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._env = env
+        self._redactor = redactor
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._cluster: Cluster | None = None
+        self._client: httpx.Client | None = None
+        self._read_at = 0.0
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where the API server is, as of now. Raises SinkError."""
+        cluster = cluster_of(self._env)
+        if cluster.token:
+            self._redactor.add(Secret(cluster.token))
+        return cluster
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = self._cluster = None
+
+    # --- objects of ours
+
+    def stacks(self, namespace: str | None) -> Iterator[Mapping[str, Any]]:
+        """All Stacks, of one namespace or of all."""
+        return self._listed(f"apis/{API_VERSION}", namespace, STACKS)
+
+    def organizations(self, namespace: str | None) -> Iterator[Mapping[str, Any]]:
+        """All Organizations, of one namespace or of all."""
+        return self._listed(f"apis/{API_VERSION}", namespace, ORGANIZATIONS)
+
+    def config_maps(self, namespace: str | None, label: str) -> Iterator[Mapping[str, Any]]:
+        """All ConfigMaps with a label, of one namespace or of all."""
+        return self._listed("api/v1", namespace, "configmaps", labelSelector=label)
+
+    def stack(self, key: ObjectKey) -> Mapping[str, Any] | None:
+        """A Stack as it is now; None if there is none."""
+        return self._object(_path(STACKS, key))
+
+    def patch_status(
+        self, plural: str, key: ObjectKey, uid: str, patch: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Merge a patch into a status. None if the object is gone or was replaced."""
+        body = {"metadata": {"uid": uid}, "status": patch}
+        path = f"{_path(plural, key)}/status"
+        return self._changed("PATCH", path, body, {"Content-Type": _MERGE})
+
+    def patch(self, key: ObjectKey, operations: list[dict[str, Any]]) -> Mapping[str, Any] | None:
+        """Apply a JSON patch to a Stack. None if it is gone, or a `test` of the patch fails."""
+        return self._changed("PATCH", _path(STACKS, key), operations, {"Content-Type": _JSON_PATCH})
+
+    # --- other objects
+
+    def secret(self, key: ObjectKey) -> Mapping[str, bytes] | None:
+        """The data of a Secret; None if there is none."""
+        body = self._object(f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}")
+        if body is None:
+            return None
+        data = body.get("data")
+        values: dict[str, bytes] = {}
+        for name, encoded in (data if isinstance(data, Mapping) else {}).items():
+            try:
+                values[str(name)] = base64.b64decode(str(encoded), validate=True)
+            except (binascii.Error, ValueError):
+                continue
+        return values
+
+    def secrets_of(self, namespace: str, label: str) -> Iterator[Mapping[str, Any]]:
+        """The metadata of the Secrets with a label, without their data."""
+        return self._listed(
+            "api/v1", namespace, "secrets", accept=_METADATA_LIST, labelSelector=label
+        )
+
+    def patch_secret(self, key: ObjectKey, patch: Mapping[str, Any]) -> bool:
+        """Merge a patch into a Secret. False if it is gone or changed meanwhile."""
+        path = f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
+        headers = {"Content-Type": _MERGE, "Accept": _METADATA}
+        return self._changed("PATCH", path, patch, headers) is not None
+
+    def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
+        """Create an Event. Raises KubeError."""
+        answer = self._send("POST", f"api/v1/namespaces/{namespace}/events", body)
+        if answer.status_code not in (200, 201):
+            raise self._refused(answer, "create an Event")
+
+    # --- requests
+
+    def _listed(
+        self,
+        group: str,
+        namespace: str | None,
+        plural: str,
+        *,
+        accept: str = "application/json",
+        **params: str,
+    ) -> Iterator[Mapping[str, Any]]:
+        where = f"{group}/{plural}"
+        if namespace is not None:
+            where = f"{group}/namespaces/{namespace}/{plural}"
+        params = {**params, "limit": str(_PAGE)}
+        while True:
+            answer = self._send("GET", where, params=params, headers={"Accept": accept})
+            if answer.status_code != 200:
+                raise self._refused(answer, f"list {plural}")
+            body = _json(answer)
+            items = body.get("items")
+            yield from (item for item in items or () if isinstance(item, Mapping))
+            following = (body.get("metadata") or {}).get("continue")
+            if not following:
+                return
+            params["continue"] = str(following)
+
+    def _object(self, path: str) -> Mapping[str, Any] | None:
+        answer = self._send("GET", path)
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise self._refused(answer, f"read {path}")
+        return _json(answer)
+
+    def _changed(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str]
+    ) -> Mapping[str, Any] | None:
+        answer = self._send(method, path, body, headers=headers)
+        if answer.status_code in (200, 201):
+            return _json(answer)
+        # 409: another uid or resource version. 422: a `test` of a JSON patch failed.
+        if answer.status_code in (404, 409) or (
+            answer.status_code == 422 and headers.get("Content-Type") == _JSON_PATCH
+        ):
+            return None
+        raise self._refused(answer, f"change {path}")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **(headers or {})} if content else headers
+        for is_last in (False, True):
+            try:
+                answer = self._connected().request(
+                    method, path, content=content, params=params, headers=headers
+                )
+            except httpx.HTTPError as error:
+                why = self._redactor(str(error) or type(error).__name__)
+                raise KubeError(
+                    f"The API server of Kubernetes cannot be reached: {why}."
+                ) from error
+            if answer.status_code != 401 or is_last:
+                return answer
+            self._forget()
+        return answer
+
+    def _connected(self) -> httpx.Client:
+        with self._lock:
+            now, client = self._clock(), self._client
+            if client is None or now - self._read_at >= TOKEN_SECONDS:
+                self._read_at = now
+                cluster = self.cluster
+                if client is None or cluster != self._cluster:
+                    # A request of another thread may still use the old one, so it is not closed.
+                    client = self._made(cluster)
+                    self._cluster = cluster
+                self._client = client
+            return client
+
+    def _made(self, cluster: Cluster) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {cluster.token}"} if cluster.token else {}
+        return connect(
+            cluster.server,
+            variable=f"the server in {cluster.source}",
+            environ=self._env,
+            headers=headers,
+            ca=cluster.ca,
+            client_certificate=cluster.client_certificate,
+        )
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._cluster = self._client = None
+
+    def _refused(self, answer: httpx.Response, what: str) -> KubeError:
+        message = str(_json(answer).get("message") or "")
+        text = "".join(char for char in self._redactor(message) if char.isprintable())[:_SHOWN]
+        said = f": {text}" if text else ""
+        return KubeError(
+            f"The API server of Kubernetes refuses to {what} (status {answer.status_code}{said}).",
+            status=answer.status_code,
+        )
+
+
+def _path(plural: str, key: ObjectKey) -> str:
+    return f"apis/{API_VERSION}/namespaces/{key.namespace}/{plural}/{quote(key.name)}"
+
+
+def _json(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, Mapping) else {}

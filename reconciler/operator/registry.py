@@ -1,0 +1,227 @@
+"""What the operator knows of the cluster: Stacks, Organizations and ConfigMaps with sources.
+
+Watch events and lists fill it. Each change answers with the Stacks that have to be looked at because
+of it. A change of a status, which is our own, asks for nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.operator.crds import DEFAULT_INTERVAL
+from reconciler.operator.resources import (
+    ConfigMapReference,
+    ObjectKey,
+    OrganizationObject,
+    StackObject,
+    organization_of,
+    stack_of,
+)
+from reconciler.operator.sources import StoredConfigMap, stored
+
+
+class Claim(Struct, frozen=True):
+    """The stack and environment that a Stack manages, which identify a state."""
+
+    stack: str
+    environment: str
+
+
+class Known(Struct, frozen=True):
+    """Keys of objects."""
+
+    stacks: frozenset[ObjectKey] = frozenset()
+    organizations: frozenset[ObjectKey] = frozenset()
+    config_maps: frozenset[ObjectKey] = frozenset()
+
+
+class Registry:
+    """Thread-safe."""
+
+    def __init__(self, default_interval: str = DEFAULT_INTERVAL) -> None:
+        self._default_interval = default_interval
+        self._lock = threading.Lock()
+        self._stacks: dict[ObjectKey, StackObject] = {}
+        self._organizations: dict[ObjectKey, OrganizationObject] = {}
+        self._config_maps: dict[ObjectKey, StoredConfigMap] = {}
+        self._claims: dict[ObjectKey, Claim] = {}
+
+    # --- changes
+
+    def put_stack(self, body: Mapping[str, Any]) -> set[ObjectKey]:
+        """Take a Stack as the API server shows it."""
+        stack = stack_of(body, self._default_interval)
+        if stack is None:
+            return set()
+        with self._lock:
+            before = self._stacks.get(stack.key)
+            if before is not None and _is_older(stack, before):
+                return set()
+            self._stacks[stack.key] = stack
+            if before is not None and before.uid != stack.uid:
+                self._claims.pop(stack.key, None)
+        return {stack.key} if before is None or _asks_for_run(before, stack) else set()
+
+    def drop_stack(self, key: ObjectKey) -> set[ObjectKey]:
+        """Forget a Stack that is gone. Whoever waited for its claim is looked at."""
+        with self._lock:
+            self._stacks.pop(key, None)
+            claim = self._claims.pop(key, None)
+            return {other for other, held in self._claims.items() if held == claim}
+
+    def put_organization(self, body: Mapping[str, Any]) -> set[ObjectKey]:
+        """Take an Organization as the API server shows it."""
+        organization = organization_of(body)
+        if organization is None:
+            return set()
+        with self._lock:
+            before = self._organizations.get(organization.key)
+            self._organizations[organization.key] = organization
+            same = before is not None and (before.uid, before.generation) == (
+                organization.uid,
+                organization.generation,
+            )
+            return set() if same else self._users_of(organization.key)
+
+    def drop_organization(self, key: ObjectKey) -> set[ObjectKey]:
+        """Forget an Organization that is gone."""
+        with self._lock:
+            if self._organizations.pop(key, None) is None:
+                return set()
+            return self._users_of(key)
+
+    def put_config_map(self, body: Mapping[str, Any]) -> set[ObjectKey]:
+        """Take a ConfigMap as the API server shows it."""
+        metadata = body.get("metadata")
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        key = ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
+        content = stored(body)
+        with self._lock:
+            before = self._config_maps.get(key)
+            self._config_maps[key] = content
+            if before is not None and before.digest == content.digest:
+                return set()
+            return self._readers_of(key)
+
+    def drop_config_map(self, key: ObjectKey) -> set[ObjectKey]:
+        """Forget a ConfigMap that is gone, or lost its label."""
+        with self._lock:
+            if self._config_maps.pop(key, None) is None:
+                return set()
+            return self._readers_of(key)
+
+    def known(self) -> Known:
+        """The keys of everything that is known now."""
+        with self._lock:
+            return Known(
+                frozenset(self._stacks),
+                frozenset(self._organizations),
+                frozenset(self._config_maps),
+            )
+
+    def drop_missing(self, before: Known, listed: Known) -> set[ObjectKey]:
+        """Forget what was known before a complete list was read, and is not in it."""
+        affected: set[ObjectKey] = set()
+        for key in before.stacks - listed.stacks:
+            affected |= self.drop_stack(key)
+        for key in before.organizations - listed.organizations:
+            affected |= self.drop_organization(key)
+        for key in before.config_maps - listed.config_maps:
+            affected |= self.drop_config_map(key)
+        return affected
+
+    # --- claims
+
+    def claim(self, key: ObjectKey, claim: Claim) -> ObjectKey | None:
+        """Note what a Stack manages. Returns the older Stack that manages the same, if there is one."""
+        with self._lock:
+            own = self._stacks.get(key)
+            self._claims[key] = claim
+            if own is None:
+                return None
+            rivals = [
+                self._stacks[other]
+                for other, held in self._claims.items()
+                if held == claim and other != key and other in self._stacks
+            ]
+            oldest = min(rivals, key=_age, default=None)
+            return oldest.key if oldest is not None and _age(oldest) < _age(own) else None
+
+    # --- reading
+
+    def stack(self, key: ObjectKey) -> StackObject | None:
+        """A Stack; None if it is not known."""
+        with self._lock:
+            return self._stacks.get(key)
+
+    def stacks(self) -> list[StackObject]:
+        """All Stacks."""
+        with self._lock:
+            return list(self._stacks.values())
+
+    def organization(self, key: ObjectKey) -> OrganizationObject | None:
+        """An Organization; None if it is not known."""
+        with self._lock:
+            return self._organizations.get(key)
+
+    def count_of(self, organization: ObjectKey | None) -> int:
+        """How many Stacks use an Organization."""
+        with self._lock:
+            return sum(stack.organization == organization for stack in self._stacks.values())
+
+    def config_map(self, key: ObjectKey) -> StoredConfigMap | None:
+        """The data of a ConfigMap; None if none with the label is known."""
+        with self._lock:
+            return self._config_maps.get(key)
+
+    def _users_of(self, organization: ObjectKey) -> set[ObjectKey]:
+        return {key for key, stack in self._stacks.items() if stack.organization == organization}
+
+    def _readers_of(self, config_map: ObjectKey) -> set[ObjectKey]:
+        return {
+            key
+            for key, stack in self._stacks.items()
+            if config_map in set(self._config_maps_of(stack))
+        }
+
+    def _config_maps_of(self, stack: StackObject) -> Iterable[ObjectKey]:
+        """The ConfigMaps that a Stack reads, those of its Organization included."""
+        if stack.spec is None:
+            return
+        references = [stack.spec.source.config_map]
+        references += [place.config_map for place in stack.spec.policies]
+        yield from _named(stack.key.namespace, references)
+        organization = stack.organization and self._organizations.get(stack.organization)
+        if organization and organization.spec is not None:
+            places = [place.config_map for place in organization.spec.policies]
+            yield from _named(organization.key.namespace, places)
+
+
+def _named(namespace: str, references: Iterable[ConfigMapReference | None]) -> Iterable[ObjectKey]:
+    for reference in references:
+        if reference is not None:
+            yield ObjectKey(namespace, reference.name)
+
+
+def _is_older(stack: StackObject, known: StackObject) -> bool:
+    """Whether an event comes late: a list or an answer to a patch was newer."""
+    return stack.uid == known.uid and 0 < stack.version < known.version
+
+
+def _age(stack: StackObject) -> tuple[str, str]:
+    return (stack.created, stack.uid)
+
+
+def _asks_for_run(before: StackObject, after: StackObject) -> bool:
+    return (
+        before.uid != after.uid
+        or before.generation != after.generation
+        or before.is_deleting != after.is_deleting
+        or before.reconcile != after.reconcile
+        # A taken approval is removed by ourselves.
+        or (before.approve != after.approve and bool(after.approve))
+    )

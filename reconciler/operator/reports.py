@@ -1,0 +1,193 @@
+"""Writes what a run found to the API server: the status, Events and our finalizer.
+
+A status is written if something changed in it, and otherwise at most every second interval, so that
+`lastRun` shows that the operator is alive. An Event is created only for a condition that changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from reconciler.model.secret import Redactor
+from reconciler.operator.crds import API_VERSION, FINALIZER, STACKS
+from reconciler.operator.kube import COMPONENT, KubeClient, KubeError
+from reconciler.operator.ownership import set_owned
+from reconciler.operator.registry import Registry
+from reconciler.operator.resources import DeletionPolicy, ObjectKey, StackObject
+from reconciler.operator.status import (
+    RunFacts,
+    Transition,
+    is_news,
+    merge_patch,
+    status_of,
+    timestamp,
+    transitions,
+)
+
+LOG = logging.getLogger("reconciler.operator")
+HEARTBEAT_INTERVALS = 1.8
+"""After how many intervals a status is written although nothing changed; less than two, for jitter."""
+_LONGEST_NAME = 200
+
+
+class StatusWriter:
+    """Thread-safe, one thread for each Stack at a time.
+
+    `wake` is called for a Stack whose spec turns out to be newer than what is known.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        registry: Registry,
+        redactor: Redactor,
+        *,
+        wake: Callable[[ObjectKey], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._kube = kube
+        self._registry = registry
+        self._redactor = redactor
+        self._wake = wake
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        self._written: dict[str, float] = {}
+
+    def write(self, stack: StackObject, facts: RunFacts, *, is_run: bool = True) -> None:
+        """Write the status after a run, if there is a reason to. Raises KubeError.
+
+        `is_run` is False where nothing was looked at, so that no sign of life is due either.
+        """
+        current = self._registry.stack(stack.key)
+        if current is None or current.uid != stack.uid:
+            return
+        # The run was about the generation that it began with; what is kept is as it is now.
+        base = current.status
+        after = status_of(stack, facts, before=base, clean=self._redactor, now=self._wall_clock())
+        if not is_news(base, after) and not (is_run and self._is_heartbeat_due(stack)):
+            return
+        if not is_run and "lastRun" in base:
+            after["lastRun"] = base["lastRun"]
+        answer = self._kube.patch_status(STACKS, stack.key, stack.uid, merge_patch(base, after))
+        with self._lock:
+            self._written[stack.uid] = self._clock()
+        if answer is None:
+            return
+        self._take(answer)
+        for transition in transitions(base, after):
+            self._log(stack, transition)
+            self._event(stack, transition)
+
+    def forget(self, uid: str) -> None:
+        """Forget a Stack that is gone."""
+        with self._lock:
+            self._written.pop(uid, None)
+
+    def _is_heartbeat_due(self, stack: StackObject) -> bool:
+        now = self._clock()
+        with self._lock:
+            last = self._written.setdefault(stack.uid, now)
+        return now - last >= HEARTBEAT_INTERVALS * stack.interval
+
+    # --- the finalizer
+
+    def align_finalizer(self, stack: StackObject) -> bool:
+        """Have our finalizer on a Stack exactly while its deletion has to do something.
+
+        False if the Stack changed meanwhile.
+        """
+        wanted = stack.deletion_policy is DeletionPolicy.DELETE
+        if wanted == stack.has_finalizer:
+            return True
+        if not wanted:
+            return self.release(stack)
+        set_owned(self._kube, stack, owned=True)
+        return self._changed(stack, _adding(stack))
+
+    def release(self, stack: StackObject) -> bool:
+        """Remove our finalizer. False if the Stack changed meanwhile; it is looked at again then."""
+        if stack.deletion_policy is DeletionPolicy.RETAIN:
+            # Otherwise Kubernetes would delete Secrets with keys that stay in use.
+            set_owned(self._kube, stack, owned=False)
+        return self._changed(stack, _removing(stack))
+
+    def _changed(self, stack: StackObject, operations: list[dict[str, Any]]) -> bool:
+        answer = self._kube.patch(stack.key, operations)
+        if answer is None:
+            return False
+        self._take(answer)
+        return True
+
+    def _take(self, answer: Any) -> None:
+        for key in self._registry.put_stack(answer):
+            self._wake(key)
+
+    # --- Events
+
+    def _log(self, stack: StackObject, transition: Transition) -> None:
+        level = logging.WARNING if transition.is_warning else logging.INFO
+        LOG.log(level, "%s: %s: %s", stack.key, transition.reason, transition.message)
+
+    def _event(self, stack: StackObject, transition: Transition) -> None:
+        try:
+            self._kube.create_event(
+                stack.key.namespace, _event_of(stack, transition, self._wall_clock())
+            )
+        except KubeError as error:
+            # An Event is a courtesy: the condition says the same.
+            LOG.info("%s: %s", stack.key, error)
+
+
+def _event_of(stack: StackObject, transition: Transition, now: float) -> dict[str, Any]:
+    moment = timestamp(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "generateName": f"{stack.key.name[:_LONGEST_NAME]}.",
+            "namespace": stack.key.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": "Stack",
+            "name": stack.key.name,
+            "namespace": stack.key.namespace,
+            "uid": stack.uid,
+        },
+        "reason": transition.reason,
+        "message": transition.message[:1000],
+        "type": "Warning" if transition.is_warning else "Normal",
+        "source": {"component": COMPONENT},
+        "reportingComponent": f"{COMPONENT}.dev/operator",
+        "reportingInstance": socket.gethostname()[:128],
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "count": 1,
+    }
+
+
+def _adding(stack: StackObject) -> list[dict[str, Any]]:
+    tests: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": stack.uid}]
+    if stack.finalizers:
+        path = "/metadata/finalizers"
+        tests.append({"op": "test", "path": path, "value": list(stack.finalizers)})
+        return [*tests, {"op": "add", "path": f"{path}/-", "value": FINALIZER}]
+    version = {"op": "test", "path": "/metadata/resourceVersion", "value": str(stack.version)}
+    return [*tests, version, {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}]
+
+
+def _removing(stack: StackObject) -> list[dict[str, Any]]:
+    path = "/metadata/finalizers"
+    kept = [name for name in stack.finalizers if name != FINALIZER]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": stack.uid},
+        {"op": "test", "path": path, "value": list(stack.finalizers)},
+        {"op": "replace", "path": path, "value": kept},
+    ]

@@ -1,0 +1,118 @@
+"""Plans and applies one Stack, through `fleet/`. An apply takes a grant, and checks it once more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.app.plans import PlanRequest
+from reconciler.app.sharing import Sharing
+from reconciler.errors import StalePlanError
+from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
+from reconciler.manifests.configuration import DEFAULT_ENVIRONMENT
+from reconciler.model.fleet import Command, StackId, StackResult
+from reconciler.model.secret import Redactor
+from reconciler.operator.approval import Grant, still_holds
+from reconciler.operator.crds import APPROVE
+from reconciler.operator.inputs import RunInputs
+from reconciler.operator.kube import KubeClient
+from reconciler.operator.resources import Mode, ObjectKey, stack_of
+from reconciler.telemetry.recorder import NoRecorder, Recorder
+
+LOG = logging.getLogger("reconciler.operator")
+_POINTER = f"/metadata/annotations/{APPROVE.replace('/', '~1')}"
+
+
+def stack_id(key: ObjectKey, environment: str | None, name: str = "") -> StackId:
+    """How results and metrics name a Stack: its namespace and name stand for the folder."""
+    return StackId(str(key), environment or DEFAULT_ENVIRONMENT, name)
+
+
+class Run(Struct, frozen=True):
+    """The plan and the apply of one look at a Stack."""
+
+    key: ObjectKey
+    mode: Mode
+    inputs: RunInputs
+    redactor: Redactor
+    stop: threading.Event
+    name: str = ""
+    """The name of the stack in its stack file."""
+    sharing: Sharing | None = None
+    recorder: Recorder = NoRecorder()
+    parallelism: int = 10
+
+    def plan(self, *, destroy: bool) -> StackResult:
+        """What there is to do. Writes nothing."""
+        is_observed = self.mode is Mode.OBSERVE and not destroy
+        command = Command.DRIFT if is_observed else Command.PLAN
+        return self._do(StackRequest(command, PlanRequest(destroy=destroy)))
+
+    def apply(self, grant: Grant, confirm: Callable[[StackResult], None]) -> StackResult:
+        """Apply what the grant covers. Nothing else in the operator writes to the API."""
+        request = StackRequest(
+            Command.APPLY,
+            PlanRequest(destroy=grant.destroy),
+            approved=grant.digest or None,
+            confirm=confirm,
+        )
+        return self._do(request)
+
+    def _do(self, request: StackRequest) -> StackResult:
+        inputs = self.inputs
+        id = stack_id(self.key, inputs.settings.environment, self.name)
+        context = FleetContext(
+            base_url=inputs.base_url,
+            stop=self.stop,
+            redactor=self.redactor,
+            notice=lambda sentence: LOG.info("%s", sentence),
+            sharing=self.sharing,
+            recorder=self.recorder,
+        )
+        request = replace(request, policies=inputs.policies, parallelism=self.parallelism)
+        return run_stack(FleetStack(id, inputs.root, inputs.settings), request, context)
+
+
+class Taking(Struct):
+    """Checks a grant against the cluster just before the first write, and uses its approval up."""
+
+    kube: KubeClient
+    grant: Grant
+    key: ObjectKey
+    taken: str = ""
+    """The digest of the approval that was used up; empty for none."""
+
+    def confirm(self) -> None:
+        """Raise StalePlanError if the grant no longer holds."""
+        if self.grant.approval:
+            self._take()
+            return
+        body = self.kube.stack(self.key)
+        if body is None or not still_holds(self.grant, stack_of(body)):
+            raise StalePlanError("The Stack changed during the run, so nothing was applied.")
+
+    def _take(self) -> None:
+        # Removing the annotation is what makes an approval valid once: the API server lets one
+        # request succeed. If this process dies after it, the plan has to be approved again.
+        approval = self.grant.approval
+        answer = self.kube.patch(
+            self.key,
+            [
+                {"op": "test", "path": "/metadata/uid", "value": self.grant.uid},
+                {"op": "test", "path": "/spec/mode", "value": str(self.grant.mode)},
+                {"op": "test", "path": _POINTER, "value": approval},
+                {"op": "remove", "path": _POINTER},
+            ],
+        )
+        if answer is None:
+            raise StalePlanError("The approval was withdrawn or used meanwhile.")
+        self.taken = approval
+        current = stack_of(answer)
+        if current is not None:
+            current = replace(current, approve=approval)
+        if not still_holds(self.grant, current):
+            raise StalePlanError("The Stack changed during the run, so nothing was applied.")

@@ -1,0 +1,308 @@
+"""The running operator: workers, watches, a list from time to time, and an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.errors import ReconcilerError
+from reconciler.operator.crds import SOURCE_LABEL
+from reconciler.operator.kube import KubeClient, KubeError
+from reconciler.operator.queue import Next, Outcome, WorkQueue
+from reconciler.operator.reconcile import Reconciler
+from reconciler.operator.registry import Known, Registry
+from reconciler.operator.resources import ObjectKey
+from reconciler.operator.sources import SourceError, SourceFolder
+
+LOG = logging.getLogger("reconciler.operator")
+
+LIST_SECONDS = 600.0
+"""How often everything is listed, in case a watch has missed something."""
+POLL_SECONDS = 15.0
+"""How often folders of sources are compared."""
+TICK_SECONDS = 1.0
+STUCK_SECONDS = 120.0
+"""After how long without a tick the process counts as stuck."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_FAULT_INTERVAL = 600.0
+
+
+class ServiceOptions(Struct, frozen=True):
+    """How the operator runs."""
+
+    namespaces: tuple[str, ...] = ()
+    """Without any, the whole cluster."""
+    workers: int = 4
+    grace_seconds: float = 25.0
+    """How long runs may take to finish the calls in flight after a signal."""
+
+
+class Service:
+    """Runs Stacks until it is stopped."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        queue: WorkQueue,
+        kube: KubeClient,
+        sources: SourceFolder,
+        reconciler: Reconciler,
+        options: ServiceOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._queue = queue
+        self._kube = kube
+        self._sources = sources
+        self._reconciler = reconciler
+        self._options = options
+        self._clock = clock
+        self._stop = threading.Event()
+        self._listed = threading.Event()
+        self._running: dict[ObjectKey, threading.Event] = {}
+        self._lock = threading.Lock()
+        self._ticked = clock()
+        self._workers: list[threading.Thread] = []
+        self._watcher: threading.Thread | None = None
+        self._revisions: dict[tuple[str, str | None], str] = {}
+
+    # --- probes
+
+    def live(self) -> str:
+        """What is wrong with the process, for the liveness probe."""
+        if self._clock() - self._ticked > STUCK_SECONDS:
+            return "the scheduler does not run"
+        return ""
+
+    def ready(self) -> str:
+        """Why the operator does not work yet, for the readiness probe."""
+        if not self._listed.is_set():
+            return "Stacks are not listed yet"
+        if self._stop.is_set():
+            return "stopping"
+        return self.live()
+
+    # --- running
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set, then finish the calls in flight."""
+        watches = threading.Thread(target=self._watch, name="watches", daemon=True)
+        self._watcher = watches
+        try:
+            if self._list_until_done(stop):
+                self._start_workers()
+                watches.start()
+                self._keep_house(stop)
+        finally:
+            self._end()
+
+    def run_once(self, stop: threading.Event) -> None:
+        """List everything, look at each Stack once, and return."""
+        if not self._list_until_done(stop):
+            return
+        for stack in self._registry.stacks():
+            if stop.is_set():
+                return
+            outcome = self._look_at(stack.key)
+            for _ in range(3):  # a changed finalizer, or a source that moved
+                if outcome.next is Next.SOON and not stop.is_set():
+                    outcome = self._look_at(stack.key)
+
+    def _start_workers(self) -> None:
+        for number in range(self._options.workers):
+            worker = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            worker.start()
+            self._workers.append(worker)
+
+    def _keep_house(self, stop: threading.Event) -> None:
+        next_list = self._clock() + LIST_SECONDS
+        next_poll = self._clock() + POLL_SECONDS
+        while not stop.wait(TICK_SECONDS):
+            now = self._ticked = self._clock()
+            if now >= next_poll:
+                self._poll_sources()
+                next_poll = now + POLL_SECONDS
+            if now >= next_list:
+                next_list = now + LIST_SECONDS
+                try:
+                    self._list()
+                except ReconcilerError as error:
+                    LOG.warning("%s", error)
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._queue.close()
+        with self._lock:
+            running = list(self._running.values())
+        for stop in running:
+            stop.set()
+        deadline = self._clock() + self._options.grace_seconds
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - self._clock()))
+        if self._watcher is not None and self._watcher.is_alive():
+            self._watcher.join(max(0.0, deadline - self._clock()))
+        self._kube.close()
+
+    # --- work
+
+    def _work(self) -> None:
+        while (key := self._queue.take()) is not None:
+            outcome = self._look_at(key)
+            stack = self._registry.stack(key)
+            group = stack.organization if stack is not None else None
+            self._queue.finish(key, outcome, group)
+
+    def _look_at(self, key: ObjectKey) -> Outcome:
+        stop = threading.Event()
+        with self._lock:
+            self._running[key] = stop
+            if self._stop.is_set():
+                stop.set()
+        try:
+            return self._reconciler.look_at(key, stop)
+        except Exception:
+            # One Stack must not end the operator. The log has what to report.
+            LOG.exception("%s: unexpected error", key)
+            return Outcome(Next.FAILED, _FAULT_INTERVAL)
+        finally:
+            with self._lock:
+                self._running.pop(key, None)
+
+    def wake(self, keys: ObjectKey | set[ObjectKey]) -> None:
+        """Look at Stacks at once."""
+        for key in {keys} if isinstance(keys, ObjectKey) else keys:
+            self._queue.wake(key)
+
+    def _interrupt(self, key: ObjectKey) -> None:
+        """End a run of a Stack whose spec changed, after the calls in flight."""
+        with self._lock:
+            stop = self._running.get(key)
+        if stop is not None:
+            stop.set()
+
+    # --- what watches see
+
+    def stack(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
+        """Take a Stack from a watch or a list."""
+        key = _key(body)
+        before = self._registry.stack(key)
+        if is_gone:
+            woken = self._registry.drop_stack(key) | {key}
+        else:
+            woken = self._registry.put_stack(body)
+        after = self._registry.stack(key)
+        if before is not None and woken and _has_other_spec(before, after):
+            self._interrupt(key)
+        self.wake(woken)
+
+    def organization(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
+        """Take an Organization from a watch or a list."""
+        if is_gone:
+            self.wake(self._registry.drop_organization(_key(body)))
+        else:
+            self.wake(self._registry.put_organization(body))
+
+    def config_map(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
+        """Take a ConfigMap from a watch or a list."""
+        if is_gone:
+            self.wake(self._registry.drop_config_map(_key(body)))
+        else:
+            self.wake(self._registry.put_config_map(body))
+
+    def _watch(self) -> None:
+        from reconciler.operator.handlers import watch
+
+        pause = _FIRST_PAUSE
+        while not self._stop.is_set():
+            began = self._clock()
+            try:
+                watch(
+                    self,
+                    lambda: self._kube.cluster,
+                    namespaces=self._options.namespaces,
+                    stop=self._stop,
+                )
+            except Exception as error:  # noqa: BLE001 - kopf ends with errors of every sort
+                LOG.warning("The watches ended, and begin again: %s", error)
+            pause = _FIRST_PAUSE if self._clock() - began > _LONGEST_PAUSE else 2 * pause
+            self._stop.wait(min(pause, _LONGEST_PAUSE))
+
+    # --- lists
+
+    def _list_until_done(self, stop: threading.Event) -> bool:
+        """List everything, however long it takes. False if stopped before."""
+        pause = _FIRST_PAUSE
+        while not stop.is_set():
+            self._ticked = self._clock()
+            try:
+                self._list()
+            except ReconcilerError as error:
+                if isinstance(error, KubeError) and error.status == 404:
+                    LOG.warning(
+                        "The custom resource definitions are not installed. Install them: kubectl "
+                        "apply --server-side -f crds.yaml"
+                    )
+                else:
+                    LOG.warning("%s", error)
+                stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._listed.set()
+                return True
+        return False
+
+    def _list(self) -> None:
+        before = self._registry.known()
+        namespaces: Sequence[str | None] = self._options.namespaces or (None,)
+        stacks, organizations, config_maps = set(), set(), set()
+        # Sources and keys first, so that no Stack is looked at without them.
+        for namespace in namespaces:
+            for body in self._kube.config_maps(namespace, SOURCE_LABEL):
+                config_maps.add(_key(body))
+                self.config_map(body, is_gone=False)
+            for body in self._kube.organizations(namespace):
+                organizations.add(_key(body))
+                self.organization(body, is_gone=False)
+        for namespace in namespaces:
+            for body in self._kube.stacks(namespace):
+                stacks.add(_key(body))
+                self.stack(body, is_gone=False)
+        listed = Known(frozenset(stacks), frozenset(organizations), frozenset(config_maps))
+        gone = before.stacks - listed.stacks
+        self.wake(self._registry.drop_missing(before, listed) | gone)
+
+    def _poll_sources(self) -> None:
+        """Wake Stacks whose folder has another revision than at the last comparison."""
+        readers: dict[tuple[str, str | None], set[ObjectKey]] = {}
+        for stack in self._registry.stacks():
+            source = stack.spec.source if stack.spec is not None else None
+            if source is not None and source.path is not None:
+                readers.setdefault((source.path, source.sub_path), set()).add(stack.key)
+        for place, keys in readers.items():
+            try:
+                revision = self._sources.resolve(*place).revision
+            except SourceError:
+                revision = ""
+            if self._revisions.get(place, revision) != revision:
+                self.wake(keys)
+            self._revisions[place] = revision
+
+
+def _key(body: Mapping[str, Any]) -> ObjectKey:
+    metadata = body.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    return ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
+
+
+def _has_other_spec(before: Any, after: Any) -> bool:
+    return after is None or (before.uid, before.generation, before.is_deleting) != (
+        after.uid,
+        after.generation,
+        after.is_deleting,
+    )

@@ -1,0 +1,251 @@
+"""The status of a Stack as a value: what a run found, and what is kept of earlier runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.model.change import Action, Change, Plan
+from reconciler.model.fleet import StackResult, StackStatus
+from reconciler.model.plan_digest import change_digest
+from reconciler.operator.conditions import Judgement, bounded, conditions_of
+from reconciler.operator.crds import MAX_CHANGES
+from reconciler.operator.resources import StackObject, may_write
+from reconciler.render.escape import terminal
+
+_HEARTBEAT = ("lastRun",)
+"""Fields that change with every run. They alone are no reason to write a status."""
+_KEPT = (
+    "plan",
+    "drifted",
+    "driftSince",
+    "approval",
+    "lastAppliedRevision",
+    "stack",
+    "sourceRevision",
+)
+_SHOWN_DRIFT = 5
+_SHORT_DIGEST = 12
+_LONGEST = {"address": 512, "destroys": 256}
+
+
+class RunFacts(Struct, frozen=True):
+    """What a run adds to a status. `result` is None for a run that never reached the stack."""
+
+    judgement: Judgement
+    result: StackResult | None = None
+    stack: str = ""
+    """The name in the stack file; empty while it is unknown."""
+    revision: str = ""
+    """The commit or digest of the source; empty while it is unknown."""
+    number: int = 0
+    approved: str = ""
+    """The digest of the approval that the run used up."""
+
+
+Clean = Callable[[str], str]
+
+
+def timestamp(seconds: float) -> str:
+    """Unix seconds in the format of Kubernetes."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def status_of(
+    stack: StackObject,
+    facts: RunFacts,
+    *,
+    before: Mapping[str, Any],
+    clean: Clean,
+    now: float,
+) -> dict[str, Any]:
+    """The whole status after a run of `stack`.
+
+    `before` is the present status. `clean` redacts text; `now` is in unix seconds.
+    """
+
+    def shown(text: str, longest: int) -> str:
+        return bounded(terminal(clean(text)), longest)
+
+    moment, result = timestamp(now), facts.result
+    status: dict[str, Any] = {name: before[name] for name in _KEPT if name in before}
+    plan = None if result is None else result.plan
+    drifted = pending = None
+    drift_message = ""
+    if result is not None and plan is not None and _has_read(result):
+        is_done = result.status is StackStatus.APPLIED
+        drifted = 0 if is_done else sum(drift.is_changed for drift in plan.drift)
+        pending = 0 if is_done else len(plan.pending)
+        drift_message = "" if is_done else shown(_drift_message(plan), 1000)
+        status["drifted"] = drifted
+        if drifted:
+            status.setdefault("driftSince", moment)
+        else:
+            status.pop("driftSince", None)
+        if is_done or plan.is_empty:
+            status.pop("plan", None)
+        else:
+            status["plan"] = _plan(plan, result.digest, before.get("plan"), moment, shown)
+        writes = stack.spec is not None and may_write(stack.spec.mode)
+        if facts.revision and writes and (is_done or plan.is_empty):
+            status["lastAppliedRevision"] = facts.revision
+    if facts.stack:
+        status["stack"] = facts.stack
+    if facts.revision:
+        status["sourceRevision"] = facts.revision
+    if facts.approved:
+        status["approval"] = {"digest": facts.approved, "time": moment}
+    judgement = Judgement(facts.judgement.reason, shown(facts.judgement.message, 1000))
+    previous = before.get("conditions")
+    status["conditions"] = conditions_of(
+        judgement,
+        drifted=drifted,
+        pending=pending,
+        drift_message=drift_message,
+        generation=stack.generation,
+        previous=previous if isinstance(previous, list) else (),
+        now=moment,
+    )
+    status["observedGeneration"] = stack.generation
+    status["lastRun"] = _last_run(facts, moment)
+    return status
+
+
+def _has_read(result: StackResult) -> bool:
+    """Whether the plan says what the live objects are like."""
+    return result.status not in (StackStatus.LOCKED, StackStatus.INTERRUPTED)
+
+
+def _last_run(facts: RunFacts, moment: str) -> dict[str, Any]:
+    run: dict[str, Any] = {"number": facts.number, "time": moment, "reason": facts.judgement.reason}
+    if facts.result is not None:
+        run["command"] = str(facts.result.command)
+        run["result"] = str(facts.result.status)
+    return run
+
+
+def _plan(
+    plan: Plan, digest: str, before: Any, moment: str, shown: Callable[[str, int], str]
+) -> dict[str, Any]:
+    changes = changes_of(plan)
+    made_at = moment
+    if isinstance(before, Mapping) and before.get("digest") == digest:
+        made_at = str(before.get("madeAt") or moment)
+    status: dict[str, Any] = {
+        "digest": digest,
+        "summary": summary_of(plan),
+        "counts": {str(action): number for action, number in _counts(plan).items()},
+        "destroys": len(plan.destructive),
+        "changes": [_cleaned(change, shown) for change in changes[:MAX_CHANGES]],
+        "madeAt": made_at,
+    }
+    if len(changes) > MAX_CHANGES:
+        status["omitted"] = len(changes) - MAX_CHANGES
+    return status
+
+
+def _counts(plan: Plan) -> dict[Action, int]:
+    return {action: n for action, n in plan.counts().items() if action is not Action.NO_OP and n}
+
+
+def summary_of(plan: Plan) -> str:
+    """The counts of a plan in words, such as `2 create, 1 delete`."""
+    return ", ".join(f"{number} {action}" for action, number in _counts(plan).items())
+
+
+def changes_of(plan: Plan) -> list[dict[str, str]]:
+    """The changes of a plan. What destroys comes first, so that a list that is cut never hides it."""
+    changes = sorted(plan.pending, key=lambda change: not change.is_destructive)
+    return [_change(change) for change in changes]
+
+
+def _change(change: Change) -> dict[str, str]:
+    entry = {
+        "address": str(change.address),
+        "action": str(change.action),
+        "reason": change.reason.name,
+        "digest": change_digest(change)[:_SHORT_DIGEST],
+    }
+    if change.destroys:
+        entry["destroys"] = change.destroys
+    return entry
+
+
+def _cleaned(change: Mapping[str, str], shown: Callable[[str, int], str]) -> dict[str, str]:
+    return {name: shown(text, _LONGEST.get(name, 64)) for name, text in change.items()}
+
+
+def _drift_message(plan: Plan) -> str:
+    changed = [drift for drift in plan.drift if drift.is_changed]
+    named = [
+        f"{drift.address} {'is gone' if drift.deleted else 'was changed'}"
+        for drift in changed[:_SHOWN_DRIFT]
+    ]
+    if len(changed) > len(named):
+        named.append(f"{len(changed) - len(named)} more")
+    return f"{', '.join(named)}." if named else ""
+
+
+def is_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two statuses differ in more than the time of the last run."""
+    return _essence(before) != _essence(after)
+
+
+def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in status.items() if name not in _HEARTBEAT}
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON merge patch (RFC 7386) that turns one object into another."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if old == value and name in before:
+            continue
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            patch[name] = merge_patch(old, value)
+        else:
+            patch[name] = value
+    return patch
+
+
+class Transition(Struct, frozen=True):
+    """A change of a condition, for an Event."""
+
+    type: str
+    reason: str
+    message: str
+    is_warning: bool
+
+
+_EVENTFUL = ("Ready", "Drifted", "Blocked")
+
+
+def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Transition]:
+    """What changed between two statuses that deserves an Event: one for each new reason."""
+    old = _by_type(before)
+    made: dict[str, Transition] = {}
+    for type, condition in _by_type(after).items():
+        if type not in _EVENTFUL:
+            continue
+        earlier = old.get(type, {})
+        same = all(earlier.get(field) == condition.get(field) for field in ("status", "reason"))
+        is_quiet = type != "Ready" and condition["status"] != "True"
+        if same or (is_quiet and not earlier) or (type == "Blocked" and is_quiet):
+            continue
+        is_bad = condition["status"] == "True"
+        if type == "Ready":
+            entry = Judgement(condition["reason"]).entry
+            is_bad = not (entry.is_ready or entry.is_calm)
+        transition = Transition(type, condition["reason"], condition["message"], is_bad)
+        made.setdefault(condition["reason"], transition)
+    return list(made.values())
+
+
+def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:
+    conditions = status.get("conditions")
+    entries = conditions if isinstance(conditions, list) else []
+    return {str(entry.get("type")): entry for entry in entries if isinstance(entry, Mapping)}
