@@ -24,10 +24,12 @@ from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
 from reconciler.api.transport.side_client import connect
+from reconciler.api.transport.throttle import TokenSource
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
 from reconciler.app.known_secrets import remembered, was_delivered
 from reconciler.app.origin import expect_declared, expect_recorded
+from reconciler.app.pacing import follow_organization, suggest_organization, token_source
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
 from reconciler.app.policy_request import PolicyRequest
@@ -130,6 +132,10 @@ class Session:
         """How many seconds to wait for another run that holds the lock."""
         self.accept_moved_state = False
         """Whether a state that was moved to another backend may still be read."""
+        self.command = ""
+        """The words of the command, for people who share something with this run."""
+        self.is_background = False
+        """Whether nobody waits for this run, so that others come first where a limit is shared."""
         self.is_offline = False
         """Whether nothing may be asked over the network, a shared state included."""
         self.needs_manifests = True
@@ -267,7 +273,7 @@ class Session:
             parts = client_parts(self.sharing, self.base_url, stack, self.network_environ)
             client = Client(
                 self.base_url,
-                throttle=parts.throttle,
+                throttle=self.throttle,
                 transport=parts.transport,
                 shared=parts.shared,
                 redactor=self.redactor,
@@ -285,6 +291,7 @@ class Session:
             )
             client.observer = self._traffic
             expect_declared(client, stack)
+            follow_organization(self, client)
             self._client = client
         return self._client
 
@@ -294,9 +301,15 @@ class Session:
         return self._client is not None
 
     @cached_property
+    def throttle(self) -> TokenSource:
+        """When the client may send requests."""
+        return token_source(self)
+
+    @cached_property
     def provider(self) -> HttpProvider:
         """The API's objects, as the engine sees them."""
         stack = self.declared.stack
+        suggest_organization(self)
         expect_recorded(self.client, self.store, self.base_url)
         return HttpProvider(
             self.client,
@@ -457,7 +470,10 @@ class Session:
 
     def close(self) -> None:
         """Close the connections and the state."""
-        for resource in (self._client, self._store, self.__dict__.get("sinks")):
+        parts = [self._client, self._store, self.__dict__.get("sinks")]
+        if self.sharing is None:
+            parts.append(self.__dict__.get("throttle"))
+        for resource in parts:
             if resource is not None:
                 resource.close()
 

@@ -21,7 +21,7 @@ from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.connection_pool import ConnectionPool
 from reconciler.api.transport.shared_reads import SHARED_SECONDS, SharedReader, SharedReads
-from reconciler.api.transport.throttle import Throttle
+from reconciler.api.transport.throttle import Throttle, TokenSource
 from reconciler.engine.refresh.audit_window import AuditLog
 from reconciler.manifests import Stack
 from reconciler.manifests.configuration import Credential
@@ -52,6 +52,7 @@ class Sharing:
         self._lock = threading.Lock()
         self._clocks: dict[Hashable, ServerClock] = {}
         self._throttles: dict[Hashable, Throttle] = {}
+        self._paces: dict[Hashable, TokenSource] = {}
         self._pools: dict[Hashable, ConnectionPool] = {}
 
     def view(self, *, answer_seconds: float, stacks: int) -> Sharing:
@@ -80,6 +81,12 @@ class Sharing:
         throttle.limit(pace)
         return throttle
 
+    def shared_throttle(
+        self, local: Throttle, make: Callable[[], TokenSource | None]
+    ) -> TokenSource:
+        """What `make` puts around a throttle of this fleet, made once; else the throttle itself."""
+        return self._once(self._paces, id(local), lambda: make() or local)
+
     def transport(self, base_url: str, environ: Mapping[str, str]) -> ConnectionPool:
         """The connections to a server. Raises UsageError for settings that cannot be used."""
         settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
@@ -107,6 +114,9 @@ class Sharing:
             for pool in self._pools.values():
                 pool.end()
             self._pools.clear()
+            for pace in self._paces.values():
+                pace.close()
+            self._paces.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +144,6 @@ def sharers_of(sharing: Sharing | None) -> int:
 class ClientParts(Struct, frozen=True):
     """The parts of a client that a session may share."""
 
-    throttle: Throttle
     transport: ConnectionPool | None = None
     shared: SharedReader | None = None
 
@@ -144,9 +153,8 @@ def client_parts(
 ) -> ClientParts:
     """The shared parts of a session's client, or its own where it shares none."""
     if sharing is None:
-        return ClientParts(Throttle(admin_requests_per_minute=stack.admin_requests_per_minute))
+        return ClientParts()
     return ClientParts(
-        sharing.throttle(base_url, stack),
         sharing.transport(base_url, environ),
         sharing.reader(base_url, stack),
     )

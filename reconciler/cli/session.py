@@ -53,6 +53,7 @@ class CommandSession(Session):
             progress=partial(ProgressReporter, options),
             traffic=begin_metrics(options, self),
         )
+        self.command = options.command
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)
         self._past_runs: tuple[PastRun, ...] | None = None

@@ -116,6 +116,10 @@ class FleetContext(Struct, frozen=True):
     network_environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     sharing: Sharing | None = None
     """The answers, connections and paces that the stacks share. Its maker closes it."""
+    program: str = "fleet"
+    """What runs the stacks, for people who share something with it."""
+    is_background: bool = False
+    """Whether nobody waits for the stacks, so that others come first where a limit is shared."""
     recorder: Recorder = NoRecorder()
     """Counts requests. Whoever runs the stacks records their results."""
 
@@ -170,6 +174,8 @@ class _StackRun:
             sharing=context.sharing,
             traffic=context.recorder,
         )
+        session.command = f"{context.program} {request.command}"
+        session.is_background = context.is_background
         session.lock_wait = request.lock_wait
         session.network_environ = context.network_environ
         session.policy_request = request.policies

@@ -28,7 +28,7 @@ from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
 from reconciler.api.transport.retry import Failure, FailureKind, Policy, may_repeat
 from reconciler.api.transport.shared_reads import SharedReader
-from reconciler.api.transport.throttle import RateLimitKey, Throttle
+from reconciler.api.transport.throttle import RateLimitKey, Throttle, TokenSource
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
@@ -107,7 +107,7 @@ class Client:
         self,
         base_url: str,
         *,
-        throttle: Throttle | None = None,
+        throttle: TokenSource | None = None,
         policy: Policy | None = None,
         redactor: Redactor | None = None,
         organization: str | None = None,
@@ -140,7 +140,7 @@ class Client:
         self._permit = permit
         self._sleep = sleep or self._stop.wait
         self._on_wait = on_wait
-        self._throttle = throttle or Throttle()
+        self._throttle: TokenSource = throttle or Throttle()
         self._policy = policy or Policy()
         self._breaker = CircuitBreaker()
         self._counter = _CallCounter()
@@ -299,7 +299,7 @@ class Client:
                     return sent
             until = self.clock() + wait
             if until > announced_until + _ANNOUNCED_SECONDS:
-                self._announce(f"rate limit of {pending[0].method} {pending[0].route}", until)
+                self._announce(self._limit_reason(pending[0]), until)
                 announced_until = until
             if self._throttle.is_guessing(pending[0]):
                 # The limit is an estimate: any request that gets through may raise it.
@@ -459,12 +459,17 @@ class Client:
         self._sleep(seconds)
         self.check_stopped()
 
+    def _limit_reason(self, route: RateLimitKey) -> str:
+        reason = f"rate limit of {route.method} {route.route}"
+        pace = self._throttle.describe(route)
+        return f"{reason}: {pace}" if pace else reason
+
     def _announce(self, reason: str, until: float) -> None:
         if self._on_wait is not None:
             self._on_wait(reason, until)
 
 
-def _take_tokens(throttle: Throttle, pending: list[RateLimitKey]) -> float:
+def _take_tokens(throttle: TokenSource, pending: list[RateLimitKey]) -> float:
     """Take the tokens of all pending limits; the seconds to wait for the first one missing."""
     while pending:
         wait = throttle.take(pending[0])

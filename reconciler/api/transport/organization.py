@@ -7,7 +7,7 @@ before anything is written: the same keys would create every object a second tim
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -39,12 +39,19 @@ class OrganizationCheck:
         self._expected: list[Expectation] = []
         self._seen = ""
         self._error: OrganizationError | None = None
+        self._follow: Callable[[str], None] = lambda _: None
         self._lock = threading.Lock()
 
     @property
     def seen(self) -> str:
         """The organization in responses so far; "" without any."""
         return self._seen
+
+    def follow(self, follow: Callable[[str], None]) -> None:
+        """Call `follow` with the organization of each response."""
+        self._follow = follow
+        if self._seen:
+            follow(self._seen)
 
     def expect(self, expectation: Expectation) -> None:
         """Refuse responses of another organization from now on; raises OrganizationError."""
@@ -87,6 +94,7 @@ class OrganizationCheck:
         with self._lock:
             self._seen = self._seen or name
             first = self._seen
+        self._follow(first)
         if comparable(first, name) and first != name:
             raise OrganizationError(
                 f"the keys in use are of two organizations, {first} and {name}",

@@ -21,8 +21,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -46,6 +46,28 @@ class RateLimitKey(NamedTuple):
     method: str
     route: str
     per_minute: int | None = None
+
+
+class TokenSource(Protocol):
+    """Decides when a request may be sent: see `Throttle` for the methods."""
+
+    def take(self, route: RateLimitKey) -> float: ...
+
+    def accepted(self, route: RateLimitKey) -> None: ...
+
+    def refused(
+        self, route: RateLimitKey, *, wait_seconds: float, is_server_wait: bool
+    ) -> None: ...
+
+    def is_guessing(self, route: RateLimitKey) -> bool: ...
+
+    def seconds_for(self, route: RateLimitKey, count: int) -> float: ...
+
+    def learned(self) -> dict[RateLimitKey, int]: ...
+
+    def describe(self, route: RateLimitKey) -> str: ...
+
+    def close(self) -> None: ...
 
 
 class _State(Struct):
@@ -98,6 +120,11 @@ class Throttle:
         self._began_at = clock()
         self._states: dict[RateLimitKey, _State] = {}
         self._lock = threading.Lock()
+
+    @property
+    def configured(self) -> float | None:
+        """The configured limit of each admin route, a minute; None to learn it."""
+        return self._configured
 
     def limit(self, admin_requests_per_minute: float | None) -> None:
         """Lower the limit of each admin route, where this one is lower; None changes nothing."""
@@ -188,6 +215,28 @@ class Throttle:
                 for route, state in self._states.items()
                 if route.is_admin and state.limit is not None
             }
+
+    def describe(self, route: RateLimitKey) -> str:  # noqa: ARG002 - the protocol's
+        """What people should know about the limit of a route; nothing for a limit of this run."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def go_on(self, route: RateLimitKey, *, limit: int | None, sent: Iterable[float]) -> None:
+        """Go on where another source of tokens ended.
+
+        `limit` counts as measured, None leaves the limit as it is. `sent` are our requests of the
+        last minute.
+        """
+        with self._lock:
+            state = self._state(route)
+            state.sent = deque(sent)
+            if limit is not None:
+                state.limit = state.good = limit
+                state.is_measured = True
+                state.quiet_windows = _MAX_QUIET_WINDOWS
+                state.changed_at = self._clock()
 
     def _state(self, route: RateLimitKey) -> _State:
         if route not in self._states:

@@ -27,6 +27,10 @@ _READ_ONLY = "25006"
 _CANNOT_SERVE = re.compile(r"53...|55P03|57014|40...|58...")
 
 
+class MissingPermissionError(StateError):
+    """The role lacks a permission. A new attempt would not help."""
+
+
 def connection_error(address: PostgresAddress, words: str, *, seconds: float) -> StateError:
     """What a failed attempt to connect means. `words` are libpq's or the server's."""
     for pattern, sentence, hint, may_pass in _CONNECTION_ERRORS:
@@ -147,14 +151,14 @@ def statement_error(
 
 def permission_error(
     address: PostgresAddress, operation: str, words: str, missing: Sequence[tuple[str, str, str]]
-) -> StateError:
+) -> MissingPermissionError:
     """A permission is missing: `missing` has the role, privileges and the object of each."""
     grants = []
     for role, privileges, target in missing:
         grants.append(f'GRANT {privileges} ON {target} TO "{role}";')
     if operation == CREATE_TABLES or not grants:
         grants.append("For all that is needed: reconciler state migrate --print-sql")
-    return StateError(
+    return MissingPermissionError(
         f"cannot {operation} in {address.shown}: {_first_line(address.redact(words))}",
         hint=" ".join(grants),
     )

@@ -16,6 +16,7 @@ from functools import cache
 
 from reconciler.errors import StateError
 from reconciler.state.remote.postgres.history_sql import HISTORY_GRANTS, HISTORY_MIGRATION
+from reconciler.state.remote.postgres.pace_sql import PACE_GRANTS, PACE_MIGRATION
 
 DEFAULT_SCHEMA = "reconciler"
 
@@ -63,20 +64,24 @@ CREATE TABLE SCHEMA.snapshots (
 ALTER TABLE SCHEMA.snapshots ALTER COLUMN body SET STORAGE EXTERNAL;
 """,
     HISTORY_MIGRATION,
+    PACE_MIGRATION,
 )
 """What brings the tables from version n to n + 1, at index n. Released entries never change."""
+
+NEEDED_VERSION = 1
+"""The oldest tables that hold a state. What later versions add can be done without."""
 
 GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version TO ROLE;
 GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
-{HISTORY_GRANTS}"""
+{HISTORY_GRANTS}{PACE_GRANTS}"""
 """What a role needs to apply, without the right to create or alter anything."""
 
 READ_GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version, SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
-{HISTORY_GRANTS}"""
+{HISTORY_GRANTS}{PACE_GRANTS}"""
 """What a role needs to plan, to look for drift and to show."""
 
 CREATE_SCHEMA = "CREATE SCHEMA SCHEMA"
@@ -272,9 +277,12 @@ def print_sql(schema: str = DEFAULT_SCHEMA, *, role: str = "") -> str:
         f"CREATE SCHEMA IF NOT EXISTS {schema};",
         "",
     ]
-    statements += [in_schema(migration, schema).decode() for migration in MIGRATIONS]
+    for version, migration in enumerate(MIGRATIONS, start=1):
+        note = f", from here on for tables of version {version - 1}" if version > 1 else ""
+        statements += [f"-- Version {version}{note}.", in_schema(migration, schema).decode()]
     statements += [
-        f"INSERT INTO {schema}.schema_version (version) VALUES ({len(MIGRATIONS)});",
+        f"INSERT INTO {schema}.schema_version (version) VALUES ({len(MIGRATIONS)})",
+        "ON CONFLICT (only_row) DO UPDATE SET version = excluded.version;",
         "",
         "-- For a role that applies: it reads and writes rows, and cannot create or alter tables.",
         _grants(GRANTS, schema, role),

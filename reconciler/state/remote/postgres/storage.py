@@ -8,6 +8,7 @@ connection may therefore break at any time, and an operation goes on with a new 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE", "PostgresStorage", "print_sql"]
 
+LOG = logging.getLogger("reconciler.state")
 PATIENCE = 15.0
 """Seconds after which an operation has succeeded or failed, even if the server is silent."""
 PRIVILEGES_TO_READ = ("SELECT",)
@@ -70,11 +72,20 @@ class PostgresStorage:
         return f"{self._target.shown} ({self._stack}/{self._environment})"
 
     def prepare(self) -> None:
-        """Create or migrate the tables, if they are not as this version needs them."""
+        """Create or migrate the tables, if they are not as this version needs them.
+
+        Older tables stay as they are where the role may not change them and they hold a state.
+        """
         deadline = self._connections.deadline()
         for _ in range(ATTEMPTS):
             version = self._read_version(deadline)
-            if version == len(postgres_sql.MIGRATIONS) or self._migrate(version, deadline):
+            try:
+                if version == len(postgres_sql.MIGRATIONS) or self._migrate(version, deadline):
+                    return
+            except postgres_errors.MissingPermissionError as error:
+                if version is None or version < postgres_sql.NEEDED_VERSION:
+                    raise
+                LOG.info("The tables keep their version %d: %s.", version, error)
                 return
         raise postgres_errors.incomplete_error(self._target)
 

@@ -1,0 +1,134 @@
+"""The pace of a run: shared with all runs at its address where the state is in Postgres."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from reconciler.api.transport.base_url import normal_form
+from reconciler.api.transport.shared_pace import PaceScope, SharedThrottle
+from reconciler.api.transport.throttle import Throttle, TokenSource
+from reconciler.app.backend import location_of
+from reconciler.errors import CredentialError, StateError
+from reconciler.model.pace import PaceError, PaceUser, RouteUse, SharedPace, label_of
+from reconciler.model.secret import Secret
+from reconciler.state import current_origin
+from reconciler.state.address import POSTGRES
+
+if TYPE_CHECKING:
+    from reconciler.api.transport.client import Client
+    from reconciler.app.session import Session
+
+LOG = logging.getLogger("reconciler.app")
+_FINGERPRINT_DIGITS = 6
+
+
+class PaceReport(Struct, frozen=True):
+    """What `doctor` says about the shared pace: `problem` says why it is not used."""
+
+    routes: Sequence[RouteUse] = ()
+    problem: str = ""
+
+
+@cache
+def process_id() -> str:
+    """The id under which this process takes tokens. Its sessions share what the process gets."""
+    return secrets.token_hex(4)
+
+
+def token_source(session: Session) -> TokenSource:
+    """The throttle of a session's client: its own, or that of its fleet, and shared if possible."""
+    sharing = session.sharing
+    if sharing is None:
+        local = Throttle(admin_requests_per_minute=session.stack.admin_requests_per_minute)
+        return _shared(session, local) or local
+    local = sharing.throttle(session.base_url, session.stack)
+    return sharing.shared_throttle(local, lambda: _shared(session, local))
+
+
+def follow_organization(session: Session, client: Client) -> None:
+    """Let the pace know the organization as soon as an answer names it."""
+    if isinstance(session.throttle, SharedThrottle):
+        client.organization.follow(session.throttle.scope.see)
+
+
+def suggest_organization(session: Session) -> None:
+    """Let the pace know the organization that the state names."""
+    if isinstance(session.throttle, SharedThrottle):
+        session.throttle.scope.suggest(session.store.identity.organization)
+
+
+def _shared(session: Session, local: Throttle) -> SharedThrottle | None:
+    pace = shared_pace(session)
+    if pace is None:
+        return None
+    return SharedThrottle(
+        local,
+        pace,
+        user=user_of(session),
+        scope=_scope_of(session),
+        notice=session.notice,
+        note=LOG.info,
+    )
+
+
+def shared_pace(session: Session) -> SharedPace | None:
+    """The pace at the address of the state, if that is in Postgres. Connects at its first use."""
+    if session.is_offline:
+        return None
+    try:
+        address = location_of(session.stack, session.settings)
+        if address.scheme != POSTGRES:
+            return None
+        from reconciler.state.remote.postgres.pace import PostgresPace
+
+        return PostgresPace(address.text)
+    except StateError:  # whoever opens the state reports it
+        return None
+
+
+def user_of(session: Session) -> PaceUser:
+    """This process, as other runs see it."""
+    stack = session.stack
+    doing, name = session.command, f"{stack.name}/{stack.environment}"
+    if session.sharing is not None and session.sharing.stacks > 1:
+        doing, name = f"{doing} of {session.sharing.stacks} stacks", ""
+    label = label_of(current_origin(), f"{doing} {name}".strip())
+    return PaceUser(process_id(), session.redactor(label), session.is_background)
+
+
+def pace_report(session: Session) -> PaceReport | None:
+    """The shared pace of a session's organization; None for a run with a pace of its own."""
+    throttle = session.throttle
+    if not isinstance(throttle, SharedThrottle):
+        return None
+    try:
+        return PaceReport(throttle.uses(), throttle.problem)
+    except PaceError as error:
+        return PaceReport(problem=throttle.problem or str(error))
+
+
+def _scope_of(session: Session) -> PaceScope:
+    scope = PaceScope(urlsplit(normal_form(session.base_url)).netloc, _fingerprint(session))
+    scope.suggest(session.stack.organization or "")
+    return scope
+
+
+def _fingerprint(session: Session) -> str:
+    """Tells the admin keys of a few organizations apart until an answer names the organization.
+
+    24 bits are too few to recognize a key by them, or to learn one.
+    """
+    try:
+        key: Secret = session.keys.admin().secret
+    except CredentialError:
+        return "unknown"
+    digest = hashlib.sha256(b"reconciler pace\0" + key.reveal().encode()).hexdigest()
+    return f"key {digest[:_FINGERPRINT_DIGITS]}"
