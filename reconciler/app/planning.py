@@ -113,6 +113,7 @@ class Planning:
                 waited_seconds=self._client.waited_seconds,
                 whole=not inputs.options.targets,
                 began_at=self._asked_at(),
+                answered_by_log=bool(unchanged.scopes) and not provider.has_read,
             ),
         )
 

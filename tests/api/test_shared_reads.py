@@ -404,6 +404,29 @@ def test_the_time_of_that_write_is_compared_by_the_clock_of_the_server(fleet: Fl
     assert len(fleet.server.received) == 2
 
 
+def test_whoever_does_not_know_the_time_of_the_server_waits_for_the_answer_that_tells_it(
+    fleet: Fleet, workers: ThreadPoolExecutor
+) -> None:
+    hour = 3600.0
+    gate, arrived = threading.Event(), threading.Event()
+
+    def ahead(number: int) -> httpx.Response:
+        arrived.set()
+        assert gate.wait(LONG)
+        headers = {"date": "Fri, 15 Jan 2027 09:00:00 GMT"}  # an hour ahead of the machine
+        return httpx.Response(200, json={"data": [{"id": f"answer_{number}"}]}, headers=headers)
+
+    fleet.server.answers[f"GET {PROJECTS}"] = ahead
+    first = workers.submit(answer_of, fleet.client())
+    assert arrived.wait(LONG)
+    waiting = threading.Event()
+    late = fleet.client(written_at=fleet.clock() + hour - 60, permit=waiting.set)
+    second = workers.submit(answer_of, late)
+    assert waiting.wait(LONG)
+    gate.set()
+    assert (first.result(LONG), second.result(LONG)) == ("answer_1", "answer_1")
+
+
 # --- 7. waiting
 
 

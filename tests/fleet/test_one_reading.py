@@ -13,7 +13,6 @@ import pytest
 
 from reconciler.app.sharing import Sharing
 from reconciler.emulator import Emulator
-from reconciler.emulator.store import ORGANIZATION
 from reconciler.model.fleet import Command, StackStatus
 from tests.fleet.side_by_side import Neighbours, neighbours, sharing
 
@@ -66,11 +65,6 @@ def shared_project() -> str:
     return f"kind: Project\nmetadata: {{name: {SHARED}}}\nspec: {{name: {SHARED}}}\n"
 
 
-def project_id(emulator: Emulator, name: str) -> str:
-    projects = emulator.store.collection("project", ORGANIZATION).ordered()
-    return next(project.id for project in projects if project.body["name"] == name)
-
-
 def collections(calls: Counter[str]) -> Counter[str]:
     """Calls by collection, without the ids of objects, which differ between two organizations.
 
@@ -89,7 +83,7 @@ def calls_apart(
     first, *others = names
     neighbours.declare(first, "---\n".join([shared_project(), own(first), common(first)]))
     neighbours.run(Command.APPLY, sharing=sharing)
-    home = project_id(neighbours.emulator, SHARED)
+    home = neighbours.project_id(SHARED)
     for name in others:
         neighbours.declare(
             name,
