@@ -23,6 +23,7 @@ from tests.fleet.organizations import Organizations
 from tests.servers.postgres import PostgresServer
 
 SIZE = StackSize(accounts=3, limits=5)
+PROGRAM = (sys.executable, "-m", "reconciler", "--format", "json", "fleet")
 STACKS = ("--stacks", "stacks/*")
 
 
@@ -85,8 +86,7 @@ def run(bed: FleetBed, what: str, command: str, *arguments: str) -> Figure:
     """Run a command on the fleet, and count what the organizations saw of it."""
     bed.platform.forget_requests()
     usage = measured(
-        [sys.executable, "-m", "reconciler", "--format", "json", "fleet", command, *STACKS]
-        + list(arguments),
+        [*PROGRAM, command, *STACKS, *arguments],
         cwd=bed.folder,
         env={**as_installed(), **bed.own_environment},
         expect=None,

@@ -40,8 +40,9 @@ def test_a_stack_is_not_applied_if_one_that_it_reads_failed(chain: Fleet) -> Non
     stacks = {each["folder"]: each for each in report["stacks"]}
     assert chain.groups() == ["d"]
     assert stacks["stacks/b"]["reason"] == "DependencyNotApplied"
-    assert "outputs of stacks/c@default, which was not applied: failed" in (
-        stacks["stacks/b"]["message"]
+    assert (
+        "outputs of stacks/c@default, which was not applied: failed"
+        in (stacks["stacks/b"]["message"])
     )
     assert stacks["stacks/a"]["reason"] == "DependencyNotApplied"
 
