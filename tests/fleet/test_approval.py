@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -103,3 +105,26 @@ def test_an_override_of_a_policy_holds_for_all_stacks(fleet: Fleet) -> None:
     override = ("--policies", "policies", "--override-policy", "no-b=agreed")
     fleet.fleet("apply", "--yes", *override, expect=0)
     assert fleet.groups() == ["a", "b"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("answer", "code", "groups"), [("yes", 0, ["a", "b"]), ("no", 1, [])])
+def test_a_terminal_is_asked_once_for_all_stacks(
+    fleet: Fleet, answer: str, code: int, groups: list[str]
+) -> None:
+    import pty
+
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, f"{answer}\n".encode())
+    done = subprocess.run(
+        fleet.command("fleet", "apply"),
+        cwd=fleet.folder,
+        env=fleet.environment,
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, fleet.groups()) == (code, groups)
+    assert done.stderr.count("Only yes is accepted") == 1
+    assert "Pending: 2" in done.stdout
