@@ -79,11 +79,13 @@ class Costs(Struct, frozen=True):
     """The cost of reading all scopes except trusted ones."""
     pending: Callable[[], Collection[ScopeKey]]
     """The scopes with changes according to the state alone, which are read in any case."""
+    sharers: int = 1
+    """How many stacks share the calls for the log."""
 
     def saved(self, scopes: Collection[ScopeKey]) -> int:
-        """The number of calls that trusting these scopes saves."""
+        """The number of calls that trusting these scopes saves, for all who share the log."""
         trusted = set(scopes) - set(self.pending())
-        return self.of(()) - self.of(trusted)
+        return (self.of(()) - self.of(trusted)) * self.sharers
 
 
 def decide(
@@ -112,7 +114,7 @@ def decide(
         return UnchangedScopes(full_refresh_reason="all objects are asked for")
     scopes = _trustworthy(inputs, checkpoint)
     # A query of the log costs a call, as much as reading a single scope.
-    if len(scopes) < 2:
+    if len(scopes) * costs.sharers < 2:
         return UnchangedScopes(reasons=_reasons(inputs, checkpoint, {}))
     try:
         # The log is an optimization. Whatever goes wrong with it costs a full refresh and never the
@@ -229,7 +231,7 @@ def _prove(
         raise ApiError(
             f"about {window.expected:,} entries are expected, which costs more than it saves"
         )
-    reading = read_window(log, window, worth=worth)
+    reading = read_window(log, window, worth=worth, is_bold=costs.sharers > 1)
     # A log that lost entries was switched off, truncated or replaced: its silence proves nothing.
     # The filter knows whole seconds, hence `int`.
     known = {entry.id for entry in reading.entries}

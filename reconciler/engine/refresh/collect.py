@@ -65,6 +65,7 @@ class _Collector:
             parallelism=parallelism,
             pages=inputs.pages,
             survey=inputs.options.inventory,
+            sharers_of=self._targets.sharers_of,
         )
         # Shared, not copied: the reader fills it while resources are bound from it.
         self._live = self._reader.state

@@ -33,8 +33,9 @@ _Part = tuple[Collection[LiveObject], list[Future[LiveObject | None]]]
 class Reader:
     """Reads through a provider, several scopes at a time, into a LiveState.
 
-    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. With `survey`, a list that
-    cannot be read is noted as unread, and neither counts as empty nor raises anything.
+    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. `sharers_of` tells how many stacks
+    may read a list. With `survey`, a list that cannot be read is noted as unread, and neither counts as empty nor raises
+    anything.
 
     A long class, because lists, single reads and fields with calls of their own fail in the same ways, and each failure
     has to reach the same state.
@@ -48,10 +49,12 @@ class Reader:
         parallelism: int,
         pages: Mapping[Scope, int],
         survey: bool = False,
+        sharers_of: Callable[[Scope], int] = lambda _: 1,
     ) -> None:
         self.provider = provider
         self.survey = survey
         self._pages = pages
+        self._sharers_of = sharers_of
         self.state = LiveState(kinds)
         self.revoked: set[str] = set()
         self._kinds = kinds
@@ -232,7 +235,8 @@ class Reader:
         """The ids to read one by one, if that takes fewer calls than the list; else None, for the
         list."""
         ids = only_ids.get(scope, frozenset())
-        is_single = reads_singly(self._kinds[scope.kind], len(ids), self._pages.get(scope, 1))
+        kind, pages = self._kinds[scope.kind], self._pages.get(scope, 1)
+        is_single = reads_singly(kind, len(ids), pages, self._sharers_of(scope))
         return sorted(ids) if is_single else (None,)
 
     def _list(

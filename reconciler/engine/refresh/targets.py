@@ -18,6 +18,7 @@ from reconciler.model.address import Address
 from reconciler.model.keys import earlier_keys, key_ids, policy_of
 from reconciler.model.kind import Kind, Readable
 from reconciler.model.resource import Record, Resource
+from reconciler.model.sharers import sharers_of
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Reference, Unknown
 
@@ -223,7 +224,12 @@ class ReadTargets:
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
         """Whether to read `count` objects one by one, if nothing else of the scope is needed."""
-        return reads_singly(self._kinds[scope.kind], count, self._inputs.pages.get(scope, 1))
+        pages = self._inputs.pages.get(scope, 1)
+        return reads_singly(self._kinds[scope.kind], count, pages, self.sharers_of(scope))
+
+    def sharers_of(self, scope: Scope) -> int:
+        """How many stacks may read the list of a scope."""
+        return sharers_of(self._kinds[scope.kind], scope.project, self._inputs.sharers)
 
     # Fields with calls of their own
 
@@ -268,12 +274,13 @@ def _needs_look(entry: Any, value: Any) -> bool:
     return bool(earlier_keys(entry)) or is_of_unknown_age
 
 
-def reads_singly(kind: Kind, count: int, pages: int) -> bool:
+def reads_singly(kind: Kind, count: int, pages: int, sharers: int = 1) -> bool:
     """Whether to read this many objects one by one instead of a list that had `pages` pages last
     time.
 
-    A single object is always read by id, because the list may have grown.
+    A single object is always read by id, because the list may have grown. `sharers` are the stacks
+    that each read as many from the same list, which is read once for all of them.
     """
     # Equal numbers favour the list, which also shows what is new.
-    is_fewer = count == 1 or 0 < count < pages
+    is_fewer = 0 < count * sharers < pages or (count == 1 and sharers == 1)
     return is_fewer and kind.readable_singly
