@@ -214,6 +214,11 @@ class SharedReads:
         with self._lock:
             return self._usable(key, reader)
 
+    def is_known(self, key: Hashable, reader: SharedReader) -> bool:
+        """Whether a reader would get an answer that is kept, or under way."""
+        with self._lock:
+            return self._usable(key, reader) is not None or self._under_way_for(key, reader)
+
     def join(
         self, key: Hashable, request: Request, reader: SharedReader, organization: str
     ) -> tuple[_Answer | _Reading, bool]:
@@ -226,9 +231,8 @@ class SharedReads:
                 answer = self._usable(key, reader)
                 if answer is not None:
                     return answer, False
-                known = self._readings.get(key)
-                if known and not known.is_outdated and reader.may_accept(known.sent_at):
-                    return known, False
+                if self._under_way_for(key, reader):
+                    return self._readings[key], False
             # Its answer is that of all who come from now on.
             reading = self._readings[key] = _Reading(
                 request,
@@ -237,6 +241,10 @@ class SharedReads:
                 sent_at=self.machine_clock(),
             )
             return reading, True
+
+    def _under_way_for(self, key: Hashable, reader: SharedReader) -> bool:
+        known = self._readings.get(key)
+        return bool(known and not known.is_outdated and reader.may_accept(known.sent_at))
 
     def _usable(self, key: Hashable, reader: SharedReader) -> _Answer | None:
         answer = self._answers.get(key)
@@ -393,6 +401,10 @@ class SharedReader:
         if request.reuse is Reuse.NEVER or request.is_download or request.accepts_errors:
             return send(request)
         return self._read(request, send, client)
+
+    def is_known(self, request: Request) -> bool:
+        """Whether another stack has read the answer to a request, or is reading it."""
+        return self._shared.is_known(self._key(request), self)
 
     def kept(self, request: Request, client: ReadingClient) -> Response | None:
         """The answer to a request if another stack has read it. Sends and awaits nothing."""
