@@ -97,6 +97,8 @@ def _strict_fields(
     ignore: tuple[str, ...],
     seen: Spec,
 ) -> list[FieldChange]:
+    # A path below a field leaves out the whole field, since no manifest says what the rest should
+    # be.
     skipped = {*declared, *(str(undotted(path)[0]) for path in ignore)}
     changes: list[FieldChange] = []
     for field in kind.fields:
@@ -106,6 +108,7 @@ def _strict_fields(
             changes += _moved_since(field, live, seen)
             continue
         shown = shown_value(field, live)
+        # Nothing follows from an answer that lacks the field or has another type there.
         if shown is _NOT_SHOWN or misfit(field.type, shown):
             continue
         default = default_of(field)
@@ -133,19 +136,17 @@ def _is_restorable(field: Field) -> bool:
 
 def _strict_parts(
     kind: Kind, *, names: Collection[str], live: LiveObject, ignore: tuple[str, ...], seen: Spec
-) -> list[FieldChange]:
+) -> Iterator[FieldChange]:
     """Parts of declared fields that nobody declares, that have no known default, and that moved."""
     ignored = [tuple(undotted(path)) for path in ignore]
-    changes: list[FieldChange] = []
     for field in kind.fields:
-        if field.name in names and _has_chosen_parts(field):
-            changes += [
-                replace(part, note=MOVED_NOTE)
-                for moved in _moved_since(field, live, seen)
-                for part in _leaves(field, moved.before, moved.after, Origin.DRIFT)
-                if not any(part.path[: len(path)] == path for path in ignored)
-            ]
-    return changes
+        if field.name not in names or not _has_chosen_parts(field):
+            continue
+        for moved in _moved_since(field, live, seen):
+            for part in _leaves(field, moved.before, moved.after, Origin.DRIFT):
+                is_ignored = any(part.path[: len(path)] == path for path in ignored)
+                if not is_ignored:
+                    yield replace(part, note=MOVED_NOTE)
 
 
 def seen_values(kind: Kind, *, values: Spec, declared: Collection[str]) -> dict[str, Any]:
@@ -192,6 +193,7 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
     if record is None:
         return
     for field in kind.fields_by_mutability.get(Mutability.FIXED, ()):
+        # In normal form, or a new spelling of the same value would be reported.
         after = canonical(field.type, desired.get(field.name))
         before = canonical(field.type, record.applied.get(field.name))
         if not same(after, before):
@@ -218,6 +220,7 @@ def drifted_fields(
         )
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
+        # Parts that the answer lacks are taken to be as applied: absence is no drift.
         shown = _as_known(field, live, shown, applied[field.name])
         before, after = comparable(field.type, asked, shown)
         if not same(before, after) and not _is_standing(field, asked, shown, record):
@@ -227,18 +230,15 @@ def drifted_fields(
 
 def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
     """The comparable fields of an object, as a plan stores them for the later precondition."""
-    shown = {
-        field.name: shown_value(field, live)
-        for field in kind.fields
-        if field.readable is not Readable.NEVER
-    }
-    return {
-        name: value
-        if misfit(kind.by_name[name].type, value)
-        else canonical(kind.by_name[name].type, value)
-        for name, value in shown.items()
-        if value is not _NOT_SHOWN and value is not None
-    }
+    values: dict[str, Any] = {}
+    for field in kind.fields:
+        value = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
+        if value is _NOT_SHOWN or value is None:
+            continue
+        # A value of the wrong type has no normal form, and still must not change unnoticed.
+        is_misfit = misfit(field.type, value)
+        values[field.name] = value if is_misfit else canonical(field.type, value)
+    return values
 
 
 def unseen_fields(kind: Kind, live: LiveObject) -> set[str]:
@@ -249,12 +249,12 @@ def unseen_fields(kind: Kind, live: LiveObject) -> set[str]:
 def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> list[FieldChange]:
     """The differences between two images of an object, without the fields in `but`, in the kind's
     order."""
-    return [
-        leaf
-        for field in kind.fields
-        if field.name not in but and not same(seen.get(field.name), now.get(field.name))
-        for leaf in _leaves(field, seen.get(field.name), now.get(field.name), Origin.DRIFT)
-    ]
+    changes: list[FieldChange] = []
+    for field in kind.fields:
+        before, after = seen.get(field.name), now.get(field.name)
+        if field.name not in but and not same(before, after):
+            changes += _leaves(field, before, after, Origin.DRIFT)
+    return changes
 
 
 def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str, Any]:
@@ -270,6 +270,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
             or misfit(field.type, shown)
         ):
             continue
+        # A part that the answer lacks was not stored differently, as far as anybody can tell.
         left, right = comparable(field.type, value, with_missing(field.type, shown, value))
         if not same(left, right):
             otherwise[name] = right
@@ -278,12 +279,14 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
 
 def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
     """The values that a new object would not have anyway. Values that the API chooses are left out."""
-    return {
-        name: value
-        for name, value in values.items()
-        if (field := kind.by_name[name]).default is not SERVER_CHOSEN
-        and not same(*comparable(field.type, value, default_of(field)))
-    }
+    beyond = {}
+    for name, value in values.items():
+        field = kind.by_name[name]
+        if field.default is SERVER_CHOSEN:
+            continue
+        if not same(*comparable(field.type, value, default_of(field))):
+            beyond[name] = value
+    return beyond
 
 
 def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> Spec:
@@ -296,6 +299,7 @@ def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) ->
     result = {name: value for name, value in spec.items() if name not in ignore}
     for first, *below in map(undotted, ignore):
         if below and first in result:
+            # The live value in place of the declared one, because a field is written as a whole.
             result[str(first)] = _overlaid(result[str(first)], live.value(str(first)), below)
     return result
 
@@ -411,6 +415,7 @@ def _shown_changes(
     if field.has_own_calls:
         after, before = comparable(field.type, value, shown, known)
     else:
+        # Cached, because many resources have the same tools and the same formats.
         comparison = _comparisons(field.type, value, shown, known, field.name)
         _require_fit(live, comparison.misfit)
         shown, after, before = comparison.shown, comparison.after, comparison.before
@@ -420,10 +425,10 @@ def _shown_changes(
 
 
 def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator[FieldChange]:
-    # The API does not show the field, so only what we remember can be compared. Of an object that we made, that is
-    # also which fields were not set. Otherwise a field that a replacement would be needed for is taken to be right:
-    # replacing on a guess destroys.
-    # A replacement destroys. Never plan one on a guess.
+    # The API does not show the field, so only the record can be compared. For an object that we
+    # created, the record also tells which fields were not set. Without that knowledge, a field that
+    # only another object could change is taken to be right: a replacement destroys, and is never
+    # planned on a guess.
     if is_unknown(field, record):
         return
     if record is None:
@@ -459,6 +464,8 @@ def _reset_of(
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, applied)
     shown = applied if shown is _NOT_SHOWN else _as_known(field, live, shown, applied)
     after, before = comparable(field.type, target, shown, applied)
+    # The API cannot clear such a field, and a change that does nothing would come back in every
+    # plan.
     if (field.reset is KEEP and not is_restored) or same(after, before):
         return
     is_former = is_restored or field.reset is OVERWRITTEN
@@ -481,9 +488,11 @@ def _reset_target(field: Field, record: Record) -> Any:
 
 def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) -> bool:
     """Whether the API keeps its own value, as it did when we last requested this one."""
+    # Both halves have to be known: what was asked for then, and what the API made of it.
     if record is None or field.name not in record.answered or field.name not in record.applied:
         return False
     applied = record.applied[field.name]
+    # The same question has had this answer before, so asking again would change nothing.
     question = comparable(field.type, asked, applied, applied)
     answer = comparable(field.type, record.answered[field.name], shown)
     return same(*question) and same(*answer)
@@ -532,6 +541,7 @@ def _unlike_parts(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two maps without what is the same in both: of ten thousand files in a store, a few differ."""
+    # Before the library sees it, whose time grows with everything that it is given.
     alike = {key for key, element in before.items() if key in after and same(element, after[key])}
     return (
         {key: element for key, element in before.items() if key not in alike},

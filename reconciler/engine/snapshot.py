@@ -144,11 +144,10 @@ class Snapshot(Struct, frozen=True, dict=True):
         if identity is None:
             return None
         if other.name not in self._by_identity:
-            self._by_identity[other.name] = {
-                frozenset(key.items()): live
-                for live in self.live.objects(other.name, None)
-                for key in other.identities(live.attributes)
-            }
+            by_identity = self._by_identity[other.name] = {}
+            for live in self.live.objects(other.name, None):
+                for key in other.identities(live.attributes):
+                    by_identity[frozenset(key.items())] = live
         return self._by_identity[other.name].get(frozenset(identity.items()))
 
     @cached_property
@@ -185,6 +184,7 @@ def current_value(reference: Reference, bindings: Mapping[Address, Binding]) -> 
     live = bindings.get(reference.address, UNBOUND).live
     if live is None:
         return Unknown(str(reference))
+    # A reference without a path is to the object's own id, which is what request bodies take.
     value = value_at(shown_to_others(live), reference.path) if reference.path else live.own_id
     return Unknown(str(reference)) if value is None else value
 
@@ -194,6 +194,7 @@ def project_id(
 ) -> str | None:
     """The API's id of a project, if it exists."""
     declared = selection.projects.get(name or "")
+    # A declared project outranks an entry of the stack file with the same name.
     live = bindings.get(declared, UNBOUND).live if declared is not None else None
     return live.id if live is not None else inputs.projects.get(name or "")
 

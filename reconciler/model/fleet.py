@@ -86,6 +86,8 @@ class StackResult(Struct, frozen=True):
     """Requests that this stack alone caused."""
     shared_answers: int = 0
     """Answers that it took from what other stacks had read."""
+    spend_share: float | None = None
+    """The used share of the monthly spend limit that is closest to its end; None if not read."""
     began_at: float = 0.0
     ended_at: float = 0.0
 

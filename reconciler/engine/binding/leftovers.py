@@ -63,6 +63,8 @@ def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
 
 def _created_for_nothing(matcher: Matcher) -> Iterator[tuple[Address, LiveObject | None]]:
     ownership = matcher.ownership
+    # Unmarked objects of such addresses would be found by nothing else: no resource is bound to
+    # them and no record names them.
     for address in ownership.unfinished:
         # Such an address was bound, or its record decides.
         if address in matcher.declared or address in matcher.records:
@@ -95,6 +97,7 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
 def _all_created(
     matcher: Matcher, address: Address, attempts: Iterable[CreateAttempt]
 ) -> list[LiveObject]:
+    # By id, because two attempts can fit one object.
     created = {
         live.id: live for attempt in attempts for live in _created_by(matcher, address, attempt)
     }
@@ -102,25 +105,24 @@ def _all_created(
 
 
 def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> list[LiveObject]:
-    free = [
-        live
-        for live in matcher.live.objects(address.kind, address.project)
-        if live.mark is None
-        and not matcher.claims.is_claimed(live)
-        and not is_gone(live)
-        and matcher.keys.is_free(live, address)
-        and attempt.can_have_made(live)
-    ]
+    free = []
+    for live in matcher.live.objects(address.kind, address.project):
+        # A marked object is judged by its mark, not by its age.
+        has_owner = live.mark is not None or matcher.claims.is_claimed(live)
+        if has_owner or is_gone(live) or not matcher.keys.is_free(live, address):
+            continue
+        if attempt.can_have_made(live):
+            free.append(live)
     # An answered create names its object, which needs no further evidence.
     if attempt.id is not None:
         return free
-    # Whatever is returned here gets deleted, so an object without a creation time is left alone.
-    alike = [
-        live
-        for live in free
-        if attempt.identity
-        and attempt.identity in live.kind.identities(live.attributes)
-        and live.attributes.get("created_at") is not None
-        and live.id not in matcher.claims.members
-    ]
+    alike = []
+    for live in free:
+        is_alike = attempt.identity and attempt.identity in live.kind.identities(live.attributes)
+        # Whatever is returned here gets deleted, so an object without a creation time is left
+        # alone.
+        is_of_known_age = live.attributes.get("created_at") is not None
+        if is_alike and is_of_known_age and live.id not in matcher.claims.members:
+            alike.append(live)
+    # With two of them, one is somebody else's, and nothing tells which.
     return alike if len(alike) == 1 else []

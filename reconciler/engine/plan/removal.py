@@ -119,17 +119,19 @@ def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Ch
         if change.action is Action.DELETE and snapshot.kind(change.address).defines_project
     }
     destroying = snapshot.inputs.options.destroy
-    return [
-        _with_project(change, is_unwanted=destroying or change.address not in snapshot.resources)
-        if change.address.project in archived
-        else change
-        for change in changes
-    ]
+    adjusted = []
+    for change in changes:
+        if change.address.project in archived:
+            is_unwanted = destroying or change.address not in snapshot.resources
+            change = _with_project(change, is_unwanted=is_unwanted)
+        adjusted.append(change)
+    return adjusted
 
 
 def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, with a refusal for those that would remove the last object of its sort, such as
     the last owner."""
+    # Of every object that the API lists, and not only of ours: the last owner may be somebody else.
     kept: dict[str, set[str]] = {}
     for kind in snapshot.inputs.kinds.values():
         if kind.min_one:
@@ -149,10 +151,12 @@ def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     for change in losing:
         kept[change.address.kind].discard(change.id or "")
     held = {change.address for change in losing if not kept[change.address.kind]}
-    return [
-        replace(change, refusal=_last(snapshot, change)) if change.address in held else change
-        for change in changes
-    ]
+    guarded = []
+    for change in changes:
+        if change.address in held:
+            change = replace(change, refusal=_last(snapshot, change))
+        guarded.append(change)
+    return guarded
 
 
 def _gives_up(snapshot: Snapshot, change: Change) -> bool:
@@ -182,16 +186,17 @@ def _with_project(change: Change, *, is_unwanted: bool) -> Change:
 
 def _retained_projects(snapshot: Snapshot) -> set[str]:
     """The names of projects that are forgotten by this plan and continue to exist."""
-    return {
-        address.name
-        for address, record in snapshot.inputs.records.items()
-        if address.kind in snapshot.inputs.kinds
-        and snapshot.kind(address).defines_project
-        and address not in snapshot.resources
+    retained: set[str] = set()
+    if snapshot.inputs.options.destroy:
+        return retained
+    for address, record in snapshot.inputs.records.items():
+        kind = snapshot.inputs.kinds.get(address.kind)
+        if kind is None or not kind.defines_project or address in snapshot.resources:
+            continue
         # The record knows the last declaration: the manifest that set `on_remove` is gone.
-        and (record.on_remove or snapshot.kind(address).on_remove) is OnRemove.RETAIN
-        and not snapshot.inputs.options.destroy
-    }
+        if (record.on_remove or kind.on_remove) is OnRemove.RETAIN:
+            retained.add(address.name)
+    return retained
 
 
 def _with_retained_project(snapshot: Snapshot, change: Change, record: Record) -> Change:
@@ -221,6 +226,8 @@ def _orphan(
     """The change of a record that no resource uses. `bound` are the objects that belong to a
     resource, `left` the addresses whose resource moved to another project."""
     kind, live = snapshot.kind(address), snapshot.find(address, record.id)
+    # From the most certain to the least: what the API has retired, what cannot be judged, what
+    # belongs to others, what could not be read, what is gone. Only the rest is removed.
     change = of_record(snapshot.kind(address), record)
     if address in snapshot.retired:
         return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
@@ -318,6 +325,7 @@ def _removed(
         pre_image=diff.image(kind, live),
         refusal=kind.read_only_reason(live.attributes) or "",
     )
+    # A job ends by itself, so its removal follows rules of its own.
     if kind.job is not None:
         return jobs.removed(shown, live, reason)
     if change.on_remove == OnRemove.RETAIN:

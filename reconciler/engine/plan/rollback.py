@@ -84,6 +84,7 @@ def rollback_target(
         # Without a former resource, the record is undeclared, and the plan deletes it like any
         # other.
         if former is not None:
+            # Old values can contain ids of objects that come back under new ones.
             resources[former.address] = _relinked(former, links)
     # All other records are declared as they are, so that references and guards see them, and
     # nothing of them changes.
@@ -92,19 +93,18 @@ def rollback_target(
         for address, record in records.items()
         if address not in touched and address.kind in kinds
     )
+    obstacles = []
+    for image in images.values():
+        is_open_create = image.action == Action.CREATE and image.address in begun
+        if is_open_create and image.address not in records:
+            obstacles.append(_unsettled(history.run_id, image.address))
     return RollbackTarget(
         history.run_id,
         (*resources.values(), *standing),
         frozenset(touched),
         frozenset(released & set(resources)),
         (*_changed_later(history, images), *_swept(history)),
-        tuple(
-            _unsettled(history.run_id, image.address)
-            for image in images.values()
-            if image.action == Action.CREATE
-            and image.address in begun
-            and image.address not in records
-        ),
+        tuple(obstacles),
     )
 
 
@@ -151,6 +151,7 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
         *(resource.address.name for resource in before.resources if resource.kind.defines_project),
     }
     for change in plan.changes:
+        # Planned as a create, because an archived object does not count as existing.
         if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
             yield Diagnostic(
                 "What was archived does not come back",
@@ -199,6 +200,8 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
     """
     first: dict[Address, PreImage] = {}
     for image in images:
+        # Leftovers and matches of rules were nobody's resources, so there is nothing to declare
+        # again.
         undoes_nothing = image.reason in {
             *_NOTHING_DONE,
             Reason.LEFT_BEHIND.name,
@@ -240,6 +243,7 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         asked = now.applied
     spec = _spec(kind, asked, image)
     lifecycle = Lifecycle(
+        # Protected at either time, so that a rollback is no way around it.
         prevent_destroy=any(source.prevent_destroy for source in (record, now) if source),
         on_remove=record.on_remove if record else None,
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
@@ -265,14 +269,15 @@ def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
 
 def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
     answered = image.record.answered if image.record else {}
-    fields = ((kind.by_name[name], value) for name, value in asked.items() if name in kind.by_name)
-    return {
-        declared.name: value
-        if declared.name in answered
-        else _value_before(declared, value, image.before)
-        for declared, value in fields
-        if value is not None
-    }
+    spec = {}
+    for name, value in asked.items():
+        declared = kind.by_name.get(name)
+        if declared is None or value is None:
+            continue
+        if name not in answered:
+            value = _value_before(declared, value, image.before)
+        spec[name] = value
+    return spec
 
 
 def _value_before(field: Field, asked: Any, before: Spec) -> Any:
@@ -296,17 +301,14 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
     """The members that were there. The API tells no sizes; what we asked for does."""
     # Keyed by path and content: the same path with other bytes is another file.
     known = _contents(asked)
-    return FileSet(
-        tuple(
-            replace(
-                member,
-                content=known.get((member.content.path, member.content.sha256), member.content),
-            )
-            if member.content
-            else member
-            for member in shown.members
-        )
-    )
+    members = []
+    for member in shown.members:
+        content = member.content
+        if content is not None:
+            content = known.get((content.path, content.sha256), content)
+            member = replace(member, content=content)
+        members.append(member)
+    return FileSet(tuple(members))
 
 
 def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
@@ -325,11 +327,10 @@ def _standing(record: Record, kind: Kind) -> Resource:
 
 def _changed_later(history: RunHistory, images: Mapping[Address, PreImage]) -> Iterator[Diagnostic]:
     for address in sorted(images):
-        runs = [
-            str(run)
-            for run, later in sorted(history.later.items())
-            if any(i.address == address for i in later)
-        ]
+        runs = []
+        for run, later in sorted(history.later.items()):
+            if any(image.address == address for image in later):
+                runs.append(str(run))
         if runs:
             detail = f"Run {', '.join(runs)} changed it after run {history.run_id}; that is undone with it."
             yield Diagnostic(
@@ -414,6 +415,7 @@ def _links(
         own_id = kind.parent_and_id(image.id)[1]
         if image.address in images and images[image.address].action != Action.CREATE:
             links[own_id] = Reference(address)
+        # The object has been replaced since and is not rolled back, so its present id is meant.
         elif address in records:
             links[own_id] = kind.parent_and_id(records[address].id)[1]
     return links

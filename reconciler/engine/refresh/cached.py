@@ -101,6 +101,7 @@ class CachedReader:
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """One object. A caller that polls needs `fresh`, because absence is cached as well."""
+        # The records answer in full: what the log shows unchanged is as we left it.
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
@@ -118,6 +119,7 @@ class CachedReader:
         """How a scope is read, and why so."""
         scope, trust = (kind.name, project), self._trust
         if scope in trust.scopes:
+            # When the scope was read, not when the log was: this is how old the values are.
             read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
             how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
@@ -139,6 +141,7 @@ class CachedReader:
             *(f"in {id}" for _, id in parent),
         ]
         sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
+        # A scope is announced again each time that something in it is read.
         if sentence not in self._said:
             self._said.add(sentence)
             LOG.info("%s", sentence)
@@ -151,6 +154,7 @@ class CachedReader:
                 known: T = self._answers[key]
                 return known
             self.has_read = True
+        # Outside of the lock, or one slow list would hold up all others.
         answer = ask()
         with self._lock:
             self._answers[key] = answer

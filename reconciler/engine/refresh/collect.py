@@ -8,7 +8,7 @@ lists inside those objects can be read, and last the fields that have calls of t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -31,7 +31,7 @@ from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, p
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader
-from reconciler.model.resource import Resource
+from reconciler.model.resource import LiveObject, Resource
 from reconciler.model.values import Reference, texts_in
 
 
@@ -53,6 +53,7 @@ class _Collector:
     def __init__(self, inputs: PlanInputs, provider: LiveReader, parallelism: int) -> None:
         self._inputs = inputs
         self._provider = provider
+        # First, because it decides what is read at all. It needs no live state.
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
         self._resources: Mapping[Address, Resource] = {
@@ -66,6 +67,7 @@ class _Collector:
             survey=inputs.options.inventory,
             sharers_of=self._targets.sharers_of,
         )
+        # Shared, not copied: the reader fills it while resources are bound from it.
         self._live = self._reader.state
         self._missing = MissingObjects(inputs, self._targets, self._reader)
         self._bindings: dict[Address, Binding] = {}
@@ -127,6 +129,8 @@ class _Collector:
         self._reader.read_lists(sorted(scopes, key=lambda scope: scope.kind))
         for error in self._live.failed.values():
             raise error  # everything else is read through projects
+        # A project that was created a moment ago may be missing from the list. Its objects would be
+        # planned as new if it counted as gone.
         self._missing.confirm(scopes)
 
     def _bind_projects(self) -> None:
@@ -141,6 +145,7 @@ class _Collector:
             kind = inputs.kinds.get(address.kind)
             if kind is not None and kind.defines_project and address not in self._resources:
                 recorded = self._live.find(address.kind, address.project, record.id)
+                # An archived project still answers, but nothing in it can be reached.
                 exists = recorded is not None and not is_gone(recorded)
                 self._bind_project(address.name, record.id if exists else None)
         # A project that neither a manifest nor a record declares is known by the objects recorded in it.
@@ -159,6 +164,8 @@ class _Collector:
 
     def _exists(self, kind: Kind, id: str) -> bool:
         """Whether an object of the organization exists. One that no list shows is read by id."""
+        # Lists lag behind writes. An earlier project that only seems gone would make everything
+        # recorded in it count as deleted.
         live = self._live.find(kind.name, None, id) or self._provider.get(kind, None, id)
         return live is not None and not is_gone(live)
 
@@ -167,6 +174,7 @@ class _Collector:
     def _read_outer_scopes(self) -> None:
         inputs, targets = self._inputs, self._targets
         scopes = targets.outer
+        # Before any list that such a key would open.
         self._revoke_lost_keys()
         only_ids = targets.only_ids(scopes)
         self._reader.read_lists(
@@ -187,6 +195,7 @@ class _Collector:
             self._reader.read_lists(readable, optional=frozenset(readable))
         # Lists lag behind writes, so an unlisted object is read by its id before it counts as gone.
         self._reader.confirm(targets.known_ids(scopes))
+        # A known object that is gone may have a successor, which only the full list shows.
         self._reader.reread(only_ids)
         self._missing.confirm(
             scopes
@@ -215,6 +224,8 @@ class _Collector:
 
     def _read_nested_scopes(self) -> Matcher | None:
         """Read the lists inside bound objects, and bind again."""
+        # Parents are references as a rule, and their values are the ids that binding has just
+        # found.
         scopes = self._targets.nested(self._current_value)
         if not scopes:
             return None
@@ -256,6 +267,8 @@ class _Collector:
                 wanted[self._live.scope_of(address.kind, address.project, live.id), live.id] |= (
                     names
                 )
+        # Most of these fields were read beside the lists. What is left belongs to objects that no
+        # record named.
         self._reader.read_own_calls(wanted)
         for address, binding in self._bindings.items():
             # The bindings still hold the objects as listed, without the fields just read.
@@ -270,14 +283,7 @@ class _Collector:
         matches = matched_objects(snapshot)
         if not matches:
             return snapshot
-        collections = [
-            (scope, live)
-            for scope in self._targets.retention
-            for live in self._live.listed.get(scope, {}).values()
-            if collection_fields(live.kind)
-            and live.kind.terminal_state(live.attributes) is None
-            and (live.is_marked or matcher.claims.is_claimed(live))
-        ]
+        collections = list(self._managed_collections(matcher))
         self._reader.read_own_calls(
             {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
         )
@@ -289,10 +295,24 @@ class _Collector:
             snapshot, retention_matches=[match for match in matches if match.live.id not in held]
         )
 
+    def _managed_collections(self, matcher: Matcher) -> Iterator[tuple[Scope, LiveObject]]:
+        """The collections that protect their contents from retention rules, each with its list."""
+        for scope in self._targets.retention:
+            for live in self._live.listed.get(scope, {}).values():
+                # A collection that has ended holds nothing that anybody could use.
+                has_ended = live.kind.terminal_state(live.attributes) is not None
+                if has_ended or not collection_fields(live.kind):
+                    continue
+                # Looking into those of nobody would cost a call each.
+                if live.is_marked or matcher.claims.is_claimed(live):
+                    yield scope, live
+
     # Binding
 
     def _bind_all(self) -> Matcher:
         matcher = self._new_matcher()
+        # In dependency order, because the natural key of a resource can contain the id of another
+        # one.
         for address in self._selection.order:
             self._bind(self._resources[address], matcher)
         return matcher

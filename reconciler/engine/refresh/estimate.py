@@ -94,6 +94,7 @@ class Estimate:
             scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted
         }
         known: dict[Scope, set[str]] = defaultdict(set)
+        # A set, because records and manifests can name the same object.
         for scope, id in self._targets.known_ids(scopes):
             known[scope].add(id)
         only_ids = self._targets.only_ids(scopes)
@@ -103,6 +104,8 @@ class Estimate:
 
     def _places(self) -> Set[Scope]:
         scopes = self._targets.outer | self._targets.nested(before_reading)
+        # Parents are unknown before the first reading, so of the lists inside them only those are
+        # counted that a record or a literal id names.
         return scopes | set(self._targets.marked(scopes) if self._inputs.state_is_new else ())
 
     def _read_of(
@@ -132,6 +135,7 @@ class Estimate:
                 if field.name in names and isinstance(field.type, FileSetType):
                     members = record.applied.get(field.name)
                     count = len(members.members) if isinstance(members, FileSet) else 0
+                    # An empty collection takes a call too.
                     yield max(1, ceil(count / _MEMBERS_PAGE))
 
     def _is_open(self, scope: Scope) -> bool:
@@ -141,6 +145,7 @@ class Estimate:
         # Admin routes need no project key; the default scope needs the default key.
         if project is None or kind.scope is ScopeType.ORGANIZATION:
             return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
+        # The provider knows every project but those that only the records name.
         if project not in self._recorded_projects:
             return self._provider.can_read(kind, project)
         return kind.scope.needs_admin_key or not {"", project}.isdisjoint(
@@ -151,10 +156,11 @@ class Estimate:
     def _recorded_projects(self) -> frozenset[str]:
         """The projects that exist according to the records. The provider does not know them yet."""
         kinds = self._inputs.kinds
-        names = (
-            at.name if at.kind in kinds and kinds[at.kind].defines_project else at.project
-            for at in self._inputs.records
-        )
+        names = set()
+        for address in self._inputs.records:
+            kind = kinds.get(address.kind)
+            defines_project = kind is not None and kind.defines_project
+            names.add(address.name if defines_project else address.project)
         return frozenset(name for name in names if name and name not in self._inputs.projects)
 
     def _kind(self, scope: Scope) -> Kind:

@@ -69,6 +69,7 @@ class ReadTargets:
     def declared_scope(self, resource: Resource, lookup: Lookup) -> Scope | None:
         """The scope that lists the object of a resource; None while its parent is unknown."""
         address, kind = resource.address, resource.kind
+        # References are evaluated only where the parent depends on them: most kinds have none.
         parent = kind.parent_of(resource.resolved(lookup)) if kind.parents else ()
         return None if parent is None else Scope(address.kind, address.project, parent)
 
@@ -85,17 +86,17 @@ class ReadTargets:
         """The recorded addresses to read: all, or the targets with their projects."""
         # A recorded project is read along with its targets, because its id is needed to reach them.
         targets = self._inputs.options.targets
+        # By name: the record of the project need not be a target itself.
         homes = {address.project for address in targets}
-        return frozenset(
-            address
-            for address in self._inputs.records
-            if (kind := self._kinds.get(address.kind)) is not None
-            and (
-                not targets
-                or address in targets
-                or (kind.defines_project and address.name in homes)
-            )
-        )
+        recorded = set()
+        for address in self._inputs.records:
+            kind = self._kinds.get(address.kind)
+            if kind is None:
+                continue
+            is_home = kind.defines_project and address.name in homes
+            if not targets or address in targets or is_home:
+                recorded.add(address)
+        return frozenset(recorded)
 
     @property
     def _created(self) -> set[Scope]:
@@ -124,6 +125,7 @@ class ReadTargets:
         wanted: dict[Scope, set[str]] = {}
         for address in self._selection.order:
             record = self._inputs.records.get(address)
+            # A resource without a record has delivered no key that could be looked at.
             for field in self._resources[address].kind.own_calls if record is not None else ():
                 if (
                     not isinstance(field.type, KeySinkType)
@@ -152,6 +154,8 @@ class ReadTargets:
         used = {
             scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key
         }
+        # Projects with a key are searched even if nothing is declared there any more: only marks
+        # can tell what a lost state knew of them.
         named = sorted(name for name in {*used, *self._inputs.keyed_projects} if name)
         projects = [None, *named] if used else named
         marked = [
@@ -176,6 +180,7 @@ class ReadTargets:
             earlier = (key_ids(entry) for entry in record.delivered.values() if record.deposed)
             known += [(self.record_scopes[address], id) for ids in earlier for id in ids]
         for address, resource in self._resources.items():
+            # `adopt: true` names no object; a text is the id of one, which a list may lack.
             adopt = resource.lifecycle.adopt
             if isinstance(adopt, str):
                 known.append((self._scope_of(address, adopt), adopt))
@@ -193,28 +198,28 @@ class ReadTargets:
             return {}
         # To find an unbound object by mark or natural key, the whole list is needed.
         unbound = {address for address in self._resources if address not in inputs.records}
+        # An interrupted run may have left an object there whose id nobody recorded.
         unbound.update(inputs.ownership.unfinished)
         open_scopes = {(address.kind, address.project) for address in unbound}
         scopes = list(scopes)
         # An object that makes another one unnecessary need not be managed by anybody.
         substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
-        wanted: dict[Scope, set[str]] = {
-            scope: set()
-            for scope in scopes
-            if (scope.kind, scope.project) not in open_scopes
+        wanted: dict[Scope, set[str]] = {}
+        for scope in scopes:
+            if (scope.kind, scope.project) in open_scopes or scope in self.retention:
+                continue
             # The rule "at least one owner" needs the roles of all users.
-            and not self._kinds[scope.kind].min_one
-            and scope.kind not in substitutes
-            and scope not in self.retention
-        }
+            if not self._kinds[scope.kind].min_one and scope.kind not in substitutes:
+                wanted[scope] = set()
         for address, record in inputs.records.items():
-            scope = self.record_scopes[address]
-            if scope in wanted:
+            home = self.record_scopes[address]
+            if home in wanted:
                 # Superseded objects are still to be deleted.
-                wanted[scope].update((record.id, *record.deposed))
+                wanted[home].update((record.id, *record.deposed))
         for scope, ids in self.key_ids.items():
             if scope in wanted:
                 wanted[scope].update(ids)
+        # A scope without ids is a search, and a search needs the whole list.
         return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
@@ -243,6 +248,7 @@ class ReadTargets:
         # Contents of an object that is deleted as a whole do not matter.
         if self._inputs.options.destroy:
             return set()
+        # A field that was taken out of the manifest is still to be reset, so its value is read too.
         managed = {*resource.spec, *(record.applied if record else ())}
         readable = {
             field.name for field in resource.kind.own_calls if field.readable is not Readable.NEVER
@@ -263,6 +269,7 @@ def _needs_look(entry: Any, value: Any) -> bool:
     """Whether a plan has to look at the keys of an object that is not a key itself."""
     if not isinstance(entry, Mapping) or not isinstance(value, Mapping):
         return False
+    # Without a recorded age, only the list of keys tells when the key is due.
     is_of_unknown_age = policy_of(value).every is not None and entry.get("made_at") is None
     return bool(earlier_keys(entry)) or is_of_unknown_age
 
@@ -274,5 +281,6 @@ def reads_singly(kind: Kind, count: int, pages: int, sharers: int = 1) -> bool:
     A single object is always read by id, because the list may have grown. `sharers` are the stacks
     that each read as many from the same list, which is read once for all of them.
     """
+    # Equal numbers favour the list, which also shows what is new.
     is_fewer = 0 < count * sharers < pages or (count == 1 and sharers == 1)
     return is_fewer and kind.readable_singly
