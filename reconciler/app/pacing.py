@@ -104,6 +104,11 @@ def user_of(session: Session) -> PaceUser:
     return PaceUser(process_id(), session.redactor(label), session.is_background)
 
 
+def process_label(session: Session) -> str:
+    """How other runs see this process."""
+    return user_of(session).label
+
+
 def pace_report(session: Session) -> PaceReport | None:
     """The shared pace of a session's organization; None for a run with a pace of its own."""
     throttle = session.throttle
