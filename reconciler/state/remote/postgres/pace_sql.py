@@ -132,7 +132,6 @@ DECLARE
     since double precision;
     ahead integer;
     turn integer;
-    slot integer;
     free_at double precision;
     is_granted boolean;
 BEGIN
@@ -181,15 +180,13 @@ BEGIN
             ELSE (pace.runs -> run) - 'since' - 'due' END);
         wait_seconds := 0;
     ELSE
-        -- Come when enough tokens are free for all runs ahead, or when these have not come.
-        slot := greatest(1, least(used, used - most + 1 + turn));
-        free_at := CASE WHEN used = 0 THEN moment ELSE pace.taken_at[slot] + window_seconds END;
-        IF turn > 0 THEN
-            slot := least(used, used - most + 1);
-            free_at := least(free_at, 2 + CASE
-                WHEN slot < 1 THEN moment
-                ELSE greatest(moment, pace.taken_at[slot] + window_seconds) END);
-        END IF;
+        -- Whose turn it is shows when the next token is free: shares change until then. Of many
+        -- runs, the last ones come a little later. Free tokens are kept for runs that are due.
+        free_at := CASE
+            WHEN most IS NULL THEN moment
+            WHEN used < most THEN moment + 2.05
+            WHEN turn < 8 THEN pace.taken_at[used - most + 1] + window_seconds
+            ELSE pace.taken_at[used - most + 1] + window_seconds + 2.05 END;
         free_at := greatest(pace.resume_at, least(free_at, grows_at));
         wait_seconds := greatest(0.05, free_at - moment);
         pace.runs := jsonb_set(pace.runs, ARRAY[run, 'due'], to_jsonb(moment + wait_seconds));
