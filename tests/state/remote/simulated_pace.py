@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from reconciler.model.pace import PaceAnswer, PaceRequest, PaceUser, RouteUse
 from reconciler.state.remote.postgres.pace import PostgresPace
 from reconciler.state.remote.postgres.storage import PostgresStorage
@@ -53,6 +55,7 @@ class SimulatedPace:
         self.pace = PostgresPace(self.database.url(), patience=20)
         self._connection = psycopg.connect(self.database.url(), autocommit=True)
         self._then = (self._now, time.monotonic())
+        self._moved = 0.0
 
     @property
     def _now(self) -> float:
@@ -61,13 +64,17 @@ class SimulatedPace:
 
     def take(self, request: PaceRequest) -> PaceAnswer:
         self._catch_up()
-        return self.pace.take(request)
+        earlier = [moment - self._moved for moment in request.earlier]
+        return self._later(self.pace.take(replace(request, earlier=earlier)))
 
     def refused(
         self, request: PaceRequest, *, taken_at: float | None, wait_seconds: float | None
     ) -> PaceAnswer:
         self._catch_up()
-        return self.pace.refused(request, taken_at=taken_at, wait_seconds=wait_seconds)
+        earlier = [moment - self._moved for moment in request.earlier]
+        taken_at = None if taken_at is None else taken_at - self._moved
+        asked = replace(request, earlier=earlier)
+        return self._later(self.pace.refused(asked, taken_at=taken_at, wait_seconds=wait_seconds))
 
     def uses(self, scope: str) -> Sequence[RouteUse]:
         return self.pace.uses(scope)
@@ -76,10 +83,14 @@ class SimulatedPace:
         self.pace.close()
         self._connection.close()
 
+    def _later(self, answer: PaceAnswer) -> PaceAnswer:
+        return replace(answer, now=answer.now + self._moved)
+
     def _catch_up(self) -> None:
         now, real = self._now, time.monotonic()
         passed = (now - self._then[0]) - (real - self._then[1])
         self._then = (now, real)
+        self._moved += passed
         self._connection.execute(_MOVE.format(f"({passed!r})").encode())
 
 
