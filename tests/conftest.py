@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from reconciler.emulator import Emulator
 from reconciler.model.ci import CI_SYSTEMS
@@ -56,6 +57,11 @@ def pytest_configure() -> None:
     # Where tests run in CI, their runs would otherwise be runs of that CI job.
     for system in CI_SYSTEMS:
         os.environ.pop(system.marker, None)
+    # No test asserts a time: a busy machine must not make a property fail.
+    settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
     _keep_files_in_memory()
 
 

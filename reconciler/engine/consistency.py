@@ -23,6 +23,7 @@ class ConsistencyWindow(Struct, frozen=True):
     clock: Callable[[], float] = time.time
     """The server's time in unix seconds; the machine's time until `is_time_known`."""
     is_time_known: Callable[[], bool] = lambda: True
+    # Injected, so that tests wait without sleeping and Ctrl-C ends a wait.
     pause: Callable[[float, str], None] = lambda seconds, _: time.sleep(seconds)
     """Sleeps for some seconds and shows the reason if that takes long; raises to end the poll."""
 

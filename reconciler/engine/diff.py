@@ -97,6 +97,8 @@ def _strict_fields(
     ignore: tuple[str, ...],
     seen: Spec,
 ) -> list[FieldChange]:
+    # A path below a field leaves out the whole field, since no manifest says what the rest should
+    # be.
     skipped = {*declared, *(str(undotted(path)[0]) for path in ignore)}
     changes: list[FieldChange] = []
     for field in kind.fields:
@@ -106,6 +108,7 @@ def _strict_fields(
             changes += _moved_since(field, live, seen)
             continue
         shown = shown_value(field, live)
+        # Nothing follows from an answer that lacks the field or has another type there.
         if shown is _NOT_SHOWN or misfit(field.type, shown):
             continue
         default = default_of(field)
@@ -192,6 +195,7 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
     if record is None:
         return
     for field in kind.fields_by_mutability.get(Mutability.FIXED, ()):
+        # In normal form, or a new spelling of the same value would be reported.
         after = canonical(field.type, desired.get(field.name))
         before = canonical(field.type, record.applied.get(field.name))
         if not same(after, before):
@@ -218,6 +222,7 @@ def drifted_fields(
         )
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
+        # Parts that the answer lacks are taken to be as applied: absence is no drift.
         shown = _as_known(field, live, shown, applied[field.name])
         before, after = comparable(field.type, asked, shown)
         if not same(before, after) and not _is_standing(field, asked, shown, record):
@@ -270,6 +275,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
             or misfit(field.type, shown)
         ):
             continue
+        # A part that the answer lacks was not stored differently, as far as anybody can tell.
         left, right = comparable(field.type, value, with_missing(field.type, shown, value))
         if not same(left, right):
             otherwise[name] = right
@@ -296,6 +302,7 @@ def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) ->
     result = {name: value for name, value in spec.items() if name not in ignore}
     for first, *below in map(undotted, ignore):
         if below and first in result:
+            # The live value in place of the declared one, because a field is written as a whole.
             result[str(first)] = _overlaid(result[str(first)], live.value(str(first)), below)
     return result
 
@@ -411,6 +418,7 @@ def _shown_changes(
     if field.has_own_calls:
         after, before = comparable(field.type, value, shown, known)
     else:
+        # Cached, because many resources have the same tools and the same formats.
         comparison = _comparisons(field.type, value, shown, known, field.name)
         _require_fit(live, comparison.misfit)
         shown, after, before = comparison.shown, comparison.after, comparison.before
@@ -420,10 +428,10 @@ def _shown_changes(
 
 
 def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator[FieldChange]:
-    # The API does not show the field, so only what we remember can be compared. Of an object that we made, that is
-    # also which fields were not set. Otherwise a field that a replacement would be needed for is taken to be right:
-    # replacing on a guess destroys.
-    # A replacement destroys. Never plan one on a guess.
+    # The API does not show the field, so only the record can be compared. For an object that we
+    # created, the record also tells which fields were not set. Without that knowledge, a field that
+    # only another object could change is taken to be right: a replacement destroys, and is never
+    # planned on a guess.
     if is_unknown(field, record):
         return
     if record is None:
@@ -459,6 +467,8 @@ def _reset_of(
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, applied)
     shown = applied if shown is _NOT_SHOWN else _as_known(field, live, shown, applied)
     after, before = comparable(field.type, target, shown, applied)
+    # The API cannot clear such a field, and a change that does nothing would come back in every
+    # plan.
     if (field.reset is KEEP and not is_restored) or same(after, before):
         return
     is_former = is_restored or field.reset is OVERWRITTEN
@@ -481,9 +491,11 @@ def _reset_target(field: Field, record: Record) -> Any:
 
 def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) -> bool:
     """Whether the API keeps its own value, as it did when we last requested this one."""
+    # Both halves have to be known: what was asked for then, and what the API made of it.
     if record is None or field.name not in record.answered or field.name not in record.applied:
         return False
     applied = record.applied[field.name]
+    # The same question has had this answer before, so asking again would change nothing.
     question = comparable(field.type, asked, applied, applied)
     answer = comparable(field.type, record.answered[field.name], shown)
     return same(*question) and same(*answer)
@@ -532,6 +544,7 @@ def _unlike_parts(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two maps without what is the same in both: of ten thousand files in a store, a few differ."""
+    # Before the library sees it, whose time grows with everything that it is given.
     alike = {key for key, element in before.items() if key in after and same(element, after[key])}
     return (
         {key: element for key, element in before.items() if key not in alike},

@@ -52,6 +52,7 @@ def invert(needs: Mapping[Node, Collection[Node]]) -> dict[Node, list[Node]]:
     """Maps each node to those that need it."""
     dependents: dict[Node, list[Node]] = {node: [] for node in needs}
     for node, wanted in needs.items():
+        # Each edge once: a dependent that is counted down twice for it would be ready too early.
         for need in set(wanted):
             if need in dependents:
                 dependents[need].append(node)

@@ -59,7 +59,10 @@ def run_again(change: Change, reason: Reason, live: LiveObject, *, waits: bool) 
         change,
         action=Action.REPLACE,
         reason=Reason.OTHER_INPUTS if reason is Reason.FIELD_FORCES_REPLACEMENT else reason,
+        # A finished predecessor is history, and its product may be in use: a new run never deletes
+        # it.
         removal=Removal.CANCEL,
+        # The old run stops first. Two at the same time would cost twice.
         create_before_destroy=False,
         wait_for_job=waits,
         destructive="what it has done so far is lost" if live.runs else "",

@@ -62,6 +62,7 @@ class Ownership(Struct):
 
     def is_foreign(self, mark: str | None) -> bool:
         """Whether a mark names another stack or environment that this state was not imported from."""
+        # Text of another form is nobody's mark, so it makes no object foreign.
         owner, address = parse_mark(mark)
         return address is not None and owner not in (
             f"{self.stack}/{self.environment}",

@@ -24,6 +24,7 @@ def collect_and_plan(
 ) -> Plan:
     """The plan for the current live state, with the calls and seconds that it took. Changes
     nothing."""
+    # Differences, because a provider can have served an earlier plan of the same run.
     started, calls = clock(), provider.calls
     with span("collect"):
         snapshot = collect(inputs, provider, parallelism=parallelism)

@@ -60,6 +60,7 @@ class WorkerPools:
         # One thread runs in the order of the calls, which makes failures reproducible.
         if self._size > 1:
             return self._pool(kind).submit(carried(work), *arguments)
+        # In the caller's thread: an error is raised here rather than at `result`.
         done: Future[Result] = Future()
         done.set_result(work(*arguments))
         return done

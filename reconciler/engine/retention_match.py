@@ -131,8 +131,10 @@ def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
     if inputs.ownership.created_ids.get(live.id, address) != address:
         return False
     is_gone = live.kind.terminal_state(live.attributes) is TerminalState.GONE
+    # The API would refuse the deletion, in every run again.
     if is_gone or live.kind.read_only_reason(live.attributes) is not None:
         return False
+    # A create without an answer may have made it, so the next run will look for it.
     identities = live.kind.identities(live.attributes)
     return not any(
         attempt.can_have_made(live) and (attempt.id is not None or attempt.identity in identities)
@@ -147,6 +149,7 @@ def _wanted_ids(snapshot: Snapshot) -> set[str]:
     referenced."""
     inputs = snapshot.inputs
     bound = [binding.live for binding in snapshot.bindings.values() if binding.live is not None]
+    # Outputs too: somebody outside may use an id that nothing else here names.
     sources: list[Any] = [
         [(resource.spec, resource.lifecycle.adopt) for resource in inputs.resources],
         [

@@ -52,7 +52,9 @@ def select(inputs: PlanInputs) -> Selection:
     }
     options = inputs.options
     to_destroy = _to_destroy(inputs, needs)
+    # A target cannot be planned without what it refers to.
     selected = closure(needs, (*options.targets, *to_destroy)) if options.targets else set(needs)
+    # All of them, so that an order with targets is a part of the order without.
     ordered = in_dependency_order(needs, key=lambda address: address.sort_key)
     is_partial = options.destroy or options.targets
     return Selection(

@@ -185,6 +185,7 @@ def current_value(reference: Reference, bindings: Mapping[Address, Binding]) -> 
     live = bindings.get(reference.address, UNBOUND).live
     if live is None:
         return Unknown(str(reference))
+    # A reference without a path is to the object's own id, which is what request bodies take.
     value = value_at(shown_to_others(live), reference.path) if reference.path else live.own_id
     return Unknown(str(reference)) if value is None else value
 
@@ -194,6 +195,7 @@ def project_id(
 ) -> str | None:
     """The API's id of a project, if it exists."""
     declared = selection.projects.get(name or "")
+    # A declared project outranks an entry of the stack file with the same name.
     live = bindings.get(declared, UNBOUND).live if declared is not None else None
     return live.id if live is not None else inputs.projects.get(name or "")
 

@@ -12,6 +12,7 @@ of them behind admin routes; and assistants in the default project, which carry 
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -139,9 +140,13 @@ class FleetBed:
             for name, value in os.environ.items()
             if not name.startswith(("OPENAI_", "RECONCILER_"))
         }
+        return {**kept, **self.own_environment}
+
+    @property
+    def own_environment(self) -> dict[str, str]:
+        """What the bed itself adds to the environment of a command."""
         backend = {} if self.database is None else {"RECONCILER_BACKEND": self.database.url()}
         return {
-            **kept,
             **backend,
             **self.platform.variables,
             "RECONCILER_SETTLE_SECONDS": "0.1",
@@ -163,7 +168,20 @@ class FleetBed:
             )
         return finished
 
+    def reset(self) -> None:
+        """Forget all objects, states and delivered keys; what is declared stays."""
+        self.platform.reset()
+        for stack in self.stacks:
+            for name in ("secrets", ".reconciler"):
+                shutil.rmtree(stack.folder / name, ignore_errors=True)
+        if self.database is not None:
+            self.database.execute("DELETE FROM reconciler.states")
+
     # --- what came of it
+
+    def writes(self) -> int:
+        """How many requests that change something all organizations have seen."""
+        return sum(request.method != "GET" for home in self.platform for request in home.requests)
 
     def wrong(self) -> list[str]:
         """What differs between the organizations and the stacks, in words; nothing if all is well."""

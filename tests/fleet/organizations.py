@@ -75,6 +75,11 @@ class Organization:
                 store.remove(record)
                 store.commit()
 
+    def reset(self) -> None:
+        """Return to the objects of the beginning, and to none of its requests."""
+        self.state.reset()
+        _change_keys(self.store, self.admin_key, self.api_key)
+
     def restore_admin_key(self) -> None:
         """Take the admin key again after `revoke_admin_key`."""
         with self.store.lock:
@@ -174,6 +179,11 @@ class Organizations:
             total += one.calls()
         return total
 
+    def reset(self) -> None:
+        """Return all organizations to their beginning."""
+        for one in self._all:
+            one.reset()
+
     def forget_requests(self) -> None:
         for one in self._all:
             one.forget_requests()
@@ -193,23 +203,28 @@ def _new(number: int, options: Options, clock: Callable[[], float]) -> Organizat
     id = f"org-fleet{number:02}"
     state = State(replace(options, organization=id), clock=clock)
     admin_key, api_key = f"sk-admin-fleet{number:02}{'a' * 24}", f"sk-fleet{number:02}{'p' * 24}"
-    with state.store.lock:
-        for record in [*state.store.all("admin_key"), *state.store.all("api_key")]:
-            state.store.remove(record)  # those that every emulator begins with
-        _add_admin_key(state.store, admin_key)
-        project = state.store.get("project", ORGANIZATION, DEFAULT_PROJECT)
-        owner = next(iter(state.store.collection("user", ORGANIZATION).ordered()))
+    _change_keys(state.store, admin_key, api_key)
+    return Organization(number, id, admin_key, api_key, App(state))
+
+
+def _change_keys(store: Store, admin_key: str, api_key: str) -> None:
+    """Put keys in the place of those that every emulator begins with."""
+    with store.lock:
+        for record in [*store.all("admin_key"), *store.all("api_key")]:
+            store.remove(record)
+        _add_admin_key(store, admin_key)
+        project = store.get("project", ORGANIZATION, DEFAULT_PROJECT)
+        owner = next(iter(store.collection("user", ORGANIZATION).ordered()))
         assert project is not None
         add_key(
-            state.store,
+            store,
             project,
             api_key,
             name="Fleet key",
             owner={"type": "user", "id": owner.id},
             roams=True,
         )
-        state.store.commit()
-    return Organization(number, id, admin_key, api_key, App(state))
+        store.commit()
 
 
 def _add_admin_key(store: Store, secret: str) -> None:

@@ -37,11 +37,13 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     Raises StalePlanError where somebody else has created such an object since the plan was made.
     """
     kind = context.kind_of(change)
+    # First, because a reference without a value has to fail the change before any call.
     desired = context.references.resolve(change)
     if change.action is Action.REPLACE and change.create_before_destroy:
         # The old object is deleted last. If it has changed since the plan, refuse before there are
         # two objects.
         reread(change, context)
+    # Before anything is sent: what a dead run has created is used, and not created a second time.
     existing = _find_existing(change, desired, context)
     if existing is not None and kind.is_shown_once:
         # Its secret was shown once and is lost, so a new object takes its place.
@@ -55,6 +57,7 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     else:
         _refuse_duplicates(change, desired, context)
         written = _create_new(change, desired, context, journal)
+    # An object that was found had values before our first write. A new one had none to restore.
     record = context.records.after_write(change, kind, desired, written, before=existing)
     return finish_write(change, record, written, context, journal)
 
@@ -79,6 +82,7 @@ def delete_undelivered(
     if not unknown:
         return
     criteria = _criteria(change, desired, context, tuple(unknown))
+    # Until settled, because the run may have died a moment ago, and its object may not show yet.
     live = context.search.find_until_settled(criteria, by_earlier_run=True)
     if live is not None:
         context.writer.delete(live, address=change.address, record=None, steps=journal)
@@ -104,6 +108,8 @@ def create_once(
         try:
             return send()
         except AmbiguousError as error:
+            # The last unclear answer is raised: the journal keeps the entry open, and the next run
+            # searches.
             if len(attempts) == _MOST_SEARCHES:
                 raise
             attempts.append(CreateAttempt(Window(error.sent_at or began)))
@@ -182,6 +188,7 @@ def _converge(
     ]
     if collections:
         live = context.reader.read_own_calls(live, collections)
+    # Without a record, since the one of the address describes another object or none.
     fields = diff.diff_fields(kind, desired=desired, live=live, record=None)
     if not fields:
         return Written(live)
@@ -221,9 +228,11 @@ def _refuse_duplicates(change: Change, desired: Spec, context: ActionContext) ->
     # counts for a shorter time there.
     is_markless = context.mark(change, desired) is None
     longest_seconds = JUST_READ_SECONDS if is_markless else SHARED_LIST_SECONDS
+    # The plan's own list is recent enough. Looking again would cost a list for each scope.
     if not change.verify_before_create and context.age_seconds() <= longest_seconds:
         return
     criteria = _criteria(change, desired, context)
+    # The old half of a replacement has the same natural key, and is no duplicate.
     duplicates = context.search.lookalikes(criteria, but={change.id})
     if not duplicates:
         return

@@ -17,6 +17,7 @@ from reconciler.state import ChangeJournal
 def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Delete the object that the plan saw; also the deleting half of a replacement."""
     record = context.records.get(change.address)
+    # An object that has changed since the plan is not deleted: somebody may have put it to use.
     live = reread(change, context)
     # A retention rule may delete an object without an owner. A mark says that it has one by now.
     if change.matched_by is not None and live is not None and live.is_marked:
@@ -30,6 +31,7 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
             live, address=change.address, record=_record_of(record, live), steps=journal
         )
     # An object that is gone already ends here too: the state still has to drop it.
+    # The record is that of the replacement, so it stays, and only forgets the id.
     if record is not None and change.id != record.id:
         deposed = tuple(id for id in record.deposed if id != change.id)
         rest = replace(record, deposed=deposed)

@@ -24,6 +24,7 @@ def adopt(change: Change, context: ActionContext, journal: ChangeJournal) -> Ste
         # Without a mark nothing finds the object after a loss of the state, and another stack can
         # adopt it.
         write_mark(change, live, change.mark, context, journal)
+    # After the look at the object, so that a stale plan is reported as one.
     desired = context.references.resolve(change)
     written = Written(live)
     record = context.records.after_write(change, live.kind, desired, written, before=live)
@@ -33,6 +34,7 @@ def adopt(change: Change, context: ActionContext, journal: ChangeJournal) -> Ste
 def forget(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Remove an address from the state, and leave its object."""
     kind = context.kind_of(change)
+    # The values go back while the record still has them.
     if change.fields:
         _restore_overwritten(change, context, journal)
     elif kind.mark and kind.job is None and change.reason in _RELEASES:

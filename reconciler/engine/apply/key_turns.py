@@ -28,10 +28,14 @@ def succeed_key(change: Change, context: ActionContext, journal: ChangeJournal) 
     """Create the next key beside the present one, deliver it, and record both."""
     kind = context.kind_of(change)
     desired = context.references.resolve(change)
+    # The order is what keeps a key working at every moment: look again, tidy up, create and deliver
+    # the next key, record both, and only then revoke.
     reread_existing(change, context, becoming=desired)
     delete_undelivered(change, desired, context, journal)
     written = create_beside(change, desired, context, journal)
     record = context.records.after_succession(change, kind, desired, written)
+    # The record is still unsaved here. Dying before it is saved loses nothing: the journal has the
+    # new key's delivery, and a deleted key is gone at the next look.
     record, notes = revoke_keys(change, record, context, journal)
     written = replace(written, notes=(*written.notes, *notes))
     return finish_write(change, record, written, context, journal)
@@ -55,21 +59,27 @@ def _revoke(
     kind, key_id = context.kind_of(change), str(step.key_id)
     live = context.search.read(change.address, kind, key_id)
     if live is not None:
+        # Revoking it would end this run in the middle.
         if live.attributes.get(IN_USE):
             return record, f"{key_id} stays: this run authenticates with it."
+        # Judged again, since somebody may have begun to use the key after the plan was approved.
         problem = still_used(step, live.attributes, context.consistency.clock())
         if problem:
             return record, problem
     # An object that is gone has destinations to be withdrawn from all the same.
     old = live or LiveObject(kind, key_id, {}, change.address.project)
     try:
+        # With only its own destinations: the present key may have been delivered to the same ones.
         own_record = _record_of(record, step)
         context.writer.delete(old, address=change.address, record=own_record, steps=journal)
+    # A key that works no more is no danger. The record keeps it, so that the next apply clears its
+    # place.
     except SinkError as error:
         return record, (
             f"{key_id} is revoked, and could not be removed from its destination; the next apply "
             f"tries again: {error}"
         )
+    # Both lists that name the key: `delivered` for its destinations, `deposed` for its object.
     entry = without_key(record.delivered.get(step.field) or {}, key_id)
     return (
         replace(
@@ -91,6 +101,7 @@ def _record_of(record: Record, step: KeyStep) -> Record:
 
 def _without_targets(key: Mapping[str, Any], held: tuple[Any, ...]) -> dict[str, Any]:
     targets, receipts = targets_of(key.get("target")), key.get("receipt")
+    # A key with one destination has its target and its receipt without a list around them.
     listed = receipts if isinstance(receipts, list | tuple) else (receipts,)
     pairs = [
         (target, listed[at] if at < len(listed) and listed[at] else {})

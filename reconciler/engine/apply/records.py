@@ -87,6 +87,7 @@ class RecordSet:
         with self._lock:
             record = self._records.pop(source, None)
             if record is not None:
+                # The ids stay the same, so their count does too.
                 self._records[target] = replace(record, address=target)
             return record is not None
 
@@ -119,6 +120,7 @@ class RecordSet:
                 renamed[change.renamed_from] = address
         with self._lock:
             records = list(self._records.values())
+        # Objects come before files, because the first owner of an id keeps it.
         owned = [(renamed.get(record.address, record.address), record) for record in records]
         for address, record in owned:
             if _has_own_ids(kinds, address):
@@ -148,6 +150,7 @@ class RecordSet:
         if is_create:
             # The earlier record is of another object.
             earlier = None
+        # Earlier keys of an address outlive a replacement: they are valid until they are revoked.
         former = earlier or self.get(change.address) if kind.is_shown_once else None
         record = earlier or Record(address=change.address, id=written.live.id)
         applied = _applied(kind, desired, written.live.own_calls, earlier=earlier)
@@ -186,6 +189,7 @@ class RecordSet:
         earlier = self.get(change.address)
         applied = _applied(kind, desired, written.live.own_calls, earlier=None)
         record = self._with_lifecycle(earlier or Record(change.address, written.live.id), change)
+        # The old object still works, and nothing but the record remembers its id.
         replaced = (*record.deposed, *((earlier.id,) if earlier is not None else ()))
         return replace(
             record,

@@ -115,6 +115,7 @@ class ReferenceValues:
 
     def resolve_outputs(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs that have a value."""
+        # An output whose target failed is left out, rather than shown with half of its value.
         resolved = {name: substitute(value, self.lookup) for name, value in outputs.items()}
         return {name: value for name, value in resolved.items() if not has_unknown(value)}
 

@@ -79,11 +79,14 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
     outcomes = merge_outcomes(plan, scheduler.run())
     # Records of unchanged resources come last: values that they refer to may be new.
     _settle_unchanged(plan, context, actions)
+    # An interrupted run ends as soon as it can, so it does not look for duplicates.
     if not context.stop.is_set():
         outcomes = note_duplicates(outcomes, context.provider, context.kinds, context.ownership)
     outputs: dict[str, Any] = {}
     if not plan.destroy:
         outputs = actions.references.resolve_outputs(context.outputs)
+    # Reports and policies show what was applied, where the plan could only say that it was not
+    # known.
     resolved = {
         change.address: {**change.after, **substitute(change.desired, actions.references.lookup)}
         for change in plan.pending
@@ -330,6 +333,7 @@ def merge_outcomes(plan: Plan, outcomes: Mapping[Step, Outcome]) -> list[Outcome
             )
     # Blocked changes have no steps, and must still appear in the report.
     for change in plan.blocked:
+        # Nothing is wrong with a change that waits: only what it depends on is blocked.
         is_dependent = change.reason is Reason.WAITS
         status = OutcomeStatus.SKIPPED if is_dependent else OutcomeStatus.FAILED
         merged[change.address, None] = Outcome(change, status, id=change.id, message=change.blocked)
@@ -340,6 +344,7 @@ def _announce(changes: Iterable[Change], context: ApplyContext) -> None:
     """Announce the usual calls of each step, so that the remaining time can be estimated."""
     for change in changes:
         kind = context.kinds[change.address.kind]
+        # Objects that always exist are never created nor deleted: both are updates.
         calls = ("update",) if kind.always_exists else _CALLS[change.action]
         if change.action is Action.ADOPT and change.mark:
             calls = (*calls, "update")

@@ -102,6 +102,7 @@ class ObjectSearch:
         Recognized by our mark, else by natural key among the objects without an owner that are as
         old as an attempt. It is reserved for its address. Raises ApiError where several match.
         """
+        # Whatever was found could be anybody's, so nothing is looked for.
         if criteria.is_unidentifiable:
             return None
         live = self._match(criteria, self._candidates(criteria))
@@ -121,6 +122,7 @@ class ObjectSearch:
         if by_earlier_run:
             now = self._consistency.clock()
             remaining = [attempt.seconds_to_show(seconds, now=now) for attempt in criteria.attempts]
+            # The latest attempt decides: an object of an earlier one would have shown by then.
             seconds = max(remaining, default=0.0)
         # Lists and single reads lag behind writes by seconds, so absence proves nothing before the
         # window ends.

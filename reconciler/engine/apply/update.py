@@ -27,6 +27,8 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     desired = context.references.resolve(change)
     live = reread_existing(change, context, becoming=desired)
     changes = values_to_send(change, desired, context)
+    # A rotation need not change a field. It is sent all the same, because its handler does the
+    # work.
     changes |= {step.field: desired.get(step.field) for step in change.key_work}
     own_mark = context.ownership.mark(change.address)
     if kind.mark and kind.mark not in changes and live.mark != own_mark:
@@ -42,6 +44,7 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         keys=change.key_work,
     )
     record = context.records.after_write(change, kind, desired, written, before=live)
+    # Objects that are keys themselves are revoked here, the keys of other objects by their field.
     if kind.is_shown_once and change.key_work:
         record, notes = revoke_keys(change, record, context, journal)
         written = replace(written, notes=(*written.notes, *notes))

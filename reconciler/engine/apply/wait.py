@@ -37,6 +37,7 @@ def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], N
     told: set[str] = set()
     progress = ""
     for waited in attempts:
+        # A failed read raises and ends the wait, not the job.
         live = context.reader.get(kind, change.address.project, id)
         if live is None:
             # A new job may not show yet.

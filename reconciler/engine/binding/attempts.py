@@ -43,6 +43,7 @@ class CreateAttempt(Struct, frozen=True):
     def can_have_made(self, live: LiveObject) -> bool:
         """Whether the object can be the result, judging by id and age."""
         if self.id is not None:
+            # The id in an answer lacks the parent, which the id of a listed object contains.
             return live.id == self.id or live.own_id == self.id
         created_at = live.attributes.get("created_at")
         # Roles and spend alerts have no creation time, so age cannot exclude them.
@@ -78,6 +79,7 @@ def unfinished_work(
     for entry in entries:
         # Several runs can have died over one address. The oldest attempt opens the window.
         began[entry.address] = min(began.get(entry.address, entry.began_at), entry.began_at)
+        # Of every step: an update can create objects too, such as the files of a collection.
         noted |= dict.fromkeys(entry.ids, entry.address)
         for step in entry.steps:
             # A failed step had a definite refusal, so it created nothing. A step without an end may

@@ -114,6 +114,8 @@ class _Census:
             return True
         is_copy = (live.kind.name, live.id) in self._copies
         is_judged = scope not in self._survey.scopes
+        # Files in our collections and keys that we delivered have no mark, hence the check of
+        # members above.
         has_our_mark = self._matcher.ownership.address(live.mark) is not None
         return has_our_mark and is_judged and not is_copy
 

@@ -29,6 +29,7 @@ class Claims:
     ) -> None:
         self._owners: dict[ObjectKey, Address] = {}
         for address, record in records.items():
+            # Superseded objects are ours until they are deleted; nothing else may be bound to them.
             for id in record.deposed:
                 self._owners[address.kind, address.project, id] = address
             # A taken object belongs to its new owner. The record keeps its claim on superseded objects.
@@ -75,6 +76,7 @@ class Claims:
 
     def is_reserved(self, live: LiveObject, address: Address) -> bool:
         """Whether the manifest of another address adopts the object by its id."""
+        # An address may always have what its own manifest names.
         key = (live.kind.name, live.project, live.id)
         return self._reserved.get(key, address) != address
 

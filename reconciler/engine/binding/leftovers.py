@@ -63,6 +63,8 @@ def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
 
 def _created_for_nothing(matcher: Matcher) -> Iterator[tuple[Address, LiveObject | None]]:
     ownership = matcher.ownership
+    # Unmarked objects of such addresses would be found by nothing else: no resource is bound to
+    # them and no record names them.
     for address in ownership.unfinished:
         # Such an address was bound, or its record decides.
         if address in matcher.declared or address in matcher.records:
@@ -95,6 +97,7 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
 def _all_created(
     matcher: Matcher, address: Address, attempts: Iterable[CreateAttempt]
 ) -> list[LiveObject]:
+    # By id, because two attempts can fit one object.
     created = {
         live.id: live for attempt in attempts for live in _created_by(matcher, address, attempt)
     }
@@ -105,6 +108,7 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
     free = [
         live
         for live in matcher.live.objects(address.kind, address.project)
+        # A marked object is judged by its mark, not by its age.
         if live.mark is None
         and not matcher.claims.is_claimed(live)
         and not is_gone(live)
@@ -123,4 +127,5 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         and live.attributes.get("created_at") is not None
         and live.id not in matcher.claims.members
     ]
+    # With two of them, one is somebody else's, and nothing tells which.
     return alike if len(alike) == 1 else []

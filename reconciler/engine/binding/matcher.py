@@ -100,6 +100,8 @@ class Matcher:
         address, source = resource.address, self._source(resource)
         left = source if source is not None and self._is_elsewhere(resource, source) else None
         renamed = source if left is None else None
+        # Noted even for a resource that is bound by its id: whether another one may have the same
+        # natural key depends on it.
         self.keys.wanted[address] = resource.kind.identity(spec)
         record = self.records.get(renamed or address)
         stored = self._moved.get(renamed or address, renamed)
@@ -112,9 +114,12 @@ class Matcher:
             record = None
         match = self._match(resource, spec, record, renamed, inputs)
         if match is None:
+            # A match by id leaves out objects that have ended. The reason of the new one tells
+            # whether the old one was archived or deleted.
             gone = self.live.find(address.kind, address.project, record.id) if record else None
             return Binding(record=record, renamed_from=stored, ended=gone, left=left)
         live, how = match
+        # At once, so that no resource that is bound later gets the same object.
         self.claims.claim(live, address)
         replacement = None
         if how is BindingSource.STATE:
@@ -135,6 +140,8 @@ class Matcher:
         # Do not adopt an object only to destroy it. With a unique key, it is ours without adoption.
         may_adopt = not self._destroying or resource.kind.unique_key
         errors = len(self.diagnostics)
+        # From the strongest evidence to the weakest: the id in the state is what we did ourselves,
+        # a mark can be copied, a journal entry knows only times, and names are free to everybody.
         match = self._by_state(resource, record)
         if match is None and may_adopt:
             match = self._by_adoption(resource)
@@ -165,6 +172,7 @@ class Matcher:
         source = resource.lifecycle.renamed_from
         if source is None:
             return None
+        # `renamed_from` is written with the name that the project had then.
         project = self.ownership.renamed_projects.get(source.project or "", source.project)
         source = Address(source.kind, source.name, project)
         # A second apply with the same `renamed_from` finds the new record and has nothing to rename.
@@ -178,6 +186,7 @@ class Matcher:
         record, address = self.records.get(source), resource.address
         if record is None or source.project == address.project:
             return False
+        # The recorded id first: the name may belong to another project by now.
         before = record.project_id or self._project_id(source.project)
         after = self._project_id(address.project)
         if before is not None and after is not None:
@@ -204,6 +213,8 @@ class Matcher:
         live = self.live.find(address.kind, address.project, adopt)
         if live is None or is_gone(live):
             return None
+        # Checked before the mark, because the state knows our own objects better than their
+        # metadata.
         owner = self.claims.owner_of_id(address, adopt)
         if owner is not None and owner != address:
             self.diagnostics.append(conflicts.already_managed(resource, adopt, owner))
@@ -221,6 +232,7 @@ class Matcher:
         self, resource: Resource, renamed: Address | None, inputs: str | None
     ) -> Match | None:
         source = resource.lifecycle.renamed_from
+        # A renamed object carries the mark of its earlier address until it is written again.
         previous = source if source is not None and source not in self.declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
             unbound = [
@@ -236,6 +248,7 @@ class Matcher:
                 )
             if candidates:
                 return candidates[0], BindingSource.MARK
+            # A destroy deletes only what is certainly ours, so it need not ask about a copy.
             if unbound and resource.kind.job is None and not self._destroying:
                 return self._by_unproved_mark(resource, unbound)
         job = self._job_of_undeclared_address(resource, inputs)
@@ -316,6 +329,7 @@ class Matcher:
             ]
             return _latest(_with_inputs(created, inputs))
         match = self._by_journal(resource, spec)
+        # A mark is the better proof: within one window, two objects can have the same natural key.
         if marked:
             return marked[0]
         return match[0] if match is not None else None
@@ -336,6 +350,7 @@ class Matcher:
             self.diagnostics.append(conflicts.several(resource, candidates, same_key))
             return None
         live = candidates[0]
+        # Before `adopt`, which permits taking an object of nobody, and none of another stack.
         if live.mark is not None and self.ownership.address(live.mark) is None:
             self.diagnostics.append(conflicts.foreign(resource, live))
             return None

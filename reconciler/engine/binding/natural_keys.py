@@ -49,6 +49,8 @@ class NaturalKeys:
 
     def problems_of_unbound(self, resource: Resource, spec: Spec) -> Iterator[Diagnostic]:
         """Why a resource without a candidate cannot simply be created."""
+        # Another declaration that has the object explains more than its absence, so it is looked
+        # for first.
         owner = self._owner_of_alike(resource, spec)
         if owner is not None and owner in self._declared:
             yield conflicts.declared_twice(resource, spec, self._declared[owner])
@@ -82,6 +84,7 @@ class NaturalKeys:
             index: dict[tuple[object, ...], list[LiveObject]] = defaultdict(list)
             for live in self._live.objects(*home):
                 if not is_gone(live):
+                    # An object can have several natural keys, and each of them identifies it.
                     for key in resource.kind.identities(live.attributes):
                         index[tuple(key.items())].append(live)
             self._index[home] = index
@@ -102,6 +105,8 @@ class NaturalKeys:
     def _nameless(self, resource: Resource, spec: Spec) -> Iterator[Diagnostic]:
         """Report objects that could be the resource, if answers do not show the natural key at all."""
         kind = resource.kind
+        # A computed key is no field that an answer could lack, and a missing object of a kind that
+        # exists by itself has an error already.
         if kind.identify is not None or kind.always_exists or kind.identity(spec) is None:
             return
         listed = self._live.objects(resource.address.kind, resource.address.project)
@@ -133,6 +138,7 @@ class NaturalKeys:
             # If the declaration changed its key, it wants another object now and releases this one.
             wanted = self.wanted.get(owner)
             if not wanted:
+                # Resources are bound in dependency order, so the owner may not be bound yet.
                 wanted = resource.kind.identity(resource.kind.fill_defaults(resource.spec))
             return resource.kind.unique_key and wanted in resource.kind.identities(live.attributes)
         record = self._records.get(owner)

@@ -30,6 +30,7 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
         # A record that is there already under the new name is the newer one.
         if present != address and present not in inputs.records:
             moved[present] = address
+    # Everything that names an address follows: targets, dependencies, key writers, the journal.
     present_of = {old: new for new, old in moved.items()}
 
     def moved_from(address: Address) -> Address:
@@ -101,6 +102,7 @@ def _present_names(inputs: PlanInputs) -> dict[str, str]:
     }
     known = {*definers, *inputs.projects}
     declared = {declared_project.address for declared_project in definers.values()}
+    # The stack file comes first, because an id that a person wrote there is no guess.
     by_id = {id: name for name, id in inputs.projects.items()}
     names: dict[str, str] = {}
     for name, resource in definers.items():
@@ -138,4 +140,5 @@ def _moved_records(
         if present != address or depends_on != record.depends_on:
             record = replace(record, address=present, depends_on=depends_on)
         moved[present] = record
+    # In the order in which the state lists them, or a rename would reorder every report.
     return dict(sorted(moved.items(), key=lambda item: item[0].sort_key))

@@ -38,6 +38,8 @@ def with_blocked(
     for address, error in errors.items():
         if address in decided:
             decided[address] = blocked_by(decided[address], error)
+    # Inverted once: errors are found after planning, so their effect has to spread over ready
+    # changes.
     dependents: dict[Address, list[Address]] = {}
     for change in decided.values():
         for need in change.depends_on:
@@ -47,6 +49,7 @@ def with_blocked(
         need = waiting.pop()
         for address in dependents.get(need, ()):
             change = decided[address]
+            # What is deleted or forgotten waits for nothing.
             if change.action in _WRITES:
                 decided[address] = waiting_for(change, need)
                 waiting.append(address)

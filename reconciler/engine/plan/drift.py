@@ -40,6 +40,8 @@ def drift_of(
 
     `specs` are the completed specs of the plan.
     """
+    # An overdue key is drift of its own, and goes with the other drift of the address if there is
+    # any.
     late = {address: overdue(change) for address, change in changes.items() if change.keys}
     for drift in _changed(snapshot, changes, specs):
         key = late.pop(drift.address, None)

@@ -198,12 +198,14 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
             (change for change in doubtful if change.address == key.writer and _loses(change, key)),
             None,
         )
+        # A key that is still to be created cannot be in use.
         if losing is None or not key.is_delivered:
             continue
         staying = [
             change.address
             for change in plan.changes
             if (change.address.project or "") in projects
+            # Admin routes need no key of the project.
             and change.scope == ScopeType.PROJECT_KEY
             and change.action not in (Action.DELETE, Action.FORGET)
         ]

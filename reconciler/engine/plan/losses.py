@@ -75,6 +75,7 @@ def _key_loss(type: KeySinkType, before: Any, after: Any) -> Iterator[Loss]:
             Lost.KEY,
         )
         return
+    # Compared by text, so that another order of destinations is no loss.
     old, new = (_targets(value) for value in (before, after))
     gone = [target for place, target in old.items() if place not in new]
     if gone and new.keys() <= old.keys():

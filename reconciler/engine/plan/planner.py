@@ -41,6 +41,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
     """Make a plan. Problems of single addresses become diagnostics and block only these addresses."""
     planner = _Planner(snapshot)
     changes = planner.decide()
+    # With the problems that were found while deciding.
     snapshot = planner.snapshot
     inputs = snapshot.inputs
     return Plan(
@@ -82,6 +83,8 @@ class _Planner:
         for address in self.snapshot.selection.order:
             resource = self.snapshot.resources[address]
             self.declared[address] = self._or_blocked(resource, self._decide(resource))
+        # Collected over all resources: a field that a server never shows is one warning, not
+        # thousands.
         missing = [Problem(diagnostic) for diagnostic in self._missing_fields()]
         snapshot = self.snapshot = self.snapshot.with_problems([*self._problems, *missing])
         # What is to be destroyed and does not exist is no change; its record is.
@@ -132,6 +135,7 @@ class _Planner:
 
     def _decide(self, resource: Resource) -> Change:
         binding = self.snapshot.bindings[resource.address]
+        # References first, because a default can depend on the value of another field.
         spec = resource.kind.fill_defaults(resource.resolved(self.lookup))
         self.specs[resource.address] = spec
         # Do not compare a resource with an error: its spec or its live object is incomplete.
@@ -152,9 +156,10 @@ class _Planner:
         protected = lifecycle.prevent_destroy
         before_destroy = lifecycle.create_before_destroy
         if before_destroy is None or resource.kind.unique_key:
-            # What cannot go away is not replaced by another either: its values are written back, and that comes first.
-            # And of what there is one a key, the old one has to go before there can be a new one.
-            # A key that opens a project works until the next one is in its place.
+            # An object that cannot be deleted gets its former values back, which has to happen
+            # before the next one is written. With a unique key, the old object has to go before the
+            # API accepts a new one. A key that opens a project has to work until the next one is
+            # delivered.
             opens = resource.address in self.snapshot.key_writers
             before_destroy = resource.kind.create_before_destroy or opens
         depends_on = self.snapshot.selection.needs[resource.address] | set(
@@ -195,6 +200,7 @@ class _Planner:
             Reason.NEW,
             {**diff.beyond_defaults(resource.kind, resource.restored), **spec},
         )
+        # The most telling reason first: an archived object has a record too.
         if binding.ended is not None:
             reason = (
                 Reason.ARCHIVED_OUTSIDE
@@ -215,6 +221,8 @@ class _Planner:
             fields=tuple(fields),
             after=spec,
             wait_for_job=bool(spec.get(WAIT)),
+            # The plan could not look, or a run died while creating: apply searches before it
+            # creates.
             verify_before_create=self.snapshot.is_unreadable(resource.address)
             or resource.address in self.snapshot.inputs.ownership.unfinished,
         )
@@ -225,6 +233,7 @@ class _Planner:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
         spec = with_refusals(kind, spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
+        # Ignored fields leave both sides, or they would be reset as no longer set.
         prior = record
         if record is not None and ignore:
             prior = replace(
@@ -315,6 +324,7 @@ class _Planner:
     def _fields(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> tuple[FieldChange, ...]:
+        # For jobs the digest decides, since the API need not show everything that they ran with.
         inputs = self.snapshot.inputs_digest(resource, self.lookup)
         if inputs is not None and live.inputs == inputs:
             return ()  # whatever the API shows of it, these are the inputs that it was started with

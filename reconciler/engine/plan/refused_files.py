@@ -35,6 +35,7 @@ def refusals_told(kind: Kind, desired: Spec, live: LiveObject) -> Iterator[str]:
         if not isinstance(value, FileSet):
             continue
         refused = _refused(value)
+        # A file may be there after all, uploaded by hand.
         shown = live.value(field.name)
         present = {member.key for member in shown.members} if isinstance(shown, FileSet) else set()
         missing = [member for key, member in refused.items() if key not in present]

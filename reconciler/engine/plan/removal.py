@@ -130,6 +130,7 @@ def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Ch
 def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, with a refusal for those that would remove the last object of its sort, such as
     the last owner."""
+    # Of every object that the API lists, and not only of ours: the last owner may be somebody else.
     kept: dict[str, set[str]] = {}
     for kind in snapshot.inputs.kinds.values():
         if kind.min_one:
@@ -221,6 +222,8 @@ def _orphan(
     """The change of a record that no resource uses. `bound` are the objects that belong to a
     resource, `left` the addresses whose resource moved to another project."""
     kind, live = snapshot.kind(address), snapshot.find(address, record.id)
+    # From the most certain to the least: what the API has retired, what cannot be judged, what
+    # belongs to others, what could not be read, what is gone. Only the rest is removed.
     change = of_record(snapshot.kind(address), record)
     if address in snapshot.retired:
         return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
@@ -318,6 +321,7 @@ def _removed(
         pre_image=diff.image(kind, live),
         refusal=kind.read_only_reason(live.attributes) or "",
     )
+    # A job ends by itself, so its removal follows rules of its own.
     if kind.job is not None:
         return jobs.removed(shown, live, reason)
     if change.on_remove == OnRemove.RETAIN:

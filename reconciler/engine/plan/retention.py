@@ -29,6 +29,7 @@ def _removal(snapshot: Snapshot, match: RetentionMatch) -> Change:
         match.address,
         live.id,
         project_id=snapshot.project_id(project),
+        # The key and the project must outlast the deletion.
         depends_on=snapshot.access_dependencies(project),
     )
     return replace(

@@ -84,6 +84,7 @@ def rollback_target(
         # Without a former resource, the record is undeclared, and the plan deletes it like any
         # other.
         if former is not None:
+            # Old values can contain ids of objects that come back under new ones.
             resources[former.address] = _relinked(former, links)
     # All other records are declared as they are, so that references and guards see them, and
     # nothing of them changes.
@@ -151,6 +152,7 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
         *(resource.address.name for resource in before.resources if resource.kind.defines_project),
     }
     for change in plan.changes:
+        # Planned as a create, because an archived object does not count as existing.
         if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
             yield Diagnostic(
                 "What was archived does not come back",
@@ -199,6 +201,8 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
     """
     first: dict[Address, PreImage] = {}
     for image in images:
+        # Leftovers and matches of rules were nobody's resources, so there is nothing to declare
+        # again.
         undoes_nothing = image.reason in {
             *_NOTHING_DONE,
             Reason.LEFT_BEHIND.name,
@@ -240,6 +244,7 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         asked = now.applied
     spec = _spec(kind, asked, image)
     lifecycle = Lifecycle(
+        # Protected at either time, so that a rollback is no way around it.
         prevent_destroy=any(source.prevent_destroy for source in (record, now) if source),
         on_remove=record.on_remove if record else None,
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
@@ -414,6 +419,7 @@ def _links(
         own_id = kind.parent_and_id(image.id)[1]
         if image.address in images and images[image.address].action != Action.CREATE:
             links[own_id] = Reference(address)
+        # The object has been replaced since and is not rolled back, so its present id is meant.
         elif address in records:
             links[own_id] = kind.parent_and_id(records[address].id)[1]
     return links

@@ -33,9 +33,12 @@ def with_key_steps(
     snapshot: Snapshot, change: Change, record: Record | None, live: LiveObject, spec: Spec
 ) -> Change:
     """The change with the steps of the keys of its object."""
+    # Noted before the reason is replaced.
     begun = record is not None and change.reason is Reason.HALF_REPLACED
     if record is not None and _is_succession(change, live):
         change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION, destructive="")
+    # Without a record nothing says which keys there are. What is created or deleted takes its keys
+    # with it.
     if record is None or change.action not in _WITH_KEYS:
         return change
     steps: list[KeyStep] = []
@@ -46,6 +49,7 @@ def with_key_steps(
     if not steps:
         return change
     change = replace(change, keys=tuple(steps), losses=(*change.losses, *_losses(steps)))
+    # Keys that only stay are shown, and give apply nothing to do.
     if change.key_work and change.action is Action.NO_OP:
         change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION)
     return change
@@ -112,11 +116,13 @@ class _KeyField:
         self._field = field
         self._value = value
         self._policy = policy_of(value)
+        # Once for all keys of the field, so that they are judged at the same moment.
         self._now = snapshot.inputs.server_time()
         entry = record.delivered.get(field.name)
         self._entry: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {}
         self._is_object = bool(isinstance(field.type, KeySinkType) and field.type.shown_in)
         if self._is_object:
+            # An object that is a key itself is its own current key, whatever the record lacks.
             self._entry.setdefault("key_id", live.own_id)
 
     def steps(self, *, begun: bool) -> list[KeyStep]:
@@ -126,10 +132,12 @@ class _KeyField:
         revoke_now = is_asked and options.revoke_now
         older = [self._earlier(key, at_once=revoke_now) for key in earlier_keys(self._entry)]
         if begun:
+            # Its key exists and its secret is lost, so there is nothing to wait for.
             rotation: KeyStep | None = self._rotate("will be rotated: an interrupted run began it")
         else:
             rotation = self._rotation(is_asked, blocking=self._blocking(older))
         steps = [*([rotation] if rotation else []), *older]
+        # Only a rotation makes an old key of the current one.
         if rotation is not None and rotation.action is KeyAction.ROTATE:
             steps += self._succeeded(at_once=revoke_now)
         return steps
@@ -138,6 +146,7 @@ class _KeyField:
 
     def _rotation(self, is_asked: bool, *, blocking: KeyStep | None) -> KeyStep | None:
         """The rotation of the current key, or that it waits; None where it is not due."""
+        # What a user asks for comes first, then what is uncertain or changed, and the age last.
         if is_asked:
             return self._rotate("will be rotated: that was asked for")
         if not self._entry.get("key_id"):
@@ -151,6 +160,7 @@ class _KeyField:
             names = " and ".join(dict.fromkeys(forced))
             return self._rotate(f"will be rotated: {names} can only be set at creation")
         delivered = self._entry.get("target")
+        # The API shows a key once, so another destination needs another key.
         if delivered is not None and not same_places(delivered, self._value.get("write_to")):
             return self._rotate("will be rotated: its destination changes")
         return self._expiring() or self._by_age(blocking)
@@ -172,6 +182,7 @@ class _KeyField:
         if self._policy.every is None or expires_at is None:
             return None
         left = expires_at - self._now
+        # As long before the end as the old key has to work beside the new one.
         if left > self._policy.overlap:
             return None
         when = f"it expires in {in_words(left)}" if left > 0 else "it has expired"
@@ -185,6 +196,7 @@ class _KeyField:
         if made_at is None:
             return self._keep("will not be rotated: nothing shows how old it is")
         age = self._now - made_at
+        # A key from the future tells that a clock is off, and then its age means nothing.
         if age < -DAY_SECONDS:
             ahead = in_words(-age)
             return self._keep(
@@ -192,6 +204,7 @@ class _KeyField:
             )
         if age < every:
             return None
+        # At most two keys of an address are valid, so the one before has to go first.
         if blocking is not None:
             reason = blocking.why.partition(": ")[2]
             why = (
@@ -206,6 +219,7 @@ class _KeyField:
         made_at = _time(shown if shown is not None else self._entry.get("made_at"))
         if made_at is not None:
             return made_at
+        # Neither the record nor the object tells, so the list of keys has to.
         live = self._use_of(str(self._entry.get("key_id"))).live
         return _time(live.attributes.get("created_at")) if live is not None else None
 
@@ -214,6 +228,7 @@ class _KeyField:
         key_id = self._entry.get("key_id")
         if not isinstance(key_id, str):
             return []
+        # An expired key opens nothing, so it needs no overlap.
         if self._is_object and self._live.attributes.get(IS_OVER):
             return [self._revoke(key_id, "old key will be deleted: it has expired")]
         if not at_once:
@@ -236,6 +251,7 @@ class _KeyField:
         """Whether an earlier key is revoked or stays."""
         key_id = str(key.get("key_id"))
         use = self._use_of(key_id)
+        # Without its use, nobody can say that a key is not needed. It stays.
         if not use.is_known:
             return self._keep("old key stays: the API did not show its use", key_id)
         if use.live is None:
@@ -248,6 +264,7 @@ class _KeyField:
         if shown.get(IS_OVER):
             return self._revoke(key_id, "old key will be deleted: it has expired")
         replaced_at = _time(key.get("replaced_at"))
+        # The overlap of a key without a time begins now: too long is better than too short.
         replaced_at = self._now if replaced_at is None else replaced_at
         left = replaced_at + self._policy.overlap + CLOCK_SECONDS - self._now
         if left > 0:
@@ -255,6 +272,7 @@ class _KeyField:
         return self._by_use(key_id, shown)
 
     def _by_use(self, key_id: str, shown: Spec) -> KeyStep:
+        # Null says that the key was never used. A missing field says nothing.
         if shown.get("last_used_at", "") is None:
             return self._revoke(key_id, "old key will be revoked: it was never used")
         used_at = _time(shown.get("last_used_at"))

@@ -65,6 +65,8 @@ def attributed_log(
 ) -> AttributedLog:
     """Identify our own writes among entries."""
     proved = reports_projects(entries, checkpoint.writes, inputs.kinds)
+    # These entries prove nothing, so what earlier ones proved still holds. A refutation counts at
+    # once.
     projects_reported = checkpoint.projects_reported if proved is None else proved
     return AttributedLog(
         entries,
@@ -150,6 +152,7 @@ class AffectedScopes:
 
     def _in_project(self, kind: Kind, entry: AuditEntry) -> Iterable[VerifiedScope]:
         scopes = self._of_kind.get(kind.name, ())
+        # Without a project that can be relied on, the entry may concern any scope of the kind.
         if self._names is None or entry.project_id is None or not self.is_of_one_project(entry):
             return scopes
         # The same kind can also live in the organization, which entries do not rule out.
@@ -161,12 +164,15 @@ class AffectedScopes:
         scopes = {
             kind.scope
             for kind in self._inputs.kinds.values()
+            # Only the first prefix is the kind's own. The others are events of other kinds that
+            # change it, such as a role that a user has.
             if has_type(entry, kind.audit_events[:1])
         }
         return scopes == {ScopeType.PROJECT}
 
 
 def _has_part(id: str, entry: AuditEntry) -> bool:
+    # A recorded id can hold those of its parents, and the event may name any of them.
     return entry.resource_id is not None and entry.resource_id in id
 
 

@@ -53,6 +53,8 @@ class Write(Struct, frozen=True, rename={"reported_id": "about"}):
 
         If not, another entry could be mistaken for it.
         """
+        # The entry has not appeared, so it can have any time that the call allows, the earliest
+        # included.
         if self.noted_after is None:
             return self.began_at - AUDIT_CLOCK_SECONDS >= since
         return self.began_at + self.noted_after >= since - _ROUNDING_SECONDS
@@ -78,7 +80,9 @@ class Write(Struct, frozen=True, rename={"reported_id": "about"}):
     ) -> Write:
         """A write of an object with this id."""
         parent, own_id = kind.parent_and_id(id)
+        # Entries about what is inside an object name that object: the group of a membership, say.
         reported_id: str | None = parent[0][1] if parent else own_id
+        # A setting exists once and has no id of its own. Entries name the project it belongs to.
         if kind.calls.singleton:
             reported_id = project_id
         return cls(kind.name, project, project_id, own_id, reported_id, *times, removes)
@@ -124,6 +128,8 @@ def attribute(
     ours = [
         pair
         for key, pairs in by_entry_key.items()
+        # Fewer entries than writes is normal, since entries can be late. More means that somebody
+        # else wrote the same object, and then none of them is trusted.
         if len(pairs) <= indexed.counts[key]
         for pair in pairs
     ]
@@ -169,6 +175,7 @@ def reports_projects(
     Calls with admin keys may be logged under the default project, whatever they changed. Only own
     writes in two projects can prove the opposite, and one wrong project refutes it.
     """
+    # Ids of unique-key kinds repeat in every project, so a match by id alone would prove nothing.
     own_writes = [
         write for write in writes if write.project_id and not kinds[write.kind].unique_key
     ]
@@ -181,10 +188,12 @@ def reports_projects(
         if entry.resource_id == write.id
     }
     projects = (entry for entry in entries if entry.type.startswith("project."))
-    # Project events name the project twice, which tests the log for free.
+    # Project events name the project twice, which tests the log for free: an event that is logged
+    # under another project tells that the field has another meaning here.
     strays = any(entry.project_id not in (None, entry.resource_id) for entry in projects)
     if strays or any(real != named for real, named in pairs):
         return False
+    # One project may be the default one, under which everything would be logged anyway.
     return True if len(pairs) > 1 else None
 
 
@@ -197,6 +206,8 @@ class _WriteIndex:
         self.counts: dict[EntryKey, int] = defaultdict(int)
         self._kinds = kinds
         self._projects_reported = projects_reported
+        # A family is counted by project only if every kind in it lives in projects: an entry about
+        # an organization's object may name none.
         scopes: dict[str, set[ScopeType]] = defaultdict(set)
         for kind in kinds.values():
             for type in kind.audit_event_types:
@@ -245,6 +256,8 @@ class _WriteIndex:
 
 
 def _names(entry: AuditEntry) -> set[Name]:
+    # Some events name the project or the group as their subject, and the object only in the
+    # details.
     about = {entry.resource_id, None, *texts_in(entry.details)}
     return {("id", entry.resource_id), *(("about", name) for name in about)}
 

@@ -98,10 +98,15 @@ def decide(
     it saves."""
     if checkpoint is None:
         return UnchangedScopes(full_refresh_reason="no earlier reading is remembered")
+    # Somebody wrote the state without saving a checkpoint: an import, `state rm`, or a run that
+    # died. What was verified then need not be what is recorded now.
     if checkpoint.serial != inputs.state_serial:
         return UnchangedScopes(full_refresh_reason="the state was changed since the last apply")
     if due := _full_refresh_due(checkpoint, policy, inputs.server_time()):
         return due
+    # An overview and an adoption concern objects that no record names, a destroy changes every
+    # scope, and a new state has to search all lists for its marks: the records cannot answer for
+    # any of it.
     options = inputs.options
     if options.unmanaged or options.adopt or options.destroy or inputs.state_is_new:
         return UnchangedScopes(full_refresh_reason="all objects are asked for")
@@ -110,6 +115,8 @@ def decide(
     if len(scopes) < 2:
         return UnchangedScopes(reasons=_reasons(inputs, checkpoint, {}))
     try:
+        # The log is an optimization. Whatever goes wrong with it costs a full refresh and never the
+        # plan.
         proof = _prove(log, checkpoint, scopes, inputs, policy, costs)
     except (ApiError, CredentialError) as error:
         return UnchangedScopes(
@@ -118,6 +125,8 @@ def decide(
     # Check again: the answer of the log has told the server's time, which was a guess before.
     if due := _full_refresh_due(checkpoint, policy, inputs.server_time()):
         return due
+    # A scope with an entry of others is read again. All others keep the time of their own reading,
+    # which need not be that of the last apply.
     kept = {
         scope: verified.read_at for scope, verified in scopes.items() if scope not in proof.touched
     }
@@ -129,6 +138,8 @@ def decide(
 def _full_refresh_due(
     checkpoint: RefreshCheckpoint, policy: FullRefreshPolicy, now: float
 ) -> UnchangedScopes | None:
+    # The distance, since the clock of a checkpoint may have been ahead: a negative age must not
+    # count as fresh for ever.
     if abs(now - checkpoint.full_at) > policy.hours * 3600:
         every = f"{policy.hours:g} hours"
     elif checkpoint.runs >= policy.runs:
@@ -155,6 +166,7 @@ def _trustworthy(
     return {
         scope: verified
         for scope, verified in checkpoint.by_scope.items()
+        # The records answer for a trusted scope, so a scope without any cannot be trusted.
         if scope in recorded
         and scope not in unbound
         and is_reported_in_audit_log(inputs.kinds.get(scope[0]))
@@ -179,6 +191,8 @@ def _reasons(
         scope_key(address)
         for address in chain(inputs.records, (resource.address for resource in inputs.resources))
     }:
+        # In this order, because a kind that the log does not report is read whatever else is true
+        # of it.
         if not is_reported_in_audit_log(inputs.kinds.get(scope[0])):
             reasons[scope] = "the audit log does not tell of every change there"
         elif scope in unbound:
@@ -207,6 +221,8 @@ def _prove(
     costs: Costs,
 ) -> _Proof:
     """Query the log about scopes. Raises ApiError if it is unreliable, or longer than it is worth."""
+    # An empty log may be one that is switched off. It has to show one of our writes before its
+    # silence counts as a proof.
     if not checkpoint.newest_entries and not checkpoint.writes:
         raise ApiError("it has not shown any change of ours so far")
     window = _window(checkpoint, scopes.values(), policy)
@@ -233,9 +249,12 @@ def _prove(
             checkpoint, int(window.needed_from) if reading.is_complete else reading.shown_from
         )
     attributed = attributed_log(reading.entries, checkpoint, inputs)
+    # The first reading of the log does not show our own writes: it is late, switched off, or the
+    # log of another organization.
     if not checkpoint.newest_entries and not attributed.ours:
         raise ApiError("it has not shown any change of ours so far")
     touched = affected_scopes(scopes.values(), attributed, inputs, policy.overlap_seconds)
+    # An empty reading proves nothing new about the log, so the known entries remain the test.
     newest_entries = newest_entries_of(reading.entries) or checkpoint.newest_entries
     writes = noted(
         reading.entries,
@@ -248,6 +267,8 @@ def _prove(
     )
     newest = max(newest_entries.values(), default=window.needed_from)
     if reading.is_complete:
+        # The reading can begin earlier, so that a known entry shows again. What is older than
+        # needed was judged before.
         judged = [entry for entry in reading.entries if entry.at >= int(window.needed_from)]
         counted = Counted.of(
             judged, newest, since=window.needed_from if window.is_shortened else None
@@ -264,7 +285,10 @@ def _window(
     checkpoint: RefreshCheckpoint, verified: Collection[VerifiedScope], policy: FullRefreshPolicy
 ) -> Window:
     newest = newest_of(checkpoint.newest_entries)
+    # The scope that was settled first decides where reading begins: one query answers for all.
     since = min(scope.settled_before(policy.overlap_seconds) for scope in verified)
+    # Entries of our own writes that no reading has shown yet are still to come, so they count among
+    # those to expect.
     late = [
         write.ended_at
         for write in checkpoint.writes
@@ -294,6 +318,8 @@ def _touched_by_type(
     touched = dict(affected_scopes(scopes.values(), sample, inputs, policy.overlap_seconds))
     since = window.filter_start
     is_mixed = len(touched) > _FEW_SCOPES or _projects_of_others(sample, inputs) > _FEW_SCOPES
+    # Filtered queries replace the pages after the first. With more pages read, they would come on
+    # top.
     if since is None or reading.calls > 1 or is_mixed:
         raise too_long(reading)
     # 2. Kinds without an entry on the page are settled by one query that excludes the page's types.
@@ -307,17 +333,22 @@ def _touched_by_type(
     proved = {scope for scope in scopes if scope[0] in settled} - touched.keys()
     if costs.saved(proved) < _FEW_SCOPES:
         raise too_long(reading)
+    # Types on the first page are left out of the query, since they alone would fill its page again.
     rest = read_filtered(log, LogQuery(since, types=types_of(kinds, but=common)))
     if rest is None:
         raise too_long(reading)
     # 3. Scopes in projects that the page does not name are settled by a query for these projects.
     elsewhere, ids = _scopes_elsewhere(scopes.keys() - proved - touched.keys(), sample, inputs)
     in_projects: Sequence[AuditEntry] | None = None
+    # With this query there are two on top of the window, and the bound is one call more than is
+    # saved.
     if elsewhere and reading.calls + 2 <= costs.saved(proved) + 1:
         types = tuple(name for name in types_of(kinds) if name in common)
         in_projects = read_filtered(log, LogQuery(since, types=types, project_ids=ids))
     if in_projects is not None:
         proved |= elsewhere
+    # The queries overlap. An entry that counts twice would be one more than there were writes, and
+    # then none of them would count as ours.
     by_id = {entry.id: entry for entry in (*reading.entries, *rest, *(in_projects or ()))}
     attributed = _attribute_parts(
         list(by_id.values()),
@@ -329,6 +360,7 @@ def _touched_by_type(
     )
     touched |= affected_scopes(scopes.values(), attributed, inputs, policy.overlap_seconds)
     many = f"more than {len(reading.entries):,} new entries"
+    # Whatever no query has settled is read, and an entry is the better reason where there is one.
     return {**dict.fromkeys(scopes.keys() - proved, many), **touched}
 
 
@@ -354,6 +386,8 @@ def _attribute_parts(
     Families with `common` types, which the page shows in part, can only report `recent` ones,
     except in the projects that were queried by id.
     """
+    # By family rather than by type, because own writes are counted by family: a part of one could
+    # hide the entry of somebody else.
     partial = {family_of(type) for type in common}
     whole: list[AuditEntry] = []
     in_projects: list[AuditEntry] = []
@@ -423,9 +457,12 @@ def scopes_to_reread(
 ) -> set[ScopeKey]:
     """Trusted scopes that have to be read after all, because the plan changes them or depends on
     their live objects."""
+    # No change is planned from a record alone: it needs the live object, for the pre-image and to
+    # see what others changed.
     due = {scope_key(change.address) for change in (*plan.pending, *plan.blocked)}
     for change in plan.pending:
         due |= set(_looked_into(change, kinds))
+    # An output may show a field that only the server sets, which no record holds.
     due |= {scope_key(at) for output in plan.outputs for at in _unknown_in(output.after)}
     return due & unchanged.scopes.keys()
 

@@ -106,6 +106,8 @@ def window_of(
     `newest` is the time of the newest entry seen so far. `counted` is None if earlier entries were
     not evaluated. `late` are the times of own writes whose entries have not appeared.
     """
+    # Nothing is known of earlier entries: whatever the window shows has to be judged. It begins no
+    # later than the newest entry seen, which has to show again.
     if newest is None or counted is None:
         start = since if newest is None else min(since, newest)
         return Window(start, since, _count(late, since), max(late, default=-math.inf))
@@ -116,9 +118,12 @@ def window_of(
         return Window(
             newest, since, _count(late, since), max([since, *late]), since if not late else None
         )
+    # An earlier run read only the newest part of its window and settled the rest by filtered
+    # queries. Reading goes back as far as its entries were counted.
     start = since if counted.back_to is None else max(since, newest - counted.back_to)
     start = _shortened(start, newest, times)
     is_shortened = int(start) > int(since)
+    # Entries that were judged before match a filter too. Too many of them would fill its only page.
     filter_start = next((at for at in (start, newest) if _count(times, at) <= _FEW_EXPECTED), None)
     return Window(
         start, start, _count(times, start), max([newest, *late]), filter_start, is_shortened
@@ -171,8 +176,11 @@ def read_window(
         )
         # Only if the page has reached expected entries is the number of remaining pages known.
         is_known = oldest <= window.reached_at and expected > 0
+        # A full page without an expected entry can be the first of any number. Filtered queries may
+        # still settle some scopes.
         if calls == 1 and not (is_known or is_bold):
             break
+        # Stop before the call that would cost more than it saves, rather than after it.
         if calls + max(1, ceil(expected / PAGE_ENTRIES)) > worth():
             break
     # The second of the oldest entry may have others, which were not read.

@@ -99,6 +99,7 @@ class CachedReader:
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """One object. A caller that polls needs `fresh`, because absence is cached as well."""
+        # The records answer in full: what the log shows unchanged is as we left it.
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
@@ -116,6 +117,7 @@ class CachedReader:
         """How a scope is read, and why so."""
         scope, trust = (kind.name, project), self._trust
         if scope in trust.scopes:
+            # When the scope was read, not when the log was: this is how old the values are.
             read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
             how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
@@ -137,6 +139,7 @@ class CachedReader:
             *(f"in {id}" for _, id in parent),
         ]
         sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
+        # A scope is announced again each time that something in it is read.
         if sentence not in self._said:
             self._said.add(sentence)
             LOG.info("%s", sentence)
@@ -148,6 +151,7 @@ class CachedReader:
             if key in self._answers and not fresh:
                 known: T = self._answers[key]
                 return known
+        # Outside of the lock, or one slow list would hold up all others.
         answer = ask()
         with self._lock:
             self._answers[key] = answer

@@ -46,6 +46,8 @@ class VerifiedScope(Struct, frozen=True, array_like=True):
 
         Entries can be late by `overlap_seconds`, and lists can lag behind the log.
         """
+        # Either is enough, hence the later time: the log was judged until the check, and the lists
+        # contained everything until the reading.
         return max(self.checked_at - overlap_seconds, self.read_at - LIST_BEHIND_LOG_SECONDS)
 
 
@@ -87,6 +89,8 @@ class RefreshCheckpoint(
     def load(cls, text: str | None) -> RefreshCheckpoint | None:
         """The inverse of `dump`; None for no text and for unusable text."""
         try:
+            # An unusable checkpoint, such as one of another version, only means that everything is
+            # read.
             return msgspec.json.decode(text or "null", type=cls | None)
         except msgspec.DecodeError:
             return None
@@ -113,6 +117,8 @@ class UnchangedScopes(Struct, frozen=True):
 
     def without(self, scopes: Collection[ScopeKey], reason: str) -> UnchangedScopes:
         """The same, without some scopes, which are read after all."""
+        # The rest of the log's answer stays: its entries were judged, whether or not these scopes
+        # are read.
         kept = {scope: at for scope, at in self.scopes.items() if scope not in scopes}
         return replace(self, scopes=kept, reasons={**self.reasons, **dict.fromkeys(scopes, reason)})
 

@@ -59,6 +59,7 @@ def read_at_the_end(unchanged: UnchangedScopes, outcome: RefreshOutcome) -> Wind
     expected = 2 * len(outcome.writes) + 1
     seen_by_plan = newest_of(unchanged.newest_entries) if unchanged.counted is not None else None
     if seen_by_plan is not None and unchanged.counted is not None:
+        # The filter knows whole seconds, so entries of the newest one's second are shown again.
         same_second = sum(
             1 for age in unchanged.counted.ages if seen_by_plan - age >= int(seen_by_plan)
         )
@@ -79,6 +80,8 @@ def checkpoint_after(
     previous = checkpoint or RefreshCheckpoint()
     entries = outcome.reading.entries if outcome.reading is not None else ()
     known_writes = previous.writes if unchanged.writes is None else unchanged.writes
+    # Known writes carry the delays that the plan noted; taking them from the checkpoint would lose
+    # these.
     writes = [*known_writes, *outcome.writes]
     # A reading without entries proves nothing about where the log ends, so the last known entries
     # stay.
@@ -131,6 +134,7 @@ def _covered(
     newest, counted = newest_of(unchanged.newest_entries), unchanged.counted
     if newest is None or counted is None or counted.back_to is None:
         return verified
+    # Everything that a list can still lack lies in the part of the log that was read.
     if newest - counted.back_to <= outcome.asked_at - LIST_BEHIND_LOG_SECONDS:
         return verified
     return [scope for scope in verified if scope.key in unchanged.scopes]
@@ -151,6 +155,7 @@ def _judged(
     if reading is None or inputs is None or not reading.is_complete or not updated.newest_entries:
         return updated
     try:
+        # With the writes of this apply, which are among the entries now.
         attributed = attributed_log(reading.entries, updated, inputs)
         touched = affected_scopes(updated.verified, attributed, inputs, policy.overlap_seconds)
     except ApiError:
@@ -187,6 +192,7 @@ def checkpoint_after_saved_plan(
     checkpoint: RefreshCheckpoint, outcome: RefreshOutcome, *, policy: FullRefreshPolicy
 ) -> RefreshCheckpoint:
     """The checkpoint after an apply of a saved or partial plan, which verifies no new scopes."""
+    # A saved plan read its scopes in another process, maybe hours ago, so it verifies nothing now.
     undone = _unfinished_scopes(outcome.result)
     verified = [scope for scope in checkpoint.verified if scope.key not in undone]
     # The oldest check decides how far back a write can still be reported late.

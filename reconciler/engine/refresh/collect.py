@@ -53,6 +53,7 @@ class _Collector:
     def __init__(self, inputs: PlanInputs, provider: LiveReader, parallelism: int) -> None:
         self._inputs = inputs
         self._provider = provider
+        # First, because it decides what is read at all. It needs no live state.
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
         self._resources: Mapping[Address, Resource] = {
@@ -65,6 +66,7 @@ class _Collector:
             pages=inputs.pages,
             survey=inputs.options.inventory,
         )
+        # Shared, not copied: the reader fills it while resources are bound from it.
         self._live = self._reader.state
         self._missing = MissingObjects(inputs, self._targets, self._reader)
         self._bindings: dict[Address, Binding] = {}
@@ -126,6 +128,8 @@ class _Collector:
         self._reader.read_lists(sorted(scopes, key=lambda scope: scope.kind))
         for error in self._live.failed.values():
             raise error  # everything else is read through projects
+        # A project that was created a moment ago may be missing from the list. Its objects would be
+        # planned as new if it counted as gone.
         self._missing.confirm(scopes)
 
     def _bind_projects(self) -> None:
@@ -140,6 +144,7 @@ class _Collector:
             kind = inputs.kinds.get(address.kind)
             if kind is not None and kind.defines_project and address not in self._resources:
                 recorded = self._live.find(address.kind, address.project, record.id)
+                # An archived project still answers, but nothing in it can be reached.
                 exists = recorded is not None and not is_gone(recorded)
                 self._bind_project(address.name, record.id if exists else None)
         # A project that neither a manifest nor a record declares is known by the objects recorded in it.
@@ -158,6 +163,8 @@ class _Collector:
 
     def _exists(self, kind: Kind, id: str) -> bool:
         """Whether an object of the organization exists. One that no list shows is read by id."""
+        # Lists lag behind writes. An earlier project that only seems gone would make everything
+        # recorded in it count as deleted.
         live = self._live.find(kind.name, None, id) or self._provider.get(kind, None, id)
         return live is not None and not is_gone(live)
 
@@ -166,6 +173,7 @@ class _Collector:
     def _read_outer_scopes(self) -> None:
         inputs, targets = self._inputs, self._targets
         scopes = targets.outer
+        # Before any list that such a key would open.
         self._revoke_lost_keys()
         only_ids = targets.only_ids(scopes)
         self._reader.read_lists(
@@ -186,6 +194,7 @@ class _Collector:
             self._reader.read_lists(readable, optional=frozenset(readable))
         # Lists lag behind writes, so an unlisted object is read by its id before it counts as gone.
         self._reader.confirm(targets.known_ids(scopes))
+        # A known object that is gone may have a successor, which only the full list shows.
         self._reader.reread(only_ids)
         self._missing.confirm(
             scopes
@@ -214,6 +223,8 @@ class _Collector:
 
     def _read_nested_scopes(self) -> Matcher | None:
         """Read the lists inside bound objects, and bind again."""
+        # Parents are references as a rule, and their values are the ids that binding has just
+        # found.
         scopes = self._targets.nested(self._current_value)
         if not scopes:
             return None
@@ -255,6 +266,8 @@ class _Collector:
                 wanted[self._live.scope_of(address.kind, address.project, live.id), live.id] |= (
                     names
                 )
+        # Most of these fields were read beside the lists. What is left belongs to objects that no
+        # record named.
         self._reader.read_own_calls(wanted)
         for address, binding in self._bindings.items():
             # The bindings still hold the objects as listed, without the fields just read.
@@ -274,7 +287,10 @@ class _Collector:
             for scope in self._targets.retention
             for live in self._live.listed.get(scope, {}).values()
             if collection_fields(live.kind)
+            # A collection that has ended holds nothing that anybody could use.
             and live.kind.terminal_state(live.attributes) is None
+            # Only managed collections protect their contents: to look into all others would cost a
+            # call each.
             and (live.is_marked or matcher.claims.is_claimed(live))
         ]
         self._reader.read_own_calls(
@@ -292,6 +308,8 @@ class _Collector:
 
     def _bind_all(self) -> Matcher:
         matcher = self._new_matcher()
+        # In dependency order, because the natural key of a resource can contain the id of another
+        # one.
         for address in self._selection.order:
             self._bind(self._resources[address], matcher)
         return matcher

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Set
 from functools import cached_property
 from math import ceil
+from typing import NamedTuple
 
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh.checkpoint import ScopeKey
@@ -44,6 +45,14 @@ def check_budget(
         )
 
 
+class ExpectedRead(NamedTuple):
+    """What one scope takes: calls of `list`, or calls of `read` for objects one by one."""
+
+    scope: Scope
+    call: str
+    calls: int
+
+
 class Estimate:
     """The calls of a full refresh, without making one."""
 
@@ -59,36 +68,44 @@ class Estimate:
     @property
     def calls(self) -> int:
         """How many there are at least."""
+        return sum(read.calls for read in self.reads()) + sum(self._calls_inside())
+
+    def reads(self) -> Iterator[ExpectedRead]:
+        """The reads of scopes; without those of the members of collections."""
         scopes = {
             scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted
         }
         known: dict[Scope, set[str]] = defaultdict(set)
+        # A set, because records and manifests can name the same object.
         for scope, id in self._targets.known_ids(scopes):
             known[scope].add(id)
         only_ids = self._targets.only_ids(scopes)
-        lists = sum(
-            self._calls_of(at, known[at], only_ids.get(at)) for at in scopes if self._is_open(at)
-        )
-        return lists + sum(self._calls_inside())
+        for scope in scopes:
+            if self._is_open(scope):
+                yield self._read_of(scope, known[scope], only_ids.get(scope))
 
     def _places(self) -> Set[Scope]:
         scopes = self._targets.outer | self._targets.nested(before_reading)
+        # Parents are unknown before the first reading, so of the lists inside them only those are
+        # counted that a record or a literal id names.
         return scopes | set(self._targets.marked(scopes) if self._inputs.state_is_new else ())
 
-    def _calls_of(
+    def _read_of(
         self, scope: Scope, known: Collection[str], only_ids: Collection[str] | None
-    ) -> int:
+    ) -> ExpectedRead:
         """Calls for a list, or instead of it. With `only_ids`, the list may end early."""
         kind = self._kind(scope)
         # Without a list, each known object is read by its id.
         if not kind.calls.listable:
-            return len(known) if kind.readable_singly else 0
+            return ExpectedRead(scope, "read", len(known) if kind.readable_singly else 0)
         if only_ids and self._targets.reads_singly(scope, len(only_ids)):
-            return len(only_ids)
+            return ExpectedRead(scope, "read", len(only_ids))
         # The state tells how many objects we own. The list can be longer, as the last reading
         # showed.
         pages = ceil(len(known) / kind.page_limit)
-        return max(1, pages) if only_ids else max(1, pages, self._inputs.pages.get(scope, 1))
+        least = 1 if only_ids else max(1, self._inputs.pages.get(scope, 1))
+        call = "read" if kind.calls.singleton else "list"
+        return ExpectedRead(scope, call, max(least, pages))
 
     def _calls_inside(self) -> Iterator[int]:
         """Calls for the members of collections, which are listed one collection at a time."""
@@ -100,6 +117,7 @@ class Estimate:
                 if field.name in names and isinstance(field.type, FileSetType):
                     members = record.applied.get(field.name)
                     count = len(members.members) if isinstance(members, FileSet) else 0
+                    # An empty collection takes a call too.
                     yield max(1, ceil(count / _MEMBERS_PAGE))
 
     def _is_open(self, scope: Scope) -> bool:
@@ -109,6 +127,7 @@ class Estimate:
         # Admin routes need no project key; the default scope needs the default key.
         if project is None or kind.scope is ScopeType.ORGANIZATION:
             return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
+        # The provider knows every project but those that only the records name.
         if project not in self._recorded_projects:
             return self._provider.can_read(kind, project)
         return kind.scope.needs_admin_key or not {"", project}.isdisjoint(

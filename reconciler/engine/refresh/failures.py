@@ -37,6 +37,7 @@ def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
     if not unreadable:
         return []
     recorded: dict[str, list[Address]] = defaultdict(list)
+    # By record, since a declared resource without one has no object that could be lost.
     for address in inputs.records:
         if snapshot.is_unreadable(address):
             recorded[address.project or ""].append(address)
@@ -83,9 +84,11 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
         elif affected:
             problems.append(Problem(_forgotten(snapshot.inputs.kinds[scope.kind], error, affected)))
         else:
+            # No address needs this list, so its refusal is only a warning.
             unsearched[scope] = error
     # Refusals of single objects block only the addresses that are bound to them.
     for (scope, id), error in live.failed_objects.items():
+        # An object that was only searched for concerns no address.
         if affected := _affected_by(snapshot, targets, scope, id):
             problems.append(_refused(snapshot, scope, error, affected))
     if unsearched:
@@ -99,6 +102,7 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
 def with_unread_lists(snapshot: Snapshot) -> Snapshot:
     """The snapshot with a warning that names the lists which an overview lacks."""
     unread = snapshot.overview.unread
+    # The warning about failed searches names these already.
     known = {(scope.kind, scope.project) for scope in snapshot.live.unsearched}
     silent = [entry for entry in unread if (entry.kind, entry.project) not in known]
     if not silent:
@@ -119,11 +123,14 @@ def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
     blocked = set(snapshot.errors)
     for diagnostic in matcher.diagnostics:
         address = diagnostic.address
+        # There is nothing to destroy, so whatever made the address ambiguous is moot.
         if address is not None and destroying and snapshot.live_of(address) is None:
             problems.append(Problem(replace(diagnostic, severity=Severity.WARNING)))
         elif address is None or address in blocked:
             problems.append(Problem(diagnostic))
         else:
+            # Both sides stop: deleting the recorded side would destroy the object that the declared
+            # side means.
             addresses = [address, *_contested_with(snapshot, matcher.keys.contested.get(address))]
             problems.append(Problem(diagnostic, addresses))
             blocked.update(addresses)
@@ -166,6 +173,8 @@ def _affected_by(
     }
     for address in snapshot.selection.selected:
         resource = snapshot.resources[address]
+        # A resource without an object would be created; whether it is needed, the other kind's list
+        # tells.
         could_be_unnecessary = (
             resource.kind.made_unnecessary_by == scope.kind and snapshot.live_of(address) is None
         )

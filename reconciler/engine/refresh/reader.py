@@ -93,6 +93,7 @@ class Reader:
                 further.append(pools.submit(live.kind, self._read_own_calls, scope, live, names))
             return objects, further
 
+        # A pool per call, so that no thread of a plan outlives it.
         with WorkerPools(self._parallelism) as pools:
             begun = []
             for scope, id in parts:
@@ -106,6 +107,7 @@ class Reader:
     def _readable(self, scopes: Iterable[Scope]) -> list[Scope]:
         """The scopes that were not read yet and that a key opens."""
         state, readable, unreadable = self.state, [], set()
+        # A refused list counts as read too: asking again would meet the same refusal.
         known = (state.listed, state.failed, state.unsearched, state.unread)
         for scope in dict.fromkeys(scopes):
             # Every list is read at most once per plan, so that all decisions see the same state.
@@ -139,6 +141,7 @@ class Reader:
         for scope, objects in objects_of.items():
             # If one part of a scope was refused, the rest would look like a complete list.
             if scope not in self.state.failed and scope not in self.state.unread:
+                # Empty lists are stored as well, since they are what proves an absence.
                 self.state.list(scope, objects)
         # After the lists, which hold the same objects without these fields.
         for future in pending:
@@ -172,6 +175,7 @@ class Reader:
         # Forget the first reading, or `read_lists` would skip the scope.
         for scope in by_list:
             self.state.forget(scope)
+        # Past the cache, whose answer is the one that lacked the object.
         self.read_lists(by_list, fresh=True)
         self.confirm(wanted, fresh=True)
 
@@ -183,6 +187,7 @@ class Reader:
             if (live := self.state.find(scope.kind, scope.project, id)) is not None
             and (scope, id) not in self.state.failed_objects
         ]
+        # Fields that were read beside the list are there already.
         todo = [item for item in known if set(item[2]) - set(item[1].own_calls)]
         for _, live, names in todo:
             self.provider.announce(live.kind, live.project, *names)
@@ -253,6 +258,8 @@ class Reader:
                 is_optional=optional,
             )
         except (ApiError, CredentialError) as error:
+            # An overview goes on past anything that concerns one list. A lost connection concerns
+            # them all.
             if self.survey and (is_refusal(error) or isinstance(error, CredentialError)):
                 self.state.unread[scope] = error
                 return ()
@@ -263,6 +270,7 @@ class Reader:
                 return ()
             if not is_refusal(error):
                 raise
+            # Noted and not raised: only the addresses that need this list are affected.
             self.state.fail(scope, error)
             return ()
 
@@ -274,6 +282,7 @@ class Reader:
             # A retired kind concerns all of its objects, so the caller has to handle it.
             if not is_refusal(error) or isinstance(error, RetiredError):
                 raise
+            # One refused object says nothing about the others of its list.
             self.state.failed_objects[scope, id] = error
             return None
         # A later read succeeded, such as after a lag.

@@ -78,6 +78,8 @@ def _as_live(kind: Kind, record: Record) -> LiveObject:
     return LiveObject(
         kind,
         record.id,
+        # What the API answered comes last: where it stored another value than was sent, a live
+        # object would show that one.
         {**record.applied, **without_seen(record.answered)},
         record.address.project,
         own_calls,

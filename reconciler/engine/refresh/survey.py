@@ -35,6 +35,7 @@ class SurveyReader:
         self._live = reader.state
         self._project_ids = dict(project_ids)
         self._project_names: dict[str, str] = {}
+        # The overview tells what the plan needed from what is read for the overview alone.
         self._needed = frozenset(self._live.listed)
         self._reasons: dict[Scope, str] = {}
         names = inputs.declarable or inputs.kinds
@@ -43,6 +44,8 @@ class SurveyReader:
     def read(self) -> Survey:
         """Read all lists: of the organization, of each project, and inside objects."""
         self._reader.survey = True
+        # From the outside in: projects are found in lists of the organization, and parents in lists
+        # of projects.
         self._read_organization()
         projects = self._find_projects()
         self._read_projects(projects)
@@ -95,6 +98,8 @@ class SurveyReader:
             scope = Scope(kind.name, None)
             if not kind.ended_query or scope not in self._live.listed:
                 continue
+            # Under another query the same list is another answer, so it must not come from the
+            # cache.
             asking = replace(kind, list_query={**kind.list_query, **kind.ended_query})
             for live in self._reader.provider.list(asking, None, fresh=True):
                 if live.id not in self._live.listed[scope]:
@@ -102,6 +107,7 @@ class SurveyReader:
 
     def _find_projects(self) -> list[str]:
         """The names of all projects that can hold objects. Binds those that only the API knows."""
+        # Of several names of one project, the first one stands; each list is read once.
         names = {id: name for name, id in reversed(self._project_ids.items())}
         ended = set()
         for live in self._projects_listed():
@@ -111,6 +117,7 @@ class SurveyReader:
                 names[live.id] = live.id
                 self._project_ids[live.id] = live.id
                 self._project_names[live.id] = str(live.attributes.get("name") or live.id)
+                # The id serves as the name: no manifest can contain a name like it.
                 self._reader.provider.bind_project(live.id, live.id)
         return [name for id, name in names.items() if id not in ended]
 
@@ -181,12 +188,14 @@ class SurveyReader:
         """The lists of a kind inside the objects that were read; `field` names the parent."""
         for source in kind.parent_sources.get(field, ()):
             parent_kind, _, attribute = source.partition(".")
+            # A copy, since reading adds lists while this one is walked through.
             for scope, objects in list(self._live.listed.items()):
                 is_reached = kind.scope is ScopeType.ORGANIZATION or _is_in_scope(kind, scope)
                 if scope.kind != parent_kind or not is_reached:
                     continue
                 project = None if kind.scope is ScopeType.ORGANIZATION else scope.project
                 for live in objects.values():
+                    # Some parents are no objects of their own, only named by a field of one.
                     id = live.attributes.get(attribute) if attribute else live.own_id
                     if isinstance(id, str) and not is_gone(live):
                         yield Scope(kind.name, project, ((field, id),))
@@ -208,6 +217,7 @@ class SurveyReader:
     # What could not be read
 
     def _unread(self) -> dict[Scope, str]:
+        # Our own reasons come first: an error of a call that could not succeed says less.
         reasons = dict(self._reasons)
         for scope, error in (self._live.unread | self._live.unsearched).items():
             reasons.setdefault(scope, _reason(error))

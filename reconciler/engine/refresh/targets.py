@@ -68,6 +68,7 @@ class ReadTargets:
     def declared_scope(self, resource: Resource, lookup: Lookup) -> Scope | None:
         """The scope that lists the object of a resource; None while its parent is unknown."""
         address, kind = resource.address, resource.kind
+        # References are evaluated only where the parent depends on them: most kinds have none.
         parent = kind.parent_of(resource.resolved(lookup)) if kind.parents else ()
         return None if parent is None else Scope(address.kind, address.project, parent)
 
@@ -84,6 +85,7 @@ class ReadTargets:
         """The recorded addresses to read: all, or the targets with their projects."""
         # A recorded project is read along with its targets, because its id is needed to reach them.
         targets = self._inputs.options.targets
+        # By name: the record of the project need not be a target itself.
         homes = {address.project for address in targets}
         return frozenset(
             address
@@ -123,6 +125,7 @@ class ReadTargets:
         wanted: dict[Scope, set[str]] = {}
         for address in self._selection.order:
             record = self._inputs.records.get(address)
+            # A resource without a record has delivered no key that could be looked at.
             for field in self._resources[address].kind.own_calls if record is not None else ():
                 if (
                     not isinstance(field.type, KeySinkType)
@@ -151,6 +154,8 @@ class ReadTargets:
         used = {
             scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key
         }
+        # Projects with a key are searched even if nothing is declared there any more: only marks
+        # can tell what a lost state knew of them.
         named = sorted(name for name in {*used, *self._inputs.keyed_projects} if name)
         projects = [None, *named] if used else named
         marked = [
@@ -175,6 +180,7 @@ class ReadTargets:
             earlier = (key_ids(entry) for entry in record.delivered.values() if record.deposed)
             known += [(self.record_scopes[address], id) for ids in earlier for id in ids]
         for address, resource in self._resources.items():
+            # `adopt: true` names no object; a text is the id of one, which a list may lack.
             adopt = resource.lifecycle.adopt
             if isinstance(adopt, str):
                 known.append((self._scope_of(address, adopt), adopt))
@@ -192,6 +198,7 @@ class ReadTargets:
             return {}
         # To find an unbound object by mark or natural key, the whole list is needed.
         unbound = {address for address in self._resources if address not in inputs.records}
+        # An interrupted run may have left an object there whose id nobody recorded.
         unbound.update(inputs.ownership.unfinished)
         open_scopes = {(address.kind, address.project) for address in unbound}
         scopes = list(scopes)
@@ -214,6 +221,7 @@ class ReadTargets:
         for scope, ids in self.key_ids.items():
             if scope in wanted:
                 wanted[scope].update(ids)
+        # A scope without ids is a search, and a search needs the whole list.
         return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
@@ -237,6 +245,7 @@ class ReadTargets:
         # Contents of an object that is deleted as a whole do not matter.
         if self._inputs.options.destroy:
             return set()
+        # A field that was taken out of the manifest is still to be reset, so its value is read too.
         managed = {*resource.spec, *(record.applied if record else ())}
         readable = {
             field.name for field in resource.kind.own_calls if field.readable is not Readable.NEVER
@@ -257,6 +266,7 @@ def _needs_look(entry: Any, value: Any) -> bool:
     """Whether a plan has to look at the keys of an object that is not a key itself."""
     if not isinstance(entry, Mapping) or not isinstance(value, Mapping):
         return False
+    # Without a recorded age, only the list of keys tells when the key is due.
     is_of_unknown_age = policy_of(value).every is not None and entry.get("made_at") is None
     return bool(earlier_keys(entry)) or is_of_unknown_age
 
@@ -267,5 +277,6 @@ def reads_singly(kind: Kind, count: int, pages: int) -> bool:
 
     A single object is always read by id, because the list may have grown.
     """
+    # Equal numbers favour the list, which also shows what is new.
     is_fewer = count == 1 or 0 < count < pages
     return is_fewer and kind.readable_singly
