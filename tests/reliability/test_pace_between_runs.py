@@ -133,7 +133,7 @@ def test_clocks_of_machines_an_hour_off_make_no_difference(server: Emulator, sta
 def test_runs_after_the_first_know_its_limit_and_are_hardly_refused(
     server: Emulator, start: Start
 ) -> None:
-    first = start(calls=3)
+    first = start(calls=5)
     begin(first)
     ends(first)
     server.clear_requests()
