@@ -319,3 +319,24 @@ def test_doctor_says_why_the_pace_is_not_shared(stack: Workspace, database: Data
     sentences, pace = doctor(stack)
     assert any("has no table of paces" in sentence for sentence in sentences)
     assert pace == []
+
+
+def test_all_stacks_of_a_fleet_take_tokens_as_one_run(
+    workspace: Workspace, database: Database
+) -> None:
+    prepare(database)
+    workspace.variables["RECONCILER_BACKEND"] = database.url()
+    for name in ("red", "green", "blue"):
+        workspace.write(
+            {
+                f"stacks/{name}/reconciler.yaml": f"kind: Stack\nmetadata: {{name: {name}}}\n",
+                f"stacks/{name}/m.yaml": MANIFEST.replace("earch", f"earch-{name}"),
+            }
+        )
+    workspace.run("fleet", "plan", "--stacks", "stacks/*", expect=0)
+    [(runs, label)] = database.execute(
+        "SELECT count(DISTINCT id), min(entry ->> 'label') "
+        "FROM reconciler.paces, jsonb_each(runs) AS runs (id, entry)"
+    )
+    assert runs == 1
+    assert label.endswith("(fleet plan of 3 stacks)")
