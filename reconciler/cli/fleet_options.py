@@ -62,7 +62,7 @@ class CommandFleet:
             redactor=redactor,
             notice=_Notices(),
         )
-        self.policies = PolicyRequest(options.policies, options.override_policy)
+        self.policies = PolicyRequest(options.policies, options.override_policy, is_for_many=True)
 
     @contextmanager
     def sharing(self) -> Iterator[FleetContext]:

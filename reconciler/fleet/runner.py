@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -83,7 +84,9 @@ def run_fleet(
         worker.start()
     try:
         for _ in jobs:
-            yield run.next_result()
+            result = run.next_result()
+            context.recorder.record(result)
+            yield result
     finally:
         run.stop()
         for worker in workers:
@@ -138,10 +141,9 @@ class _FleetRun:
     def next_result(self) -> StackResult:
         """The next result. Passes a signal to stop on while it waits."""
         while True:
-            try:
+            self._watch()
+            with suppress(queue.Empty):
                 return self._results.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                self._watch()
 
     def stop(self) -> None:
         """Start no further stack, and end those that run after their calls in flight."""

@@ -107,6 +107,18 @@ def test_an_override_of_a_policy_holds_for_all_stacks(fleet: Fleet) -> None:
     assert fleet.groups() == ["a", "b"]
 
 
+def test_an_override_of_a_policy_that_a_stack_lacks_changes_nothing_there(fleet: Fleet) -> None:
+    policy = POLICY.replace("SEVERITY", "overridable")
+    fleet.add("stacks/b", manifest=f"{group('b')}---\n{policy}")
+    assert fleet.statuses("plan", "--override-policy", "no-b=agreed", expect=0) == {
+        "stacks/a": "pending",
+        "stacks/b": "pending",
+    }
+    assert fleet.statuses("plan", "--override-policy", "no-a=agreed", expect=11)["stacks/b"] == (
+        "refused"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code", "groups"), [("yes", 0, ["a", "b"]), ("no", 1, [])])
 def test_a_terminal_is_asked_once_for_all_stacks(
