@@ -146,6 +146,7 @@ def _run(
     known: dict[StackId, StackReport] | None = None,
 ) -> FleetReport:
     """Run jobs and collect what their reports need. `known` replaces what is known already."""
+    fleet.check_backend()
     began = time.monotonic()
     reports: list[StackReport] = []
     needs = needs_of([job.stack for job in jobs]) if request.command is Command.APPLY else None

@@ -204,7 +204,7 @@ def _problem(problem: Diagnostic) -> Note:
 
 def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
     """Whether the message of the stack says the same."""
-    return bool(stack.message) and problem.summary in stack.message
+    return bool(stack.message) and problem.summary[1:] in stack.message
 
 
 # --- text

@@ -320,3 +320,18 @@ def test_the_history_is_beside_the_shared_states(fleet: Fleet, database: Databas
     rows = database.execute("SELECT stack FROM reconciler.fleet_history ORDER BY stack")
     assert rows == [("a",), ("b",)]
     assert stacks(fleet)["stacks/a"]["status"] == "applied"
+
+
+def test_a_shared_backend_that_does_not_answer_ends_the_report(fleet: Fleet) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = "postgresql://127.0.0.1:9/nothing"
+    done = fleet.fleet("report", expect=1)
+    assert "127.0.0.1:9" in done.err
+    assert done.out == ""
+
+
+def test_a_damaged_local_history_is_a_notice_and_the_states_are_reported(fleet: Fleet) -> None:
+    fleet.run("-C", "stacks/a", "apply", "--yes", expect=0)
+    fleet.write({".reconciler/fleet.db": "nonsense" * 100})
+    done = fleet.fleet("report", "--format", "json", expect=0)
+    assert "cannot be read" in done.err
+    assert '"status": "applied"' in done.out
