@@ -21,6 +21,8 @@ from reconciler.fleet.history import HistoryRecorder
 from reconciler.fleet.runner import FleetJob, FleetOptions, run_fleet
 from reconciler.fleet.stack_run import StackRequest
 from reconciler.fleet.summary import fleet_report, summarized
+from reconciler.fleet.waiting import REASON as WAITS
+from reconciler.fleet.waiting import lacks_outputs, with_waiting
 from reconciler.model.fleet import (
     Command,
     FleetReport,
@@ -134,6 +136,9 @@ def _approved(planned: FleetReport, digests: frozenset[str]) -> dict[StackId, St
                 message="Its plan is not one that was approved: something changed since the "
                 "review, or it was not reviewed.",
             )
+        elif stack.reason == WAITS:
+            # What others are applied for now makes the plan that is to be approved next.
+            stack = replace(stack, exit_code=10)
         checked[stack.id] = stack
     return checked
 
@@ -162,9 +167,16 @@ def _run(
             if known is not None and result.id in is_known:
                 report = known[result.id]
             reports.append(report)
-            record(report)
+            if not lacks_outputs(report):
+                record(report)
             if fleet.options.verbose:
                 talk(f"{report.id}: {report.status}: {sentence_of(report)}")
+        missing = {report.id for report in reports if lacks_outputs(report)}
+        if request.command is not Command.APPLY:
+            reports[:] = with_waiting(reports, fleet.stacks)
+        for report in reports:
+            if report.id in missing:
+                record(report)
     return fleet_report(
         str(request.command),
         reports,

@@ -359,11 +359,11 @@ def _markdown_stack(stack: StackReport, *, full: bool) -> str:
         items.append(f"- Digest: {code_span(stack.digest)}\n")
     is_open = " open" if stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive else ""
     head = _markdown_line(stack).removeprefix("- ").rstrip()
-    return f"{_folded(head, ''.join(items), is_open)}"
+    return _folded(head, "".join(items), is_open) if items else f"{head}\n\n"
 
 
 def _folded(head: str, body: str, is_open: str) -> str:
-    # A summary is HTML, in which Markdown hosts still read code spans and emphasis after a blank line.
+    # The head is outside of the summary, which is HTML and would show the escapes of Markdown.
     return f"{head}\n\n<details{is_open}><summary>Details</summary>\n\n{body}\n</details>\n\n"
 
 
