@@ -85,9 +85,7 @@ def run_fleet(
         worker.start()
     try:
         for _ in jobs:
-            result = run.next_result()
-            context.recorder.record(result)
-            yield result
+            yield run.next_result()
     finally:
         run.stop()
         for worker in workers:

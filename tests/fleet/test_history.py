@@ -24,7 +24,7 @@ from reconciler.model.run_origin import RunOrigin
 from reconciler.state.fleet_history import HistoryStorage, LocalHistory
 from reconciler.state.remote.objects.history import ObjectHistory
 from reconciler.state.remote.postgres.history import PostgresHistory
-from tests.fleet.conftest import Fleet, name_of
+from tests.fleet.conftest import Fleet, group, name_of
 from tests.servers.object_stores import Place
 from tests.servers.postgres import Database, PgBouncer
 
@@ -335,3 +335,12 @@ def test_a_damaged_local_history_is_a_notice_and_the_states_are_reported(fleet: 
     done = fleet.fleet("report", "--format", "json", expect=0)
     assert "cannot be read" in done.err
     assert '"status": "applied"' in done.out
+
+
+def test_a_stack_that_waits_for_outputs_is_no_failure_in_the_history(fleet: Fleet) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = "local:.reconciler"
+    fleet.add("stacks/b", spec='  outputs: {team: "${Group/team}"}\n')
+    value = "b ${stack.b.team}"
+    fleet.add("stacks/a", manifest=group("a").replace("name: a", f"name: '{value}'"))
+    assert fleet.statuses("drift", expect=0) == {"stacks/a": "pending", "stacks/b": "pending"}
+    assert stacks(fleet)["stacks/a"]["standing"]["failures"] == 0
