@@ -191,8 +191,10 @@ def _bounded(
 ) -> Iterator[Note]:
     yield from notes[:most]
     left = total - len(notes[:most])
-    if left > 0:
+    if left > 0 and notes:
         yield Note(word, "", f"… and {count(left, f'more {word}', plural and f'more {plural}')}")
+    elif left > 0:  # a history has numbers alone
+        yield Note(word, "", count(left, word, plural))
 
 
 def _problem(problem: Diagnostic) -> Note:

@@ -119,6 +119,14 @@ def test_an_override_of_a_policy_that_a_stack_lacks_changes_nothing_there(fleet:
     )
 
 
+def test_the_digest_of_a_drift_report_approves_undoing_the_drift(fleet: Fleet) -> None:
+    fleet.fleet("apply", "--yes", expect=0)
+    fleet.rename_group("b", "other")
+    digest = fleet.report("drift", expect=2)["digest"]
+    fleet.fleet("apply", "--approve", digest, expect=0)
+    assert fleet.groups() == ["a", "b"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code", "groups"), [("yes", 0, ["a", "b"]), ("no", 1, [])])
 def test_a_terminal_is_asked_once_for_all_stacks(
