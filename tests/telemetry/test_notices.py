@@ -55,11 +55,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.states: dict[str, dict[str, dict[str, str]]] = {}
+        self.writes = 0
 
     def announced(self, target: str) -> Mapping[str, Mapping[str, str]]:
         return self.states.get(target, {})
 
     def announce(self, target: str, states: Mapping[str, Mapping[str, str]]) -> None:
+        self.writes += 1
         known = self.states.setdefault(target, {})
         known.update({stack: dict(topics) for stack, topics in states.items()})
 
@@ -231,6 +233,21 @@ def test_many_stacks_that_fail_together_are_one_message(watch: Watch, wall: Wall
     assert notice.body.splitlines()[-1] == "… and 480 more"
     assert len(notice.body) <= MAX_CHARACTERS
     assert notice.severity is Severity.FAILURE
+
+
+def test_long_names_leave_room_for_fewer_stacks(watch: Watch, wall: Wall) -> None:
+    watch.run(*(failed(id=stack_id(f"{number:02}-{'x' * 200}")) for number in range(20)))
+    (notice,) = wall.notices
+    *stacks, last = notice.body.splitlines()
+    assert len(notice.body) <= MAX_CHARACTERS
+    assert last == f"… and {20 - len(stacks)} more"
+
+
+def test_a_run_without_news_writes_nothing(watch: Watch) -> None:
+    watch.run(drifted("bot"))
+    writes = watch.memory.writes
+    watch.run(drifted("bot"))
+    assert (writes, watch.memory.writes) == (1, 1)
 
 
 def test_the_worst_comes_first() -> None:

@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.app.spend import SpendReader
+from reconciler.app.spend import SpendReader, limits_of
 from reconciler.emulator import Emulator
 from reconciler.fleet.stack_run import FleetContext
+from reconciler.model.address import Address
+from reconciler.model.change import Action
 from reconciler.model.fleet import Command, StackResult, StackStatus
 from tests.cli.spending import million
-from tests.telemetry.stacks import run_on
+from tests.telemetry.stacks import change, plan, run_on
 
 STACK = """\
 kind: Stack
@@ -88,6 +91,15 @@ def test_the_limit_closest_to_its_end_counts(spent: Emulator, tmp_path: Path) ->
     assert [result.status for result in results][1] is StackStatus.APPLIED
     # The project has spent 4 of 10 dollars, and the organization 10 of 1,000.
     assert [result.spend_share for result in results] == [0.4, 0.4, 0.4]
+
+
+def test_the_limit_of_a_project_that_is_still_to_come_counts_for_nothing() -> None:
+    address = Address("SpendLimit", "new", "limit")
+    limit = change(
+        Action.CREATE, address=address, project_id=None, desired={"threshold_amount": 1000}
+    )
+    assert list(limits_of(plan(limit))) == []
+    assert list(limits_of(plan(replace(limit, project_id="proj_1")))) == [("proj_1", 10)]
 
 
 def test_an_organization_is_asked_once_in_an_interval(spent: Emulator, tmp_path: Path) -> None:
