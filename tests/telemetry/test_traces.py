@@ -107,6 +107,22 @@ def test_without_a_name_the_service_is_reconciler(traced: Workspace, server: Ser
     assert resource_of(server)["service.name"] == "reconciler"
 
 
+def test_a_fleet_has_a_span_for_each_stack(traced: Workspace, server: Server) -> None:
+    (traced.folder / "manifests.yaml").unlink()
+    for name, manifest in (("a", STORE), ("b", "kind: Nothing\n")):
+        stack = f"kind: Stack\nmetadata: {{name: {name}}}\n"
+        traced.write({f"{name}/reconciler.yaml": stack, f"{name}/m.yaml": manifest})
+    traced.run("fleet", "plan", expect=1)
+    named = by_name(spans_of(server))
+    (run,) = named["reconciler fleet plan"]
+    stacks = {str(span.attributes["reconciler.stack"]): span for span in named["plan stack"]}
+    assert {span.parent for span in stacks.values()} == {run.id}
+    assert {name: span.is_failed for name, span in stacks.items()} == {"a": False, "b": True}
+    assert stacks["b"].attributes["error.type"] == "ConfigurationInvalid"
+    (collect,) = named["collect"]
+    assert collect.parent == stacks["a"].id
+
+
 def test_a_failed_run_is_a_failed_span(traced: Workspace, server: Server) -> None:
     traced.declare("kind: VectorStore\nmetadata: {name: a}\nspec: {nme: b}\n")
     traced.run("plan", expect=1)
