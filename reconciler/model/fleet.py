@@ -91,6 +91,11 @@ class StackResult(Struct, frozen=True):
     began_at: float = 0.0
     ended_at: float = 0.0
 
+    @property
+    def answered_by_log(self) -> bool:
+        """Whether nothing was read, because the audit log shows no change since the last apply."""
+        return self.plan is not None and self.plan.refresh.answered_by_log
+
 
 class DriftNote(Struct, frozen=True):
     """A live object that somebody changed. Without values, so that it can be stored."""

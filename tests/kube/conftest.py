@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kube.helm import PLAIN
 from tests.servers.kube import Cluster, running_cluster
 
-__all__ = ["cluster", "namespace", "restricted_namespace"]
+__all__ = ["cluster", "crds", "namespace", "restarts", "restricted_namespace"]
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,12 @@ def restarts(cluster: Cluster) -> Iterator[Cluster]:
     yield cluster
     if not cluster.is_running:
         cluster.start_apiserver()
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster) -> Cluster:
+    """The API server, with the definitions of Stack and Organization."""
+    cluster.kubectl("apply", "--server-side", "-f", str(PLAIN / "crds.yaml"))
+    definitions = ("crd/stacks.reconciler.dev", "crd/organizations.reconciler.dev")
+    cluster.kubectl("wait", "--for=condition=Established", *definitions, "--timeout=30s")
+    return cluster

@@ -23,7 +23,10 @@ _LARGEST_BYTES = 4 << 20
 
 
 class Cluster(Struct, frozen=True):
-    """How to reach an API server. `source` names where that comes from, for messages."""
+    """How to reach an API server. `source` names where that comes from, for messages.
+
+    `token` is the token as of now. One that is in a file is replaced there before it expires.
+    """
 
     server: str
     source: str
@@ -52,6 +55,7 @@ def cluster_of(env: Mapping[str, str]) -> Cluster:
             f"https://{shown}:{port}",
             "the service account of this pod",
             ca=str(_IN_CLUSTER / "ca.crt"),
+            token=_text(_IN_CLUSTER / "token"),
             token_file=_IN_CLUSTER / "token",
         )
     default = Path(env.get("HOME") or "/nonexistent") / ".kube" / "config"
@@ -88,7 +92,7 @@ def _from_file(path: Path) -> Cluster:
         server,
         str(path),
         ca=_given(cluster, "certificate-authority", path),
-        token=str(user.get("token") or ""),
+        token=_token(user, path),
         token_file=_beside(user, "tokenFile", path),
         client_certificate=_client_certificate(user, path),
     )
@@ -116,6 +120,11 @@ def _named(config: Mapping[str, Any], kind: str, name: str, path: Path) -> Mappi
         f'the kubeconfig {path} has no "{name}" in {kind}',
         hint="run: kubectl config use-context NAME",
     )
+
+
+def _token(user: Mapping[str, Any], path: Path) -> str:
+    file = _beside(user, "tokenFile", path)
+    return str(user.get("token") or "") if file is None else _text(file)
 
 
 def _client_certificate(user: Mapping[str, Any], path: Path) -> tuple[bytes, bytes] | None:

@@ -1,0 +1,169 @@
+"""The operator works with the roles of the chart, needs all of them, and asks the API server for little."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.emulator import Emulator
+from tests.kube.operating import (
+    Deployment,
+    organization,
+    path_of,
+    stack,
+    wait_for_reason,
+)
+from tests.servers.kube import Audit, Cluster
+from tests.servers.postgres import Database
+
+pytestmark = pytest.mark.kube
+
+PROJECT = {"kind": "Project", "metadata": {"name": "main"}, "spec": {"name": "Main"}}
+WATCHED = ("organizations", "configmaps")
+STACKS = 5
+RUNS = 2
+"""How often a test waits until each of its Stacks was looked at."""
+Deploy = Callable[..., Deployment]
+
+
+@pytest.fixture
+def deploy(crds: Cluster, namespace: str, tmp_path: Path) -> Iterator[Deploy]:
+    """Deploys the chart with values in the namespace of the test."""
+    deployments = []
+
+    def made(*values: str) -> Deployment:
+        deployments.append(Deployment(crds, namespace, tmp_path, *values))
+        return deployments[-1]
+
+    yield made
+    for deployment in deployments:
+        deployment.stop()
+
+
+def account(namespace: str) -> dict[str, Any]:
+    """A service account whose key goes to the Secret `search`."""
+    target = {"kubernetes": {"namespace": namespace, "secret": "search", "key": "api-key"}}
+    return {
+        "kind": "ServiceAccount",
+        "metadata": {"name": "indexer", "project": "main"},
+        "spec": {"name": "indexer", "key": {"write_to": target}},
+    }
+
+
+def refused(audit: Audit, deployment: Deployment) -> list[str]:
+    """What the API server refused to the operator."""
+    return [
+        f"{request.verb} {request.uri}"
+        for request in audit.of(user=deployment.user)
+        if request.status in (401, 403)
+    ]
+
+
+def test_a_key_arrives_in_a_secret_that_the_roles_name(
+    crds: Cluster, namespace: str, deploy: Deploy, database: Database, emulator: Emulator
+) -> None:
+    deployment = deploy("secrets.delivered={search}")
+    organization(crds, namespace, emulator)
+    stack(crds, namespace, "search", PROJECT, account(namespace), mode="apply")
+    with crds.audited() as audit:
+        deployment.start(database)
+        wait_for_reason(crds, namespace, "search", "Applied", "InSync")
+        assert deployment.stop() == 0
+    held = crds.get(f"/api/v1/namespaces/{namespace}/secrets/search")
+    key = base64.b64decode(held["data"]["api-key"]).decode()
+    with emulator.store.lock:
+        assert emulator.store.key_record(key) is not None
+    assert refused(audit, deployment) == []
+    assert key not in deployment.log
+
+
+def used(audit: Audit, deployment: Deployment) -> set[tuple[str, str]]:
+    """The verbs and resources that the operator asked for, except for what every account may."""
+    return {
+        (request.verb, request.resource)
+        for request in audit.of(user=deployment.user)
+        if request.resource not in ("", "selfsubjectaccessreviews")
+    }
+
+
+def test_every_permission_is_used_and_no_other_is_asked_for(
+    crds: Cluster, namespace: str, deploy: Deploy, database: Database, emulator: Emulator
+) -> None:
+    deployment = deploy("secrets.delivered={search}")
+    organization(crds, namespace, emulator)
+    manifests = (PROJECT, account(namespace))
+    with crds.audited() as audit:
+        deployment.start(database)
+        stack(crds, namespace, "search", *manifests, mode="apply", deletionPolicy="Delete")
+        wait_for_reason(crds, namespace, "search", "Applied", "InSync")
+        crds.kubectl("delete", "stack", "search", "-n", namespace, "--timeout=60s")
+        assert deployment.stop() == 0
+    assert refused(audit, deployment) == []
+    assert used(audit, deployment) == {
+        *((verb, "stacks") for verb in ("list", "watch", "get", "patch")),
+        *((verb, resource) for verb in ("list", "watch") for resource in WATCHED),
+        # A patch that creates a Secret needs `create` too: see test_key_sink.py.
+        *((verb, "secrets") for verb in ("get", "list", "patch", "delete")),
+        ("patch", "stacks/status"),
+        ("create", "events"),
+    }
+    namespaces = {request.namespace for request in audit.of(user=deployment.user)}
+    assert namespaces == {namespace, ""}  # discovery is in none
+
+
+def test_a_stack_is_deleted_with_its_objects_by_an_operator_that_may_write_no_secret(
+    crds: Cluster, namespace: str, deploy: Deploy, database: Database, emulator: Emulator
+) -> None:
+    deployment = deploy()
+    organization(crds, namespace, emulator)
+    stack(crds, namespace, "search", PROJECT, mode="apply", deletionPolicy="Delete")
+    deployment.start(database)
+    wait_for_reason(crds, namespace, "search", "Applied", "InSync")
+    crds.kubectl("delete", "stack", "search", "-n", namespace, "--timeout=60s")
+
+
+def test_a_stack_that_is_no_longer_deleted_with_its_objects_needs_no_right_to_secrets(
+    crds: Cluster, namespace: str, deploy: Deploy, database: Database, emulator: Emulator
+) -> None:
+    deployment = deploy()
+    organization(crds, namespace, emulator)
+    stack(crds, namespace, "search", PROJECT, mode="apply", deletionPolicy="Delete")
+    deployment.start(database)
+    wait_for_reason(crds, namespace, "search", "Applied", "InSync")
+    stack(crds, namespace, "search", PROJECT, mode="apply", deletionPolicy="Retain")
+    crds.kubectl("delete", "stack", "search", "-n", namespace, "--timeout=60s")
+
+
+def runs(cluster: Cluster, namespace: str, names: list[str]) -> list[int]:
+    """How many runs each Stack has had, as its status says."""
+    bodies = [cluster.get(path_of(namespace, name)) for name in names]
+    return [body["status"]["lastRun"]["number"] for body in bodies]
+
+
+def test_while_nothing_changes_there_is_at_most_one_request_for_each_stack_and_interval(
+    crds: Cluster, namespace: str, deploy: Deploy, database: Database, emulator: Emulator
+) -> None:
+    names = [f"stack-{number}" for number in range(STACKS)]
+    deployment = deploy()
+    organization(crds, namespace, emulator)
+    for name in names:
+        project = {**PROJECT, "spec": {"name": f"Main {name}"}}
+        stack(crds, namespace, name, project, mode="apply")
+    deployment.start(database, "--interval=30s")  # the shortest
+    for name in names:
+        wait_for_reason(crds, namespace, name, "InSync")
+    with crds.audited() as audit:
+        before = runs(crds, namespace, names)
+        deadline = time.monotonic() + 240
+        while min(runs(crds, namespace, names)) < max(before) + RUNS:
+            assert time.monotonic() < deadline, deployment.log
+            time.sleep(0.5)
+        looks = sum(runs(crds, namespace, names)) - sum(before)
+    sent = audit.of(user=deployment.user)
+    assert refused(audit, deployment) == []
+    assert 0 < len(sent) <= looks, [f"{request.verb} {request.uri}" for request in sent]
