@@ -15,7 +15,6 @@ from reconciler.fleet.stack_run import FleetContext
 from reconciler.model.address import Address
 from reconciler.model.change import Action
 from reconciler.model.fleet import Command, StackResult, StackStatus
-from tests.cli.spending import million
 from tests.telemetry.stacks import change, plan, run_on
 
 STACK = """\
@@ -55,10 +54,22 @@ class Clock:
 @pytest.fixture
 def spent(emulator: Emulator) -> Emulator:
     """An organization whose default project has spent four dollars this month."""
-    today = datetime.now(UTC).date().isoformat()
-    million(emulator, today, millions=2)
-    million(emulator, today, millions=3, project="proj_other")
+    use_now(emulator, emulator.project_id, millions=2)
+    use_now(emulator, "proj_other", millions=3)
     return emulator
+
+
+def use_now(emulator: Emulator, project: str, *, millions: int) -> None:
+    """So many million tokens at this moment, for two dollars each."""
+    body = {
+        "at": int(datetime.now(UTC).timestamp()),
+        "project_id": project,
+        "model": "gpt-4.1",
+        "input_tokens": millions * 10**6,
+        "output_tokens": 0,
+        "num_model_requests": 1,
+    }
+    emulator.store.add("usage", "completions", body, id=f"use-{project}")
 
 
 def stack(folder: Path, emulator: Emulator, manifest: str) -> Path:
