@@ -29,7 +29,7 @@ from reconciler.operator.resources import (
 from reconciler.operator.sources import SourceError, SourceFolder, unpacked
 
 
-class Problem(Exception):
+class Obstacle(Exception):
     """Why a run ends before the stack is reached; `reason` is that of the condition."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -63,7 +63,7 @@ class RunInputs(Struct, frozen=True):
 
 
 class InputReader:
-    """Collects the inputs of runs. Thread-safe. Methods raise Problem and SourceError."""
+    """Collects the inputs of runs. Thread-safe. Methods raise Obstacle and SourceError."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class InputReader:
             problem = (
                 f'The Organization "{organization.key}" cannot be used: {organization.problem}'
             )
-            raise Problem("OrganizationInvalid", problem)
+            raise Obstacle("OrganizationInvalid", problem)
         keys = self._key_environment(stack, organization)
         namespace = stack.key.namespace
         with ExitStack() as cleanup:
@@ -120,18 +120,18 @@ class InputReader:
         except ConfigurationError as error:
             found = error.diagnostics[:3]
             texts = [f"{item.location}: {item.summary}: {item.detail}" for item in found]
-            raise Problem("ConfigurationInvalid", " ".join(texts)) from error
+            raise Obstacle("ConfigurationInvalid", " ".join(texts)) from error
         except ReconcilerError as error:
-            raise Problem("ConfigurationInvalid", str(error)) from error
+            raise Obstacle("ConfigurationInvalid", str(error)) from error
         if declared.file is None or not declared.is_named:
-            raise Problem(
+            raise Obstacle(
                 "SourceInvalid",
                 "The source has no reconciler.yaml with a metadata.name, which identifies the state.",
             )
         claim = Claim(declared.name, declared.environment)
         other = self._registry.claim(stack.key, claim)
         if other is not None:
-            raise Problem(
+            raise Obstacle(
                 "StackNameTaken",
                 f'The Stack "{other}" already manages the stack "{claim.stack}" in the environment '
                 f'"{claim.environment}". Give one of them another metadata.name in reconciler.yaml.',
@@ -142,9 +142,9 @@ class InputReader:
         key = stack.organization
         organization = None if key is None else self._registry.organization(key)
         if organization is None:
-            raise Problem("OrganizationNotFound", f'There is no Organization "{key}".')
+            raise Obstacle("OrganizationNotFound", f'There is no Organization "{key}".')
         if not organization.allows(stack.key.namespace):
-            raise Problem(
+            raise Obstacle(
                 "OrganizationNotAllowed",
                 f'The Organization "{key}" does not allow the namespace "{stack.key.namespace}": '
                 "its allowedNamespaces lacks it.",
@@ -157,7 +157,7 @@ class InputReader:
         try:
             return self._keys.environment(organization, max_age=2 * stack.interval)
         except KeyProblem as problem:
-            raise Problem("KeyNotFound", str(problem)) from problem
+            raise Obstacle("KeyNotFound", str(problem)) from problem
 
     def _source(self, namespace: str, spec: StackSpec, cleanup: ExitStack) -> tuple[Path, str]:
         source = spec.source
