@@ -42,6 +42,8 @@ servers:  ## Install the servers, the browser and the validators that slow tests
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql pgbouncer; }
 	@command -v chromium >/dev/null || { apt-get update -q && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-dejavu-core; }
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null || { apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends prometheus; }
 	@test -d $(SARIF)/node_modules || ! command -v npm >/dev/null || { \
 		npm install --silent --no-fund --no-audit --prefix $(SARIF) @microsoft/sarif-multitool@$(notdir $(SARIF)) && \
 		chmod +x $(SARIF)/node_modules/@microsoft/*/Sarif.Multitool; }

@@ -35,6 +35,7 @@ from reconciler.render.explain import explain_kind
 from reconciler.render.kind_page import index, kind_page, page_name
 from reconciler.rules import CHECK, RULE_KINDS
 from reconciler.rules.operations import OPERATIONS, Operation
+from reconciler.telemetry import catalog
 from tests import error_messages
 from tests.conftest import Workspace
 
@@ -507,6 +508,15 @@ def input_table(path: str) -> str:
     return "\n".join(["| Input | Meaning | Default |", "|---|---|---|", *rows]) + "\n"
 
 
+def metrics_table() -> str:
+    rows = [
+        f"| `{metric.name}` | {metric.type} | {', '.join(f'`{label}`' for label in metric.labels)} "
+        f"| {metric.help} |"
+        for metric in catalog.METRICS
+    ]
+    return "\n".join(["| Metric | Type | Labels | Meaning |", "|---|---|---|---|", *rows]) + "\n"
+
+
 COMPONENT = "templates/reconciler.yml"
 GENERATED: dict[str, str | Callable[[], str]] = {
     "operations": operations_table(),
@@ -526,6 +536,7 @@ GENERATED: dict[str, str | Callable[[], str]] = {
     "problems": error_messages.problem_list,
     "guards": error_messages.guard_list,
     "error messages": error_messages.message_list,
+    "metrics": metrics_table(),
     "kind index": index({**KINDS, **RULE_KINDS}),
 }
 

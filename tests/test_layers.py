@@ -116,6 +116,7 @@ LIBRARIES = {
     "google": {"secrets/drivers/gcp/credentials.py"},
     "prometheus_client": {"telemetry/"},
     "opentelemetry": {"telemetry/traces.py"},
+    "apprise": {"telemetry/targets.py"},
     "nacl": {"secrets/drivers/github_actions.py"},
 }
 """The only places, as path prefixes, that may import a library."""

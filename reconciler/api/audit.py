@@ -6,7 +6,7 @@ without an entry in the newest pages has no known author; that is no error.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -18,12 +18,14 @@ from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.transport import pages
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
+from reconciler.api.transport.request import Request, Reuse
 from reconciler.errors import AnswerError, AuthenticationError, NotFoundError
 from reconciler.model.log import REMOVING, AuditEntry, LogPage, LogQuery
 from reconciler.model.secret import Redactor
 
 _LOG = "/organization/audit_logs"
-_PAGE = 100
+PAGE_ENTRIES = 100
+"""The entries of a full page."""
 _PAGES = 5
 _MAKING = frozenset({"created", "added", "sent", "accepted", "registered", "issued", "provisioned"})
 _REMOVING = frozenset({"deleted", "archived", "removed", "revoked", "deactivated", "detached"})
@@ -58,7 +60,9 @@ def newest_entries(
     client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int
 ) -> list[AuditEntry]:
     """The newest entries that match, newest first. Errors explain how to switch the log on."""
-    items = ScopedClient(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
+    items = ScopedClient(client, keys.admin()).list(
+        _LOG, query=wanted.query(min(limit, PAGE_ENTRIES))
+    )
     try:
         return [_entry(entry) for entry in islice(items, limit)]
     except (AuthenticationError, NotFoundError) as error:
@@ -72,20 +76,30 @@ def newest_entries(
         ) from error
 
 
-def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
+def read_log(
+    client: Client, keys: KeyRing, query: LogQuery, *, reuse: Reuse = Reuse.NEVER
+) -> Iterator[LogPage]:
     """The pages of the audit log, newest entries first. Each page is a call, made on demand.
 
     A failing server is not retried: a plan can do without the log, and a retry costs more calls
     than the log saves. Raises ApiError where the log cannot be read.
     """
-    scoped_client = ScopedClient(client, keys.admin())
     wanted = AuditQuery(query.since, query.types, query.project_ids, query.resource_ids)
-    pages_of_log = pages.each_page(
-        lambda parameters: scoped_client.request("GET", _LOG, query=dict(parameters), attempts=1),
-        what=_LOG,
-        query=wanted.query(_PAGE),
-    )
-    for items, has_more in pages_of_log:
+
+    def fetch(parameters: Query) -> Mapping[str, Any]:
+        return client.exchange(log_request(keys, parameters, reuse)).body
+
+    return log_pages(fetch, wanted.query(PAGE_ENTRIES))
+
+
+def log_request(keys: KeyRing, query: Query, reuse: Reuse = Reuse.NEVER) -> Request:
+    """The request for a page of the log."""
+    return Request("GET", _LOG, keys.admin(), query=dict(query), attempts=1, reuse=reuse)
+
+
+def log_pages(fetch: Callable[[Query], Mapping[str, Any]], query: Query) -> Iterator[LogPage]:
+    """The pages of a query whose answers `fetch` gets."""
+    for items, has_more in pages.each_page(fetch, what=_LOG, query=query):
         yield LogPage([_entry(entry) for entry in items], has_more)
 
 
@@ -184,8 +198,8 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
     missing = {suspicion.key: suspicion for suspicion in suspicions}
     if not missing:
         return culprits
-    entries = ScopedClient(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
-    for entry in islice(entries, _PAGE * _PAGES):
+    entries = ScopedClient(client, keys.admin()).list(_LOG, query={"limit": PAGE_ENTRIES})
+    for entry in islice(entries, PAGE_ENTRIES * _PAGES):
         type = str(entry.get("type"))
         id = _map(entry.get(type)).get("id")
         project_id = _map(entry.get("project")).get("id")

@@ -230,15 +230,12 @@ def _expressions(records: Mapping[Address, Record]) -> dict[str, str]:
 
 
 def _gone(plan: Plan, wanted: Sequence[Address] | None) -> list[Refused]:
+    reason = "the object is gone; remove its declaration, or apply to create it again"
+    gone = [drift for drift in plan.drift if drift.deleted]
     return [
-        Refused(
-            drift.address,
-            "",
-            "the object is gone; remove its declaration, or apply to create it again",
-            drift.location,
-        )
-        for drift in plan.drift
-        if drift.deleted and (wanted is None or drift.address in wanted)
+        Refused(drift.address, "", reason, drift.location)
+        for drift in gone
+        if wanted is None or drift.address in wanted
     ]
 
 

@@ -25,13 +25,12 @@ def with_blame(session: Session, plan: Plan) -> Plan:
     except (ApiError, CredentialError) as error:
         warning = Diagnostic("The audit log cannot be read", str(error), severity=Severity.WARNING)
         return replace(plan, diagnostics=(*plan.diagnostics, warning))
-    drift = tuple(
-        replace(entry, blame=culprits.get((entry.id, entry.project_id), _NO_ENTRY))
-        if _is_changed(entry)
-        else entry
-        for entry in plan.drift
-    )
-    return replace(plan, drift=drift, calls=plan.calls + session.client.calls - calls)
+    drift = []
+    for entry in plan.drift:
+        if _is_changed(entry):
+            entry = replace(entry, blame=culprits.get((entry.id, entry.project_id), _NO_ENTRY))
+        drift.append(entry)
+    return replace(plan, drift=tuple(drift), calls=plan.calls + session.client.calls - calls)
 
 
 def with_culprits(session: Session, result: ApplyResult) -> ApplyResult:

@@ -35,12 +35,10 @@ class _Delivery(Struct, frozen=True):
 def with_checked_destinations(plan: Plan, sinks: Sinks) -> Plan:
     """The plan without the changes whose keys no destination would take, and with the reasons."""
     freed = {place for change in plan.changes for place in _freed(change)}
-    deliveries = [
-        delivery
-        for change in plan.changes
-        for delivery in _deliveries(change)
-        if freed.isdisjoint(places_of(delivery.target))
-    ]
+    deliveries: list[_Delivery] = []
+    for change in plan.changes:
+        planned = _deliveries(change)
+        deliveries += [each for each in planned if freed.isdisjoint(places_of(each.target))]
     if not deliveries:
         return plan
     with ThreadPoolExecutor(min(_PARALLEL, len(deliveries))) as pool:

@@ -19,10 +19,11 @@ _PAGES = "pages"
 def load_pages(store: StateStore) -> dict[ListKey, int]:
     """The page count of each list; empty if it is missing or unusable."""
     try:
-        return {
-            (str(kind), project, tuple((str(name), str(id)) for name, id in within)): int(count)
-            for kind, project, within, count in json.loads(store.meta(_PAGES) or "[]")
-        }
+        pages: dict[ListKey, int] = {}
+        for kind, project, within, count in json.loads(store.meta(_PAGES) or "[]"):
+            parent = tuple((str(name), str(id)) for name, id in within)
+            pages[str(kind), project, parent] = int(count)
+        return pages
     except (ValueError, TypeError):
         return {}
 

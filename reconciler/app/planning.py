@@ -25,7 +25,7 @@ from reconciler.engine.refresh.audit_trust import (
     refresh_summary,
     scopes_to_reread,
 )
-from reconciler.engine.refresh.audit_window import read_window
+from reconciler.engine.refresh.audit_window import AuditLog, read_window
 from reconciler.engine.refresh.cached import CachedReader
 from reconciler.engine.refresh.checkpoint import RefreshCheckpoint, ScopeKey, UnchangedScopes
 from reconciler.engine.refresh.checkpoint_update import (
@@ -53,7 +53,10 @@ _LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
 
 
 class Planning:
-    """Reads live state for the plan of one run, and afterwards saves what it verified."""
+    """Reads live state for the plan of one run, and afterwards saves what it verified.
+
+    `log` reads the audit log for plans; None to ask the API. `sharers` is as in `PlanInputs`.
+    """
 
     def __init__(
         self,
@@ -63,12 +66,16 @@ class Planning:
         policy: FullRefreshPolicy,
         *,
         parallelism: int,
+        log: AuditLog | None = None,
+        sharers: int = 1,
     ) -> None:
         self._provider = provider
         self._client = client
         self._keys = keys
         self._policy = policy
         self._parallelism = parallelism
+        self._log_for_plans = log or self._log
+        self._sharers = sharers
         self._unchanged: UnchangedScopes | None = None
         self._inputs: PlanInputs | None = None
         self._asked = 0.0
@@ -106,6 +113,7 @@ class Planning:
                 waited_seconds=self._client.waited_seconds,
                 whole=not inputs.options.targets,
                 began_at=self._asked_at(),
+                answered_by_log=bool(unchanged.scopes) and not provider.has_read,
             ),
         )
 
@@ -202,7 +210,7 @@ class Planning:
     ) -> Iterator[LogPage]:
         """Read the log, unless even the best answer would leave more to read than the budget."""
         check_budget(inputs, self._provider, checkpoint.by_scope if checkpoint else (), beside=1)
-        return self._log(query)
+        return self._log_for_plans(query)
 
     def _log(self, query: LogQuery) -> Iterator[LogPage]:
         return read_log(self._client, self._keys, query)
@@ -217,7 +225,7 @@ class Planning:
             )
             return {(change.address.kind, change.address.project) for change in plan.pending}
 
-        return Costs(calls, cache(pending))
+        return Costs(calls, cache(pending), self._sharers)
 
 
 def offline(inputs: PlanInputs) -> PlanInputs:

@@ -231,12 +231,11 @@ def decided(session: Session, result: ApplyResult) -> PolicyReport:
     applied = {outcome.change.address: outcome for outcome in result.of(OutcomeStatus.APPLIED)}
     pending = {change.address for change in result.plan.pending}
     # A change that was not applied has no values: the next plan judges it again.
-    open_pairs = {
-        (undecided.policy, undecided.address)
-        for undecided in result.plan.policies.results
-        if undecided.outcome is PolicyOutcome.UNDECIDED
-        and (undecided.address in applied or undecided.address not in pending)
-    }
+    open_pairs = set()
+    for judged in result.plan.policies.results:
+        is_settled = judged.address in applied or judged.address not in pending
+        if judged.outcome is PolicyOutcome.UNDECIDED and is_settled:
+            open_pairs.add((judged.policy, judged.address))
     if not open_pairs:
         return NO_POLICIES
     names = {name for name, _ in open_pairs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -89,11 +90,11 @@ def drop_lost_outputs(session: Session, plan: Plan) -> None:
     }
     configuration = session.configuration
     stack = configuration.stack
-    left = {
-        name: value
-        for name, value in stack.outputs.items()
-        if not any(reference.address in gone for reference in references_in(value))
-    }
+
+    def is_left(value: Any) -> bool:
+        return not any(reference.address in gone for reference in references_in(value))
+
+    left = {name: value for name, value in stack.outputs.items() if is_left(value)}
     session.use_configuration(replace(configuration, stack=replace(stack, outputs=left)))
 
 

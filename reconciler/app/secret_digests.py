@@ -139,10 +139,10 @@ class SecretDigests:
         if change.action not in _SENDS:
             return change
         sent = change.field_names if change.action is Action.UPDATE else change.desired.keys()
-        desired = {
-            name: with_secrets(value, self._to_send) if name in sent else value
-            for name, value in change.desired.items()
-        }
+        desired = dict(change.desired)
+        for name, value in change.desired.items():
+            if name in sent:
+                desired[name] = with_secrets(value, self._to_send)
         return replace(change, desired=desired)
 
     def _to_send(self, value: SecretValue) -> SecretValue:

@@ -35,7 +35,7 @@ from reconciler.app.planning import Planning
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.secret_digests import new_key, revealed
 from reconciler.app.secret_sources import SecretSources
-from reconciler.app.sharing import Sharing, client_parts
+from reconciler.app.sharing import Sharing, client_parts, sharers_of
 from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
@@ -368,12 +368,15 @@ class Session:
         policy = FullRefreshPolicy(
             refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs
         )
+        sharers = sharers_of(self.sharing)
         return Planning(
-            self.provider.for_planning(),
+            self.provider.for_planning(sharers=sharers),
             self.client,
             self.keys,
             policy,
             parallelism=self.parallelism,
+            log=self.sharing.log(self.client, self.keys) if self.sharing else None,
+            sharers=sharers,
         )
 
     def reading_age(self) -> float:

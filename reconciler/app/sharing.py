@@ -9,14 +9,20 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from typing import TypeVar
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
 
 from msgspec import Struct
 
+from reconciler.api.audit_tail import AuditTail
+from reconciler.api.keys import KeyRing
 from reconciler.api.transport.base_url import normal_form
+from reconciler.api.transport.client import Client
 from reconciler.api.transport.connection_pool import ConnectionPool
 from reconciler.api.transport.shared_reads import SHARED_SECONDS, SharedReader, SharedReads
 from reconciler.api.transport.throttle import Throttle, TokenSource
+from reconciler.engine.refresh.audit_window import AuditLog
 from reconciler.manifests import Stack
 from reconciler.manifests.configuration import Credential
 from reconciler.model.consistency import SETTLE_SECONDS, ServerClock
@@ -25,7 +31,7 @@ T = TypeVar("T")
 
 
 class Sharing:
-    """The shared parts of one fleet run. Leave it open as long as one of its sessions is.
+    """The shared parts of one fleet run. Leaving its `with` block closes the connections.
 
     `stacks` is how many stacks of one organization share it, at most: a long list that each of them
     needs an object of is read once for all of them. Answers are used for `max_age_seconds`.
@@ -41,6 +47,7 @@ class Sharing:
     ) -> None:
         self.stacks = stacks
         self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
+        self._tail = AuditTail(refused_seconds=max_age_seconds)
         self._answer_seconds: float | None = None
         self._lock = threading.Lock()
         self._clocks: dict[Hashable, ServerClock] = {}
@@ -97,6 +104,10 @@ class Sharing:
             reader.refuse_before(oldest - self.reads.settle_seconds)
         return reader
 
+    def log(self, client: Client, keys: KeyRing) -> AuditLog:
+        """The audit log for the plans of a session, read once for all of its organization."""
+        return partial(self._tail.read, client, keys)
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
@@ -107,11 +118,27 @@ class Sharing:
                 pace.close()
             self._paces.clear()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def _once(self, parts: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
         with self._lock:
             if key not in parts:
                 parts[key] = make()
             return parts[key]
+
+
+def sharers_of(sharing: Sharing | None) -> int:
+    """How many stacks may share what a session reads."""
+    return sharing.stacks if sharing is not None else 1
 
 
 class ClientParts(Struct, frozen=True):

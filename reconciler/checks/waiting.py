@@ -101,11 +101,12 @@ def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
     action = now.get("required_action")
     asked = action.get("submit_tool_outputs") if isinstance(action, Mapping) else None
     calls = asked.get("tool_calls") if isinstance(asked, Mapping) else None
-    return [
-        {"id": call.get("id"), "name": call["function"].get("name")}
-        for call in (calls if isinstance(calls, list) else [])
-        if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping)
-    ]
+    shown = []
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            shown.append({"id": call.get("id"), "name": function.get("name")})
+    return shown
 
 
 def _answer_to_run(answers: _Answers) -> dict[str, Any]:
@@ -116,11 +117,10 @@ def _answer_to_run(answers: _Answers) -> dict[str, Any]:
 
 def _calls_of_session(now: Mapping[str, Any]) -> _Calls:
     actions = now.get("required_actions")
-    return [
-        action
-        for action in (actions if isinstance(actions, list) else [])
-        if isinstance(action, dict) and action.get("type") == "function_call"
-    ]
+    if not isinstance(actions, list):
+        return []
+    maps = [action for action in actions if isinstance(action, dict)]
+    return [action for action in maps if action.get("type") == "function_call"]
 
 
 def _answer_to_session(answers: _Answers) -> dict[str, Any]:

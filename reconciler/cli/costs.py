@@ -83,11 +83,8 @@ def _rows(
     """A row for each group and currency, highest first; days in order, including those without costs."""
     sums: dict[tuple[str, Any], Decimal] = {}
     if by == "day":
-        sums = {
-            (currency, day): Decimal(0)
-            for currency in {cost.currency for cost in costs}
-            for day in days
-        }
+        for currency in {cost.currency for cost in costs}:
+            sums |= {(currency, day): Decimal(0) for day in days}
     for cost in costs:
         key = {"project": cost.project_id, "line_item": cost.line_item, "day": cost.day}[by]
         sums[cost.currency, key] = sums.get((cost.currency, key), Decimal(0)) + cost.amount

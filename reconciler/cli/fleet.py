@@ -16,8 +16,11 @@ from reconciler.cli.options import (
     GlobalOptions,
     global_options,
     lock_option,
+    metrics_option,
+    notify_option,
     policy_options,
     report_options,
+    spend_option,
 )
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.stack_run import StackRequest
@@ -60,6 +63,9 @@ def list_(options: GlobalOptions, choice: FleetChoice, shards: int | None) -> in
 @run_options
 @choice_options
 @policy_options
+@metrics_option
+@notify_option
+@spend_option
 @report_options
 def plan(
     options: GlobalOptions,
@@ -92,6 +98,9 @@ def plan(
 @run_options
 @choice_options
 @policy_options
+@metrics_option
+@notify_option
+@spend_option
 @report_options
 def drift(
     options: GlobalOptions,
@@ -132,6 +141,9 @@ def drift(
 @run_options
 @choice_options
 @policy_options
+@metrics_option
+@notify_option
+@spend_option
 @report_options
 def apply(
     options: GlobalOptions,

@@ -15,13 +15,16 @@ from msgspec.structs import replace
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import settle_seconds
 from reconciler.app.sharing import Sharing
+from reconciler.app.spend import SpendReader
 from reconciler.cli.duration import seconds_in
 from reconciler.cli.failures import redactor
+from reconciler.cli.fleet_telemetry import FleetTelemetry
 from reconciler.cli.interrupts import Interrupts, listening
 from reconciler.cli.logs import listen
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import begin_reports, talk
 from reconciler.cli.session import settings_of
+from reconciler.cli.tracing import begin_trace
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.shards import parse_shard, stacks_of
 from reconciler.fleet.stack_run import FleetContext
@@ -48,6 +51,7 @@ class CommandFleet:
     def __init__(self, options: GlobalOptions, choice: FleetChoice) -> None:
         begin_reports(options)  # refuse a bad report before the work rather than after it
         listen(options)
+        begin_trace(options)
         self.options = options
         self.interrupts: Interrupts = listening()
         settings = settings_of(options)
@@ -56,7 +60,10 @@ class CommandFleet:
         # `-e` may be a pattern here; each stack gets its own environment.
         self.settings: Settings = replace(settings, environment=None, learn=redactor.add)
         self.stacks = _chosen(self.settings, options, choice)
+        self.telemetry = FleetTelemetry(options, self.settings, _grouping(options, choice))
         self.context = FleetContext(
+            recorder=self.telemetry.recorder,
+            spend=SpendReader() if options.spend else None,
             base_url=options.base_url,
             stop=self.interrupts.stop,
             redactor=redactor,
@@ -76,6 +83,12 @@ class CommandFleet:
             yield replace(self.context, sharing=sharing)
         finally:
             sharing.close()
+
+
+def _grouping(options: GlobalOptions, choice: FleetChoice) -> str:
+    """What tells this part of the fleet from others at a Pushgateway."""
+    parts = (options.chdir.resolve().name, options.env, *choice.stacks, choice.shard)
+    return " ".join(part for part in parts if part)
 
 
 def _chosen(settings: Settings, options: GlobalOptions, choice: FleetChoice) -> list[FoundStack]:

@@ -160,6 +160,8 @@ def _run(
             report = summarized(result, fleet.settings.root)
             if known is not None and result.id in is_known:
                 report = known[result.id]
+                result = replace(result, reason=report.reason, digest=report.digest)
+            fleet.telemetry.add(result)
             reports.append(report)
             record(report)
             if fleet.options.verbose:

@@ -122,7 +122,7 @@ class _CommandMetrics:
                 ended_at=time.time(),
             )
         )
-        if self._calls:
+        if self._session.has_client:
             self._recorder.limits(self._organization, self._session.client.admin_limits())
         grouping = {"stack": id.name, "environment": id.environment}
         publish_metrics(self._recorder, self._session.options.metrics, grouping)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,11 +11,10 @@ import click
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
-from reconciler.cli.metrics import new_recorder
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.operator_telemetry import operator_telemetry
+from reconciler.cli.options import GlobalOptions, global_options, notify_option, spend_option
 from reconciler.errors import UsageError
 from reconciler.manifests.shared_state import ADDRESS_VARIABLE
-from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 
 @click.command("operator")
@@ -76,6 +73,8 @@ from reconciler.telemetry.recorder import NoRecorder, Recorder
 )
 @click.option("--once", is_flag=True, help="Look at each Stack once, and exit.")
 @click.option("--crds", is_flag=True, help="Print the custom resource definitions, and exit.")
+@notify_option
+@spend_option
 @global_options
 def command(
     options: GlobalOptions,
@@ -106,6 +105,7 @@ def command(
             "operator: name either namespaces or all of them",
             hint="Pass --namespace NAMESPACE, or --all-namespaces.",
         )
+    from reconciler.app.spend import SpendReader
     from reconciler.operator.inputs import Options
     from reconciler.operator.main import OperatorSettings, run_operator, session_environment
     from reconciler.operator.service import ServiceOptions
@@ -121,6 +121,7 @@ def command(
             allow_sinks=options.allow_sinks,
             allow_sources=options.allow_sources,
             parallelism=options.parallelism,
+            spend=SpendReader() if options.spend else None,
         ),
         ServiceOptions(namespaces, workers, grace),
         interval,
@@ -130,29 +131,9 @@ def command(
         once,
     )
     interrupts = listening()
-    with interrupts.finishing_first(), _metrics(metrics_port) as recorder:
+    telemetry = operator_telemetry(options, port=metrics_port, backend=settings.runs.backend)
+    with interrupts.finishing_first(), telemetry as recorder:
         return run_operator(settings, redactor, interrupts.stop, recorder)
-
-
-@contextmanager
-def _metrics(port: int | None) -> Iterator[Recorder]:
-    """A recorder whose metrics are served on a port, if there is one. Raises UsageError."""
-    if port is None:
-        yield NoRecorder()
-        return
-    try:
-        from reconciler.telemetry.exposition import serve
-    except ImportError as error:
-        raise UsageError(
-            "--metrics-port needs the package prometheus-client, which is not installed",
-            hint="Install it: pip install 'reconciler-iac[metrics]'",
-        ) from error
-    recorder = new_recorder()
-    stop = serve(recorder.registry, port)
-    try:
-        yield recorder
-    finally:
-        stop()
 
 
 def _log_steps() -> None:

@@ -42,6 +42,10 @@ class GlobalOptions:
     """`NAME=REASON` for each policy to override."""
     metrics: Path | None = None
     """A file for metrics. For commands that look at whole stacks."""
+    spend: bool = False
+    """Whether metrics include what was spent. For commands of fleets."""
+    notify: bool = False
+    """Whether changes of state are announced. For commands of fleets."""
     no_color: bool = False
     verbose: int = 0
     log_format: str = "text"
@@ -232,6 +236,28 @@ def metrics_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Write metrics of the run to this file, for the textfile collector of node exporter.",
     )
     return _decorated(function, (file,))
+
+
+def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option of every command that looks at a fleet, above `global_options`."""
+    flag = click.option(
+        "--notify",
+        is_flag=True,
+        help="Announce what changed since the last notice: drift, refusals, failures, overdue keys. "
+        "RECONCILER_NOTICE_URLS has the targets.",
+    )
+    return _decorated(function, (flag,))
+
+
+def spend_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option of every command that looks at a fleet, above `global_options`."""
+    flag = click.option(
+        "--spend",
+        is_flag=True,
+        help="Also report in metrics what was spent of spend limits: one admin call for each "
+        "organization with limits, at most once an hour.",
+    )
+    return _decorated(function, (flag,))
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:

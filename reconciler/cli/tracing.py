@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from reconciler.cli.failures import EXTRAS, redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.telemetry.traces import Traces
 
 _ASKING = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -27,23 +31,29 @@ def wants_traces(environ: Mapping[str, str]) -> bool:
     return any(environ.get(variable, "").strip() for variable in _ASKING)
 
 
-def begin_trace(options: GlobalOptions) -> None:
-    """Begin the span of a command, which ends with the command. Warns where that is impossible."""
+def new_traces() -> Traces | None:
+    """What exports traces; None where nobody asks for them. Warns where that is impossible."""
     if not wants_traces(os.environ):
-        return
+        return None
     try:
         from reconciler.telemetry.traces import Traces
 
-        traces = Traces(os.environ, redactor)
+        return Traces(os.environ, redactor)
     except ImportError:
         extra = EXTRAS["opentelemetry"]
         talk(
             "Warning: OTEL_* variables ask for traces, which need a library: "
             f"pip install 'reconciler-iac[{extra}]'. OTEL_SDK_DISABLED=true turns them off."
         )
-        return
     except UsageError as error:
         talk(f"Warning: nothing is traced: {error}. {error.hint}".rstrip())
+    return None
+
+
+def begin_trace(options: GlobalOptions) -> None:
+    """Begin the span of a command, which ends with the command."""
+    traces = new_traces()
+    if traces is None:
         return
     span = traces.run(f"reconciler {options.command}", {"reconciler.command": options.command})
     span.__enter__()

@@ -136,19 +136,17 @@ def _is_restorable(field: Field) -> bool:
 
 def _strict_parts(
     kind: Kind, *, names: Collection[str], live: LiveObject, ignore: tuple[str, ...], seen: Spec
-) -> list[FieldChange]:
+) -> Iterator[FieldChange]:
     """Parts of declared fields that nobody declares, that have no known default, and that moved."""
     ignored = [tuple(undotted(path)) for path in ignore]
-    changes: list[FieldChange] = []
     for field in kind.fields:
-        if field.name in names and _has_chosen_parts(field):
-            changes += [
-                replace(part, note=MOVED_NOTE)
-                for moved in _moved_since(field, live, seen)
-                for part in _leaves(field, moved.before, moved.after, Origin.DRIFT)
-                if not any(part.path[: len(path)] == path for path in ignored)
-            ]
-    return changes
+        if field.name not in names or not _has_chosen_parts(field):
+            continue
+        for moved in _moved_since(field, live, seen):
+            for part in _leaves(field, moved.before, moved.after, Origin.DRIFT):
+                is_ignored = any(part.path[: len(path)] == path for path in ignored)
+                if not is_ignored:
+                    yield replace(part, note=MOVED_NOTE)
 
 
 def seen_values(kind: Kind, *, values: Spec, declared: Collection[str]) -> dict[str, Any]:
@@ -232,18 +230,15 @@ def drifted_fields(
 
 def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
     """The comparable fields of an object, as a plan stores them for the later precondition."""
-    shown = {
-        field.name: shown_value(field, live)
-        for field in kind.fields
-        if field.readable is not Readable.NEVER
-    }
-    return {
-        name: value
-        if misfit(kind.by_name[name].type, value)
-        else canonical(kind.by_name[name].type, value)
-        for name, value in shown.items()
-        if value is not _NOT_SHOWN and value is not None
-    }
+    values: dict[str, Any] = {}
+    for field in kind.fields:
+        value = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
+        if value is _NOT_SHOWN or value is None:
+            continue
+        # A value of the wrong type has no normal form, and still must not change unnoticed.
+        is_misfit = misfit(field.type, value)
+        values[field.name] = value if is_misfit else canonical(field.type, value)
+    return values
 
 
 def unseen_fields(kind: Kind, live: LiveObject) -> set[str]:
@@ -254,12 +249,12 @@ def unseen_fields(kind: Kind, live: LiveObject) -> set[str]:
 def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> list[FieldChange]:
     """The differences between two images of an object, without the fields in `but`, in the kind's
     order."""
-    return [
-        leaf
-        for field in kind.fields
-        if field.name not in but and not same(seen.get(field.name), now.get(field.name))
-        for leaf in _leaves(field, seen.get(field.name), now.get(field.name), Origin.DRIFT)
-    ]
+    changes: list[FieldChange] = []
+    for field in kind.fields:
+        before, after = seen.get(field.name), now.get(field.name)
+        if field.name not in but and not same(before, after):
+            changes += _leaves(field, before, after, Origin.DRIFT)
+    return changes
 
 
 def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str, Any]:
@@ -284,12 +279,14 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
 
 def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
     """The values that a new object would not have anyway. Values that the API chooses are left out."""
-    return {
-        name: value
-        for name, value in values.items()
-        if (field := kind.by_name[name]).default is not SERVER_CHOSEN
-        and not same(*comparable(field.type, value, default_of(field)))
-    }
+    beyond = {}
+    for name, value in values.items():
+        field = kind.by_name[name]
+        if field.default is SERVER_CHOSEN:
+            continue
+        if not same(*comparable(field.type, value, default_of(field))):
+            beyond[name] = value
+    return beyond
 
 
 def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> Spec:

@@ -82,6 +82,8 @@ class PlanInputs(Struct, frozen=True):
     """The resources with the contents of their folders. Called while the first answers are awaited."""
     pages: Mapping[Scope, int] = field(default_factory=dict)
     """How many pages each list had when it was read last, where it had more than one."""
+    sharers: int = 1
+    """How many stacks of the organization share what is read. Each of them needs some of a list."""
     declarable: Collection[str] = ()
     """The kinds that a manifest can declare, which an overview covers."""
     ignore: IgnoreRules = IgnoreRules()

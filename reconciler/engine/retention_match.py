@@ -136,12 +136,12 @@ def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
         return False
     # A create without an answer may have made it, so the next run will look for it.
     identities = live.kind.identities(live.attributes)
-    return not any(
-        attempt.can_have_made(live) and (attempt.id is not None or attempt.identity in identities)
-        for at, attempts in inputs.ownership.create_attempts.items()
-        for attempt in attempts
-        if at.kind == live.kind.name
-    )
+    for at, attempts in inputs.ownership.create_attempts.items():
+        for attempt in attempts if at.kind == live.kind.name else ():
+            is_alike = attempt.id is not None or attempt.identity in identities
+            if is_alike and attempt.can_have_made(live):
+                return False
+    return True
 
 
 def _wanted_ids(snapshot: Snapshot) -> set[str]:

@@ -144,11 +144,10 @@ class Snapshot(Struct, frozen=True, dict=True):
         if identity is None:
             return None
         if other.name not in self._by_identity:
-            self._by_identity[other.name] = {
-                frozenset(key.items()): live
-                for live in self.live.objects(other.name, None)
-                for key in other.identities(live.attributes)
-            }
+            by_identity = self._by_identity[other.name] = {}
+            for live in self.live.objects(other.name, None):
+                for key in other.identities(live.attributes):
+                    by_identity[frozenset(key.items())] = live
         return self._by_identity[other.name].get(frozenset(identity.items()))
 
     @cached_property

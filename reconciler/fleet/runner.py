@@ -24,6 +24,7 @@ from reconciler.manifests import Settings
 from reconciler.model.change import OutcomeStatus
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
+from reconciler.model.tracing import carried
 
 _POLL_SECONDS = 0.2
 """How soon a signal to stop, and the end of a stack's time, are noticed."""
@@ -76,7 +77,7 @@ def run_fleet(
     """
     run = _FleetRun(jobs, settings, context, options, needs or {})
     workers = [
-        threading.Thread(target=run.work, name=f"fleet-{number}", daemon=True)
+        threading.Thread(target=carried(run.work), name=f"fleet-{number}", daemon=True)
         for number in range(min(options.at_once, len(jobs)))
     ]
     for worker in workers:

@@ -26,6 +26,7 @@ from reconciler.app.policies import with_live_policies, with_policies
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
 from reconciler.app.sharing import Sharing
+from reconciler.app.spend import SpendReader
 from reconciler.errors import (
     ApiError,
     AuthenticationError,
@@ -48,6 +49,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
+from reconciler.model.tracing import root_span
 from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.fleet")
@@ -122,13 +124,25 @@ class FleetContext(Struct, frozen=True):
     """Whether nobody waits for the stacks, so that others come first where a limit is shared."""
     recorder: Recorder = NoRecorder()
     """Counts requests. Whoever runs the stacks records their results."""
+    spend: SpendReader | None = None
+    """Reads what was spent against limits, if somebody asked for it."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
     """Run a command on one stack. Every error is in the result."""
     began_at = time.time()
     run = _StackRun(stack, request, context)
-    result = run.result()
+    attributes = {
+        "reconciler.command": request.command.value,
+        "reconciler.stack": stack.id.name or stack.id.folder,
+        "reconciler.environment": stack.id.environment,
+    }
+    with root_span(f"{request.command.value} stack", attributes) as part:
+        result = run.result()
+        part.set("reconciler.status", result.status.value)
+        part.set("reconciler.calls", run.calls)
+        if result.status is StackStatus.FAILED:
+            part.fail(result.reason or "Failed")
     return replace(
         result,
         calls=run.calls,
@@ -155,7 +169,7 @@ class _StackRun:
         try:
             with self._session() as session:
                 try:
-                    result = self._run(session)
+                    result = self._with_spend(session, self._run(session))
                 finally:
                     self._keep_facts(session)
         except Exception as error:  # noqa: BLE001 - one stack must not end the fleet
@@ -180,6 +194,12 @@ class _StackRun:
         session.network_environ = context.network_environ
         session.policy_request = request.policies
         return session
+
+    def _with_spend(self, session: Session, result: StackResult) -> StackResult:
+        """The result with the used share of spend limits, which an apply may just have changed."""
+        if self._context.spend is None or result.plan is None or self._context.stop.is_set():
+            return result
+        return replace(result, spend_share=self._context.spend.share(session, result.plan))
 
     def _keep_facts(self, session: Session) -> None:
         """Remember what the calls so far showed, whatever ends the run."""

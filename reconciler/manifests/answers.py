@@ -32,10 +32,9 @@ def keeps_secret(
     adopt = lifecycle.get("adopt") if isinstance(lifecycle, Mapping) else None
     if not kind.takes_secrets or not isinstance(adopt, str):
         return False
-    secrets = {
-        part.name
-        for field in kind.fields
-        for part in properties_in(field.type)
-        if isinstance(part.type, SecretValueType)
-    }
-    return any(violation.summary == f'Missing "{name}"' for name in secrets)
+    for field in kind.fields:
+        for part in properties_in(field.type):
+            is_secret = isinstance(part.type, SecretValueType)
+            if is_secret and violation.summary == f'Missing "{part.name}"':
+                return True
+    return False

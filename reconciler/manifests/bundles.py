@@ -44,12 +44,12 @@ def bundle_of(by_path: Mapping[str, Member], type: BundleType, files: Files) -> 
         )
     members = {path.removeprefix(root): member for path, member in by_path.items()}
     described = _described(members[type.entry], files)
-    return FileSet(
-        tuple(
-            replace(member, key=key, attributes=described if key == type.entry else None)
-            for key, member in sorted(members.items())
-        )
-    )
+    named = []
+    for key, member in sorted(members.items()):
+        # Only the entry file says anything about the bundle as a whole.
+        attributes = described if key == type.entry else None
+        named.append(replace(member, key=key, attributes=attributes))
+    return FileSet(tuple(named))
 
 
 def _described(entry: Member, files: Files) -> dict[str, str]:

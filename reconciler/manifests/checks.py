@@ -77,9 +77,11 @@ def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
     shapes = kind.shapes
     shape = next((form for form in shapes if form.fits(spec)), None)
     if shape is None:
-        needed = " or ".join(
-            f'"{name}"' for form in shapes if form.when is None for name in form.needs
-        )
+        names: list[str] = []
+        for form in shapes:
+            if form.when is None:
+                names += form.needs
+        needed = " or ".join(f'"{name}"' for name in names)
         if needed:
             yield SchemaViolation(
                 ("spec",), f"Missing {needed}", "spec requires one of them.", at_key=True

@@ -229,12 +229,12 @@ class ClosedFiles:
 
     @cached_property
     def _contents(self) -> Contents:
-        contents = {
-            content
-            for path in self._secret_files()
-            if not path.endswith(_PROOFS)
-            and len(content := _content(path).strip()) >= _SHORTEST_COPY_BYTES
-        }
+        contents = set()
+        for path in self._secret_files():
+            content = b"" if path.endswith(_PROOFS) else _content(path).strip()
+            # A file can be equal to a shorter text by chance.
+            if len(content) >= _SHORTEST_COPY_BYTES:
+                contents.add(content)
         parts = {content for content in contents if len(content) >= _SHORTEST_PART_BYTES}
         tokens = frozenset(part for part in parts if _TOKEN.fullmatch(part))
         return Contents(frozenset(contents), tokens, tuple(sorted(parts - tokens)[:_MOST_PHRASES]))

@@ -182,7 +182,8 @@ def load_stack(
     are known.
     """
     problems = Problems()
-    opened = open_stack(settings, problems)
+    # Outputs of other stacks stay unknown: such commands show what the last apply recorded.
+    opened = _with_stacks(open_stack(settings, problems), lambda _, __: None)
     opened.files.remember(remembered(opened.stack))
     stack = replace(opened.stack, outputs=_outputs(opened, guess_reference, problems))
     problems.raise_errors(opened.secrets)

@@ -264,15 +264,16 @@ def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:
     The run receives such a key as soon as it is created, whatever its sink. Until then, an unset
     variable is like a missing key file.
     """
-    return {
-        resource.address.project
-        for resource in configuration.resources
-        for field in resource.kind.own_calls
-        if resource.address.project
-        and isinstance(field.type, KeySinkType)
-        and not resource.kind.is_shown_once
-        and resource.spec.get(field.name) is not None
-    }
+    projects = set()
+    for resource in configuration.resources:
+        project = resource.address.project
+        if project is None or resource.kind.is_shown_once:
+            continue
+        for field in resource.kind.own_calls:
+            is_delivered = resource.spec.get(field.name) is not None
+            if is_delivered and isinstance(field.type, KeySinkType):
+                projects.add(project)
+    return projects
 
 
 def _usable(credential: Credential, configuration: Configuration, written: set[str]) -> bool:

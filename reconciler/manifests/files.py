@@ -198,18 +198,14 @@ class Files:
         """Key files below a glob's fixed prefix that do not exist yet. Hidden files never match."""
         below = self.root / glob.prefix
         folder = as_prefix(below)
-        inside = (
-            Path(path)
-            for path in self._closed.withheld
-            if path == str(below) or path.startswith(folder)
-        )
-        missing = (path for path in inside if not path.exists())
-        visible = (
-            path
-            for path in missing
-            if not any(part[0] == "." for part in path.relative_to(below).parts)
-        )
-        return sorted(path.relative_to(self.root).as_posix() for path in visible)
+        names = []
+        for text in self._closed.withheld:
+            path = Path(text)
+            if not (text == str(below) or text.startswith(folder)) or path.exists():
+                continue
+            if not any(part[0] == "." for part in path.relative_to(below).parts):
+                names.append(path.relative_to(self.root).as_posix())
+        return sorted(names)
 
     def _read_text(self, path: str) -> str:
         text = self._decoded(path, self._allowed(path), is_secret=False)

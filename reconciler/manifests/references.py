@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from reconciler.manifests.problems import Problem
@@ -212,11 +213,7 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
     wrong = unknown_part(field.type, path[1:])
     if wrong:
         raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
-    if any(
-        isinstance(part, SecretValueType)
-        for type_ in _at(field.type, path[1:])
-        for part in types_in(type_)
-    ):
+    if _holds_secret(_at(field.type, path[1:])):
         detail = f'"{".".join(path)}" of {kind.name} is or contains a secret, which is sent only to the API.'
         raise Problem("Secret cannot be referenced", detail)
 
@@ -226,6 +223,12 @@ def unknown_part(kind: Type, path: Sequence[str | int]) -> str:
     return next(
         (str(path[end - 1]) for end in range(1, len(path) + 1) if not _at(kind, path[:end])), ""
     )
+
+
+def _holds_secret(types: Iterable[Type]) -> bool:
+    """Whether any of the types is or contains a secret."""
+    parts = chain.from_iterable(map(types_in, types))
+    return any(isinstance(part, SecretValueType) for part in parts)
 
 
 def _at(kind: Type, path: Iterable[str | int]) -> list[Type]:

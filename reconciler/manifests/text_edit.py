@@ -226,11 +226,9 @@ class TextEditor:
             values = [value for _, value in mapping.value]
             return self._add_to_flow(mapping, values, ", ".join(texts))
         indent = mapping.value[0][0].start_mark.column
-        lines = [
-            line
-            for name, value in pairs.items()
-            for line in self._layout.pair_lines(name, value, indent)
-        ]
+        lines: list[str] = []
+        for name, value in pairs.items():
+            lines += self._layout.pair_lines(name, value, indent)
         return self._after_line(mapping.value[-1][1], lines)
 
     # Lists

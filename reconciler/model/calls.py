@@ -81,7 +81,9 @@ def compose_id(parent: Parent, id: str, *, named: bool) -> str:
 
     `named` for kinds with several sorts of parents: `group_id=group_1/role_2`.
     """
-    return "/".join([*(f"{field}={value}" if named else value for field, value in parent), id])
+    if named:
+        return "/".join([*(f"{field}={value}" for field, value in parent), id])
+    return "/".join([*(value for _, value in parent), id])
 
 
 def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]:

@@ -318,7 +318,9 @@ class RefreshSummary(
     is_offline: bool = False
     """Whether nothing was read."""
     began_at: float = 0.0
-    """When reading began, in unix seconds of the server."""
+    """When reading began, in unix seconds of the server. Answers that other stacks had read count."""
+    answered_by_log: bool = False
+    """Whether nothing was read, because the audit log shows no change."""
 
 
 class Plan(Struct, frozen=True):

@@ -86,8 +86,15 @@ class StackResult(Struct, frozen=True):
     """Requests that this stack alone caused."""
     shared_answers: int = 0
     """Answers that it took from what other stacks had read."""
+    spend_share: float | None = None
+    """The used share of the monthly spend limit that is closest to its end; None if not read."""
     began_at: float = 0.0
     ended_at: float = 0.0
+
+    @property
+    def answered_by_log(self) -> bool:
+        """Whether nothing was read, because the audit log shows no change since the last apply."""
+        return self.plan is not None and self.plan.refresh.answered_by_log
 
 
 class DriftNote(Struct, frozen=True):

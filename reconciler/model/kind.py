@@ -420,17 +420,17 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         """All natural keys of a spec or an answer. Jobs have none: two jobs with the same inputs are two jobs."""
         if self.job is not None:
             return []
-        keys = (self.natural_key, *self.other_keys)
-        candidates = (
-            [self.identify(spec)]
-            if self.identify
-            else [{name: spec.get(name) for name in key} for key in keys]
-        )
-        texts = [
-            {name: self._comparable(name, value) for name, value in key.items()}
-            for key in candidates
-        ]
-        return [key for key in texts if all(isinstance(value, str | int) for value in key.values())]
+        if self.identify is not None:
+            candidates = [self.identify(spec)]
+        else:
+            keys = (self.natural_key, *self.other_keys)
+            candidates = [{name: spec.get(name) for name in key} for key in keys]
+        complete: list[Spec] = []
+        for candidate in candidates:
+            key = {name: self._comparable(name, value) for name, value in candidate.items()}
+            if all(isinstance(value, str | int) for value in key.values()):
+                complete.append(key)
+        return complete
 
     def inputs_digest(self, spec: Spec) -> str | None:
         """The digest of a job's inputs; None for other kinds, and while an input is unknown."""

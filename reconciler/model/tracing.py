@@ -81,10 +81,27 @@ CURRENT: ContextVar[Span | None] = ContextVar("reconciler_span", default=None)
 """The current span of this thread; None while nothing is traced."""
 
 
+BeginTrace = Callable[[str, Mapping[str, Attribute]], Span]
+_begin_trace: BeginTrace | None = None
+
+
+def begin_traces_with(begin: BeginTrace | None) -> None:
+    """Let `root_span` begin traces from now on, in a process that never ends; None for no more."""
+    global _begin_trace
+    _begin_trace = begin
+
+
 def span(name: str, attributes: Mapping[str, Attribute] = {}) -> Span:
     """Begin a part of the current span, as a context manager."""
     parent = CURRENT.get()
     return UNTRACED if parent is None else parent.child(name, attributes)
+
+
+def root_span(name: str, attributes: Mapping[str, Attribute]) -> Span:
+    """As `span`; without a current one, it may begin a trace of its own."""
+    if CURRENT.get() is None and _begin_trace is not None:
+        return _begin_trace(name, attributes)
+    return span(name, attributes)
 
 
 def carried(function: Callable[P, R]) -> Callable[P, R]:

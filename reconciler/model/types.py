@@ -228,9 +228,6 @@ def types_in(kind: Type) -> Iterator[Type]:
 
 def properties_in(kind: Type) -> Iterator[Property]:
     """All properties of a type, at any depth."""
-    return (
-        part
-        for part_type in types_in(kind)
-        if isinstance(part_type, Object)
-        for part in part_type.properties
-    )
+    for part in types_in(kind):
+        if isinstance(part, Object):
+            yield from part.properties

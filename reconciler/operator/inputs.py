@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.app.policy_request import PolicyRequest
+from reconciler.app.spend import SpendReader
 from reconciler.errors import ConfigurationError, ReconcilerError
 from reconciler.manifests import Settings, load_stack
 from reconciler.model.secret import Redactor
@@ -49,6 +50,8 @@ class Options(Struct, frozen=True):
     allow_sinks: tuple[str, ...] = ()
     allow_sources: tuple[str, ...] = ()
     parallelism: int = 10
+    spend: SpendReader | None = None
+    """Reads what was spent against limits, if somebody asked for it."""
 
 
 class RunInputs(Struct, frozen=True):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.app.sharing import Sharing
 from reconciler.errors import StalePlanError
@@ -170,6 +171,7 @@ class Reconciler:
                     self._view(stack),
                     self._recorder,
                     self._options.parallelism,
+                    self._options.spend,
                 )
                 return self._with_inputs(stack, spec, progress, run, name, destroy=destroy)
         except SourceError as error:
@@ -214,8 +216,11 @@ class Reconciler:
             taking = Taking(self._kube, decision.grant, stack.key)
             result = run.apply(decision.grant, lambda _: self._confirm(taking, spec, inputs))
             approved = taking.taken
-        self._recorder.record(result, interval_seconds=stack.interval)
         judgement = self._judged(current, spec, result, decision, progress)
+        recorded = result
+        if judgement.reason in ("AwaitingApproval", "ApprovalOutdated"):
+            recorded = replace(result, reason=judgement.reason)
+        self._recorder.record(recorded, interval_seconds=stack.interval)
         if destroy and judgement.reason in ("Applied", "InSync"):
             judgement = Judgement("Destroyed", "Everything that the stack manages is destroyed.")
         ended = self._followed(stack, progress, inputs, result, judgement)

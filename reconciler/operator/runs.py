@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.app.plans import PlanRequest
 from reconciler.app.sharing import Sharing
+from reconciler.app.spend import SpendReader
 from reconciler.errors import StalePlanError
 from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
 from reconciler.manifests.configuration import DEFAULT_ENVIRONMENT
@@ -45,6 +46,7 @@ class Run(Struct, frozen=True):
     sharing: Sharing | None = None
     recorder: Recorder = NoRecorder()
     parallelism: int = 10
+    spend: SpendReader | None = None
 
     def plan(self, *, destroy: bool) -> StackResult:
         """What there is to do. Writes nothing."""
@@ -72,6 +74,7 @@ class Run(Struct, frozen=True):
             notice=lambda sentence: LOG.info("%s", sentence),
             sharing=self.sharing,
             recorder=self.recorder,
+            spend=self.spend,
         )
         request = replace(request, policies=inputs.policies, parallelism=self.parallelism)
         return run_stack(FleetStack(id, inputs.root, inputs.settings), request, context)

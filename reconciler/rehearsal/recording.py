@@ -170,12 +170,13 @@ def _without_headers(value: Any, kept: Collection[_Header]) -> Any:
         return [_without_headers(element, kept) for element in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: _masked_headers(element, kept)
-        if name == "headers" and isinstance(element, dict)
-        else _without_headers(element, kept)
-        for name, element in value.items()
-    }
+    masked = {}
+    for name, element in value.items():
+        if name == "headers" and isinstance(element, dict):
+            masked[name] = _masked_headers(element, kept)
+        else:
+            masked[name] = _without_headers(element, kept)
+    return masked
 
 
 def _masked_headers(headers: dict[str, Any], kept: Collection[_Header]) -> dict[str, Any]:

@@ -86,6 +86,11 @@ def prose(text: str) -> str:
     return html.escape(shown, quote=False).replace("\0", _BREAK)
 
 
+def chat(text: str) -> str:
+    """`text` for messages in chats and mails, without links and mentions, which would call people."""
+    return re.sub(_LINKS, "\\g<0>\u200b", terminal(text))
+
+
 def spreadsheet(text: str) -> str:
     """`text` for a spreadsheet cell: formulas get a leading apostrophe, numbers do not."""
     shown = terminal(text)

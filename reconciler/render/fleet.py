@@ -91,7 +91,8 @@ class Note(NamedTuple):
 def headline(report: FleetReport) -> str:
     """`500 stacks: 3 failed, 12 drifted, 485 in sync`."""
     parts = [f"{number:,} {status}" for status, number in report.counts.items()]
-    return f"{count(len(report.stacks), 'stack')}: {', '.join(parts)}"
+    total = count(len(report.stacks), "stack")
+    return f"{total}: {', '.join(parts)}" if parts else total
 
 
 def stacks_by_status(report: FleetReport) -> dict[StackStatus, list[StackReport]]:

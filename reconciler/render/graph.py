@@ -76,11 +76,11 @@ def svg(
     columns = _columns(nodes, edges)
     width = max((cells(str(node)) for node in nodes), default=0) * _CHARACTER + 24
     last = len(columns) - 1
-    corner = {
-        node: ((last - depth) * (width + _GAP) + 10, row * _ROW + 10)
-        for depth, column in enumerate(columns)
-        for row, node in enumerate(column)
-    }
+    corner = {}
+    for depth, column in enumerate(columns):
+        left = (last - depth) * (width + _GAP) + 10
+        for row, node in enumerate(column):
+            corner[node] = (left, row * _ROW + 10)
     total_width = len(columns) * (width + _GAP) - _GAP + 20
     total_height = max(map(len, columns), default=0) * _ROW + 10
     shapes = [_arrow(corner[node], corner[needed], width) for node, needed in edges]

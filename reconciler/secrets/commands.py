@@ -127,12 +127,12 @@ class CommandSink:
     def _environment(self) -> dict[str, str]:
         # Keys of the API may be in variables of any name. The command needs the credentials of its
         # own service, whatever their names, so other secrets stay.
-        return {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_WITHHELD)
-            and not any(key.reveal() in value for key in self._withheld)
-        }
+        environment = {}
+        for name, value in os.environ.items():
+            holds_key = any(key.reveal() in value for key in self._withheld)
+            if not holds_key and not name.startswith(_WITHHELD):
+                environment[name] = value
+        return environment
 
     def _said(self, *outputs: bytes | None) -> str:
         # Redacted as a whole before it is cut, so that no cut leaves half a key.

@@ -151,6 +151,13 @@ LIMIT = Metric(
     "The rate limit of an admin route, as configured or learned.",
     _ROUTE,
 )
+SPEND_SHARE = Metric(
+    "reconciler_spend_limit_used_ratio",
+    _GAUGE,
+    "The share of a monthly spend limit that is used: of the limit of the stack that is closest to "
+    "its end. Only where spend is read.",
+    STACK,
+)
 NOTICES = Metric(
     "reconciler_notices_total",
     _COUNTER,
@@ -183,6 +190,7 @@ METRICS = (
     REQUEST_SECONDS,
     WAIT_SECONDS,
     LIMIT,
+    SPEND_SHARE,
     NOTICES,
 )
 """All of them, in the order of the documentation."""

@@ -19,22 +19,33 @@ PUSH_SECONDS = 5.0
 JOB = "reconciler"
 
 
-def serve(registry: CollectorRegistry, port: int, address: str = "0.0.0.0") -> Callable[[], None]:  # noqa: S104 - Prometheus scrapes a pod from outside
-    """Serve metrics over HTTP on a thread; the result stops it. Raises UsageError for a taken port."""
-    try:
-        server, thread = start_http_server(port, addr=address, registry=registry)
-    except OSError as error:
-        raise UsageError(
-            f"metrics cannot be served on port {port}: {error.strerror or error}",
-            hint="Name another port with --metrics-port.",
-        ) from error
+class Endpoint:
+    """Serves metrics over HTTP on a thread, at any path. Raises UsageError for a port that is taken."""
 
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        port: int,
+        address: str = "0.0.0.0",  # noqa: S104 - Prometheus scrapes a pod from outside
+    ) -> None:
+        try:
+            self._server, self._thread = start_http_server(port, addr=address, registry=registry)
+        except OSError as error:
+            raise UsageError(
+                f"metrics cannot be served on port {port}: {error.strerror or error}",
+                hint="Name another port with --metrics-port.",
+            ) from error
 
-    return stop
+    @property
+    def port(self) -> int:
+        """The port; the one that was free where 0 was asked for."""
+        return int(self._server.server_port)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def write_file(registry: CollectorRegistry, path: Path) -> None:

@@ -13,7 +13,6 @@ from reconciler.model.fleet import StackResult, StackStatus
 from reconciler.model.keys import KeyAction
 
 ACTIONS = tuple(action for action in Action if action.writes or action is not Action.NO_OP)
-_LEASE_LOST = "LeaseLost"
 
 
 class Look(Struct, frozen=True):
@@ -41,6 +40,8 @@ class StackFigures(Struct):
     seconds: float = 0.0
     calls: int = 0
     interval_seconds: float | None = None
+    spend_share: float | None = None
+    """The used share of the spend limit that is closest to its end; None where it is not read."""
     last_changes: Counter[OutcomeStatus] | None = None
     """The outcomes of the last apply."""
     changes: Counter[OutcomeStatus] = field(default_factory=Counter)
@@ -55,11 +56,13 @@ class StackFigures(Struct):
         self.seconds = max(0.0, result.ended_at - result.began_at)
         self.calls = result.calls
         self.interval_seconds = interval_seconds
+        if result.spend_share is not None:
+            self.spend_share = result.spend_share
         self.look = look_of(result) or self.look
         if result.result is not None:
             self.last_changes = Counter(outcome.status for outcome in result.result.outcomes)
             self.changes.update(self.last_changes)
-        if result.status is StackStatus.LOCKED or result.reason == _LEASE_LOST:
+        if result.status is StackStatus.LOCKED:
             self.conflicts += 1
 
 

@@ -202,6 +202,8 @@ def _of_stack(figures: StackFigures, name: str) -> Iterator[tuple[Metric, Labels
     yield catalog.RUN_SECONDS, stack, figures.seconds
     yield catalog.RUN_CALLS, stack, figures.calls
     yield catalog.CONFLICTS, stack, figures.conflicts
+    if figures.spend_share is not None:
+        yield catalog.SPEND_SHARE, stack, figures.spend_share
     if figures.interval_seconds is not None:
         yield catalog.INTERVAL, stack, figures.interval_seconds
     for outcome in OutcomeStatus:

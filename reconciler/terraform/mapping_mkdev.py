@@ -176,11 +176,11 @@ def _block(value: Any) -> dict[str, Any]:
     """A block without what is not set in it."""
     block = value[0] if isinstance(value, list) and value else value
     parts = block.items() if isinstance(block, Mapping) else ()
-    return {
-        name: int(part) if isinstance(part, float) else part
-        for name, part in parts
-        if part is not None
-    }
+    set_parts = {}
+    for name, part in parts:
+        if part is not None:
+            set_parts[name] = int(part) if isinstance(part, float) else part
+    return set_parts
 
 
 def _store_file(instance: Instance, lookup: Lookup) -> tuple[Draft, ...]:

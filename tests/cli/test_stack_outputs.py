@@ -99,3 +99,15 @@ def test_validate_asks_for_no_output(stacks: tuple[Workspace, Workspace]) -> Non
     team.variables["RECONCILER_BACKEND"] = "postgresql://127.0.0.1:9/nowhere"
     team.write({"m.yaml": agent("${stack.platform.team}")})
     team.run("validate", "-e", "dev", expect=0)
+
+
+def test_a_command_without_manifests_reads_no_output_of_other_stacks(
+    stacks: tuple[Workspace, Workspace],
+) -> None:
+    _, team = stacks
+    outputs = "  outputs: {all: '${stack.platform.team}'}\n"
+    spec = TEAM.replace("spec: {manifests: [m.yaml], ", "spec:\n  manifests: [m.yaml]\n  ")
+    team.write({"reconciler.yaml": spec.replace("}}}", "}}") + outputs, "m.yaml": GROUP})
+    team.write({"m.yaml": GROUP.replace("Team", "Other")}).apply("-e", "dev")
+    for words in (("output", "all"), ("history",), ("state", "list")):
+        team.run("-e", "dev", *words, expect=0)

@@ -140,7 +140,7 @@ def test_an_apply_leaves_what_it_did_not_apply() -> None:
 def test_a_locked_stack_counts_as_a_conflict() -> None:
     recorder = PrometheusRecorder()
     recorder.record(result(StackStatus.LOCKED))
-    recorder.record(result(StackStatus.FAILED, reason="LeaseLost"))
+    recorder.record(result(StackStatus.LOCKED))
     recorder.record(result(StackStatus.IN_SYNC))
     assert value(recorder, "reconciler_lock_conflicts_total") == 2
 
@@ -246,7 +246,7 @@ def test_every_series_is_in_the_catalog_with_its_labels() -> None:
     recorder = PrometheusRecorder()
     planned = plan(change())
     outcomes = applied(planned, OutcomeStatus.APPLIED)
-    recorder.record(result(plan=planned, result=outcomes), interval_seconds=300)
+    recorder.record(result(plan=planned, result=outcomes, spend_share=0.5), interval_seconds=300)
     recorder.sent(request())
     recorder.limits("org-acme", {"GET /organization/projects": 7})
     recorder.notified(delivered=True)

@@ -59,13 +59,11 @@ class BundleHandler(FieldHandler):
 
     def __init__(self, uploader: Uploader, recorded: Iterable[Record] = ()) -> None:
         self._uploader = uploader
-        applied = (
-            value
-            for record in recorded
-            for value in record.applied.values()
-            if isinstance(value, FileSet)
-        )
-        self._known = {version: value for value in applied if (version := _version_of(value))}
+        self._known: dict[str, FileSet] = {}
+        for record in recorded:
+            for value in record.applied.values():
+                if isinstance(value, FileSet) and (version := _version_of(value)):
+                    self._known[version] = value
 
     def check(self, field_write: FieldWrite) -> None:
         """Raise StalePlanError if a file changed since the plan."""

@@ -115,24 +115,28 @@ class CollectionClient(Struct, frozen=True, dict=True):
         *,
         only_ids: frozenset[str] | None = None,
         pages: int = 1,
+        sharers: int = 1,
         attempts: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Every item of the collection, page by page; with `only_ids`, possibly fewer.
 
         The list then ends once single reads of the missing ids take fewer calls than its other
-        pages. `pages` is its number of pages when it was last read.
+        pages, for `sharers` stacks that each miss as many. `pages` is its number of pages when it
+        was last read.
         """
         items = self.client.list(self.path, ids=dict(self.parent), query=query, attempts=attempts)
         if only_ids is None or not self.kind.readable_singly:
             yield from items
             return
-        missing = set(only_ids)
-        pages = max(pages, ceil(len(only_ids) / self.kind.page_limit))
+        missing, wanted = set(only_ids), len(only_ids) * sharers
+        pages = max(pages, ceil(wanted / self.kind.page_limit))
         for number, answer in enumerate(items, start=1):
             missing.discard(self.id_of(answer))
             yield answer
             page, rest = divmod(number, self.kind.page_limit)
-            if not rest and _ends_early(page, of=pages, missing=len(missing), wanted=len(only_ids)):
+            if not rest and _ends_early(
+                page, of=pages, missing=len(missing) * sharers, wanted=wanted
+            ):
                 LOG.info("%s: %s", self.kind.name, _early_end(page, len(missing)))
                 return
 

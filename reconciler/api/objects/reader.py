@@ -23,6 +23,7 @@ from reconciler.model.calls import ListKey, Parent
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue
 from reconciler.model.resource import LiveObject
+from reconciler.model.sharers import sharers_of
 
 _OPTIONAL_ATTEMPTS = 2
 _Items = Sequence[dict[str, Any]]
@@ -47,14 +48,17 @@ class HttpReader:
         self._handlers = handlers
         self._retirements = retirements
         self._shared: _SharedLists | None = None
+        self._sharers = 1
 
-    def for_planning(self) -> HttpReader:
+    def for_planning(self, *, sharers: int = 1) -> HttpReader:
         """A reader for plans, whose answers may come from what other stacks have read.
 
         It has the same projects and page counts. Nothing that belongs to an apply may use it.
+        `sharers` is the number of stacks of the organization.
         """
         reader = HttpReader(self._scopes.for_planning(), self._handlers, self._retirements, {})
         reader.pages = self.pages
+        reader._sharers = sharers
         return reader
 
     def share_lists(self) -> None:
@@ -155,7 +159,7 @@ class HttpReader:
         *,
         is_optional: bool,
     ) -> _Items:
-        kind = collection.kind
+        kind, project = collection.kind, list_key[1]
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
 
         def read() -> _Items:
@@ -163,6 +167,7 @@ class HttpReader:
                 collection.list(
                     query,
                     only_ids=only_ids,
+                    sharers=sharers_of(kind, project, self._sharers),
                     pages=self.pages.get(list_key, 1),
                     attempts=_OPTIONAL_ATTEMPTS if is_optional else None,
                 )

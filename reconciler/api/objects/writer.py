@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from msgspec.structs import replace
@@ -156,7 +157,8 @@ class HttpWriter:
             form = form or handler.form(field_write)
         identity = kind.identity(spec)
         creating = self._reservations.creating(kind.collection, identity)
-        with context.steps.step(CREATE, identity=dict(identity or {})) as step, creating:
+        claim = _claim(context, identity if mark is None else None)
+        with claim, context.steps.step(CREATE, identity=dict(identity or {})) as step, creating:
             try:
                 answer = self._call_create(context, spec, body, form)
             except ApiError as error:
@@ -189,6 +191,19 @@ class HttpWriter:
             purpose=body["purpose"],
             expires_after=body.get("expires_after"),
         )
+
+
+def _claim(context: ChangeContext, identity: Spec | None) -> AbstractContextManager[None]:
+    """Keeps other stacks of a fleet from creating an object that only its identity tells apart."""
+    client, kind = context.client, context.kind
+    shared = client.http.shared
+    if shared is None or not identity or kind.unique_key:
+        return nullcontext()
+    place = {**client.ids, **dict(context.collection.parent)}
+    key = (context.collection.path, frozenset(place.items()), frozenset(identity.items()))
+    names = ", ".join(f'{name} "{value}"' for name, value in identity.items())
+    account = (client.http.base_url, client.key.secret, client.key.project_id)
+    return shared.creates.claim((account, key), shared, shown=f"a {kind.name} with {names}")
 
 
 def _local_file(kind: Kind, spec: Spec) -> LocalFile | None:

@@ -385,6 +385,10 @@ class Client:
 
     # --- sharing
 
+    def kept(self, request: Request) -> Response | None:
+        """The answer to a request if another client has read it; sends nothing."""
+        return None if self.shared is None else self.shared.kept(request, self)
+
     def refuse_before(self, written_at: float) -> None:
         """Take no shared answer that may lack a write of that time, in unix seconds of the server."""
         if self.shared is not None:

@@ -46,6 +46,7 @@ from reconciler.api.transport.organization import HEADER as ORGANIZATION_HEADER
 from reconciler.api.transport.organization import OrganizationCheck
 from reconciler.api.transport.request import Request, Reuse
 from reconciler.api.transport.responses import Response, parsed
+from reconciler.api.transport.shared_creates import SharedCreates
 from reconciler.errors import AmbiguousError, ApiError, AuthenticationError
 from reconciler.model.consistency import LATE_SECONDS, SETTLE_SECONDS, ServerClock
 from reconciler.model.secret import Redactor
@@ -195,6 +196,7 @@ class SharedReads:
         self.settle_seconds = settle_seconds
         self.clock = clock
         self.machine_clock = machine_clock
+        self.creates = SharedCreates(kept_seconds=max_age_seconds, clock=clock)
         self._kept_bytes = kept_bytes
         self._lock = threading.Lock()
         self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
@@ -225,7 +227,7 @@ class SharedReads:
                 if answer is not None:
                     return answer, False
                 known = self._readings.get(key)
-                if known and not known.is_outdated and reader.accepts(known.sent_at):
+                if known and not known.is_outdated and reader.may_accept(known.sent_at):
                     return known, False
             # Its answer is that of all who come from now on.
             reading = self._readings[key] = _Reading(
@@ -356,6 +358,7 @@ class SharedReader:
     def __init__(
         self, shared: SharedReads, server: str, organization: str, server_clock: ServerClock
     ) -> None:
+        self.creates = shared.creates
         self.answers = 0
         """How many answers came from other stacks."""
         self.oldest_at = math.inf
@@ -373,6 +376,10 @@ class SharedReader:
     def accepts(self, sent_at: float) -> bool:
         """Whether to use the answer to a request that was sent at a time of this machine."""
         return self._server_clock.at(sent_at) >= self._not_before
+
+    def may_accept(self, sent_at: float) -> bool:
+        """The same before the answer has come, which may be the first to tell the server's time."""
+        return self.accepts(sent_at) or not self._server_clock.is_known
 
     def is_outdated(self, since: float, organization: str) -> bool:
         """Whether another stack has written to the organization since a time of the monotonic clock."""
@@ -402,7 +409,9 @@ class SharedReader:
                 return self._send(key, known, send)
             self._await(known, client)
             if known.answer is not None:
-                return self._handed_out(known.answer, request, client)
+                _learn_time(client, known.answer)
+                if self.accepts(known.sent_at):
+                    return self._handed_out(known.answer, request, client)
             error = known.error_for(request)
             if error is not None:
                 client.answered_elsewhere(request)
@@ -436,9 +445,7 @@ class SharedReader:
     def _handed_out(self, answer: _Answer, request: Request, client: ReadingClient) -> Response:
         client.check_may_send()
         client.organization.check(answer.headers, is_write=False)
-        client.server_clock.learn(
-            answer.headers["date"], sent_at=answer.sent_at, received_at=answer.received_at
-        )
+        _learn_time(client, answer)
         body = parsed(answer.content, client.redactor)
         with self._lock:
             self.answers += 1
@@ -451,6 +458,11 @@ class SharedReader:
         key = request.key
         credentials = (key.secret, key.is_admin, key.project_id, request.beta)
         return (self._place, credentials, request.target, query)
+
+
+def _learn_time(client: ReadingClient, answer: _Answer) -> None:
+    date, sent_at, received_at = answer.headers["date"], answer.sent_at, answer.received_at
+    client.server_clock.learn(date, sent_at=sent_at, received_at=received_at)
 
 
 def _part(request: Request, organization: str) -> _Part:

@@ -92,14 +92,11 @@ class KeyExaminer:
             records = self._session.store.records()
         except ReconcilerError:  # the state's own finding
             return None
-        ids = (
-            record.id
-            for address, record in records.items()
-            if address.name == name
-            and address.kind in KINDS
-            and KINDS[address.kind].defines_project
-        )
-        return next(ids, None)
+        for address, record in records.items():
+            kind = KINDS.get(address.kind)
+            if address.name == name and kind is not None and kind.defines_project:
+                return record.id
+        return None
 
     def _missing(self) -> Iterator[Finding]:
         """An error for each missing key that manifests need; a warning where there is no key."""

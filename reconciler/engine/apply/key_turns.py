@@ -103,14 +103,12 @@ def _without_targets(key: Mapping[str, Any], held: tuple[Any, ...]) -> dict[str,
     targets, receipts = targets_of(key.get("target")), key.get("receipt")
     # A key with one destination has its target and its receipt without a list around them.
     listed = receipts if isinstance(receipts, list | tuple) else (receipts,)
-    pairs = [
-        (target, listed[at] if at < len(listed) and listed[at] else {})
-        for at, target in enumerate(targets)
-        if target not in held
-    ]
-    rest = {name: part for name, part in key.items() if name not in ("target", "receipt")}
-    return {
-        **rest,
-        "target": [target for target, _ in pairs],
-        "receipt": [receipt for _, receipt in pairs],
-    }
+    own = dict(key)
+    own["target"], own["receipt"] = [], []
+    for at, target in enumerate(targets):
+        if target in held:
+            continue
+        has_receipt = at < len(listed) and listed[at]
+        own["target"].append(target)
+        own["receipt"].append(listed[at] if has_receipt else {})
+    return own

@@ -85,13 +85,12 @@ def _expected_values(
     """The fields with calls of their own that the plan read."""
     seen, record = change.pre_image, context.records.get(change.address)
     applied = record.applied if record is not None else {}
-    return {
-        field.name: ExpectedValue(
-            seen[field.name], becoming.get(field.name), applied.get(field.name)
-        )
-        for field in kind.own_calls
-        if field.name in seen
-    }
+    expected = {}
+    for field in kind.own_calls:
+        name = field.name
+        if name in seen:
+            expected[name] = ExpectedValue(seen[name], becoming.get(name), applied.get(name))
+    return expected
 
 
 def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:

@@ -154,15 +154,15 @@ class ObjectSearch:
         listed = self._lists.read(kind, criteria.address.project, parent, share=True)
         # Objects of creates in flight may be listed before their ids are reserved.
         self._reservations.wait_for_creates(kind.collection, identity)
-        return [
-            live
-            for live in listed
-            if identity in kind.identities(live.attributes)
-            and live.id not in but
-            and self._has_no_owner(live, criteria)
-            and self._ownership.address(live.mark) is None
-            and kind.terminal_state(live.attributes) is not TerminalState.GONE
-        ]
+        alike = []
+        for live in listed:
+            is_gone = kind.terminal_state(live.attributes) is TerminalState.GONE
+            if is_gone or live.id in but or identity not in kind.identities(live.attributes):
+                continue
+            is_ours = self._ownership.address(live.mark) is not None
+            if not is_ours and self._has_no_owner(live, criteria):
+                alike.append(live)
+        return alike
 
     def _candidates(self, criteria: SearchCriteria) -> list[LiveObject]:
         """The objects that exist and have no owner, as far as this run knows."""

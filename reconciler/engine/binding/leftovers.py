@@ -105,27 +105,24 @@ def _all_created(
 
 
 def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> list[LiveObject]:
-    free = [
-        live
-        for live in matcher.live.objects(address.kind, address.project)
+    free = []
+    for live in matcher.live.objects(address.kind, address.project):
         # A marked object is judged by its mark, not by its age.
-        if live.mark is None
-        and not matcher.claims.is_claimed(live)
-        and not is_gone(live)
-        and matcher.keys.is_free(live, address)
-        and attempt.can_have_made(live)
-    ]
+        has_owner = live.mark is not None or matcher.claims.is_claimed(live)
+        if has_owner or is_gone(live) or not matcher.keys.is_free(live, address):
+            continue
+        if attempt.can_have_made(live):
+            free.append(live)
     # An answered create names its object, which needs no further evidence.
     if attempt.id is not None:
         return free
-    # Whatever is returned here gets deleted, so an object without a creation time is left alone.
-    alike = [
-        live
-        for live in free
-        if attempt.identity
-        and attempt.identity in live.kind.identities(live.attributes)
-        and live.attributes.get("created_at") is not None
-        and live.id not in matcher.claims.members
-    ]
+    alike = []
+    for live in free:
+        is_alike = attempt.identity and attempt.identity in live.kind.identities(live.attributes)
+        # Whatever is returned here gets deleted, so an object without a creation time is left
+        # alone.
+        is_of_known_age = live.attributes.get("created_at") is not None
+        if is_alike and is_of_known_age and live.id not in matcher.claims.members:
+            alike.append(live)
     # With two of them, one is somebody else's, and nothing tells which.
     return alike if len(alike) == 1 else []

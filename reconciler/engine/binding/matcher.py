@@ -8,12 +8,13 @@ It causes an error (see `conflicts`), never a silent second object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
 from reconciler.engine.binding import conflicts
+from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.binding.claims import Claims
 from reconciler.engine.binding.marks import Marks
 from reconciler.engine.binding.natural_keys import NaturalKeys, is_gone
@@ -235,12 +236,7 @@ class Matcher:
         # A renamed object carries the mark of its earlier address until it is written again.
         previous = source if source is not None and source not in self.declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
-            unbound = [
-                live
-                for live in self.marks.of(address)
-                if not self.claims.is_claimed(live)
-                and not self.claims.is_reserved(live, resource.address)
-            ]
+            unbound = self._unbound_marked(resource, address)
             candidates = self._trusted(resource, address, unbound, inputs)
             if len(candidates) > 1:
                 self.diagnostics.append(
@@ -253,6 +249,15 @@ class Matcher:
                 return self._by_unproved_mark(resource, unbound)
         job = self._job_of_undeclared_address(resource, inputs)
         return (job, BindingSource.MARK) if job is not None else None
+
+    def _unbound_marked(self, resource: Resource, address: Address) -> list[LiveObject]:
+        """The objects with the mark of an address that a resource may have."""
+        unbound = []
+        for live in self.marks.of(address):
+            is_reserved = self.claims.is_reserved(live, resource.address)
+            if not is_reserved and not self.claims.is_claimed(live):
+                unbound.append(live)
+        return unbound
 
     def _trusted(
         self, resource: Resource, address: Address, unbound: list[LiveObject], inputs: str | None
@@ -284,13 +289,10 @@ class Matcher:
         if resource.kind.job is None:
             return None
         home = (resource.address.kind, resource.address.project)
-        free = [
-            live
-            for address, objects in self.marks.items()
-            if (address.kind, address.project) == home and address not in self.declared
-            for live in objects
-            if not self.claims.is_claimed(live)
-        ]
+        free: list[LiveObject] = []
+        for address, objects in self.marks.items():
+            if (address.kind, address.project) == home and address not in self.declared:
+                free += [live for live in objects if not self.claims.is_claimed(live)]
         return _latest(_with_inputs(free, inputs))
 
     # By journal
@@ -299,11 +301,7 @@ class Matcher:
         attempts = self.ownership.create_attempts.get(resource.address)
         if not attempts:
             return None
-        created = [
-            live
-            for live in self.keys.candidates(resource, spec)
-            if any(attempt.can_have_made(live) for attempt in attempts)
-        ]
+        created = _created_by(attempts, self.keys.candidates(resource, spec))
         if len(created) > 1:
             self.diagnostics.append(
                 conflicts.several(
@@ -317,17 +315,13 @@ class Matcher:
         attempts = self.ownership.create_attempts.get(resource.address)
         if not attempts:
             return None
-        marked = [
-            live
-            for live in self.marks.of(resource.address)
-            if not self.claims.is_claimed(live)
-            and self.ownership.may_have_made(resource.address, live)
-        ]
+        marked = []
+        for live in self.marks.of(resource.address):
+            is_claimed = self.claims.is_claimed(live)
+            if not is_claimed and self.ownership.may_have_made(resource.address, live):
+                marked.append(live)
         if resource.kind.job is not None:
-            created = [
-                live for live in marked if any(attempt.can_have_made(live) for attempt in attempts)
-            ]
-            return _latest(_with_inputs(created, inputs))
+            return _latest(_with_inputs(_created_by(attempts, marked), inputs))
         match = self._by_journal(resource, spec)
         # A mark is the better proof: within one window, two objects can have the same natural key.
         if marked:
@@ -363,6 +357,13 @@ class Matcher:
         live = self.live.find(record.address.kind, record.address.project, record.id)
         if live is not None and not self._destroying:
             self.diagnostics.append(conflicts.foreign(resource, live))
+
+
+def _created_by(
+    attempts: Sequence[CreateAttempt], objects: Iterable[LiveObject]
+) -> list[LiveObject]:
+    """The objects that any of the attempts can have created."""
+    return [live for live in objects if any(attempt.can_have_made(live) for attempt in attempts)]
 
 
 def _with_inputs(jobs: Iterable[LiveObject], inputs: str | None) -> list[LiveObject]:

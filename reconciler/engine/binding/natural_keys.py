@@ -111,8 +111,9 @@ class NaturalKeys:
             return
         listed = self._live.objects(resource.address.kind, resource.address.project)
         # If other objects show the key, an object without one simply has no name.
-        if any(all(live.shows(name) for name in kind.natural_key) for live in listed):
-            return
+        for live in listed:
+            if all(live.shows(name) for name in kind.natural_key):
+                return
         nameless = [
             live.id
             for live in listed

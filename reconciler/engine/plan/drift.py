@@ -95,10 +95,15 @@ def _is_as_applied(
     if spec is None or record.applied == spec:
         return spec is not None
     # The expensive test last: values that differ only in spelling, which the cheap one cannot see.
-    return record.applied.keys() == spec.keys() and all(
-        _same_files(value, spec[name]) if isinstance(value, FileSet) else same(value, spec[name])
-        for name, value in record.applied.items()
-    )
+    if record.applied.keys() != spec.keys():
+        return False
+    return all(_same_value(value, spec[name]) for name, value in record.applied.items())
+
+
+def _same_value(applied: Any, declared: Any) -> bool:
+    if isinstance(applied, FileSet):
+        return _same_files(applied, declared)
+    return same(applied, declared)
 
 
 def _same_files(applied: FileSet, declared: Any) -> bool:
@@ -151,18 +156,20 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
 
 
 def _unrecorded_drift(change: Change) -> Iterable[Drift]:
-    fields = tuple(
-        # Seen from the manifest, the change goes the other way: the declared value was replaced by
-        # the live one.
+    if change.action is not Action.UPDATE:
+        return
+    # Seen from the manifest, the change goes the other way: the declared value was replaced by the
+    # live one.
+    fields = [
         replace(field, before=field.after, after=field.before)
         for field in change.fields
-        if field.origin is Origin.UNKNOWN and change.action is Action.UPDATE
-    )
+        if field.origin is Origin.UNKNOWN
+    ]
     if fields:
         yield Drift(
             change.address,
             change.id or "",
-            fields,
+            tuple(fields),
             location=change.location,
             project_id=change.project_id,
             scope=change.scope,

@@ -201,14 +201,13 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
         # A key that is still to be created cannot be in use.
         if losing is None or not key.is_delivered:
             continue
-        staying = [
-            change.address
-            for change in plan.changes
-            if (change.address.project or "") in projects
+        staying = []
+        for change in plan.changes:
             # Admin routes need no key of the project.
-            and change.scope == ScopeType.PROJECT_KEY
-            and change.action not in (Action.DELETE, Action.FORGET)
-        ]
+            is_opened = change.scope == ScopeType.PROJECT_KEY
+            stays = change.action not in (Action.DELETE, Action.FORGET)
+            if is_opened and stays and (change.address.project or "") in projects:
+                staying.append(change.address)
         # A key in an environment variable cannot be replaced during the run, so the rest of the
         # apply would fail.
         if staying or not key.is_read_again:

@@ -119,12 +119,13 @@ def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Ch
         if change.action is Action.DELETE and snapshot.kind(change.address).defines_project
     }
     destroying = snapshot.inputs.options.destroy
-    return [
-        _with_project(change, is_unwanted=destroying or change.address not in snapshot.resources)
-        if change.address.project in archived
-        else change
-        for change in changes
-    ]
+    adjusted = []
+    for change in changes:
+        if change.address.project in archived:
+            is_unwanted = destroying or change.address not in snapshot.resources
+            change = _with_project(change, is_unwanted=is_unwanted)
+        adjusted.append(change)
+    return adjusted
 
 
 def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
@@ -150,10 +151,12 @@ def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     for change in losing:
         kept[change.address.kind].discard(change.id or "")
     held = {change.address for change in losing if not kept[change.address.kind]}
-    return [
-        replace(change, refusal=_last(snapshot, change)) if change.address in held else change
-        for change in changes
-    ]
+    guarded = []
+    for change in changes:
+        if change.address in held:
+            change = replace(change, refusal=_last(snapshot, change))
+        guarded.append(change)
+    return guarded
 
 
 def _gives_up(snapshot: Snapshot, change: Change) -> bool:
@@ -183,16 +186,17 @@ def _with_project(change: Change, *, is_unwanted: bool) -> Change:
 
 def _retained_projects(snapshot: Snapshot) -> set[str]:
     """The names of projects that are forgotten by this plan and continue to exist."""
-    return {
-        address.name
-        for address, record in snapshot.inputs.records.items()
-        if address.kind in snapshot.inputs.kinds
-        and snapshot.kind(address).defines_project
-        and address not in snapshot.resources
+    retained: set[str] = set()
+    if snapshot.inputs.options.destroy:
+        return retained
+    for address, record in snapshot.inputs.records.items():
+        kind = snapshot.inputs.kinds.get(address.kind)
+        if kind is None or not kind.defines_project or address in snapshot.resources:
+            continue
         # The record knows the last declaration: the manifest that set `on_remove` is gone.
-        and (record.on_remove or snapshot.kind(address).on_remove) is OnRemove.RETAIN
-        and not snapshot.inputs.options.destroy
-    }
+        if (record.on_remove or kind.on_remove) is OnRemove.RETAIN:
+            retained.add(address.name)
+    return retained
 
 
 def _with_retained_project(snapshot: Snapshot, change: Change, record: Record) -> Change:

@@ -93,19 +93,18 @@ def rollback_target(
         for address, record in records.items()
         if address not in touched and address.kind in kinds
     )
+    obstacles = []
+    for image in images.values():
+        is_open_create = image.action == Action.CREATE and image.address in begun
+        if is_open_create and image.address not in records:
+            obstacles.append(_unsettled(history.run_id, image.address))
     return RollbackTarget(
         history.run_id,
         (*resources.values(), *standing),
         frozenset(touched),
         frozenset(released & set(resources)),
         (*_changed_later(history, images), *_swept(history)),
-        tuple(
-            _unsettled(history.run_id, image.address)
-            for image in images.values()
-            if image.action == Action.CREATE
-            and image.address in begun
-            and image.address not in records
-        ),
+        tuple(obstacles),
     )
 
 
@@ -270,14 +269,15 @@ def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
 
 def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
     answered = image.record.answered if image.record else {}
-    fields = ((kind.by_name[name], value) for name, value in asked.items() if name in kind.by_name)
-    return {
-        declared.name: value
-        if declared.name in answered
-        else _value_before(declared, value, image.before)
-        for declared, value in fields
-        if value is not None
-    }
+    spec = {}
+    for name, value in asked.items():
+        declared = kind.by_name.get(name)
+        if declared is None or value is None:
+            continue
+        if name not in answered:
+            value = _value_before(declared, value, image.before)
+        spec[name] = value
+    return spec
 
 
 def _value_before(field: Field, asked: Any, before: Spec) -> Any:
@@ -301,17 +301,14 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
     """The members that were there. The API tells no sizes; what we asked for does."""
     # Keyed by path and content: the same path with other bytes is another file.
     known = _contents(asked)
-    return FileSet(
-        tuple(
-            replace(
-                member,
-                content=known.get((member.content.path, member.content.sha256), member.content),
-            )
-            if member.content
-            else member
-            for member in shown.members
-        )
-    )
+    members = []
+    for member in shown.members:
+        content = member.content
+        if content is not None:
+            content = known.get((content.path, content.sha256), content)
+            member = replace(member, content=content)
+        members.append(member)
+    return FileSet(tuple(members))
 
 
 def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
@@ -330,11 +327,10 @@ def _standing(record: Record, kind: Kind) -> Resource:
 
 def _changed_later(history: RunHistory, images: Mapping[Address, PreImage]) -> Iterator[Diagnostic]:
     for address in sorted(images):
-        runs = [
-            str(run)
-            for run, later in sorted(history.later.items())
-            if any(i.address == address for i in later)
-        ]
+        runs = []
+        for run, later in sorted(history.later.items()):
+            if any(image.address == address for image in later):
+                runs.append(str(run))
         if runs:
             detail = f"Run {', '.join(runs)} changed it after run {history.run_id}; that is undone with it."
             yield Diagnostic(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -125,14 +126,12 @@ def attribute(
             # Group by key, because the comparison of counts decides whether a group is ours.
             ((key, writes_of_entry),) = matches.items()
             by_entry_key[key].append((entry, writes_of_entry))
-    ours = [
-        pair
-        for key, pairs in by_entry_key.items()
+    ours: list[tuple[AuditEntry, Sequence[Write]]] = []
+    for key, pairs in by_entry_key.items():
         # Fewer entries than writes is normal, since entries can be late. More means that somebody
         # else wrote the same object, and then none of them is trusted.
-        if len(pairs) <= indexed.counts[key]
-        for pair in pairs
-    ]
+        if len(pairs) <= indexed.counts[key]:
+            ours += pairs
     # A run works with one key, so of entries that have several makers we do not know which are ours.
     one_maker = len({entry.actor for entry, _ in ours}) == 1
     return {entry.id: writes_of_entry for entry, writes_of_entry in ours} if one_maker else {}
@@ -180,13 +179,11 @@ def reports_projects(
         write for write in writes if write.project_id and not kinds[write.kind].unique_key
     ]
     written = _WriteIndex(own_writes, kinds, projects_reported=False)
-    pairs = {
-        (write.project_id, entry.project_id)
-        for entry in entries
-        for writes_of_entry in written.of(entry).values()
-        for write in writes_of_entry
-        if entry.resource_id == write.id
-    }
+    pairs = set()
+    for entry in entries:
+        for write in chain.from_iterable(written.of(entry).values()):
+            if entry.resource_id == write.id:
+                pairs.add((write.project_id, entry.project_id))
     projects = (entry for entry in entries if entry.type.startswith("project."))
     # Project events name the project twice, which tests the log for free: an event that is logged
     # under another project tells that the field has another meaning here.

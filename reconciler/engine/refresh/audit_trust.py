@@ -79,11 +79,13 @@ class Costs(Struct, frozen=True):
     """The cost of reading all scopes except trusted ones."""
     pending: Callable[[], Collection[ScopeKey]]
     """The scopes with changes according to the state alone, which are read in any case."""
+    sharers: int = 1
+    """How many stacks share the calls for the log."""
 
     def saved(self, scopes: Collection[ScopeKey]) -> int:
-        """The number of calls that trusting these scopes saves."""
+        """The number of calls that trusting these scopes saves, for all who share the log."""
         trusted = set(scopes) - set(self.pending())
-        return self.of(()) - self.of(trusted)
+        return (self.of(()) - self.of(trusted)) * self.sharers
 
 
 def decide(
@@ -112,7 +114,7 @@ def decide(
         return UnchangedScopes(full_refresh_reason="all objects are asked for")
     scopes = _trustworthy(inputs, checkpoint)
     # A query of the log costs a call, as much as reading a single scope.
-    if len(scopes) < 2:
+    if len(scopes) * costs.sharers < 2:
         return UnchangedScopes(reasons=_reasons(inputs, checkpoint, {}))
     try:
         # The log is an optimization. Whatever goes wrong with it costs a full refresh and never the
@@ -163,14 +165,13 @@ def _trustworthy(
     """The verified scopes of kinds that the log reports, without new declarations."""
     unbound = _unbound(inputs)
     recorded = {scope_key(address) for address in inputs.records}
-    return {
-        scope: verified
-        for scope, verified in checkpoint.by_scope.items()
+    trustworthy = {}
+    for scope, verified in checkpoint.by_scope.items():
         # The records answer for a trusted scope, so a scope without any cannot be trusted.
-        if scope in recorded
-        and scope not in unbound
-        and is_reported_in_audit_log(inputs.kinds.get(scope[0]))
-    }
+        has_records_only = scope in recorded and scope not in unbound
+        if has_records_only and is_reported_in_audit_log(inputs.kinds.get(scope[0])):
+            trustworthy[scope] = verified
+    return trustworthy
 
 
 def _unbound(inputs: PlanInputs) -> set[ScopeKey]:
@@ -187,10 +188,8 @@ def _reasons(
     """Why each untrusted scope is read."""
     reasons = {}
     unbound, scopes = _unbound(inputs), checkpoint.by_scope
-    for scope in {
-        scope_key(address)
-        for address in chain(inputs.records, (resource.address for resource in inputs.resources))
-    }:
+    declared = (resource.address for resource in inputs.resources)
+    for scope in set(map(scope_key, chain(inputs.records, declared))):
         # In this order, because a kind that the log does not report is read whatever else is true
         # of it.
         if not is_reported_in_audit_log(inputs.kinds.get(scope[0])):
@@ -232,7 +231,7 @@ def _prove(
         raise ApiError(
             f"about {window.expected:,} entries are expected, which costs more than it saves"
         )
-    reading = read_window(log, window, worth=worth)
+    reading = read_window(log, window, worth=worth, is_bold=costs.sharers > 1)
     # A log that lost entries was switched off, truncated or replaced: its silence proves nothing.
     # The filter knows whole seconds, hence `int`.
     known = {entry.id for entry in reading.entries}
@@ -325,11 +324,10 @@ def _touched_by_type(
     # 2. Kinds without an entry on the page are settled by one query that excludes the page's types.
     kinds = [inputs.kinds[name] for name in sorted({kind for kind, _ in scopes})]
     common = {entry.type for entry in reading.entries}
-    settled = {
-        kind.name
-        for kind in kinds
-        if not any(has_type(entry, kind.audit_events) for entry in reading.entries)
-    }
+    settled = set()
+    for kind in kinds:
+        if not any(has_type(entry, kind.audit_events) for entry in reading.entries):
+            settled.add(kind.name)
     proved = {scope for scope in scopes if scope[0] in settled} - touched.keys()
     if costs.saved(proved) < _FEW_SCOPES:
         raise too_long(reading)

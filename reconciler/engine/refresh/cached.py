@@ -44,6 +44,8 @@ class CachedReader:
         self._pages = pages or {}
         self._said: set[str] = set()
         self._answers: dict[Hashable, Any] = {}
+        self.has_read = False
+        """Whether anything was asked of the API."""
         self._lock = Lock()
 
     @property
@@ -151,6 +153,7 @@ class CachedReader:
             if key in self._answers and not fresh:
                 known: T = self._answers[key]
                 return known
+            self.has_read = True
         # Outside of the lock, or one slow list would hold up all others.
         answer = ask()
         with self._lock:

@@ -8,7 +8,7 @@ lists inside those objects can be read, and last the fields that have calls of t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -31,7 +31,7 @@ from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, p
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader
-from reconciler.model.resource import Resource
+from reconciler.model.resource import LiveObject, Resource
 from reconciler.model.values import Reference, texts_in
 
 
@@ -65,6 +65,7 @@ class _Collector:
             parallelism=parallelism,
             pages=inputs.pages,
             survey=inputs.options.inventory,
+            sharers_of=self._targets.sharers_of,
         )
         # Shared, not copied: the reader fills it while resources are bound from it.
         self._live = self._reader.state
@@ -282,17 +283,7 @@ class _Collector:
         matches = matched_objects(snapshot)
         if not matches:
             return snapshot
-        collections = [
-            (scope, live)
-            for scope in self._targets.retention
-            for live in self._live.listed.get(scope, {}).values()
-            if collection_fields(live.kind)
-            # A collection that has ended holds nothing that anybody could use.
-            and live.kind.terminal_state(live.attributes) is None
-            # Only managed collections protect their contents: to look into all others would cost a
-            # call each.
-            and (live.is_marked or matcher.claims.is_claimed(live))
-        ]
+        collections = list(self._managed_collections(matcher))
         self._reader.read_own_calls(
             {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
         )
@@ -303,6 +294,18 @@ class _Collector:
         return replace(
             snapshot, retention_matches=[match for match in matches if match.live.id not in held]
         )
+
+    def _managed_collections(self, matcher: Matcher) -> Iterator[tuple[Scope, LiveObject]]:
+        """The collections that protect their contents from retention rules, each with its list."""
+        for scope in self._targets.retention:
+            for live in self._live.listed.get(scope, {}).values():
+                # A collection that has ended holds nothing that anybody could use.
+                has_ended = live.kind.terminal_state(live.attributes) is not None
+                if has_ended or not collection_fields(live.kind):
+                    continue
+                # Looking into those of nobody would cost a call each.
+                if live.is_marked or matcher.claims.is_claimed(live):
+                    yield scope, live
 
     # Binding
 

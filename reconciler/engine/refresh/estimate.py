@@ -138,10 +138,11 @@ class Estimate:
     def _recorded_projects(self) -> frozenset[str]:
         """The projects that exist according to the records. The provider does not know them yet."""
         kinds = self._inputs.kinds
-        names = (
-            at.name if at.kind in kinds and kinds[at.kind].defines_project else at.project
-            for at in self._inputs.records
-        )
+        names = set()
+        for address in self._inputs.records:
+            kind = kinds.get(address.kind)
+            defines_project = kind is not None and kind.defines_project
+            names.add(address.name if defines_project else address.project)
         return frozenset(name for name in names if name and name not in self._inputs.projects)
 
     def _kind(self, scope: Scope) -> Kind:

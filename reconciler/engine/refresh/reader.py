@@ -33,8 +33,9 @@ _Part = tuple[Collection[LiveObject], list[Future[LiveObject | None]]]
 class Reader:
     """Reads through a provider, several scopes at a time, into a LiveState.
 
-    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. With `survey`, a list that
-    cannot be read is noted as unread, and neither counts as empty nor raises anything.
+    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. `sharers_of` tells how many stacks
+    may read a list. With `survey`, a list that cannot be read is noted as unread, and neither counts as empty nor raises
+    anything.
 
     A long class, because lists, single reads and fields with calls of their own fail in the same ways, and each failure
     has to reach the same state.
@@ -48,10 +49,12 @@ class Reader:
         parallelism: int,
         pages: Mapping[Scope, int],
         survey: bool = False,
+        sharers_of: Callable[[Scope], int] = lambda _: 1,
     ) -> None:
         self.provider = provider
         self.survey = survey
         self._pages = pages
+        self._sharers_of = sharers_of
         self.state = LiveState(kinds)
         self.revoked: set[str] = set()
         self._kinds = kinds
@@ -181,14 +184,14 @@ class Reader:
 
     def read_own_calls(self, wanted: Mapping[tuple[Scope, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
-        known = [
-            (scope, live, names)
-            for (scope, id), names in wanted.items()
-            if (live := self.state.find(scope.kind, scope.project, id)) is not None
-            and (scope, id) not in self.state.failed_objects
-        ]
-        # Fields that were read beside the list are there already.
-        todo = [item for item in known if set(item[2]) - set(item[1].own_calls)]
+        todo: list[tuple[Scope, LiveObject, Collection[str]]] = []
+        for (scope, id), names in wanted.items():
+            live = self.state.find(scope.kind, scope.project, id)
+            if live is None or (scope, id) in self.state.failed_objects:
+                continue
+            # Fields that were read beside the list are there already.
+            if set(names) - set(live.own_calls):
+                todo.append((scope, live, names))
         for _, live, names in todo:
             self.provider.announce(live.kind, live.project, *names)
         for read in self._map(
@@ -232,7 +235,8 @@ class Reader:
         """The ids to read one by one, if that takes fewer calls than the list; else None, for the
         list."""
         ids = only_ids.get(scope, frozenset())
-        is_single = reads_singly(self._kinds[scope.kind], len(ids), self._pages.get(scope, 1))
+        kind, pages = self._kinds[scope.kind], self._pages.get(scope, 1)
+        is_single = reads_singly(kind, len(ids), pages, self._sharers_of(scope))
         return sorted(ids) if is_single else (None,)
 
     def _list(
@@ -310,10 +314,9 @@ class Reader:
         kind_of: Callable[[Item], Kind],
     ) -> list[Result]:
         with WorkerPools(self._parallelism if len(items) > 1 else 1) as pools:
-            return [
-                answer.result()
-                for answer in [pools.submit(kind_of(element), work, element) for element in items]
-            ]
+            # All of them before the first result, or they would run one after the other.
+            answers = [pools.submit(kind_of(element), work, element) for element in items]
+            return [answer.result() for answer in answers]
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:

@@ -128,9 +128,10 @@ class SurveyReader:
 
     def _read_projects(self, projects: Iterable[str]) -> None:
         kinds = list(self._listed(ScopeType.PROJECT, ScopeType.EITHER))
-        self._reader.read_lists(
-            Scope(kind.name, project) for project in projects for kind in kinds if not kind.parents
-        )
+        scopes: list[Scope] = []
+        for project in projects:
+            scopes += [Scope(kind.name, project) for kind in kinds if not kind.parents]
+        self._reader.read_lists(scopes)
 
     def _read_project_data(self, projects: Collection[str]) -> None:
         """Read the lists that take a key of the project.

@@ -18,6 +18,7 @@ from reconciler.model.address import Address
 from reconciler.model.keys import earlier_keys, key_ids, policy_of
 from reconciler.model.kind import Kind, Readable
 from reconciler.model.resource import Record, Resource
+from reconciler.model.sharers import sharers_of
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Reference, Unknown
 
@@ -87,16 +88,15 @@ class ReadTargets:
         targets = self._inputs.options.targets
         # By name: the record of the project need not be a target itself.
         homes = {address.project for address in targets}
-        return frozenset(
-            address
-            for address in self._inputs.records
-            if (kind := self._kinds.get(address.kind)) is not None
-            and (
-                not targets
-                or address in targets
-                or (kind.defines_project and address.name in homes)
-            )
-        )
+        recorded = set()
+        for address in self._inputs.records:
+            kind = self._kinds.get(address.kind)
+            if kind is None:
+                continue
+            is_home = kind.defines_project and address.name in homes
+            if not targets or address in targets or is_home:
+                recorded.add(address)
+        return frozenset(recorded)
 
     @property
     def _created(self) -> set[Scope]:
@@ -204,20 +204,18 @@ class ReadTargets:
         scopes = list(scopes)
         # An object that makes another one unnecessary need not be managed by anybody.
         substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
-        wanted: dict[Scope, set[str]] = {
-            scope: set()
-            for scope in scopes
-            if (scope.kind, scope.project) not in open_scopes
+        wanted: dict[Scope, set[str]] = {}
+        for scope in scopes:
+            if (scope.kind, scope.project) in open_scopes or scope in self.retention:
+                continue
             # The rule "at least one owner" needs the roles of all users.
-            and not self._kinds[scope.kind].min_one
-            and scope.kind not in substitutes
-            and scope not in self.retention
-        }
+            if not self._kinds[scope.kind].min_one and scope.kind not in substitutes:
+                wanted[scope] = set()
         for address, record in inputs.records.items():
-            scope = self.record_scopes[address]
-            if scope in wanted:
+            home = self.record_scopes[address]
+            if home in wanted:
                 # Superseded objects are still to be deleted.
-                wanted[scope].update((record.id, *record.deposed))
+                wanted[home].update((record.id, *record.deposed))
         for scope, ids in self.key_ids.items():
             if scope in wanted:
                 wanted[scope].update(ids)
@@ -226,7 +224,12 @@ class ReadTargets:
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
         """Whether to read `count` objects one by one, if nothing else of the scope is needed."""
-        return reads_singly(self._kinds[scope.kind], count, self._inputs.pages.get(scope, 1))
+        pages = self._inputs.pages.get(scope, 1)
+        return reads_singly(self._kinds[scope.kind], count, pages, self.sharers_of(scope))
+
+    def sharers_of(self, scope: Scope) -> int:
+        """How many stacks may read the list of a scope."""
+        return sharers_of(self._kinds[scope.kind], scope.project, self._inputs.sharers)
 
     # Fields with calls of their own
 
@@ -271,12 +274,13 @@ def _needs_look(entry: Any, value: Any) -> bool:
     return bool(earlier_keys(entry)) or is_of_unknown_age
 
 
-def reads_singly(kind: Kind, count: int, pages: int) -> bool:
+def reads_singly(kind: Kind, count: int, pages: int, sharers: int = 1) -> bool:
     """Whether to read this many objects one by one instead of a list that had `pages` pages last
     time.
 
-    A single object is always read by id, because the list may have grown.
+    A single object is always read by id, because the list may have grown. `sharers` are the stacks
+    that each read as many from the same list, which is read once for all of them.
     """
     # Equal numbers favour the list, which also shows what is new.
-    is_fewer = count == 1 or 0 < count < pages
+    is_fewer = 0 < count * sharers < pages or (count == 1 and sharers == 1)
     return is_fewer and kind.readable_singly

@@ -1,0 +1,210 @@
+"""Which states of a stack are announced, and when one begins or ends.
+
+A run says something about some states and nothing about others: a plan shows drift and does not
+show whether a failed apply would work now. What a run does not show stays as it was announced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from reconciler.model.change import OutcomeStatus
+from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
+from reconciler.telemetry.figures import Look, look_of
+
+_MOST_REMEMBERED = 200
+_HASH_LENGTH = 8
+_MOST_NAMED = 3
+_AWAITS_APPROVAL = ("ApprovalMissing", "ApprovalOutdated", "AwaitingApproval", "PlanStale")
+_NOT_RUN = ("DependencyNotApplied", "TooManyFailures")
+_SETTLED = (StackStatus.IN_SYNC, StackStatus.APPLIED)
+_SAYS_NOTHING = (StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRUPTED)
+"""Statuses that do not show that anything has ended."""
+
+States = Mapping["Topic", str]
+"""The announced topics of a stack, each with what identifies its present case."""
+
+
+class Topic(StrEnum):
+    """A state that people hear of, worst first."""
+
+    FAILED = "failed"
+    REFUSED = "refused"
+    APPROVAL = "approval"
+    DRIFT = "drift"
+    OVERDUE = "overdue"
+
+    @property
+    def rank(self) -> int:
+        """The position from the worst topic on."""
+        return list(Topic).index(self)
+
+
+class Event(Struct, frozen=True):
+    """A state of a stack that began, or ended."""
+
+    id: StackId
+    topic: Topic
+    text: str = ""
+    """What there is to say about it. Untrusted."""
+    is_over: bool = False
+
+
+class Sighting(Struct, frozen=True):
+    """What a run showed of the states of a stack; a plan takes megabytes, and this does not."""
+
+    id: StackId
+    command: Command
+    status: StackStatus
+    has_run: bool
+    """Whether the stack was run at all."""
+    has_looked: bool
+    """Whether all of its live objects were read."""
+    shown: Mapping[Topic, str]
+    """The states that it is in, each with what identifies the case."""
+    texts: Mapping[Topic, str]
+    """What there is to say about each."""
+
+
+def sighting_of(result: StackResult) -> Sighting:
+    """What the result of a run shows."""
+    look = look_of(result)
+    shown = _shown(result, look)
+    return Sighting(
+        result.id,
+        result.command,
+        result.status,
+        has_run=result.reason not in _NOT_RUN,
+        has_looked=look is not None,
+        shown=shown,
+        texts={topic: _text(topic, result, look) for topic in shown},
+    )
+
+
+def stack_key(id: StackId) -> str:
+    """What identifies a stack in what was announced. Names of folders can be any bytes."""
+    return str(id).encode("utf-8", "backslashreplace").decode()
+
+
+def states_after(before: States, seen: Sighting) -> dict[Topic, str]:
+    """The states of a stack after a run, by those before and what the run showed."""
+    after = dict(seen.shown)
+    for topic, case in before.items():
+        if topic not in after:
+            if not _ends(topic, case, seen):
+                after[topic] = case
+        elif topic is Topic.FAILED and _reason(case) == _reason(after[topic]):
+            # The command that failed first decides which one shows that it is over.
+            after[topic] = case
+    return after
+
+
+def events_between(
+    before: States, after: States, id: StackId, texts: Mapping[Topic, str]
+) -> Iterable[Event]:
+    """What changed. A refusal, a wait for approval and an overdue key end in silence."""
+    for topic in Topic:
+        if topic in after:
+            if _is_news(topic, before.get(topic), after[topic]):
+                yield Event(id, topic, texts.get(topic, ""))
+        elif topic in before and topic in (Topic.FAILED, Topic.DRIFT):
+            yield Event(id, topic, is_over=True)
+
+
+def _shown(result: StackResult, look: Look | None) -> dict[Topic, str]:
+    """The states that a run shows."""
+    if result.reason in _NOT_RUN:
+        return {}
+    shown: dict[Topic, str] = {}
+    if result.status is StackStatus.FAILED:
+        shown[Topic.FAILED] = f"{result.command}:{result.reason}"
+    elif result.reason in _AWAITS_APPROVAL:
+        shown[Topic.APPROVAL] = result.digest
+    elif result.status is StackStatus.REFUSED:
+        shown[Topic.REFUSED] = f"{result.command}:{result.digest}"
+    if look is not None and look.drifted:
+        shown[Topic.DRIFT] = _addresses(drifted_addresses(result))
+    if look is not None and look.keys_overdue:
+        shown[Topic.OVERDUE] = str(look.keys_overdue)
+    return shown
+
+
+def _ends(topic: Topic, case: str, seen: Sighting) -> bool:
+    """Whether a run that does not show a state shows that it has ended."""
+    if not seen.has_run or not seen.has_looked:
+        return False
+    if topic in (Topic.DRIFT, Topic.OVERDUE):
+        return True
+    if seen.status in _SETTLED:
+        return True
+    if seen.status in _SAYS_NOTHING:
+        return False
+    command = case.partition(":")[0]
+    if topic is Topic.REFUSED:
+        # Guards judge plans as they judge applies. Only policies over live objects judge drift.
+        return seen.command is not Command.DRIFT or command == Command.DRIFT
+    if topic is Topic.FAILED:
+        # A plan does not show whether the apply that failed would work now.
+        return seen.command is Command.APPLY or command != Command.APPLY
+    return seen.command is Command.APPLY
+
+
+def _reason(case: str) -> str:
+    return case.partition(":")[2]
+
+
+def _is_news(topic: Topic, before: str | None, after: str) -> bool:
+    if before is None:
+        return True
+    if topic is Topic.DRIFT:
+        return not set(after.split()) <= set(before.split())
+    # A key that joins others is reported by the page that the notice links to.
+    return topic is not Topic.OVERDUE and before != after
+
+
+def drifted_addresses(result: StackResult) -> list[str]:
+    """The addresses whose objects somebody changed, without those that an apply has set right."""
+    if result.plan is None:
+        return []
+    drifted = [str(drift.address) for drift in result.plan.drift if drift.is_changed]
+    if result.result is None:
+        return drifted
+    left = {
+        str(outcome.change.address)
+        for outcome in result.result.outcomes
+        if outcome.status is not OutcomeStatus.APPLIED
+    }
+    return [address for address in drifted if address in left]
+
+
+def _addresses(addresses: list[str]) -> str:
+    """Short hashes of addresses, bounded, so that later drift can be compared with it."""
+    hashes = sorted(_hash(address) for address in addresses)
+    if len(hashes) > _MOST_REMEMBERED:
+        return _hash(" ".join(hashes))
+    return " ".join(hashes)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
+
+
+def _text(topic: Topic, result: StackResult, look: Look | None) -> str:
+    match topic:
+        case Topic.DRIFT:
+            addresses = drifted_addresses(result)
+            named = ", ".join(addresses[:_MOST_NAMED])
+            rest = len(addresses) - _MOST_NAMED
+            return f"{named} and {rest} more" if rest > 0 else named
+        case Topic.OVERDUE:
+            number = look.keys_overdue if look is not None else 0
+            return "1 key" if number == 1 else f"{number} keys"
+        case Topic.APPROVAL:
+            return f"plan {result.digest}"
+        case Topic.REFUSED if result.plan is not None and result.plan.refusals:
+            return result.plan.refusals[0]
+    return result.message.partition("\n")[0] or result.reason

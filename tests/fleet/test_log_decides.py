@@ -1,0 +1,153 @@
+"""The audit log decides which stacks of a fleet to look at: it is read once for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.app.plans import PlanRequest
+from reconciler.app.sharing import Sharing
+from reconciler.emulator import Emulator
+from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, LIST_BEHIND_LOG_SECONDS
+from reconciler.model.fleet import Command, StackResult, StackStatus
+from tests.fleet.side_by_side import Neighbours, sharing
+
+__all__ = ["sharing"]
+
+AUTO = PlanRequest(refresh="auto")
+LOG = "GET /organization/audit_logs"
+LISTS = "GET /organization/projects"
+STACKS = [f"team-{number}" for number in range(5)]
+
+
+def manifests(name: str, *, requests: int = 30) -> str:
+    return f"""\
+kind: Project
+metadata: {{name: {name}}}
+spec: {{name: {name}}}
+---
+kind: ServiceAccount
+metadata: {{name: bot, project: {name}}}
+spec: {{name: bot-{name}}}
+---
+kind: RateLimit
+metadata: {{name: gpt-4.1, project: {name}}}
+spec: {{model: gpt-4.1, max_requests_per_1_minute: {requests}}}
+"""
+
+
+class ServerTime:
+    """The clock of the server, which can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def server_time() -> ServerTime:
+    return ServerTime()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, server_time: ServerTime) -> Iterator[Neighbours]:
+    """Stacks that were applied minutes ago, and whose checkpoints know the log since then."""
+    with Emulator(clock=server_time) as emulator, Sharing(stacks=8, settle_seconds=0) as earlier:
+        neighbours = Neighbours(tmp_path, emulator)
+        for name in STACKS:
+            neighbours.declare(name, manifests(name))
+        for _ in range(2):
+            neighbours.run(Command.APPLY, sharing=earlier, plan=AUTO)
+            # Lists may lack what the log shows for a minute, so entries count for that long.
+            server_time.ahead += LIST_BEHIND_LOG_SECONDS + AUDIT_CLOCK_SECONDS
+        neighbours.clear()
+        yield neighbours
+
+
+def by_log(results: list[StackResult]) -> list[str]:
+    return [result.id.folder for result in results if result.answered_by_log]
+
+
+def test_one_page_of_the_log_answers_for_all_stacks_that_nobody_changed(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO, workers=4)
+    assert {result.status for result in results} == {StackStatus.IN_SYNC}
+    assert fleet.calls() == Counter({LOG: 1})
+    assert by_log(results) == STACKS
+
+
+def test_only_the_stacks_that_the_log_names_are_looked_at(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    changed = fleet.project_id(STACKS[2])
+    fleet.by_hand("POST", f"/organization/projects/{changed}", {"name": "by hand"})
+    fleet.clear()
+    results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
+    assert [result.status for result in results if result.id.folder == STACKS[2]] == [
+        StackStatus.DRIFTED
+    ]
+    assert fleet.calls()[LOG] == 1
+    assert fleet.calls()[LISTS] == 1
+    assert STACKS[2] not in by_log(results)
+
+
+def test_a_full_drift_looks_at_everything_whatever_the_log_says(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    results = fleet.run(Command.DRIFT, sharing=sharing)
+    assert by_log(results) == []
+    assert fleet.calls()[LOG] == 0
+    assert fleet.calls()[LISTS] == 1
+
+
+def test_a_stack_without_a_checkpoint_is_read_in_full(fleet: Neighbours, sharing: Sharing) -> None:
+    fleet.declare("new", manifests("new"))
+    results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
+    (new,) = [result for result in results if result.id.folder == "new"]
+    assert new.plan is not None
+    assert "no earlier reading" in new.plan.refresh.full_refresh_reason
+    assert by_log(results) == STACKS
+
+
+def test_a_stack_whose_last_full_reading_is_long_ago_is_read_in_full(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    old = "  refresh: {full_every_hours: 0.01}\n"
+    fleet.declare(STACKS[0], manifests(STACKS[0]), stack=old)
+    results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
+    assert results[0].plan is not None
+    assert "it is due" in results[0].plan.refresh.full_refresh_reason
+    assert by_log(results) == STACKS[1:]
+
+
+def test_a_log_that_cannot_be_read_costs_one_call_for_all_stacks(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    full = fleet.run(Command.DRIFT, sharing=sharing)
+    calls = fleet.calls()
+    fleet.clear()
+    fleet.emulator.set_options(audit_off=True)
+    with Sharing(stacks=len(STACKS), settle_seconds=0) as anew:
+        results = fleet.run(Command.DRIFT, sharing=anew, plan=AUTO, workers=4)
+    assert [result.status for result in results] == [result.status for result in full]
+    assert by_log(results) == []
+    assert fleet.calls() == calls + Counter({LOG: 1})
+
+
+def test_an_apply_of_a_stack_makes_the_others_ask_the_log_again(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
+    fleet.declare(STACKS[0], manifests(STACKS[0], requests=40))
+    fleet.run(Command.APPLY, STACKS[:1], sharing=sharing, plan=AUTO)
+    fleet.clear()
+    results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
+    assert fleet.calls()[LOG] == 1
+    assert {result.status for result in results} == {StackStatus.IN_SYNC}
