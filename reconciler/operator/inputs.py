@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from reconciler.app.spend import SpendReader
 from reconciler.errors import ConfigurationError, ReconcilerError
 from reconciler.manifests import Settings, load_stack
 from reconciler.model.secret import Redactor
+from reconciler.operator.conditions import Judgement
 from reconciler.operator.crds import SOURCE_LABEL
 from reconciler.operator.keys import KeyProblem, KeyReader
 from reconciler.operator.ownership import ownership_environment
@@ -28,6 +29,7 @@ from reconciler.operator.resources import (
     StackSpec,
 )
 from reconciler.operator.sources import SourceError, SourceFolder, unpacked
+from reconciler.operator.status import KEYS_FOUND
 
 
 class Obstacle(Exception):
@@ -66,7 +68,10 @@ class RunInputs(Struct, frozen=True):
 
 
 class InputReader:
-    """Collects the inputs of runs. Thread-safe. Methods raise Obstacle and SourceError."""
+    """Collects the inputs of runs. Thread-safe. Methods raise Obstacle and SourceError.
+
+    `tell` is called with whether an Organization can be used.
+    """
 
     def __init__(
         self,
@@ -75,12 +80,14 @@ class InputReader:
         keys: KeyReader,
         options: Options,
         redactor: Redactor,
+        tell: Callable[[OrganizationObject, Judgement], None],
     ) -> None:
         self._registry = registry
         self._sources = sources
         self._keys = keys
         self._options = options
         self._redactor = redactor
+        self._tell = tell
 
     @contextmanager
     def of(self, stack: StackObject, spec: StackSpec) -> Iterator[RunInputs]:
@@ -158,9 +165,12 @@ class InputReader:
         self, stack: StackObject, organization: OrganizationObject
     ) -> dict[str, str]:
         try:
-            return self._keys.environment(organization, max_age=2 * stack.interval)
+            keys = self._keys.environment(organization, max_age=2 * stack.interval)
         except KeyProblem as problem:
+            self._tell(organization, Judgement("KeyNotFound", str(problem)))
             raise Obstacle("KeyNotFound", str(problem)) from problem
+        self._tell(organization, Judgement(KEYS_FOUND, "Secrets with all keys exist."))
+        return keys
 
     def _source(self, namespace: str, spec: StackSpec, cleanup: ExitStack) -> tuple[Path, str]:
         source = spec.source

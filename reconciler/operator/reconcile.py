@@ -96,8 +96,10 @@ class Reconciler:
         self._recorder = recorder
         self._clock = clock
         self._keys = KeyReader(kube.secret, redactor, clock=clock)
-        self._inputs = InputReader(registry, sources, self._keys, options, redactor)
         self._writer = StatusWriter(kube, registry, redactor, wake=wake, clock=clock)
+        self._inputs = InputReader(
+            registry, sources, self._keys, options, redactor, self._writer.write_organization
+        )
         self._progress: dict[ObjectKey, _Progress] = {}
 
     def look_at(self, key: ObjectKey, stop: threading.Event) -> Outcome:
@@ -188,7 +190,8 @@ class Reconciler:
 
     def _stopped(self, stack: StackObject, progress: _Progress, problem: Obstacle) -> Ended:
         judgement = Judgement(problem.reason, str(problem))
-        self._writer.write(stack, RunFacts(judgement, number=progress.number))
+        if problem.reason != "SourceMoved":  # which the next run, in a moment, will not say
+            self._writer.write(stack, RunFacts(judgement, number=progress.number))
         follows = Next.BLOCKED if judgement.entry.is_blocked else Next.SOON
         return Ended(Outcome(follows, stack.interval), judgement)
 

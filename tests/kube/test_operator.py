@@ -29,7 +29,11 @@ OURS = "reconciler.dev"
 RULES = [
     {"apiGroups": [OURS], "resources": ["stacks"], "verbs": ["get", "list", "watch", "patch"]},
     {"apiGroups": [OURS], "resources": ["organizations"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [OURS], "resources": ["stacks/status"], "verbs": ["patch"]},
+    {
+        "apiGroups": [OURS],
+        "resources": ["stacks/status", "organizations/status"],
+        "verbs": ["patch"],
+    },
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
     {
         "apiGroups": [""],

@@ -110,6 +110,7 @@ def test_every_permission_is_used_and_no_other_is_asked_for(
         # A patch that creates a Secret needs `create` too: see test_key_sink.py.
         *((verb, "secrets") for verb in ("get", "list", "patch", "delete")),
         ("patch", "stacks/status"),
+        ("patch", "organizations/status"),
         ("create", "events"),
     }
     namespaces = {request.namespace for request in audit.of(user=deployment.user)}

@@ -47,12 +47,12 @@ class Bed:
         cluster.put_secret("keys", admin=emulator.admin_key, default=emulator.api_key)
         self.organize()
 
-    def new_operator(self) -> Reconciler:
+    def new_operator(self, sources: SourceFolder | None = None) -> Reconciler:
         """Another operator on the same cluster, with a memory of its own."""
         return Reconciler(
             self.registry,
             self.kube,
-            SourceFolder(self.sources),
+            sources or SourceFolder(self.sources),
             self.options,
             self.redactor,
             clock=lambda: self.now,

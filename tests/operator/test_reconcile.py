@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace
 
 from reconciler.operator.crds import APPROVE, FINALIZER, MODES
 from reconciler.operator.queue import Next
 from reconciler.operator.resources import ObjectKey
-from tests.operator.bed import Bed
+from reconciler.operator.sources import Checkout, SourceFolder
+from tests.operator.bed import PROJECT, Bed
 
 pytestmark = pytest.mark.slow
 
@@ -283,6 +287,46 @@ def test_a_secret_without_a_usable_key_blocks(bed: Bed, data: dict[str, str], re
     assert bed.look().next is Next.BLOCKED
     assert bed.reason() == reason
     assert "no key at all" not in bed.condition()["message"]
+
+
+def test_an_organization_says_whether_its_keys_were_found(bed: Bed) -> None:
+    bed.stack(mode="observe")
+    bed.look()
+    (condition,) = bed.cluster.objects[("organizations", "team", "acme")]["status"]["conditions"]
+    assert (condition["reason"], condition["status"]) == ("KeysFound", "True")
+    bed.cluster.put_secret("keys", admin=bed.emulator.admin_key)
+    bed.now += 1000
+    bed.look()
+    (condition,) = bed.cluster.objects[("organizations", "team", "acme")]["status"]["conditions"]
+    assert (condition["reason"], condition["status"]) == ("KeyNotFound", "False")
+    assert 'no key "default"' in condition["message"]
+
+
+@pytest.mark.parametrize("looks", [1, 2], ids=["while it is planned", "before it is applied"])
+def test_a_folder_that_is_replaced_during_a_run_is_not_applied(bed: Bed, looks: int) -> None:
+    folder = bed.sources / "search"
+    folder.mkdir()
+    (folder / "reconciler.yaml").write_text("kind: Stack\nmetadata: {name: search}\nspec: {}\n")
+    (folder / "main.yaml").write_text(PROJECT)
+    bed.stack(mode="apply", source={"path": "search"})
+    moving = bed.new_operator(Moving(bed.sources, looks))
+    assert bed.look(reconciler=moving).next is Next.SOON
+    assert bed.titles() == []
+    bed.look()
+    assert bed.titles() == ["TITLE"]
+
+
+class Moving(SourceFolder):
+    """A folder of sources whose revision is another one after some looks at it."""
+
+    def __init__(self, root: Path, looks: int) -> None:
+        super().__init__(root)
+        self.looks = looks
+
+    def resolve(self, path: str, sub_path: str | None = None) -> Checkout:
+        checkout = super().resolve(path, sub_path)
+        self.looks -= 1
+        return checkout if self.looks >= 0 else replace(checkout, revision="git:another")
 
 
 def test_an_organization_of_another_namespace_has_to_allow_ours(bed: Bed) -> None:
