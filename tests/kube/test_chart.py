@@ -138,6 +138,7 @@ def test_repositories_over_ssh_may_be_reached() -> None:
         (["--set", "backend.existingSecret="], "backend/existingSecret"),
         (["--set", "watch.namespaces={Team_A}"], "watch/namespaces/0"),
         (["--set", "image.digest=latest"], "image/digest"),
+        (["--set", "fullnameOverride=Bad Name"], "fullnameOverride"),
         (
             ["--set", "watch.allNamespaces=true", "--set", "watch.namespaces={a}"],
             "watch.namespaces has no effect with watch.allNamespaces",
