@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import Workspace
 from tests.kube.helm import (
     CHART,
     DEPLOY,
@@ -126,6 +127,21 @@ def test_repositories_over_ssh_may_be_reached() -> None:
     assert 22 in {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     [policy] = of_kind(objects("tests"), "NetworkPolicy")
     assert 22 not in {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+
+
+def test_the_nightly_job_finds_the_stacks_of_the_repository(workspace: Workspace) -> None:
+    values = CHART / "ci" / "fleet-drift-values.yaml"
+    [job] = of_kind(objects("tests", "--values", values), "CronJob")
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    folder = "platform/current/teams/search"
+    stack = "kind: Stack\nmetadata: {name: search}\n"
+    project = "kind: Project\nmetadata: {name: main}\nspec: {name: Main}\n"
+    workspace.write({f"{folder}/reconciler.yaml": stack, f"{folder}/project.yaml": project})
+    arguments = [
+        argument.replace("/sources", str(workspace.folder)) for argument in container["args"]
+    ]
+    report = workspace.run(*arguments, expect=0)
+    assert "teams/search" in report.out + report.err
 
 
 # --- values
