@@ -141,6 +141,10 @@ class CollectionClient(Struct, frozen=True, dict=True):
                 LOG.info("%s: %s", self.kind.name, _early_end(page, len(missing)))
                 return
 
+    def is_shared(self, query: Mapping[str, str | int]) -> bool:
+        """Whether another stack has read the list, or is reading it."""
+        return self.client.is_shared(self.path, ids=dict(self.parent), query=query)
+
     def get(self, id: str = "") -> LiveObject | None:
         """The object with an id, None where the API has none."""
         try:
