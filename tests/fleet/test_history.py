@@ -146,6 +146,14 @@ def test_an_unreadable_document_begins_again(tmp_path: Path) -> None:
     assert len(history.looks) == 1
 
 
+def test_a_folder_whose_name_is_not_text_is_recorded(tmp_path: Path) -> None:
+    history = FleetHistory(LocalHistory(tmp_path))
+    strange = StackId(b"c\xff".decode("utf-8", "surrogateescape"), "prod", "c")
+    history.record(StackReport(strange, "drift", StackStatus.IN_SYNC, 0), ORIGIN)
+    [found] = history.read()
+    assert found.folder.startswith("c")
+
+
 def test_a_history_that_cannot_be_written_is_one_notice(tmp_path: Path) -> None:
     (tmp_path / ".reconciler").write_text("a file is in the way")
     notices: list[str] = []
