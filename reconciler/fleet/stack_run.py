@@ -188,6 +188,7 @@ class _StackRun:
             sharing=context.sharing,
             traffic=context.recorder,
         )
+        session.program = context.program
         session.command = f"{context.program} {request.command}"
         session.is_background = context.is_background
         session.lock_wait = request.lock_wait
