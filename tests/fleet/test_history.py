@@ -352,3 +352,14 @@ def test_a_stack_that_waits_for_outputs_is_no_failure_in_the_history(fleet: Flee
     fleet.add("stacks/a", manifest=group("a").replace("name: a", f"name: '{value}'"))
     assert fleet.statuses("drift", expect=0) == {"stacks/a": "pending", "stacks/b": "pending"}
     assert stacks(fleet)["stacks/a"]["standing"]["failures"] == 0
+
+
+def test_tables_without_a_history_are_a_notice_and_the_run_goes_on(
+    fleet: Fleet, database: Database
+) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = database.url()
+    fleet.fleet("apply", "--yes", expect=0)
+    database.execute("DROP TABLE reconciler.fleet_history")
+    done = fleet.fleet("drift", expect=0)
+    assert done.err.count("The history of the fleet is not written") == 1
+    assert fleet.fleet("report", expect=0).out
