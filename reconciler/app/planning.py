@@ -36,6 +36,7 @@ from reconciler.engine.refresh.checkpoint_update import (
 )
 from reconciler.engine.refresh.estimate import Estimate, check_budget
 from reconciler.engine.refresh.recorded import StateReader
+from reconciler.engine.scope import Scope
 from reconciler.errors import ReconcilerError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, RefreshSummary
@@ -92,7 +93,13 @@ class Planning:
             unchanged = decide(
                 inputs, checkpoint, log, policy=self._policy, costs=self._costs(inputs)
             )
-        check_budget(inputs, self._provider, unchanged.scopes, beside=self._provider.calls - calls)
+        check_budget(
+            inputs,
+            self._provider,
+            unchanged.scopes,
+            beside=self._provider.calls - calls,
+            is_shared=self._is_shared,
+        )
         provider = CachedReader(
             self._provider, StateReader(inputs.records), unchanged, inputs.pages
         )
@@ -209,15 +216,25 @@ class Planning:
         self, inputs: PlanInputs, checkpoint: RefreshCheckpoint | None, query: LogQuery
     ) -> Iterator[LogPage]:
         """Read the log, unless even the best answer would leave more to read than the budget."""
-        check_budget(inputs, self._provider, checkpoint.by_scope if checkpoint else (), beside=1)
+        check_budget(
+            inputs,
+            self._provider,
+            checkpoint.by_scope if checkpoint else (),
+            beside=1 if self._sharers == 1 else 0,  # another stack may have read the log
+            is_shared=self._is_shared,
+        )
         return self._log_for_plans(query)
+
+    def _is_shared(self, scope: Scope) -> bool:
+        kind = ALL_KINDS[scope.kind]
+        return self._provider.is_list_shared(kind, scope.project, scope.parent)
 
     def _log(self, query: LogQuery) -> Iterator[LogPage]:
         return read_log(self._client, self._keys, query)
 
     def _costs(self, inputs: PlanInputs) -> Costs:
         def calls(trusted: Collection[ScopeKey]) -> int:
-            return Estimate(inputs, self._provider, trusted).calls
+            return Estimate(inputs, self._provider, trusted, is_shared=self._is_shared).calls
 
         def pending() -> set[ScopeKey]:
             plan = collect_and_plan(

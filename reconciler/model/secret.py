@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "•••"
@@ -64,6 +65,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         # Replaced as a whole: threads of other stacks read it meanwhile.
         self._values: tuple[str, ...] = ()
+        self._by_start: Mapping[str, tuple[str, ...]] = {}
         self._guard = threading.Lock()
         for secret in secrets:
             self.add(secret)
@@ -72,13 +74,14 @@ class Redactor:
         """Register a secret. Ignores values under eight characters, which would blank ordinary
         words."""
         value = secret.reveal()
-        if len(value) >= LEAST_LENGTH:
+        if len(value) >= LEAST_LENGTH and value not in self._values:
             # Also as JSON spells it: an answer is looked through before it is parsed.
             spellings = {json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
             with self._guard:
                 known = {value, *spellings, *self._values}
                 # The longest first, since one secret may contain another.
                 self._values = tuple(sorted(known, key=len, reverse=True))
+                self._by_start = _by_start(self._values)
 
     def __call__(self, text: str) -> str:
         return _KEY_SHAPE.sub(MASK, self._without_known(text))
@@ -101,4 +104,15 @@ class Redactor:
 
     def holds(self, text: str) -> bool:
         """Whether `text` contains a known secret. Shapes are not considered."""
-        return any(value in text for value in self._values)
+        # Keys begin alike, so most texts need one look for all keys of a fleet.
+        return any(
+            start in text and any(value in text for value in values)
+            for start, values in self._by_start.items()
+        )
+
+
+def _by_start(values: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for value in values:
+        grouped[value[:LEAST_LENGTH]].append(value)
+    return {start: tuple(group) for start, group in grouped.items()}

@@ -327,10 +327,50 @@ def test_an_answer_that_was_requested_before_a_write_ended_is_given_to_nobody_af
         slow = workers.submit(answer_of, fleet.client())
         assert arrived.wait(LONG)
         fleet.client().exchange(write())
-        # It does not wait for the reading under way either.
-        assert answer_of(fleet.client()) == "answer_3"
+        waiting = threading.Event()
+        late = workers.submit(answer_of, fleet.client(permit=waiting.set))
+        assert waiting.wait(LONG)
     assert slow.result(LONG) == "answer_1"
-    assert answer_of(fleet.client()) == "answer_3"
+    assert late.result(LONG) == answer_of(fleet.client()) == "answer_3"
+
+
+def test_a_request_that_waited_for_its_rate_limit_during_a_write_answers_after_it(
+    fleet: Fleet, workers: ThreadPoolExecutor
+) -> None:
+    paced = threading.Event()
+    throttled = threading.Event()
+
+    def pause(seconds: float) -> None:
+        throttled.set()
+        assert paced.wait(LONG)
+        fleet.clock.sleep(seconds)
+
+    throttle = Throttle(admin_requests_per_minute=1, clock=fleet.clock)
+    slow = fleet.client(throttle=throttle, sleep=pause)
+    slow.exchange(read(query={"limit": 1}))
+    first = workers.submit(answer_of, slow)
+    assert throttled.wait(LONG)
+    fleet.client().exchange(write())
+    fleet.clock.now += 1
+    waiting = threading.Event()
+    late = workers.submit(answer_of, fleet.client(permit=waiting.set))
+    assert waiting.wait(LONG)
+    paced.set()
+    assert first.result(LONG) == late.result(LONG) == answer_of(fleet.client())
+    assert fleet.server.calls.count(f"GET {PROJECTS}") == 2
+
+
+def test_the_age_of_an_answer_does_not_count_its_wait_for_a_rate_limit(fleet: Fleet) -> None:
+    throttle = Throttle(admin_requests_per_minute=1, clock=fleet.clock)
+    slow = fleet.client(throttle=throttle)
+    slow.exchange(read(query={"limit": 1}))
+    began = fleet.clock()
+    answer_of(slow)
+    read_at = fleet.clock()
+    assert read_at > began
+    client = fleet.client()
+    answer_of(client)
+    assert client.read_since(fleet.clock() + 1) == read_at
 
 
 def test_an_answer_that_came_during_a_write_is_dropped_at_its_end(
@@ -625,6 +665,24 @@ def test_the_age_of_an_answer_counts_from_its_request_and_not_from_when_it_is_ha
     client = fleet.client()
     answer_of(client)
     assert client.read_since(fleet.clock()) == read_at
+
+
+def test_a_clock_that_is_set_during_a_request_makes_its_answer_no_younger(fleet: Fleet) -> None:
+    ahead = 0.0
+    fleet.shared.machine_clock = lambda: fleet.clock() + ahead
+    began = fleet.clock()
+
+    def slow(number: int) -> httpx.Response:
+        nonlocal ahead
+        fleet.clock.now += 60
+        ahead = -50.0
+        return httpx.Response(200, json={"data": [{"id": f"answer_{number}"}]})
+
+    fleet.server.answers[f"GET {PROJECTS}"] = slow
+    answer_of(fleet.client())
+    client = fleet.client()
+    answer_of(client)
+    assert client.read_since(fleet.clock()) == began
 
 
 def test_a_reading_of_ones_own_is_as_old_as_it_is(fleet: Fleet) -> None:

@@ -43,6 +43,21 @@ def test_a_configured_limit_holds_in_every_minute(clock: Clock) -> None:
     assert send(throttle, ADMIN, clock, 7) == [0, 0, 0, W, W, W, 2 * W]
 
 
+def test_of_several_configured_limits_the_lowest_counts(clock: Clock) -> None:
+    throttle = Throttle(clock=clock)
+    send(throttle, ADMIN, clock, 1)
+    for pace in (4, 2, 3, None):
+        throttle.limit(pace)
+    assert send(throttle, ADMIN, clock, 3) == [0, W, W]
+    assert send(throttle, OTHER, clock, 3) == [0, 0, W]
+
+
+def test_a_lower_limit_leaves_the_routes_of_projects_alone(clock: Clock) -> None:
+    throttle = Throttle(clock=clock)
+    throttle.limit(1)
+    assert send(throttle, PROJECT, clock, 5) == [0] * 5
+
+
 def test_a_configured_limit_below_one_keeps_requests_apart(clock: Clock) -> None:
     throttle = Throttle(admin_requests_per_minute=0.5, clock=clock)
     assert send(throttle, ADMIN, clock, 3) == [0, 120, 240]

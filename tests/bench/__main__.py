@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import adoption, backends, measures, policies, reports
+from tests.bench import adoption, backends, fleets, measures, policies, reports
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
@@ -26,6 +26,7 @@ SUBJECTS = {
     "backends": backends.backends,
     "reports": reports.reports,
     "policies": policies.policies,
+    "fleets": fleets.fleets,
     "peer": measures.peer,
 }
 

@@ -98,6 +98,13 @@ def test_a_budget_is_a_limit_for_all_calls(
         check_budget(world.inputs, world.reader, beside=beside)
 
 
+def test_a_list_that_another_stack_has_read_takes_no_call() -> None:
+    world = groups(2 * PAGE + 1)._replace(options=PlanOptions(budget_calls=0))
+    shared = Scope("Group", None)
+    assert Estimate(world.inputs, world.reader, (), is_shared=lambda at: at == shared).calls == 0
+    check_budget(world.inputs, world.reader, is_shared=lambda at: at == shared)
+
+
 def test_an_estimate_makes_no_call() -> None:
     world = groups(3)
     reader = world.reader

@@ -156,6 +156,32 @@ def test_objects_are_read_singly_where_that_takes_fewer_calls(
     assert not reads_singly(KINDS["RateLimit"], count, pages)
 
 
+@pytest.mark.parametrize(
+    ("count", "pages", "sharers", "singly"),
+    [(1, 1, 2, False), (1, 2, 2, False), (1, 3, 2, True), (1, 5, 50, False), (3, 200, 50, True)],
+)
+def test_objects_are_read_singly_where_that_takes_fewer_calls_of_all_stacks(
+    count: int, pages: int, sharers: int, singly: bool
+) -> None:
+    assert reads_singly(KINDS["VectorStore"], count, pages, sharers) is singly
+
+
+@pytest.mark.parametrize(
+    ("scope", "stacks", "sharers"),
+    [
+        (Scope("Group", None), 50, 50),
+        (Scope("Group", None), 1, 1),
+        (Scope("ServiceAccount", "search"), 50, 2),
+        (Scope("ServiceAccount", "search"), 1, 1),
+        (Scope("VectorStore", None), 50, 2),
+    ],
+)
+def test_lists_of_the_organization_are_of_use_to_all_stacks_and_others_to_few(
+    scope: Scope, stacks: int, sharers: int
+) -> None:
+    assert targets(World(more={"sharers": stacks})).sharers_of(scope) == sharers
+
+
 def test_marked_objects_are_searched_wherever_a_key_opens_a_project() -> None:
     world = targets(World([declared("VectorStore/a/docs", {})], more={"keyed_projects": ["", "b"]}))
     assert {scope.project for scope in world.marked(world.outer)} == {None, "a", "b"}

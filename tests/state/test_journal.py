@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +12,7 @@ import pytest
 
 from reconciler.errors import AmbiguousError, ApiError
 from reconciler.model.address import Address
+from reconciler.model.consistency import ATTEMPT_SECONDS, LATE_SECONDS
 from reconciler.model.provider import Steps
 from reconciler.model.resource import Record
 from reconciler.model.secret import MASK, Secret
@@ -367,3 +369,28 @@ def test_what_an_apply_created_early_is_no_longer_new_when_it_ends(folder: Path)
         store.end_run(1, status="done", counts={})
         assert store.made_since(ended[early]).keys() == {late}
         assert store.made_since(0.0).keys() == {early, late}
+
+
+def test_the_last_effect_of_a_state_is_that_of_its_last_call_or_run(folder: Path) -> None:
+    now = NOW
+    with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: now) as store:
+        assert store.last_effect_at() == -math.inf
+        journal = begin_run(store)
+        assert store.last_effect_at() == NOW
+        with journal.change(INDEXER, "create") as change:
+            # Nobody knows yet when it ends.
+            assert store.last_effect_at() == NOW + ATTEMPT_SECONDS + LATE_SECONDS
+            change.finish(Record(INDEXER, "svc_1"))
+        assert store.last_effect_at() == NOW
+        now = NOW + 100
+        store.end_run(1, status="done", counts={})
+        assert store.last_effect_at() == NOW + 100
+
+
+def test_a_call_without_an_answer_may_take_effect_after_its_end(folder: Path) -> None:
+    with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: NOW) as store:
+        journal = begin_run(store)
+        with pytest.raises(AmbiguousError), journal.change(INDEXER, "create") as change:  # noqa: SIM117
+            with change.step("create"):
+                raise AmbiguousError("lost")
+        assert store.last_effect_at() >= NOW + LATE_SECONDS

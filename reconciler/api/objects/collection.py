@@ -82,6 +82,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
         ids.update(self.parent)
         if id:
             ids["id"] = id
+        # The last moment at which a secret can be put in. Whatever is logged of a body has none.
         if "json" in rest:
             rest["json"] = with_secrets(rest["json"], lambda value: self.reveal(value).reveal())
         return self.client.request(method, path, ids=ids, **rest)
@@ -140,6 +141,10 @@ class CollectionClient(Struct, frozen=True, dict=True):
                 LOG.info("%s: %s", self.kind.name, _early_end(page, len(missing)))
                 return
 
+    def is_shared(self, query: Mapping[str, str | int]) -> bool:
+        """Whether another stack has read the list, or is reading it."""
+        return self.client.is_shared(self.path, ids=dict(self.parent), query=query)
+
     def get(self, id: str = "") -> LiveObject | None:
         """The object with an id, None where the API has none."""
         try:
@@ -148,6 +153,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
             return None
         if not self.counts(answer):
             return None
+        # Some answers to a read lack the id that was asked for.
         return self.live({"id": id, **answer} if id else answer)
 
     def remove(self, id: str) -> None:

@@ -18,7 +18,7 @@ from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.objects.scopes import Scopes
 from reconciler.api.transport.request import Reuse
 from reconciler.api.transport.throttle import RateLimitKey
-from reconciler.errors import ApiError, NotFoundError
+from reconciler.errors import ApiError, CredentialError, NotFoundError
 from reconciler.model.calls import ListKey, Parent
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue
@@ -88,8 +88,11 @@ class HttpReader:
     def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
         """Announce calls, so that the remaining time can be estimated.
 
-        A parent that is not known yet does not change the route of a call.
+        A parent that is not known yet does not change the route of a call. Whoever reads a list
+        first announces it.
         """
+        if "list" in calls and self.is_list_shared(kind, project, parent):
+            return
         if not parent and kind.parents:
             parent = tuple((name, "") for name in kind.parents[0])
         for call in calls:
@@ -101,6 +104,16 @@ class HttpReader:
                 route = kind.route(call, in_project=project is not None, parent=parent)
             if route is not None:
                 self._scopes.http.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
+
+    def is_list_shared(self, kind: Kind, project: str | None, parent: Parent = ()) -> bool:
+        """Whether another stack has read a list, or is reading it, so that it takes no call here."""
+        if self._scopes.http.shared is None or not kind.calls.listable or kind.calls.singleton:
+            return False
+        try:
+            collection = self._scopes.collection(kind, project, parent)
+        except CredentialError:
+            return False  # its project is not known yet
+        return collection.is_shared({**kind.list_query, "limit": kind.page_limit})
 
     def list(
         self,
@@ -173,6 +186,7 @@ class HttpReader:
                 )
             )
 
+        # A list that may end early must not stand for the whole one.
         if self._shared is None or only_ids is not None:
             return read()
         _, project, parent = list_key
@@ -189,6 +203,7 @@ class HttpReader:
         return tuple(collection.live(answer) for answer in items if collection.counts(answer))
 
     def _note_pages(self, list_key: ListKey, pages: int, *, is_whole: bool) -> None:
+        # A list that ended early has at least as many pages as were read of it.
         if pages > 1 and (is_whole or pages > self.pages.get(list_key, 1)):
             self.pages[list_key] = pages
         elif is_whole:
@@ -204,6 +219,7 @@ class HttpReader:
             return next((live for live in listed if live.id == id), None)
         collection = self._collection(kind, project, parent, fresh=fresh)
         live = collection.get(own_id)
+        # A 404 of one object may be that of the whole kind, which the API has retired.
         if live is None:
             self._retirements.check(kind, collection.client)
         return live

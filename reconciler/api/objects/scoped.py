@@ -66,6 +66,12 @@ class ScopedClient(Struct, frozen=True):
 
         return pages.items(fetch, what=path, query=query)
 
+    def is_shared(self, path: str, *, ids: Mapping[str, str], query: pages.QueryParameters) -> bool:
+        """Whether another client has read, or is reading, what this one may take from it."""
+        if self.http.shared is None or self.reuse is not Reuse.ALLOWED:
+            return False
+        return self.http.shared.is_known(self._request("GET", path, ids, {"query": query}))
+
     def _request(
         self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]
     ) -> Request:

@@ -165,7 +165,7 @@ class Connection:
         refusal = result.error if isinstance(result, Failure) else None
         self._organization.check(response.headers, is_write=is_write, refused=refusal)
         if isinstance(result, Response):
-            return replace(result, seconds=took_seconds)
+            return replace(result, seconds=took_seconds, sent_at=sent_at)
         return result
 
     def _message(self, request: Request) -> httpx.Request:

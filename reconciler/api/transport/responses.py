@@ -41,6 +41,8 @@ class Response(Struct, frozen=True):
     content: bytes = b""
     status: int = 200
     seconds: float = 0.0
+    sent_at: float = 0.0
+    """When its request was sent, in unix seconds of this machine."""
     raw: bytes = b""
     """The JSON as it was received, with the secrets that `body` has masked."""
 

@@ -9,9 +9,9 @@ as the answer is as good as one of its own. These are the invariants:
 2. **Equal means equal in everything that can change an answer**: server, key, organization, project,
    beta header, path and query.
 3. **A fresh read (`Reuse.REFRESH`) is sent, and its answer replaces the kept one.** Of two answers,
-   the one whose request began later stays.
+   the one whose request was sent later stays.
 4. **A write drops what it may have made stale**, when it ends and whatever its outcome: nobody who
-   comes after it gets an answer whose request began before its end. A write inside a project leaves
+   comes after it gets an answer whose request was sent before its end. A write inside a project leaves
    only the answers about other projects, and any other write of an organization leaves none of it.
 5. **Lists lag behind writes**, so an answer that was read shortly after a write is kept no longer
    than the lag can last.
@@ -22,7 +22,7 @@ as the answer is as good as one of its own. These are the invariants:
    A refusal of the API is the answer of all who wait for it, and nobody who comes later gets it.
 8. **No two stacks hold the same object in memory.** The bytes are kept, and each stack parses them,
    with the secrets that its own redactor knows masked. So no stack can change the answer of another.
-9. **The age of an answer counts from when its request began** (`SharedReader.oldest_at`), whoever
+9. **The age of an answer counts from when its request was sent** (`SharedReader.oldest_at`), whoever
    sent it. No answer is used longer than `max_age_seconds`.
 10. **An answer is checked by everyone who gets it**: a stack that expects another organization
     refuses it, and a stack that is stopped or has lost its lease gets none.
@@ -58,6 +58,8 @@ KEPT_BYTES = 32 * 1024 * 1024
 """The most bytes of answers to keep. The answers used least recently are dropped first."""
 
 _CHECK_SECONDS = 0.2
+_SET_SECONDS = 0.5
+"""How far two clocks differ after a request if one of them was set meanwhile."""
 _KEPT_HEADERS = (ORGANIZATION_HEADER, "openai-project", "x-request-id", "date")
 _ORGANIZATION = ""
 """Stands for the project of what belongs to the whole organization."""
@@ -151,13 +153,15 @@ class _Answer(Struct, frozen=True):
 class _Reading:
     """A request under way, for all who wait for it."""
 
-    def __init__(self, request: Request, part: _Part, *, began_at: float, sent_at: float) -> None:
+    def __init__(
+        self, request: Request, part: _Part, *, began_at: float, began_on_machine: float
+    ) -> None:
         self.request = request
         self.part = part
         self.began_at = began_at
-        self.sent_at = sent_at
-        self.is_outdated = False
-        """Whether a write has ended since it began."""
+        self.began_on_machine = began_on_machine
+        self.wrote_at = -math.inf
+        """When the last write ended that may have changed the answer, by the monotonic clock."""
         self.is_done = threading.Event()
         self.answer: _Answer | None = None
         self.error: ApiError | None = None
@@ -214,29 +218,36 @@ class SharedReads:
         with self._lock:
             return self._usable(key, reader)
 
+    def is_known(self, key: Hashable, reader: SharedReader) -> bool:
+        """Whether a reader would get an answer that is kept, or under way."""
+        with self._lock:
+            return self._usable(key, reader) is not None or key in self._readings
+
     def join(
         self, key: Hashable, request: Request, reader: SharedReader, organization: str
-    ) -> tuple[_Answer | _Reading, bool]:
+    ) -> tuple[_Answer | _Reading, float | None]:
         """The kept answer or the request under way; else a new one, which the caller has to send.
 
-        The second value tells that the caller has to send it.
+        For a request under way, the second value is the end of the last write that its answer has
+        to be younger than. A request may wait long for its rate limit, so only its answer shows
+        whether it is. None for a new request.
         """
         with self._lock:
             if request.reuse is Reuse.ALLOWED:
                 answer = self._usable(key, reader)
                 if answer is not None:
-                    return answer, False
-                known = self._readings.get(key)
-                if known and not known.is_outdated and reader.may_accept(known.sent_at):
-                    return known, False
+                    return answer, 0.0
+                if key in self._readings:
+                    known = self._readings[key]
+                    return known, known.wrote_at
             # Its answer is that of all who come from now on.
             reading = self._readings[key] = _Reading(
                 request,
                 _part(request, organization),
                 began_at=self.clock(),
-                sent_at=self.machine_clock(),
+                began_on_machine=self.machine_clock(),
             )
-            return reading, True
+            return reading, None
 
     def _usable(self, key: Hashable, reader: SharedReader) -> _Answer | None:
         answer = self._answers.get(key)
@@ -256,7 +267,7 @@ class SharedReads:
             if self._readings.get(key) is reading:
                 del self._readings[key]
             answer = reading.answer
-            if answer is not None and not reading.is_outdated:
+            if answer is not None and answer.began_at > reading.wrote_at:
                 self._keep(key, answer)
         reading.is_done.set()
 
@@ -288,6 +299,14 @@ class SharedReads:
         if answer is not None:
             self._bytes -= len(answer.content)
             self._of_project[answer.part.project].discard(key)
+
+    def sent_moment(self, reading: _Reading, sent_at: float) -> float:
+        """When a request was sent at a time of this machine, by the monotonic clock."""
+        now, machine_now = self.clock(), self.machine_clock()
+        elapsed = now - reading.began_at
+        if abs(machine_now - reading.began_on_machine - elapsed) > _SET_SECONDS:
+            return reading.began_at  # the machine's clock was set meanwhile
+        return min(max(now - (machine_now - sent_at), reading.began_at), now)
 
     # --- writing
 
@@ -330,7 +349,7 @@ class SharedReads:
                     self._drop(key)
         for reading in self._readings.values():
             if write.part.may_change(reading.part):
-                reading.is_outdated = True
+                reading.wrote_at = write.ended_at
 
     def others_wrote_at(self, reader: SharedReader, organization: str) -> float:
         """When the last write of another stack ended that may concern an organization, by `clock`.
@@ -377,10 +396,6 @@ class SharedReader:
         """Whether to use the answer to a request that was sent at a time of this machine."""
         return self._server_clock.at(sent_at) >= self._not_before
 
-    def may_accept(self, sent_at: float) -> bool:
-        """The same before the answer has come, which may be the first to tell the server's time."""
-        return self.accepts(sent_at) or not self._server_clock.is_known
-
     def is_outdated(self, since: float, organization: str) -> bool:
         """Whether another stack has written to the organization since a time of the monotonic clock."""
         return self._shared.others_wrote_at(self, organization) >= since
@@ -394,6 +409,10 @@ class SharedReader:
             return send(request)
         return self._read(request, send, client)
 
+    def is_known(self, request: Request) -> bool:
+        """Whether another stack has read the answer to a request, or is reading it."""
+        return self._shared.is_known(self._key(request), self)
+
     def kept(self, request: Request, client: ReadingClient) -> Response | None:
         """The answer to a request if another stack has read it. Sends and awaits nothing."""
         answer = self._shared.find(self._key(request), self)
@@ -402,16 +421,18 @@ class SharedReader:
     def _read(self, request: Request, send: Send, client: ReadingClient) -> Response:
         key = self._key(request)
         while True:
-            known, is_mine = self._shared.join(key, request, self, client.organization.seen)
+            known, wrote_at = self._shared.join(key, request, self, client.organization.seen)
             if isinstance(known, _Answer):
                 return self._handed_out(known, request, client)
-            if is_mine:
+            if wrote_at is None:
                 return self._send(key, known, send)
             self._await(known, client)
-            if known.answer is not None:
-                _learn_time(client, known.answer)
-                if self.accepts(known.sent_at):
-                    return self._handed_out(known.answer, request, client)
+            answer = known.answer
+            if answer is not None:
+                _learn_time(client, answer)  # it may be the first to tell the server's time
+                if answer.began_at > wrote_at and self.accepts(answer.sent_at):
+                    return self._handed_out(answer, request, client)
+                continue
             error = known.error_for(request)
             if error is not None:
                 client.answered_elsewhere(request)
@@ -425,8 +446,8 @@ class SharedReader:
                 response.raw,
                 {name: response.headers.get(name, "") for name in _KEPT_HEADERS},
                 _part(reading.request, organization),
-                reading.began_at,
-                reading.sent_at,
+                self._shared.sent_moment(reading, response.sent_at),
+                response.sent_at,
                 self._shared.machine_clock(),
             )
             return response

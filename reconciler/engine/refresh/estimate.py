@@ -8,7 +8,7 @@ others have made since, so the client counts as well and stops at the budget.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
 from functools import cached_property
 from math import ceil
 from typing import NamedTuple
@@ -28,16 +28,22 @@ _MEMBERS_PAGE = 100
 
 
 def check_budget(
-    inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey] = (), *, beside: int = 0
+    inputs: PlanInputs,
+    provider: LiveReader,
+    trusted: Collection[ScopeKey] = (),
+    *,
+    beside: int = 0,
+    is_shared: Callable[[Scope], bool] = lambda _: False,
 ) -> None:
     """Raise UsageError where reading is expected to take more calls than it may.
 
     What is `trusted` need not be read. `beside` calls have to be added, for asking the log.
+    `is_shared` is as in `Estimate`.
     """
     budget = inputs.options.budget_calls
     if budget is None:
         return
-    least = beside + Estimate(inputs, provider, trusted).calls
+    least = beside + Estimate(inputs, provider, trusted, is_shared=is_shared).calls
     if least > budget:
         raise UsageError(
             f"reading live state needs at least {least} call{'s' if least != 1 else ''}, over the budget of {budget}",
@@ -54,21 +60,33 @@ class ExpectedRead(NamedTuple):
 
 
 class Estimate:
-    """The calls of a full refresh, without making one."""
+    """The calls of a full refresh, without making one.
+
+    `is_shared` tells which lists another stack has read or is reading, so that they take no call.
+    """
 
     def __init__(
-        self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]
+        self,
+        inputs: PlanInputs,
+        provider: LiveReader,
+        trusted: Collection[ScopeKey],
+        *,
+        is_shared: Callable[[Scope], bool] = lambda _: False,
     ) -> None:
         self._inputs = inputs
         self._targets = ReadTargets(inputs, select(inputs))
         self._resources = {resource.address: resource for resource in inputs.resources}
         self._provider = provider
         self._trusted = frozenset(trusted)
+        self._is_shared = is_shared
 
     @property
     def calls(self) -> int:
         """How many there are at least."""
-        return sum(read.calls for read in self.reads()) + sum(self._calls_inside())
+        own = (
+            read for read in self.reads() if read.call != "list" or not self._is_shared(read.scope)
+        )
+        return sum(read.calls for read in own) + sum(self._calls_inside())
 
     def reads(self) -> Iterator[ExpectedRead]:
         """The reads of scopes; without those of the members of collections."""
