@@ -365,9 +365,16 @@ def test_a_clock_of_the_database_that_is_set_back_stops_nobody(
 ) -> None:
     taught(database, pace, 4)
     granted(pace, "a", 4)
-    refused(pace, "b", wait_seconds=100) if granted(pace, "b", 1) else None
     pass_time(database, -3600)
-    assert granted(pace, "c", 4) == 4
+    assert granted(pace, "b", 4) == 4
+
+
+def test_a_wait_of_the_server_ends_if_the_clock_of_the_database_is_set_back(
+    database: Database, pace: PostgresPace
+) -> None:
+    refused(pace, "a", wait_seconds=100)
+    pass_time(database, -3600)
+    assert granted(pace, "b", 1) == 1
 
 
 # --- rights and versions ---------------------------------------------------------------------------
