@@ -116,8 +116,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     outcome = RunOutcome()
     code = _run(outcome, arguments)
-    for ended in outcome.ended:
-        ended(outcome.exit_code(code))
+    if outcome.ended:
+        from reconciler.cli.metrics import end_telemetry
+
+        end_telemetry(outcome, outcome.exit_code(code))
     if outcome.options is not None and outcome.options.formats != PLAIN_FORMATS:
         from reconciler.cli.github import finish_step
 
