@@ -30,6 +30,7 @@ from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerEr
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.model.formats import ALL_FORMATS, PLAIN_FORMATS
+from reconciler.operator.resources import organization_of, stack_of
 from reconciler.render.explain import explain_kind
 from reconciler.render.kind_page import index, kind_page, page_name
 from reconciler.rules import CHECK, RULE_KINDS
@@ -150,9 +151,21 @@ def test_an_excerpt_of_an_example_is_in_its_file(block: Block) -> None:
 
 def test_every_yaml_block_says_what_it_is() -> None:
     wrong = [str(block) for block in BLOCKS if block.info.startswith("yaml") and block not in EXCERPTS and block not in [
-        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow"), *of("yaml gitlab"), *of("yaml include")
+        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow"), *of("yaml gitlab"), *of("yaml include"),
+        *of("yaml kubernetes"),
     ]]  # fmt: skip
     assert wrong == []
+
+
+@pytest.mark.parametrize("block", of("yaml kubernetes"), ids=str)
+def test_a_custom_resource_of_the_documentation_is_valid(block: Block) -> None:
+    for body in yaml.safe_load_all(block.text):
+        if body["kind"] == "Secret":
+            continue
+        read = {"Stack": stack_of, "Organization": organization_of}[body["kind"]]
+        resource = read(body)
+        assert resource is not None
+        assert not resource.problem
 
 
 @pytest.mark.parametrize("block", of("yaml manifest"), ids=str)

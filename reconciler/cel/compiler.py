@@ -8,7 +8,7 @@ decides the result does so whatever the other operands are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -373,25 +373,30 @@ def _item(value: Any, key: Any) -> Any:
 def _logical(terms: list[Code], *, decides: bool) -> Code:
     """`&&` or `||`: the first term with the value `decides` decides."""
 
-    def evaluate(scope: Scope) -> Any:
-        failure: Exception | None = None
-        for term in terms:
-            try:
-                value = term(scope)
-            except _ABSORBED as error:
-                failure = _graver(failure, error)
-                continue
-            if value is decides:
-                return decides
-            if not isinstance(value, bool):
-                name = "||" if decides else "&&"
-                message = f"{name} needs booleans, not {shown_type(value)}"
-                failure = _graver(failure, EvaluationError(message))
-        if failure is not None:
-            raise failure
-        return not decides
+    needs = "|| needs booleans" if decides else "&& needs booleans"
+    return lambda scope: _decided(terms, scope, decides=decides, needs=needs)
 
-    return evaluate
+
+def _decided(codes: Iterable[Code], scope: Scope, *, decides: bool, needs: str) -> bool:
+    """The value of the first code that evaluates to `decides`, else the opposite.
+
+    A failure counts only if no other code decides: `false && (1 / 0 > 1)` is false. `needs` begins
+    the message about a value that is no boolean.
+    """
+    failure: Exception | None = None
+    for code in codes:
+        try:
+            value = code(scope)
+        except _ABSORBED as error:
+            failure = _graver(failure, error)
+            continue
+        if not isinstance(value, bool):
+            failure = _graver(failure, EvaluationError(f"{needs}, not {shown_type(value)}"))
+        elif value is decides:
+            return decides
+    if failure is not None:
+        raise failure
+    return not decides
 
 
 def _graver(first: Exception | None, second: Exception) -> Exception:
@@ -573,25 +578,13 @@ def _paid(scope: Scope, items: list[Any], cost: int) -> Iterator[Any]:
 def _quantifier(
     items: Items, slot: str, body: Code, _: Code | None, cost: int, *, decides: bool
 ) -> Code:
-    def evaluate(scope: Scope) -> Any:
-        failure: Exception | None = None
+    def bodies(scope: Scope) -> Iterator[Code]:
         for item in _paid(scope, items(scope), cost):
             scope[slot] = item
-            try:
-                value = body(scope)
-            except _ABSORBED as error:
-                failure = _graver(failure, error)
-                continue
-            if value is decides:
-                return decides
-            if not isinstance(value, bool):
-                message = f"a macro needs a boolean, not {shown_type(value)}"
-                failure = _graver(failure, EvaluationError(message))
-        if failure is not None:
-            raise failure
-        return not decides
+            yield body
 
-    return evaluate
+    needs = "a macro needs a boolean"
+    return lambda scope: _decided(bodies(scope), scope, decides=decides, needs=needs)
 
 
 def _all(items: Items, slot: str, body: Code, where: Code | None, cost: int) -> Code:

@@ -17,6 +17,7 @@ from reconciler.cli.reporting import (
     as_printed_result,
     echo,
     publish,
+    publish_plan,
     talk,
     text_renderer,
 )
@@ -39,6 +40,23 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
     if sys.stdin.readline().strip() != "yes":
         talk(f"The {what} was cancelled. Nothing has been changed.")
         raise click.exceptions.Exit(1)
+
+
+def review(
+    session: CommandSession, plan: Plan, request: PlanRequest, *, yes: bool, what: str, command: str
+) -> int:
+    """Show a plan, check it, ask for approval, and apply it; the exit code.
+
+    `what` names it in the question: "Do you want to carry out this …?".
+    """
+    if plan.is_empty and not plan.blocked:
+        publish_plan(session.options, plan)
+        return 0
+    show(session, plan)
+    check_guards(session, plan, request)
+    # A plan that only reports errors changes nothing, so nobody has to approve it.
+    ask_or_refuse(yes=yes or plan.is_empty, what=what)
+    return carry_out(session, plan, command=command)
 
 
 def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool = False) -> int:

@@ -13,7 +13,7 @@ import click
 from reconciler.api.spending import read_costs
 from reconciler.app.projects import Projects, declared_limits
 from reconciler.cli.options import GlobalOptions, global_options
-from reconciler.cli.period import days
+from reconciler.cli.period import days, period_options, projects_option
 from reconciler.cli.report_context import wants
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
@@ -32,23 +32,11 @@ _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 
 
 @click.command("costs")
-@click.option(
-    "--since",
-    default="this-month",
-    show_default=True,
-    metavar="DAY",
-    help="First day: 2026-11-01, 30d, today, this-month.",
-)
-@click.option("--until", metavar="DAY", help="End before this day; now by default.")
+@period_options
 @click.option(
     "--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row sums up."
 )
-@click.option(
-    "--project",
-    multiple=True,
-    metavar="PROJECT",
-    help="Only this project, by name or id; repeatable.",
-)
+@projects_option
 @partial(global_options, formats=(*PLAIN_FORMATS, "csv", "html"))
 def command(
     options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]

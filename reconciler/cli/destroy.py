@@ -9,7 +9,7 @@ from reconciler.app.applying import locked
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.app.policies import with_policies
-from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
+from reconciler.cli.applying import review
 from reconciler.cli.options import (
     GlobalOptions,
     lock_option,
@@ -17,7 +17,7 @@ from reconciler.cli.options import (
     policy_options,
     report_options,
 )
-from reconciler.cli.reporting import publish_plan, tell_errors
+from reconciler.cli.reporting import tell_errors
 from reconciler.cli.session import CommandSession
 
 
@@ -41,10 +41,4 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
             plan = with_policies(session, plan_stack(session, replace(request, destroy=True)))
             session.options.outcome.plan = plan
             tell_errors(session.options, plan)
-            if plan.is_empty and not plan.blocked:
-                publish_plan(session.options, plan)
-                return 0
-            show(session, plan)
-            check_guards(session, plan, request)
-            ask_or_refuse(yes=yes or plan.is_empty, what="destruction")
-            return carry_out(session, plan, command="destroy")
+            return review(session, plan, request, yes=yes, what="destruction", command="destroy")

@@ -1,9 +1,13 @@
-"""Parses times of the command line: a date, an age, `today` or `this-month`, all in UTC."""
+"""Times of the command line: a date, an age, `today` or `this-month`, all in UTC."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import click
 
 from reconciler.errors import UsageError
 from reconciler.model.spending import Period
@@ -11,6 +15,30 @@ from reconciler.model.spending import Period
 _AGO = re.compile(r"([0-9]{1,5})([dh])")
 DAYS = "2026-11-01, 30d, today or this-month"
 MOMENTS = "2026-11-01, 2026-11-01T15:04, 30d, 12h, today or this-month"
+
+
+def period_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--since` and `--until`, for commands about whole days."""
+    since = click.option(
+        "--since",
+        default="this-month",
+        show_default=True,
+        metavar="DAY",
+        help="First day: 2026-11-01, 30d, today, this-month.",
+    )
+    until = click.option("--until", metavar="DAY", help="End before this day; now by default.")
+    return since(until(function))
+
+
+def projects_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--project`, for commands that can be about some projects only."""
+    project = click.option(
+        "--project",
+        multiple=True,
+        metavar="PROJECT",
+        help="Only this project, by name or id; repeatable.",
+    )
+    return project(function)
 
 
 def days(since: str, until: str | None, *, today: date) -> Period:

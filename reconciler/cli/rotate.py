@@ -8,9 +8,9 @@ from reconciler.app.applying import locked
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import require_credentials
 from reconciler.app.rotation import plan_rotation, rotation_request
-from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
+from reconciler.cli.applying import review
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
-from reconciler.cli.reporting import publish_plan, tell_errors
+from reconciler.cli.reporting import tell_errors
 from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
 
@@ -49,10 +49,4 @@ def command(
             refuse_while_waiting(session.store)
             plan = plan_rotation(session, request)
             tell_errors(session.options, plan)
-            if plan.is_empty and not plan.blocked:
-                publish_plan(session.options, plan)
-                return 0
-            show(session, plan)
-            check_guards(session, plan, request)
-            ask_or_refuse(yes=yes or plan.is_empty, what="rotation")
-            return carry_out(session, plan, command="rotate")
+            return review(session, plan, request, yes=yes, what="rotation", command="rotate")

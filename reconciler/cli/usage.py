@@ -16,7 +16,7 @@ from reconciler.api.spending import TYPES, WITHOUT_MODEL, read_usage
 from reconciler.app.projects import Projects
 from reconciler.app.session import Session
 from reconciler.cli.options import GlobalOptions, global_options
-from reconciler.cli.period import days
+from reconciler.cli.period import days, period_options, projects_option
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
 from reconciler.errors import NotFoundError, UsageError
@@ -33,14 +33,7 @@ LOG = logging.getLogger("reconciler.cli")
 
 
 @click.command("usage")
-@click.option(
-    "--since",
-    default="this-month",
-    show_default=True,
-    metavar="DAY",
-    help="First day: 2026-11-01, 30d, today, this-month.",
-)
-@click.option("--until", metavar="DAY", help="End before this day; now by default.")
+@period_options
 @click.option(
     "--by",
     type=click.Choice(("project", "model", "day")),
@@ -50,12 +43,7 @@ LOG = logging.getLogger("reconciler.cli")
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable."
 )
-@click.option(
-    "--project",
-    multiple=True,
-    metavar="PROJECT",
-    help="Only this project, by name or id; repeatable.",
-)
+@projects_option
 @partial(global_options, formats=(*PLAIN_FORMATS, "csv", "html"))
 def command(
     options: GlobalOptions,

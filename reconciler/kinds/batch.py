@@ -5,10 +5,10 @@ A batch is a job: it runs once per input file. Its results are files.
 
 from __future__ import annotations
 
-from reconciler.kinds.parts import WAITING, job_metadata
+from reconciler.kinds.parts import FILE_EXPIRY, WAITING, job_metadata
 from reconciler.model.job import Job
 from reconciler.model.kind import Field, Kind, Mutability, Readable, Removal, ScopeType
-from reconciler.model.types import Integer, Object, Property, Text
+from reconciler.model.types import Text
 
 ENDPOINTS = (
     "/v1/responses", "/v1/chat/completions", "/v1/embeddings", "/v1/completions", "/v1/moderations",
@@ -55,22 +55,7 @@ KIND = Kind(
         ),
         Field(
             "output_expires_after",
-            Object(
-                (
-                    Property(
-                        "anchor",
-                        Text(choices=("created_at",)),
-                        "The event that starts the timer.",
-                        required=True,
-                    ),
-                    Property(
-                        "seconds",
-                        Integer(3_600, 2_592_000),
-                        "Seconds until expiry: from one hour to 30 days.",
-                        required=True,
-                    ),
-                )
-            ),
+            FILE_EXPIRY,
             "When the output files expire.",
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,

@@ -7,8 +7,9 @@ purpose and size.
 
 from __future__ import annotations
 
+from reconciler.kinds.parts import FILE_EXPIRY
 from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
-from reconciler.model.types import Integer, LocalFileType, Object, Property, Text
+from reconciler.model.types import LocalFileType, Text
 from reconciler.model.values import LocalFile, Spec
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
@@ -67,22 +68,7 @@ KIND = Kind(
         ),
         Field(
             "expires_after",
-            Object(
-                (
-                    Property(
-                        "anchor",
-                        Text(choices=("created_at",)),
-                        "The event that starts the timer.",
-                        required=True,
-                    ),
-                    Property(
-                        "seconds",
-                        Integer(3_600, 2_592_000),
-                        "Seconds until expiry: from one hour to 30 days.",
-                        required=True,
-                    ),
-                )
-            ),
+            FILE_EXPIRY,
             "When the API deletes the file automatically. The next apply uploads an expired file again.",
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,

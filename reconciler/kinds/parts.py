@@ -20,6 +20,24 @@ from reconciler.model.types import (
 NAME_64 = Text(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
+FILE_EXPIRY = Object(
+    (
+        Property(
+            "anchor",
+            Text(choices=("created_at",)),
+            "The event that starts the timer.",
+            required=True,
+        ),
+        Property(
+            "seconds",
+            Integer(3_600, 2_592_000),
+            "Seconds until expiry: from one hour to 30 days.",
+            required=True,
+        ),
+    )
+)
+"""When the API deletes a file by itself."""
+
 
 # The suffix differs by scope, while manifests and calls use the short id.
 def short_role_id(id: str) -> str:

@@ -96,6 +96,7 @@ class Expander:
             expanded = list(self._expanded(documents, _Scope(self._context)))
         except _Stop:
             return []
+        # Once every address is known, since values may refer to any of them.
         for resolve in self._postponed:
             resolve()
         return expanded
@@ -105,10 +106,13 @@ class Expander:
             kind = self._kind(document)
             pairs = self._pairs(document, scope.context) if kind else None
             if kind is None or pairs is None:
+                # From here on no reference counts as unknown: its target may be in this document.
                 self._declared.complete = False
                 continue
             try:
                 repeated = [part for name, part in document.value.items() if name != "for_each"]
+                # Before the instances are made: a limit that is checked afterwards protects
+                # nothing.
                 self._room.take_resources(len(pairs.pairs), repeated)
                 instances = list(self._instances(document, kind, pairs.pairs, scope.context))
             except NoRoomError as error:
@@ -168,6 +172,7 @@ class Expander:
             return True
         report = self._reporter(document)
         value = Evaluator(context, report).evaluate(document.value["when"], ("when",))
+        # An unknown without an error is a reference; with one, its cause was reported where it is.
         if isinstance(value, Unknown) and not self._problems.errors:
             detail = "The value of when must be known before apply."
             report(Problem("Cannot decide when", detail), ("when",))
@@ -200,6 +205,7 @@ class Expander:
             references.append(text)
             return Unknown(text)
 
+        # The keys have to be known now, since they are in addresses. The values may wait.
         written = self._evaluate_for_each(document, replace(context, reference=later))
         value = self._leaks.taken_out(written, document, ("for_each",))
         if value is not written:
@@ -264,6 +270,8 @@ class Expander:
             if isinstance(given, dict):
                 variables.values = module_values(source, given, report)
 
+        # Twice: first without references, so that the module can be expanded and its addresses
+        # become known; then with them.
         evaluate(Unknown, self._reporter(document))
         # Problems of the second evaluation are those of references, and reported with the document.
         self._postponed.append(lambda: evaluate(self._declared.reference, _ignore))
@@ -290,6 +298,7 @@ class Expander:
         if source is None:
             return None
         chain = (*scope.modules, source.path)
+        # By path, because a module may be declared under several names.
         if source.path in scope.modules:
             detail = f"The module declares itself: {' → '.join(chain)}."
             raise Problem("Cycle of modules", detail)
@@ -356,6 +365,7 @@ def _address(kind: Declaration, metadata: Any) -> Address | None:
     if not isinstance(metadata, dict):
         return None
     name, project = metadata.get("name"), metadata.get("project")
+    # The schema reports a project where none belongs. The address is the right one all the same.
     if kind.scope is ScopeType.ORGANIZATION:
         project = None
     if not isinstance(name, str) or not isinstance(project, str | None):

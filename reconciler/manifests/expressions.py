@@ -131,6 +131,7 @@ def _expression(text: str) -> Expression:
     expression = _operand(first.strip(), text)
     if at < 0:
         return expression
+    # A default is chosen now, and a reference has its value only after apply.
     if expression.source is Source.REFERENCE:
         detail = f'"${{{text}}}": {first.strip()} is known only after apply, so ?? cannot decide.'
         raise Problem("No default for a reference", detail)
@@ -245,6 +246,7 @@ class Evaluator:
             self._trail.append(index)
             items.append(self._value(element))
             self._trail.pop()
+        # The same object where nothing changed, so that later steps can tell by identity.
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
 
     def _text(self, text: str) -> Any:
@@ -270,6 +272,8 @@ def evaluate_text(text: str, context: Context) -> Any:
             return Unknown(text)
         pieces = value.parts if isinstance(value, Template) else (_inline(value, part),)
         for piece in pieces:
+            # Neighbouring texts become one, so that equal templates are equal whatever they were
+            # made of.
             if isinstance(piece, str) and found and isinstance(found[-1], str):
                 found[-1] += piece
             else:
@@ -302,6 +306,8 @@ def _look_up(part: Expression, context: Context) -> Any:
         return _read(part, context)
     try:
         value = _read(part, context)
+    # Only absence takes the default. A value of the wrong type is a mistake that a default must not
+    # hide.
     except Absent:
         value = None
     if value is not None:
@@ -346,6 +352,7 @@ def _name(part: Expression, context: Context) -> str | Unknown:
     value = _look_up(part, context)
     if isinstance(value, Unknown):
         return value
+    # A number can be a name, and YAML reads an unquoted one as a number.
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not _IS_NAME.fullmatch(text):
         detail = f'"${{{part.text}}}" must be a name here: letters, digits, ".", "_" and "-".'

@@ -108,6 +108,7 @@ class Files:
         Raises Problem.
         """
         real = require_inside(self.root, self.root / relative(path), path)
+        # After links were followed: one in the folder may lead out of it.
         if not real.is_relative_to(self.root / SENT_FOLDER):
             raise Problem("Not a file of secrets", f'"{path}" points outside "{SENT_FOLDER}/".')
         self._closed.require_no_key(path, str(real))
@@ -117,6 +118,7 @@ class Files:
 
     def content(self, path: str, *, most: int = MAX_FILE_BYTES) -> LocalFile:
         """The content of a file for an upload of at most `most` bytes. Raises Problem."""
+        # Asked before reading: a file that is too large would otherwise be hashed in full first.
         if most < MAX_FILE_BYTES:
             self._require_size(path, most)
         return _once(self._contents, self._read_content, path)
@@ -136,6 +138,7 @@ class Files:
         """
         real = self._plain_place(path)
         try:
+            # lstat, because a link needs the closer look.
             status = os.lstat(real) if real is not None else None
         except (OSError, ValueError):  # a closer look says what it is
             status = None
@@ -236,11 +239,14 @@ class Files:
 
     def _read_content(self, path: str) -> LocalFile:
         plain = self._opened_plainly(path)
+        # The quick way serves nearly every file of a large folder; whatever is unusual takes the
+        # careful one.
         file, status = plain or self._opened(path)
         size = status.st_size
         try:
             self._closed.require_no_link(path, status)
             _require_size(path, size, MAX_FILE_BYTES)
+            # Large files are hashed piece by piece, small ones searched for secrets as a whole.
             if size >= _CHUNK_BYTES:
                 return self._read_large(path, file)
             data = os.read(file, size + 1)
@@ -257,6 +263,7 @@ class Files:
 
     def _read_large(self, path: str, file: int) -> LocalFile:
         hashed, size, tail = hashlib.sha256(), 0, b""
+        # A secret can lie across the border of two pieces.
         keep = max(_OVERLAP_BYTES, *map(len, self.secrets))
         while chunk := os.read(file, _CHUNK_BYTES):
             window = tail + chunk
@@ -304,6 +311,7 @@ class Files:
         Empty if its files need a closer check: because the spelling differs, or because it contains
         secrets.
         """
+        # Another spelling, such as a//b, takes the careful way.
         if relative(f"{folder}/a").rpartition("/")[0] != folder:
             return ""
         real = str(require_inside(self.root, self.root / folder, path))
@@ -340,6 +348,7 @@ def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:
 
     The check applies to the open file, so that replacing it in between has no effect.
     """
+    # Not blocking, or opening a pipe would wait for its writer for ever.
     file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     status = os.fstat(file)
     if stat.S_ISREG(status.st_mode):

@@ -181,6 +181,7 @@ class Resolver:
                 raw["lifecycle"], ("lifecycle",)
             )
         for name in ("metadata", "spec"):
+            # The schema has to see what the document lacks, not what evaluation has put there.
             if name not in raw:
                 del document[name]
         return document
@@ -205,6 +206,7 @@ class Resolver:
 
     def _lifecycle(self, instance: Instance, written: Mapping[str, Any]) -> Lifecycle:
         if not written:
+            # Shared by all documents without a lifecycle, which are nearly all.
             return _STRICT if self._strict else _UNSAID
         ignored = written.get("ignore_changes", ())
         return Lifecycle(
@@ -263,6 +265,7 @@ class Resolver:
                     for key, path in value.items()
                 }
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
+                # Found and checked now, read later, while the first answers of the API are awaited.
                 finder = self._members(instance, value, trail, self._files.unread)
                 replaced[field.name] = _as_set(finder)
                 if instance.address is not None:

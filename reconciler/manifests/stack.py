@@ -141,6 +141,8 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
     """Read the stack file, or do without one. What it gets wrong in shape is raised at once, the
     rest noted.
     """
+    # Before the first message, since the stack file may contain a key at a place that a problem
+    # quotes.
     secrets = _process_secrets(settings)
     for secret in secrets:
         settings.learn(secret)
@@ -193,6 +195,7 @@ def _opened(
         read_secret=inputs.read,
         in_use=in_use,
     )
+    # Both, since an option can place the state elsewhere than the stack file says.
     files.withhold_folder(declared_folder)
     files.withhold_folder(stack.backend_path)
     manifests = layers.get("manifests")
@@ -267,6 +270,7 @@ def stack_document(
         detail = f"Both {STACK_FILES[0]} and {STACK_FILES[1]} exist: keep one."
         problems.add("Two stack files", detail, place=SourceLocation(name, 1, 1))
     try:
+        # The stack file can be a link to a secret, and messages quote its text.
         Files(root).require_open(path.name)
         require_file(root, path.name)
     except Problem as problem:

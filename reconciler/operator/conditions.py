@@ -177,6 +177,22 @@ def conditions_of(
     ]
 
 
+def ready_condition(
+    judgement: Judgement,
+    *,
+    is_ready: bool,
+    generation: int,
+    previous: Iterable[Mapping[str, Any]],
+    now: str,
+) -> dict[str, Any]:
+    """The condition `Ready` of an object that has no other."""
+    before = {str(old.get("type")): old for old in previous if isinstance(old, Mapping)}
+    status = TRUE if is_ready else FALSE
+    return _condition(
+        "Ready", status, judgement.reason, judgement.message, before.get("Ready"), generation, now
+    )
+
+
 def _synced(pending: int | None, drifted: int | None) -> tuple[str, str, str, str]:
     if pending is None:
         return ("Synced", UNKNOWN, "NotRead", "The last run could not tell.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from reconciler.app.spend import SpendReader
 from reconciler.errors import ConfigurationError, ReconcilerError
 from reconciler.manifests import Settings, load_stack
 from reconciler.model.secret import Redactor
+from reconciler.operator.conditions import Judgement
 from reconciler.operator.crds import SOURCE_LABEL
 from reconciler.operator.keys import KeyProblem, KeyReader
 from reconciler.operator.ownership import ownership_environment
@@ -28,9 +29,10 @@ from reconciler.operator.resources import (
     StackSpec,
 )
 from reconciler.operator.sources import SourceError, SourceFolder, unpacked
+from reconciler.operator.status import KEYS_FOUND
 
 
-class Problem(Exception):
+class Obstacle(Exception):
     """Why a run ends before the stack is reached; `reason` is that of the condition."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -66,7 +68,10 @@ class RunInputs(Struct, frozen=True):
 
 
 class InputReader:
-    """Collects the inputs of runs. Thread-safe. Methods raise Problem and SourceError."""
+    """Collects the inputs of runs. Thread-safe. Methods raise Obstacle and SourceError.
+
+    `tell` is called with whether an Organization can be used.
+    """
 
     def __init__(
         self,
@@ -75,12 +80,14 @@ class InputReader:
         keys: KeyReader,
         options: Options,
         redactor: Redactor,
+        tell: Callable[[OrganizationObject, Judgement], None],
     ) -> None:
         self._registry = registry
         self._sources = sources
         self._keys = keys
         self._options = options
         self._redactor = redactor
+        self._tell = tell
 
     @contextmanager
     def of(self, stack: StackObject, spec: StackSpec) -> Iterator[RunInputs]:
@@ -91,7 +98,7 @@ class InputReader:
             problem = (
                 f'The Organization "{organization.key}" cannot be used: {organization.problem}'
             )
-            raise Problem("OrganizationInvalid", problem)
+            raise Obstacle("OrganizationInvalid", problem)
         keys = self._key_environment(stack, organization)
         namespace = stack.key.namespace
         with ExitStack() as cleanup:
@@ -123,18 +130,18 @@ class InputReader:
         except ConfigurationError as error:
             found = error.diagnostics[:3]
             texts = [f"{item.location}: {item.summary}: {item.detail}" for item in found]
-            raise Problem("ConfigurationInvalid", " ".join(texts)) from error
+            raise Obstacle("ConfigurationInvalid", " ".join(texts)) from error
         except ReconcilerError as error:
-            raise Problem("ConfigurationInvalid", str(error)) from error
+            raise Obstacle("ConfigurationInvalid", str(error)) from error
         if declared.file is None or not declared.is_named:
-            raise Problem(
+            raise Obstacle(
                 "SourceInvalid",
                 "The source has no reconciler.yaml with a metadata.name, which identifies the state.",
             )
         claim = Claim(declared.name, declared.environment)
         other = self._registry.claim(stack.key, claim)
         if other is not None:
-            raise Problem(
+            raise Obstacle(
                 "StackNameTaken",
                 f'The Stack "{other}" already manages the stack "{claim.stack}" in the environment '
                 f'"{claim.environment}". Give one of them another metadata.name in reconciler.yaml.',
@@ -145,9 +152,9 @@ class InputReader:
         key = stack.organization
         organization = None if key is None else self._registry.organization(key)
         if organization is None:
-            raise Problem("OrganizationNotFound", f'There is no Organization "{key}".')
+            raise Obstacle("OrganizationNotFound", f'There is no Organization "{key}".')
         if not organization.allows(stack.key.namespace):
-            raise Problem(
+            raise Obstacle(
                 "OrganizationNotAllowed",
                 f'The Organization "{key}" does not allow the namespace "{stack.key.namespace}": '
                 "its allowedNamespaces lacks it.",
@@ -158,9 +165,12 @@ class InputReader:
         self, stack: StackObject, organization: OrganizationObject
     ) -> dict[str, str]:
         try:
-            return self._keys.environment(organization, max_age=2 * stack.interval)
+            keys = self._keys.environment(organization, max_age=2 * stack.interval)
         except KeyProblem as problem:
-            raise Problem("KeyNotFound", str(problem)) from problem
+            self._tell(organization, Judgement("KeyNotFound", str(problem)))
+            raise Obstacle("KeyNotFound", str(problem)) from problem
+        self._tell(organization, Judgement(KEYS_FOUND, "Secrets with all keys exist."))
+        return keys
 
     def _source(self, namespace: str, spec: StackSpec, cleanup: ExitStack) -> tuple[Path, str]:
         source = spec.source

@@ -23,6 +23,7 @@ from reconciler.model.secret import Redactor, Secret
 from reconciler.operator.crds import API_VERSION, ORGANIZATIONS, STACKS
 from reconciler.operator.resources import ObjectKey
 from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
+from reconciler.secrets.drivers.kubernetes import OPERATOR_MANAGER
 
 COMPONENT = "reconciler"
 TOKEN_SECONDS = 60.0
@@ -132,7 +133,8 @@ class KubeClient:
         """Merge a patch into a Secret. False if it is gone or changed meanwhile."""
         path = f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
         headers = {"Content-Type": _MERGE, "Accept": _METADATA}
-        return self._changed("PATCH", path, patch, headers) is not None
+        params = {"fieldManager": OPERATOR_MANAGER}
+        return self._changed("PATCH", path, patch, headers, params) is not None
 
     def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
         """Create an Event. Raises KubeError."""
@@ -176,9 +178,14 @@ class KubeClient:
         return _json(answer)
 
     def _changed(
-        self, method: str, path: str, body: Any, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
     ) -> Mapping[str, Any] | None:
-        answer = self._send(method, path, body, headers=headers)
+        answer = self._send(method, path, body, headers=headers, params=params)
         if answer.status_code in (200, 201):
             return _json(answer)
         # 409: another uid or resource version. 422: a `test` of a JSON patch failed.

@@ -21,7 +21,7 @@ from reconciler.model.secret import Redactor
 from reconciler.operator.approval import Decision, decide, differences
 from reconciler.operator.conditions import Judgement, judge
 from reconciler.operator.crds import APPROVE, MAX_CHANGES
-from reconciler.operator.inputs import InputReader, Options, Problem, RunInputs
+from reconciler.operator.inputs import InputReader, Obstacle, Options, RunInputs
 from reconciler.operator.keys import KeyReader
 from reconciler.operator.kube import KubeClient, KubeError
 from reconciler.operator.queue import Next, Outcome
@@ -96,8 +96,10 @@ class Reconciler:
         self._recorder = recorder
         self._clock = clock
         self._keys = KeyReader(kube.secret, redactor, clock=clock)
-        self._inputs = InputReader(registry, sources, self._keys, options, redactor)
         self._writer = StatusWriter(kube, registry, redactor, wake=wake, clock=clock)
+        self._inputs = InputReader(
+            registry, sources, self._keys, options, redactor, self._writer.write_organization
+        )
         self._progress: dict[ObjectKey, _Progress] = {}
 
     def look_at(self, key: ObjectKey, stop: threading.Event) -> Outcome:
@@ -136,7 +138,7 @@ class Reconciler:
 
     def _reconcile(self, stack: StackObject, progress: _Progress, stop: threading.Event) -> Outcome:
         if stack.spec is None:
-            return self._stopped(stack, progress, Problem("SpecInvalid", stack.problem)).outcome
+            return self._stopped(stack, progress, Obstacle("SpecInvalid", stack.problem)).outcome
         if not self._writer.align_finalizer(stack):
             return Outcome(Next.SOON, stack.interval)
         if stack.spec.suspend:
@@ -175,8 +177,8 @@ class Reconciler:
                 )
                 return self._with_inputs(stack, spec, progress, run, name, destroy=destroy)
         except SourceError as error:
-            return self._stopped(stack, progress, Problem(error.reason, str(error)))
-        except Problem as problem:
+            return self._stopped(stack, progress, Obstacle(error.reason, str(error)))
+        except Obstacle as problem:
             return self._stopped(stack, progress, problem)
 
     def _view(self, stack: StackObject) -> Sharing | None:
@@ -186,9 +188,10 @@ class Reconciler:
         stacks = self._registry.count_of(stack.organization)
         return self._sharing.view(answer_seconds=ANSWER_SHARE * stack.interval, stacks=stacks)
 
-    def _stopped(self, stack: StackObject, progress: _Progress, problem: Problem) -> Ended:
+    def _stopped(self, stack: StackObject, progress: _Progress, problem: Obstacle) -> Ended:
         judgement = Judgement(problem.reason, str(problem))
-        self._writer.write(stack, RunFacts(judgement, number=progress.number))
+        if problem.reason != "SourceMoved":  # which the next run, in a moment, will not say
+            self._writer.write(stack, RunFacts(judgement, number=progress.number))
         follows = Next.BLOCKED if judgement.entry.is_blocked else Next.SOON
         return Ended(Outcome(follows, stack.interval), judgement)
 
@@ -296,13 +299,13 @@ class Reconciler:
         if stack.deletion_policy is DeletionPolicy.RETAIN:
             return self._released(stack)
         if stack.spec is None:
-            return self._stopped(stack, progress, Problem("SpecInvalid", stack.problem)).outcome
+            return self._stopped(stack, progress, Obstacle("SpecInvalid", stack.problem)).outcome
         if not may_write(stack.spec.mode):
             message = (
                 f"The deletionPolicy is Delete, and the mode {stack.spec.mode} never writes. Set the "
                 "mode to approve or apply, or the deletionPolicy to Retain."
             )
-            return self._stopped(stack, progress, Problem("DeletionNotPermitted", message)).outcome
+            return self._stopped(stack, progress, Obstacle("DeletionNotPermitted", message)).outcome
         if stack.spec.suspend:
             return self._suspended(stack, progress)
         ended = self._run(stack, stack.spec, progress, stop, destroy=True)

@@ -14,16 +14,23 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.model.secret import Redactor
-from reconciler.operator.crds import API_VERSION, FINALIZER, STACKS
+from reconciler.operator.conditions import Judgement
+from reconciler.operator.crds import API_VERSION, FINALIZER, ORGANIZATIONS, STACKS
 from reconciler.operator.kube import COMPONENT, KubeClient, KubeError
 from reconciler.operator.ownership import set_owned
 from reconciler.operator.registry import Registry
-from reconciler.operator.resources import DeletionPolicy, ObjectKey, StackObject
+from reconciler.operator.resources import (
+    DeletionPolicy,
+    ObjectKey,
+    OrganizationObject,
+    StackObject,
+)
 from reconciler.operator.status import (
     RunFacts,
     Transition,
     is_news,
     merge_patch,
+    organization_status_of,
     status_of,
     timestamp,
     transitions,
@@ -95,6 +102,24 @@ class StatusWriter:
         with self._lock:
             last = self._written.setdefault(stack.uid, now)
         return now - last >= HEARTBEAT_INTERVALS * stack.interval
+
+    def write_organization(self, organization: OrganizationObject, judgement: Judgement) -> None:
+        """Write whether an Organization can be used, if that changed."""
+        before = organization.status
+        after = organization_status_of(organization, judgement, self._redactor, self._wall_clock())
+        if before == after:
+            return
+        patch = merge_patch(before, after)
+        try:
+            answer = self._kube.patch_status(
+                ORGANIZATIONS, organization.key, organization.uid, patch
+            )
+        except KubeError as error:
+            # Stacks say the same, and go on.
+            LOG.info("%s: %s", organization.key, error)
+            return
+        if answer is not None:
+            self._registry.put_organization(answer)
 
     # --- the finalizer
 

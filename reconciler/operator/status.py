@@ -11,11 +11,13 @@ from msgspec import Struct
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.fleet import StackResult, StackStatus
 from reconciler.model.plan_digest import change_digest
-from reconciler.operator.conditions import Judgement, bounded, conditions_of
+from reconciler.operator.conditions import Judgement, bounded, conditions_of, ready_condition
 from reconciler.operator.crds import MAX_CHANGES
-from reconciler.operator.resources import StackObject, may_write
+from reconciler.operator.resources import OrganizationObject, StackObject, may_write
 from reconciler.render.escape import terminal
 
+KEYS_FOUND = "KeysFound"
+"""The reason of an Organization that can be used."""
 _HEARTBEAT = ("lastRun",)
 """Fields that change with every run. They alone are no reason to write a status."""
 _KEPT = (
@@ -112,6 +114,22 @@ def status_of(
     status["observedGeneration"] = stack.generation
     status["lastRun"] = _last_run(facts, moment)
     return status
+
+
+def organization_status_of(
+    organization: OrganizationObject, judgement: Judgement, clean: Clean, now: float
+) -> dict[str, Any]:
+    """The status of an Organization, which tells whether its keys were found."""
+    conditions = organization.status.get("conditions")
+    message = bounded(terminal(clean(judgement.message)))
+    ready = ready_condition(
+        Judgement(judgement.reason, message),
+        is_ready=judgement.reason == KEYS_FOUND,
+        generation=organization.generation,
+        previous=conditions if isinstance(conditions, list) else (),
+        now=timestamp(now),
+    )
+    return {"observedGeneration": organization.generation, "conditions": [ready]}
 
 
 def _has_read(result: StackResult) -> bool:

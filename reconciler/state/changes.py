@@ -73,6 +73,7 @@ class ChangeCapture:
         Call it outside of a transaction, while no other thread writes.
         """
         changes: Changes = {}
+        # Distinct, so that a row that was written many times is read and sent once.
         keys = self._connection.execute("SELECT DISTINCT at, key FROM changed").fetchall()
         for table, key in keys:
             self._collect_row(changes.setdefault(table, {}), table, key)
@@ -85,6 +86,7 @@ class ChangeCapture:
             f"SELECT {', '.join(self._columns[table])} FROM {table} WHERE {_condition(table)}",  # noqa: S608
             values,
         ).fetchone()
+        # Written and deleted since: for whoever replays this, it only has to be gone.
         if row is None:
             changes.setdefault("delete", []).append(list(values))
         else:
@@ -111,6 +113,7 @@ def replay(connection: sqlite3.Connection, changes: Changes) -> None:
     Raises StateError for changes of tables or columns that this version does not have.
     """
     for table, parts in changes.items():
+        # A newer version wrote it. Skipping it would lose a part of the state.
         if table not in KEYS or not parts.keys() <= {"put", "delete"}:
             raise StateError(f'a segment changes "{table}", which this version does not know')
         width = len(_columns(connection, table))

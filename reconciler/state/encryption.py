@@ -113,6 +113,8 @@ class AgeCipher:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         header, key = self._own_key()
+        # Random, since the data key lives only as long as this process, which seals far fewer
+        # messages than random nonces of 96 bits allow.
         nonce = os.urandom(_NONCE_BYTES)
         return header + nonce + AESGCM(key).encrypt(nonce, plain, _associated(header, context))
 
@@ -174,6 +176,7 @@ class AgeCipher:
                 "recipient add yours to `encryption` and encrypt again: `reconciler state rekey` "
                 "for a state, `plan --out` for a plan.",
             ) from None
+        # Somebody who can write to the storage could have wrapped anything.
         if len(key) != _KEY_BYTES:
             raise _damaged()
         return key

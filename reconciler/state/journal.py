@@ -105,6 +105,8 @@ class Journal:
         `pre_image` is kept, so that the change can be undone. An abort (KeyboardInterrupt,
         SystemExit) and an AmbiguousError leave it unfinished, for the next run to look.
         """
+        # The change and its pre-image go into one transaction: without it, the change could not be
+        # undone.
         row = self._row(address, str(action), intent or {}, change=None)
         with self._database.write() as connection:
             image = (
@@ -117,6 +119,7 @@ class Journal:
         try:
             yield change
         except Exception as error:
+            # An error after `finish` is one of the caller: the change itself went through.
             if not change.finished_whole:
                 self.fail(seq, error)
             raise
@@ -177,6 +180,7 @@ class Journal:
                     (error.sent_at, self._clock(), seq),
                 )
             return
+        # Messages of the API can quote what was sent to it.
         message = self._redact(str(error) or type(error).__name__) if error else _NO_RESULT
         with self._database.write() as connection:
             connection.execute(
@@ -303,6 +307,7 @@ def read_unfinished(
     with readable():
         for row in found:
             steps.setdefault(row[-1], []).append(_entry(row, ()))
+        # The present run is left out: its entries are open because it is still at work.
         return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
 
 

@@ -129,6 +129,8 @@ class LocalLock:
         dead = self._claim_or_wait(holder, token, wait_seconds, on_wait)
         database = self._database
         try:
+            # Each write from here on checks that the lock is still ours: somebody may have unlocked
+            # it.
             database.fence = lambda connection: _require(connection, token)
             try:
                 if dead is not None:
@@ -137,6 +139,7 @@ class LocalLock:
             finally:
                 database.fence = None
                 with database.write() as connection:
+                    # By token, so that the lock of a run that took over stays.
                     connection.execute("DELETE FROM lock WHERE token = ?", (token,))
         finally:
             self._file_lock.release()
@@ -151,6 +154,7 @@ class LocalLock:
 
     def release(self) -> Holder | None:
         """Take the lock away from whoever holds it; gives who that was."""
+        # Not fenced, since whoever unlocks does not hold the lock.
         with self._database.write(fenced=False) as connection:
             holder = release(connection)
         self._file_lock.break_lock()
@@ -177,6 +181,8 @@ class LocalLock:
         if not self._file_lock.acquire():
             raise _held(self.holder(), holder)
         try:
+            # The kernel's lock first: it tells at once whether a holder on this machine lives, and
+            # the row tells who it is.
             return _claim(self._database, holder, token)
         except BaseException:
             self._file_lock.release()
@@ -226,6 +232,8 @@ def _require(connection: sqlite3.Connection, token: str) -> None:
 
 def _is_dead(found: Holder, here: Holder) -> bool:
     """Whether an earlier holder runs no more. The caller holds the kernel's lock."""
+    # We hold the kernel's lock, so a holder that had it on this boot of this machine has let go of
+    # it.
     shares_kernel = bool(here.process.boot) and found.process.boot == here.process.boot
     return (found.has_file_lock and shares_kernel) or here.process.proves_dead(found.process)
 

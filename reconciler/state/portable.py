@@ -117,6 +117,7 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     left_out = _SINCE_VERSION_2 if data["version"] < 2 else frozenset()
     left_out |= _SINCE_VERSION_4 if data["version"] < 4 else frozenset()
     shape = {name: types for name, types in _TOP.items() if name not in left_out}
+    # The shape first: everything below relies on the types that it has checked.
     problems = list(_check_map(data, shape, "the export"))
     if problems:
         raise _refuse(problems)
@@ -154,6 +155,7 @@ def check_is_ours(theirs: Origin, own: Origin) -> None:
             f"the export belongs to {theirs.name}, not to {own.name}",
             hint="Choose the other environment with -e, or use --from-elsewhere if this is intended.",
         )
+    # Another server or organization has other objects under the same ids.
     if theirs.identity.conflicts_with(own.identity):
         raise StateError(
             f"the export belongs to {theirs.identity.place}, this state to {own.identity.place}",
@@ -181,6 +183,7 @@ def check_is_newer(theirs: Origin, own: Origin, forgotten: Sequence[Address]) ->
 
 def merged_identity(theirs: Origin, own: Origin) -> Identity:
     """The identity after an import: the objects of the export, in the place that it names."""
+    # The export of another stack is a copy: its lineage stays with the original.
     lineage = theirs.identity.lineage if theirs.name == own.name else ""
     return Identity(
         lineage or own.identity.lineage,
@@ -214,6 +217,7 @@ def _check_version(data: Any) -> None:
             f"the export has version {version}, but this program supports versions up to {VERSION}",
             hint="use the version of reconciler that wrote it, or a later one",
         )
+    # A bool is an int in Python, and no version.
     if type(version) is not int or version < 1:
         raise StateError(
             f"the export has no valid version: {version!r}", hint=f"this program writes {VERSION}"

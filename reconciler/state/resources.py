@@ -38,6 +38,7 @@ def put(connection: sqlite3.Connection, record: Record) -> None:
         connection.execute("DELETE FROM dependencies WHERE address = ?", row[:1])
     if dependencies:
         connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?)", dependencies)
+    # Never deleted: a copied mark is told from a true one by every id that the address ever had.
     connection.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", row[:2])
     grow(connection)
 
@@ -64,6 +65,7 @@ def move(connection: sqlite3.Connection, source: Address, target: Address) -> No
     connection.execute("UPDATE resources SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET target = ? WHERE target = ?", names)
+    # Unfinished work moves along, or the next run would look for it under an address that is gone.
     connection.execute("UPDATE journal SET address = ? WHERE address = ?", names)
     connection.execute(
         "INSERT OR IGNORE INTO held SELECT ?, id FROM resources WHERE address = ?",
@@ -105,6 +107,8 @@ def read_all(connection: sqlite3.Connection) -> dict[Address, Record]:
     with readable():
         for address, target in targets:
             dependencies.setdefault(address, []).append(Address.parse(target))
+        # Many rows in one piece of JSON decode in a fraction of the time, and all at once would
+        # take memory twice.
         while several := rows.fetchmany(_ROWS_AT_ONCE):
             applied = all_from_json([row[3] for row in several])
             records += [

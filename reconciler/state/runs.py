@@ -133,6 +133,8 @@ def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage)
 
 def mark_done(connection: sqlite3.Connection, number: int, at: float) -> None:
     """Write that the change of a pre-image went through, and when: 0 there says no, 1 yes without a time."""
+    # Rounded up: a moment too late only waits longer, one too early would take a new object for
+    # gone.
     connection.execute("UPDATE pre_images SET done = ? WHERE seq = ?", (max(2, ceil(at)), number))
 
 
@@ -145,6 +147,7 @@ def made_since(connection: sqlite3.Connection, moment: float) -> dict[Address, f
     rows = connection.execute(
         "SELECT address, at FROM (SELECT p.address, CASE WHEN p.done > 1 THEN p.done ELSE r.ended_at END AS at"  # noqa: S608
         f" FROM pre_images AS p JOIN runs AS r ON r.id = p.run WHERE p.action IN {makes}) WHERE at >= ?1"
+        # The journal too: a run that died has no end that could stand for the time of its changes.
         f" UNION SELECT address, ended_at FROM journal"
         f" WHERE change IS NULL AND name IN {makes} AND status = 'done' AND ended_at >= ?1",
         (moment,),

@@ -162,6 +162,27 @@ def test_entries_in_one_project_prove_nothing() -> None:
     assert reports_projects([one], ACCOUNT[:1], KINDS) is None
 
 
+CREATION = entry("p", "proj_a", type="project.created", project="proj_a")
+
+
+@pytest.mark.parametrize(
+    ("writes", "creation", "place", "reported"),
+    [
+        ([wrote("proj_a")], [CREATION], "proj_a", True),
+        ([wrote("proj_a")], [CREATION], "proj_default", False),
+        ([wrote("proj_a")], [], "proj_a", None),
+        ([], [CREATION], "proj_a", None),
+        ([wrote("proj_b")], [CREATION], "proj_a", None),
+    ],
+    ids=["ours", "ours, elsewhere", "an older project", "not our write", "another project"],
+)
+def test_entries_in_a_project_that_we_created_prove_it_because_that_is_not_the_default_one(
+    writes: list[Write], creation: list[AuditEntry], place: str, reported: bool | None
+) -> None:
+    one = entry("a", "sa_1", type="service_account.created", project=place)
+    assert reports_projects([*creation, one], [*writes, ACCOUNT[0]], KINDS) is reported
+
+
 @pytest.mark.parametrize(
     ("since", "is_told"), [(NOW - 3_600, True), (NOW, False), (NOW + 60, False)]
 )

@@ -10,7 +10,13 @@ import pytest
 
 from reconciler.kinds import KINDS
 from tests.fleet.simulate import calculated_minutes, main, simulate, table
-from tests.fleet.simulation.world import TYPICAL, WITH_BUDGET, full_reading, kinds_in_log
+from tests.fleet.simulation.world import (
+    TYPICAL,
+    WITH_BUDGET,
+    kinds_in_log,
+    own_reading,
+    shared_reading,
+)
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "fleets.md"
 TABLE = re.compile(r"(<!-- SIMULATED -->\n)(.*?)(<!-- END -->)", re.DOTALL)
@@ -39,9 +45,10 @@ def test_a_change_by_hand_is_found_by_the_end_of_the_next_full_reading() -> None
     assert figures.reading <= figures.gap < figures.reading + 3
 
 
-def test_a_fleet_reads_a_list_of_the_organization_once() -> None:
-    calls = {call for stack in range(50) for call in full_reading(TYPICAL, stack, 50)}
-    assert len([call for call in calls if call.limit.route == "/organization/groups"]) == 1
+def test_a_fleet_reads_each_list_of_the_organization_once() -> None:
+    lists = [call.limit.route for call in shared_reading(TYPICAL, 50)]
+    assert sorted(lists) == ["/organization/groups", "/organization/projects"]
+    assert all(call.subject[1] for stack in range(50) for call in own_reading(TYPICAL, stack))
 
 
 def test_what_the_log_does_not_report_is_no_change_that_it_shows() -> None:

@@ -155,6 +155,7 @@ def create_once(
             existing = search(lost)
             if existing is not None:
                 return existing
+            # After the search and not before it: the last attempt may have created something too.
             if attempts >= CREATE_ATTEMPTS:
                 raise lost
         attempts += 1
@@ -185,5 +186,6 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int
             results += (future.result() for future in pending)
             return results
         except BaseException:
+            # Calls under way end by themselves: the executor waits for them when the block is left.
             pool.shutdown(wait=False, cancel_futures=True)
             raise

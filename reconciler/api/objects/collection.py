@@ -82,6 +82,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
         ids.update(self.parent)
         if id:
             ids["id"] = id
+        # The last moment at which a secret can be put in. Whatever is logged of a body has none.
         if "json" in rest:
             rest["json"] = with_secrets(rest["json"], lambda value: self.reveal(value).reveal())
         return self.client.request(method, path, ids=ids, **rest)
@@ -152,6 +153,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
             return None
         if not self.counts(answer):
             return None
+        # Some answers to a read lack the id that was asked for.
         return self.live({"id": id, **answer} if id else answer)
 
     def remove(self, id: str) -> None:

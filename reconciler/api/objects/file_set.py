@@ -97,14 +97,17 @@ class FileSetHandler(FieldHandler):
         total = value_at(live.attributes, ("file_counts", "total"))
         if not isinstance(field.type, FileSetType) or expected.after is None or seen is None:
             return self.read(client, live)
+        # Somebody has added or removed members, and only the list tells which.
         if total != len(seen.members):
             return self.read(client, live)
         planned = moves(seen, expected.after, field.type)
         changed_ids = {m.file_id for m in (*planned.again, *planned.retag, *planned.remove)}
+        # A page of the list shows a hundred members, so single reads pay only for fewer than pages.
         if len(changed_ids) * _PAGE >= len(seen.members):
             return self.read(client, live)
         changed = [member for member in seen.members if member.file_id in changed_ids]
         current = {member.file_id: member for member in self._read_members(client, live, changed)}
+        # A member is gone, and another may have come in its place, which the count does not show.
         if len(current) < len(changed):
             return self.read(client, live)
         return FileSet(tuple(current.get(member.file_id, member) for member in seen.members))
@@ -140,6 +143,7 @@ class FileSetHandler(FieldHandler):
         """Change the store to the value; None leaves its content alone."""
         if field_write.value is None:
             return None
+        # The members that the precondition has just read, if it did.
         before = live.own_calls.get(field_write.field.name)
         if before is None:
             before = self.read(field_write.context.client, live)
@@ -212,6 +216,7 @@ class _FileSetSync(Struct, frozen=True):
 
     def run(self, plan: Moves, after: FileSet) -> FileSet:
         """Carry out the moves in the order that the module explains."""
+        # Uploads come first: a file that the API refuses is known before the store changes.
         added = self._upload([member for member in plan.add if member.content])
         added += [member for member in plan.add if not member.content]
         self._for_each(self._change_attributes, plan.retag)
@@ -219,6 +224,7 @@ class _FileSetSync(Struct, frozen=True):
         self.detached.update(member.key for member in plan.again)
         self._for_each(self._detach_to_reattach, plan.again)
         self._attach_and_index([*added, *plan.again])
+        # After the new members are indexed, so that a search finds one of the two versions.
         self._remove(plan.remove, kept=len(after.members))
         _delete_unused(self.context, self.orphans)
         self.context.notes.extend(self.orphans.remarks())
@@ -242,9 +248,11 @@ class _FileSetSync(Struct, frozen=True):
         http = self.context.client.http
 
         def upload(member: Member) -> Member | None:
+            # Between files, because an interrupted run must not upload the rest of a large folder.
             http.check_stopped()
             began = http.server_clock()
             try:
+                # What a dead run has uploaded is used, not uploaded again.
                 id = self.orphans.left_by_earlier_run(member.upload) or self._send(member)
                 return replace(member, file_id=id)
             except AmbiguousError as error:
@@ -291,6 +299,7 @@ class _FileSetSync(Struct, frozen=True):
                 purpose=PURPOSE,
             )
             id = new_id_of(answer, what="POST /files")
+            # Two uploads cannot have one id. The answer belongs to another request.
             if not self.orphans.reserve(id):
                 raise AmbiguousError(f"POST /files: the answer has the id of another upload, {id}.")
             step.done(id, **content)
@@ -346,12 +355,14 @@ class _FileSetSync(Struct, frozen=True):
         rest = [member for member in batch if member.key not in self.refused]
         if culprits:
             return self._attach(rest, attempt=attempt) if rest else []
+        # Halving finds one bad file among n with about 2 log n calls.
         middle = len(rest) // 2
         first_half = self._attach(rest[:middle], attempt=attempt)
         return first_half + self._attach(rest[middle:], attempt=attempt)
 
     def _attach_missing(self, batch: list[Member], *, attempt: int) -> list[IndexingWatch]:
         """After a lost answer: attach what the store lacks, and watch the store as a whole."""
+        # Some of the batch may be attached already, which only the list tells.
         present = {member.file_id for member in self._read_all()}
         missing = [member for member in batch if member.file_id not in present]
         watches = self._attach(missing, attempt=attempt)

@@ -118,6 +118,7 @@ class KeyDelivery(FieldHandler):
             began = self._create_began.pop(context.address, None)
         if field_write.value is None:
             return
+        # An answer may lack the key or show it in part. The account then gets another one.
         shown = shown_key(context, context.answer.get(_API_KEY))
         key = shown or self._create_key(context, live, lost_names)
         try:
@@ -156,6 +157,7 @@ class KeyDelivery(FieldHandler):
         is_asked = any(step.action is KeyAction.ROTATE for step in steps)
         is_there = same_places(entry.get("target"), field_write.value["write_to"])
         if is_asked or not is_there:
+            # The new key first: until it is in place, nothing happens to the old one.
             entry = self._deliver(field_write, self._create_key(context, live, lost_names), entry)
         # From here on the new key is in place, and no problem may keep that from being recorded.
         context.delivered[name] = entry
@@ -182,6 +184,7 @@ class KeyDelivery(FieldHandler):
         context.client.http.redactor.add(secret)
         keys = list(keys_of(context, live))
         matches = [key for key in keys if shows(key, secret)]
+        # The API shows only parts of a key, which two keys can share.
         if len(matches) != 1:
             return None
         key_id = key_id_of(matches[0])
@@ -201,6 +204,7 @@ class KeyDelivery(FieldHandler):
         key_id = str(step.key_id)
         shown = read_key(context, key_id)
         if shown is not None:
+            # The plan may be old: a key that was unused then can be in use now.
             still = still_used(step, shown, context.client.http.server_clock())
             problem = still or delete_key(context, key_id)
             if problem:
@@ -301,6 +305,8 @@ class KeyDelivery(FieldHandler):
     ) -> Iterator[str]:
         """The ids of keys that this or an earlier run created and never delivered."""
         steps = context.steps
+        # What was answered has an id. The rest is searched for by name, or by age for keys that
+        # came with an account.
         yield from (entry["id"] for entry in steps.finished(MINT) if entry.get("id"))
         yield from (entry["key_id"] for entry in steps.finished(CREATE) if entry.get("key_id"))
         mints = steps.unfinished(MINT)
@@ -317,6 +323,7 @@ class KeyDelivery(FieldHandler):
         if lost_names:
             times.append(now)
         if names or windows:
+            # A key that was created a while ago would show by now, so less time has to be waited.
             left_seconds = max(times) + self._settle_seconds - now
             seconds = min(self._settle_seconds, left_seconds)
             yield from find_lost(context, live, names, windows, seconds)
@@ -388,11 +395,14 @@ def delivered(
     handover: Handover, *, made_at: float | None = None, expires_at: float | None = None
 ) -> dict[str, Any]:
     """Deliver a key to all its destinations, as one step of the journal; the key as recorded."""
+    # The current key is copied to its second place before its first one is overwritten.
     kept = handover.keep_current()
     extra = {KEPT: kept} if kept else {}
     write_to = handover.value["write_to"]
     made = {"made_at": made_at, "expires_at": expires_at}
     intent = {name: time for name, time in made.items() if time is not None} | extra
+    # The intent is on disk before the first destination is written: a run that dies in between
+    # leaves a delivery without an outcome, which the next run reads as such.
     with handover.context.steps.step(
         DELIVER, key_id=handover.key_id, target=write_to, **intent
     ) as step:

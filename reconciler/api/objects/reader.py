@@ -186,6 +186,7 @@ class HttpReader:
                 )
             )
 
+        # A list that may end early must not stand for the whole one.
         if self._shared is None or only_ids is not None:
             return read()
         _, project, parent = list_key
@@ -202,6 +203,7 @@ class HttpReader:
         return tuple(collection.live(answer) for answer in items if collection.counts(answer))
 
     def _note_pages(self, list_key: ListKey, pages: int, *, is_whole: bool) -> None:
+        # A list that ended early has at least as many pages as were read of it.
         if pages > 1 and (is_whole or pages > self.pages.get(list_key, 1)):
             self.pages[list_key] = pages
         elif is_whole:
@@ -217,6 +219,7 @@ class HttpReader:
             return next((live for live in listed if live.id == id), None)
         collection = self._collection(kind, project, parent, fresh=fresh)
         live = collection.get(own_id)
+        # A 404 of one object may be that of the whole kind, which the API has retired.
         if live is None:
             self._retirements.check(kind, collection.client)
         return live

@@ -58,6 +58,7 @@ class Uploader(Struct, frozen=True, dict=True):
         unknown.
         """
         path = self._path(local)
+        # Read once more in full: what is sent has to be what the plan was approved for.
         md5 = _measured(path, local)
         described = {"filename": filename, "purpose": purpose}
         # The API takes files above 512 MiB in parts only.
@@ -85,6 +86,7 @@ class Uploader(Struct, frozen=True, dict=True):
 
     def _path(self, local: LocalFile) -> Path:
         path = (self.root / local.path).resolve()
+        # A link may have been put there since the plan.
         if not path.is_relative_to(self._resolved_root):
             raise StalePlanError(f'"{local.path}" leads out of the stack\'s folder.')
         return path
@@ -105,6 +107,7 @@ class Uploader(Struct, frozen=True, dict=True):
             window = Window(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
             made = client.request("POST", "/files", form=form)
+        # The file changed while it was sent, so what went up is not what was approved.
         if window.sha256 != local.sha256:
             _discard(client, id_of(made, what="POST /files"))
             raise _moved(local)
@@ -185,6 +188,7 @@ class Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = base + offset
+        # A retry sends the form from its start again.
         if self._position == 0:
             self._digest = hashlib.sha256()
         return self._position

@@ -75,6 +75,7 @@ class HttpWriter:
         # Everything that can fail without a call is checked before the first one.
         for handler, field_write in field_writes:
             handler.check(field_write)
+        # The answer stays in the context: it may hold a key, and no live object must.
         context.answer = self._send_create(context, spec, mark, field_writes)
         live = collection.live(_without_secrets(context.answer, field_writes))
         # Deliver keys first: a later failure must not lose them.
@@ -113,6 +114,7 @@ class HttpWriter:
         values = {}
         for handler, field_write in field_writes:
             values[field_write.field.name] = handler.write(field_write, live)
+        # A handler's own call may have answered with newer values than the modify did.
         live = replace(live, attributes={**live.attributes, **context.answer})
         return _written(context, live, values)
 
@@ -125,6 +127,7 @@ class HttpWriter:
             case Removal.DELETE:
                 removal.stop_job(context, live)
                 removal.delete(context, live, self._handlers.clearing(context))
+            # A running job is stopped; of an ended one, only its product can be deleted.
             case Removal.CANCEL:
                 removal.stop_job(context, live)
                 removal.delete_job_product(context, live)
@@ -175,6 +178,7 @@ class HttpWriter:
             result: dict[str, Any] = {}
             for handler, _ in field_writes:
                 result.update(handler.journal_result(answer) or {})
+            # At once: from here on the object exists, and its id must survive this process.
             step.done(id, **result)
         return answer
 
@@ -284,6 +288,7 @@ def _send_actions(context: ChangeContext, live: LiveObject, spec: Spec) -> LiveO
         value = spec.get(field.name)
         if not field.action_calls or value is None:
             continue
+        # The call would only repeat what is so already.
         if same(*comparable(field.type, value, live.value(field.name))):
             continue
         with context.steps.step("switch", field=field.name, to=value) as step:

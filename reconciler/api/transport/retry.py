@@ -75,6 +75,7 @@ class Policy(Struct, frozen=True):
         if not may_repeat(failure.kind, idempotency) or attempt >= limit:
             return None
         retry_after = failure.retry_after_seconds
+        # What the server asks for outranks our own back-off.
         if retry_after is None:
             seconds = self._backoff(attempt)
         elif retry_after > self.longest_seconds:
@@ -83,6 +84,7 @@ class Policy(Struct, frozen=True):
             seconds = self._with_jitter(retry_after)
         is_cut_short = failure.kind is FailureKind.CUT_SHORT
         most = self.cut_short_seconds if is_cut_short else self.total_seconds
+        # The end of the wait counts: an attempt that would begin too late is not made.
         return seconds if spent_seconds + seconds <= most else None
 
     def bound_seconds(self, attempt_seconds: float) -> float:
@@ -107,6 +109,7 @@ class Policy(Struct, frozen=True):
 
     def _backoff(self, attempt: int) -> float:
         ceiling = min(self.most_seconds, self.first_seconds * 2.0 ** (attempt - 1))
+        # With so much jitter, clients that failed together do not return together.
         return max(self.first_seconds / 2, ceiling * self.random())
 
 
@@ -145,6 +148,7 @@ def retry_after_seconds(headers: Mapping[str, str], message: str, *, now: float)
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
+    # Headers first. Some errors say only in their text how long to wait.
     seconds = _retry_after(headers.get("retry-after", ""), now=now) or _in_text(message)
     if seconds or not _exhausted(headers):
         return seconds or None

@@ -172,7 +172,8 @@ def reports_projects(
     """Whether entries report the projects of their objects; None if these entries do not tell.
 
     Calls with admin keys may be logged under the default project, whatever they changed. Only own
-    writes in two projects can prove the opposite, and one wrong project refutes it.
+    writes in two projects can prove the opposite, or in one that we have just created, because that
+    is not the default project. One wrong project refutes it.
     """
     # Ids of unique-key kinds repeat in every project, so a match by id alone would prove nothing.
     own_writes = [
@@ -191,7 +192,16 @@ def reports_projects(
     if strays or any(real != named for real, named in pairs):
         return False
     # One project may be the default one, under which everything would be logged anyway.
-    return True if len(pairs) > 1 else None
+    created = _created_projects(entries, writes, kinds)
+    return True if len(pairs) > 1 or any(real in created for real, _ in pairs) else None
+
+
+def _created_projects(
+    entries: Sequence[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind]
+) -> set[str | None]:
+    """The ids of the projects that we created, by our writes and by the log."""
+    created = {entry.resource_id for entry in entries if entry.type == "project.created"}
+    return created & {write.id for write in writes if kinds[write.kind].defines_project}
 
 
 class _WriteIndex:

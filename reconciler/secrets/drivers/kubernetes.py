@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 OWNER_VARIABLE = "RECONCILER_KUBERNETES_OWNER"
 """The variable with `labels` and `ownerReferences` for Secrets, as JSON. Set by the operator."""
 
+OPERATOR_MANAGER = "reconciler-operator"
+"""The field manager of the operator, which changes owners of Secrets and no keys."""
+
 _MANAGER = "reconciler/"
 _LONGEST_MANAGER_BYTES = 128
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -127,7 +130,8 @@ class KubernetesSink:
         metadata = self._metadata(target)
         if metadata is None or not any(manager == name for name, _ in _managed(metadata)):
             return
-        if all(manager == name for name, _ in _managed(metadata)):
+        others = {name for name, _ in _managed(metadata)} - {manager, OPERATOR_MANAGER}
+        if not others:
             preconditions = {
                 "uid": metadata["uid"],
                 "resourceVersion": metadata["resourceVersion"],

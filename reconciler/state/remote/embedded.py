@@ -55,6 +55,7 @@ class EmbeddedStorage:
         if database is None:
             return Tail()
         with database.read() as connection:
+            # One transaction, so that the segments and the sign of life are of the same moment.
             connection.execute("BEGIN")
             try:
                 segments = connection.execute(
@@ -79,6 +80,7 @@ class EmbeddedStorage:
                 "UPDATE lease SET epoch = ?, signed_at = ? WHERE renewals = ? AND epoch < ?",
                 (epoch, time.time(), seen.renewals, epoch),
             )
+            # The same claim once more is our own, whose answer was lost.
             if not changed.rowcount and not self._is_ours(connection, segment, epoch):
                 raise FencedError(f"another run has claimed the lease of {self.address}")
 
@@ -171,6 +173,7 @@ class EmbeddedStorage:
         row = connection.execute(
             "SELECT body FROM segments WHERE number = ?", (segment.number,)
         ).fetchone()
+        # The same body is our own append, whose answer was lost.
         if row is not None and row[0] != segment.body:
             raise FencedError(f"another run has written segment {segment.number}")
         connection.execute(

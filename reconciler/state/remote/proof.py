@@ -111,6 +111,7 @@ class _Proof:
     def _race(self, attempt: Callable[[LogStorage, StoredBody], object]) -> list[str]:
         """Let all racers try to take the next number at once; gives what went wrong."""
         number = self._head() + 1
+        # All at the same moment, or the first would have won before the second begins.
         start = threading.Barrier(len(self._racers))
         winners: list[bytes] = []
         failures: list[BaseException] = []
@@ -141,6 +142,7 @@ class _Proof:
     def _problems(self, number: int, winners: Sequence[bytes]) -> list[str]:
         if len(winners) != 1:
             return [f"{len(winners)} of {len(self._racers)} won"]
+        # Read through another connection: what counts is what everybody sees.
         stored = self._racers[-1].tail(number - 1).segments
         if [segment.body for segment in stored] != list(winners):
             return ["what is stored is not what the winner wrote"]

@@ -115,11 +115,15 @@ class SegmentLog:
 
     def load(self) -> bytes | None:
         """Start at the newest snapshot; gives its database, or None where there is none. Then `follow` the log."""
+        # A storage that nobody has prepared yet is an empty log, so that a plan needs no permission
+        # to write.
         stored = self._unless_unused(self._storage.snapshot, None)
         if stored is None:
             self.head = Head()
             return None
         snapshot = self._decode(stored, Snapshot, "snapshot")
+        # The storage names the outer number; the inner one is protected with the content. They
+        # differ where a body was moved.
         if snapshot.head.number != stored.number:
             raise self._damaged(f"snapshot {stored.number} contains another one")
         self.head = snapshot.head
@@ -181,6 +185,8 @@ class SegmentLog:
         )
         previous, self.snapshot_number = self.snapshot_number, self.head.number
         self.bytes_since_snapshot = 0
+        # Once the snapshot is stored: dying in between leaves segments that nobody needs, and never
+        # a gap.
         self._storage.trim(previous, keep=self.head.keep)
 
     def trim_all(self) -> None:
@@ -189,6 +195,7 @@ class SegmentLog:
         self._storage.trim(last, keep=(*self.head.keep, last))
 
     def _encode(self, value: Segment | Snapshot, number: int, what: str) -> StoredBody:
+        # Before encryption, after which nothing can be compressed any more.
         packed = zlib.compress(msgspec.msgpack.encode(value), 1)
         plain = _MAGIC + bytes((FORMAT,)) + packed
         return StoredBody(number, self._cipher.seal(plain, self._context(what, number)))

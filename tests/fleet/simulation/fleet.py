@@ -17,8 +17,9 @@ from tests.fleet.simulation.world import (
     Profile,
     apply_calls,
     changed_reading,
-    full_reading,
     kinds_in_log,
+    own_reading,
+    shared_reading,
 )
 
 DAY = 86_400.0
@@ -72,10 +73,12 @@ class SimulatedFleet:
         self._urgent: deque[Callable[[], None]] = deque()
         self._due: deque[Callable[[], None]] = deque()
         self.full_calls: Counter[RateLimitKey] = Counter()
-        """The calls of full readings so far, those that were answered from another stack left out."""
+        """The calls of full readings so far."""
         self._busy = 0
-        self._shared: dict[Call, list[Callable[[], None]] | None] = {}
-        """Calls of this pass that stacks share: who waits for the answer, None once it is there."""
+        self._waiting: list[Callable[[], None]] = []
+        """Who waits for the lists that stacks share."""
+        self._has_lists = False
+        """Whether the lists that stacks share are there, in this pass."""
         self._last_full: dict[int, float] = {}
         self._pass_began = 0.0
         self._left_in_pass = 0
@@ -94,14 +97,31 @@ class SimulatedFleet:
     def _begin_pass(self) -> None:
         self._pass_began = self._loop.now
         self._left_in_pass = self._work.stacks
-        self._shared.clear()
+        self._has_lists = False
         for stack in range(self._work.stacks):
             self._due.append(partial(self._read_all, stack))
+        lists = shared_reading(self._work.profile, self._work.stacks)
+        self.full_calls.update(call.limit for call in lists)
+        self._make(lists, self._read_lists)
         self._fill()
 
+    def _read_lists(self) -> None:
+        self._has_lists = True
+        waiting, self._waiting = self._waiting, []
+        for go_on in waiting:
+            go_on()
+
     def _read_all(self, stack: int) -> None:
-        calls = full_reading(self._work.profile, stack, self._work.stacks)
-        self._make(calls, partial(self._has_read_all, stack, self._loop.now), share=True)
+        calls = own_reading(self._work.profile, stack)
+        self.full_calls.update(call.limit for call in calls)
+        began = self._loop.now
+        self._make(calls, partial(self._need_lists, partial(self._has_read_all, stack, began)))
+
+    def _need_lists(self, go_on: Callable[[], None]) -> None:
+        if self._has_lists:
+            go_on()
+        else:
+            self._waiting.append(go_on)
 
     def _has_read_all(self, stack: int, began: float) -> None:
         last = self._last_full.get(stack)
@@ -134,7 +154,7 @@ class SimulatedFleet:
         ]
         pages = 1 + max(0, len(seen) - 1) // LOG_PAGE
         calls = [Call(LOG, ("log", str(self._loop.now), str(page))) for page in range(pages)]
-        self._make(calls, partial(self._has_polled, seen), share=False)
+        self._make(calls, partial(self._has_polled, seen), urgent=True)
         self._loop.after(self._work.poll_every, self._poll)
 
     def _has_polled(self, seen: list[tuple[float, int, str]]) -> None:
@@ -145,20 +165,22 @@ class SimulatedFleet:
         self._fill()
 
     def _look_at(self, at: float, stack: int, kind: str) -> None:
-        calls = changed_reading(self._work.profile, stack, kind, self._work.stacks)
-        self._make(calls, partial(self._has_seen, at, stack, kind), share=False)
+        calls = changed_reading(self._work.profile, stack, kind)
+        self._make(calls, partial(self._has_seen, at, stack, kind), urgent=True)
 
     def _has_seen(self, at: float, stack: int, kind: str) -> None:
         self.outcome.delays.append(self._loop.now - at)
         # Half of the changes are corrected or come from a manifest: an apply follows.
         if self._chance.random() < 0.5:
-            self._make(apply_calls(stack, kind), self._end_of_stack, share=False)
+            self._make(apply_calls(stack, kind), self._end_of_stack, urgent=True)
         else:
             self._end_of_stack()
 
     # --- calls
 
-    def _make(self, calls: Iterable[Call], done: Callable[[], None], *, share: bool) -> None:
+    def _make(
+        self, calls: Iterable[Call], done: Callable[[], None], *, urgent: bool = False
+    ) -> None:
         """Make calls, each as soon as it may go, and then go on."""
         calls = list(calls)
         left = len(calls)
@@ -170,30 +192,7 @@ class SimulatedFleet:
                 done()
 
         for call in calls:
-            if not share:
-                self._organization.send(call, answered, first=True)
-            elif call.subject[1]:
-                self.full_calls[call.limit] += 1
-                self._organization.send(call, answered)
-            else:
-                self._ask_once(call, answered)
-
-    def _ask_once(self, call: Call, answered: Callable[[], None]) -> None:
-        if call not in self._shared:
-            waiting = self._shared[call] = [answered]
-            self.full_calls[call.limit] += 1
-            self._organization.send(call, partial(self._has_shared, call, waiting))
-            return
-        others = self._shared[call]
-        if others is None:
-            self._loop.after(0.0, answered)
-        else:
-            others.append(answered)
-
-    def _has_shared(self, call: Call, waiting: list[Callable[[], None]]) -> None:
-        self._shared[call] = None
-        for answered in waiting:
-            answered()
+            self._organization.send(call, answered, first=urgent)
 
     def _fill(self) -> None:
         while self._busy < self._work.side_by_side and (self._urgent or self._due):

@@ -22,6 +22,8 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record, Resource
 from tests.engine.tables import MemoryReader
 
+_BOTH = 2
+"""What stacks read of their own is the same from two stacks on."""
 LOG = RateLimitKey(True, "GET", "/organization/audit_logs")
 
 
@@ -64,19 +66,26 @@ def kinds_in_log(profile: Profile) -> tuple[str, ...]:
 
 
 @cache
-def full_reading(profile: Profile, stack: int, stacks: int) -> tuple[Call, ...]:
-    """The calls of a plan that reads everything, for one of so many stacks of an organization."""
-    return tuple(_calls(profile, stack, stacks, ()))
+def own_reading(profile: Profile, stack: int) -> tuple[Call, ...]:
+    """The calls of a plan that reads everything, without those that stacks share."""
+    return tuple(call for call in _calls(profile, stack, _BOTH, ()) if call.subject[1])
 
 
-def changed_reading(profile: Profile, stack: int, kind: str, stacks: int) -> tuple[Call, ...]:
-    """The calls of a plan of which the log says that only one kind changed."""
+@cache
+def shared_reading(profile: Profile, stacks: int) -> tuple[Call, ...]:
+    """The calls that all stacks of an organization share: its own lists, to their ends."""
+    calls = _calls(profile, 0, stacks, ())
+    return tuple(call for call in calls if not call.subject[1])
+
+
+def changed_reading(profile: Profile, stack: int, kind: str) -> tuple[Call, ...]:
+    """The calls of a plan of which the log says that only one kind changed, in this stack alone."""
     trusted = {
         key
         for key in _scope_keys(profile, stack)
         if key[0] != kind and is_reported_in_audit_log(KINDS[key[0]])
     }
-    return tuple(_calls(profile, stack, stacks, trusted))
+    return tuple(_calls(profile, stack, 1, trusted))
 
 
 def apply_calls(stack: int, kind: str) -> tuple[Call, ...]:
@@ -92,7 +101,8 @@ def apply_calls(stack: int, kind: str) -> tuple[Call, ...]:
 def _calls(
     profile: Profile, stack: int, stacks: int, trusted: Collection[ScopeKey]
 ) -> Iterator[Call]:
-    inputs = replace(_inputs(profile, stack), pages=_pages(profile, stacks))
+    """The calls of one of so many stacks that read at the same time."""
+    inputs = replace(_inputs(profile, stack), pages=_pages(profile, stacks), sharers=stacks)
     reads = Estimate(inputs, MemoryReader(()), trusted).reads()
     # Sorted, because the order of a set of texts is another one in every process.
     for read in sorted(reads, key=lambda read: read.scope.sort_key):
@@ -105,7 +115,9 @@ def _calls_of(read: ExpectedRead, inputs: PlanInputs, stack: int) -> Iterator[Ca
     limit = RateLimitKey(kind.scope.needs_admin_key, method, path)
     place = "" if project is None else _project(stack)
     if read.call == "list":
-        parts = [f"page {number}" for number in range(read.calls)]
+        # A stack stops at its last object. All stacks together read the organization's lists to the end.
+        pages = max(read.calls, inputs.pages.get(read.scope, 1))
+        parts = [f"page {number}" for number in range(pages)]
     else:
         ids = (record.id for at, record in inputs.records.items() if at.kind == kind.name)
         parts = list(ids)[: read.calls]

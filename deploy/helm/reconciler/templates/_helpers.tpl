@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [organizations]
   verbs: [list, watch]
 - apiGroups: [reconciler.dev]
-  resources: [stacks/status]
+  resources: [stacks/status, organizations/status]
   verbs: [patch]
 - apiGroups: [""]
   # Sources of Stacks. Only those with the label reconciler.dev/source are asked for.

@@ -1,0 +1,112 @@
+"""What a change in the cluster asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.operator.registry import Claim, Known, Registry
+from reconciler.operator.resources import ObjectKey
+from tests.operator.makers import DIGEST, stack_body
+
+KEY = ObjectKey("team", "search")
+
+
+def _body(version: int = 1, generation: int = 1, **more: Any) -> dict[str, Any]:
+    body = stack_body(source={"configMap": {"name": "files"}})
+    body["metadata"] |= {"resourceVersion": str(version), "generation": generation, **more}
+    return body
+
+
+def test_a_new_stack_and_a_new_spec_ask_for_a_run() -> None:
+    registry = Registry()
+    assert registry.put_stack(_body()) == {KEY}
+    assert registry.put_stack(_body(2, generation=2)) == {KEY}
+
+
+def test_a_status_of_our_own_asks_for_nothing() -> None:
+    registry = Registry()
+    registry.put_stack(_body())
+    assert registry.put_stack({**_body(2), "status": {"drifted": 1}}) == set()
+    stack = registry.stack(KEY)
+    assert stack is not None
+    assert stack.status == {"drifted": 1}
+
+
+def test_an_approval_asks_for_a_run_and_its_end_does_not() -> None:
+    registry = Registry()
+    registry.put_stack(_body())
+    approved = _body(2, annotations={"reconciler.dev/approve": DIGEST})
+    assert registry.put_stack(approved) == {KEY}
+    assert registry.put_stack(_body(3)) == set()
+
+
+def test_the_annotation_reconcile_asks_for_a_run() -> None:
+    registry = Registry()
+    registry.put_stack(_body())
+    assert registry.put_stack(_body(2, annotations={"reconciler.dev/reconcile": "now"})) == {KEY}
+
+
+def test_an_event_that_comes_late_changes_nothing() -> None:
+    registry = Registry()
+    registry.put_stack({**_body(5, generation=2), "status": {"drifted": 1}})
+    assert registry.put_stack(_body(4)) == set()
+    stack = registry.stack(KEY)
+    assert stack is not None
+    assert stack.generation == 2
+
+
+def test_a_stack_that_was_created_again_replaces_the_old_one() -> None:
+    registry = Registry()
+    registry.put_stack(_body(5))
+    assert registry.put_stack(_body(4, uid="uid-2")) == {KEY}
+
+
+def test_a_config_map_wakes_its_readers_only_if_its_data_changed() -> None:
+    registry = Registry()
+    registry.put_stack(_body())
+    files = {"metadata": {"namespace": "team", "name": "files"}, "data": {"a": "1"}}
+    other = {"metadata": {"namespace": "other", "name": "files"}, "data": {"a": "1"}}
+    assert registry.put_config_map(files) == {KEY}
+    assert registry.put_config_map({**files, "status": 1}) == set()
+    assert registry.put_config_map({**files, "data": {"a": "2"}}) == {KEY}
+    assert registry.put_config_map(other) == set()
+    assert registry.drop_config_map(ObjectKey("team", "files")) == {KEY}
+
+
+def test_policies_of_the_organization_wake_its_stacks() -> None:
+    registry = Registry()
+    registry.put_stack(_body())
+    secret = {"secretRef": {"name": "keys", "key": "admin"}}
+    organization = {
+        "metadata": {"namespace": "team", "name": "acme", "uid": "o", "generation": 1},
+        "spec": {"adminKey": secret, "policies": [{"configMap": {"name": "rules"}}]},
+    }
+    assert registry.put_organization(organization) == {KEY}
+    assert registry.put_organization(organization) == set()
+    rules = {"metadata": {"namespace": "team", "name": "rules"}, "data": {}}
+    assert registry.put_config_map(rules) == {KEY}
+    assert registry.drop_organization(ObjectKey("team", "acme")) == {KEY}
+
+
+def test_the_oldest_stack_keeps_its_claim() -> None:
+    registry, young = Registry(), ObjectKey("team", "young")
+    claim = Claim("search", "prod")
+    second = _body(creationTimestamp="2026-02-01T00:00:00Z", uid="uid-2", name="young")
+    registry.put_stack(second)
+    assert registry.claim(young, claim) is None
+    registry.put_stack(_body(creationTimestamp="2026-01-01T00:00:00Z"))
+    assert registry.claim(KEY, claim) is None
+    assert registry.claim(young, claim) == KEY
+    assert registry.claim(young, Claim("search", "test")) is None
+    registry.claim(young, claim)
+    assert registry.drop_stack(KEY) == {young}
+    assert registry.claim(young, claim) is None
+
+
+def test_a_list_drops_what_it_lacks_and_not_what_came_meanwhile() -> None:
+    registry = Registry()
+    registry.put_stack(_body())
+    before = registry.known()
+    registry.put_stack(_body(name="new", uid="uid-2"))
+    registry.drop_missing(before, Known())
+    assert [str(stack.key) for stack in registry.stacks()] == ["team/new"]
