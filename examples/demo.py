@@ -260,6 +260,30 @@ def adopt(demo: Demo) -> None:
         newsroom.reconciler("accept", "--all", "--yes")
 
 
+def fleet(demo: Demo) -> None:
+    """Three stacks in two environments are planned, applied and watched in one run."""
+    say(
+        "Fleet",
+        """A platform team has many stacks. One run plans and applies all of them. Two stacks read
+        an output of the platform, so that one is applied first.""",
+    )
+    with Emulator() as emulator, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as parent:
+        folder = Path(parent) / "fleet"
+        shutil.copytree(ACME.parent / "fleet", folder)
+        platform = Demo(emulator, folder, is_quiet=demo.is_quiet)
+        platform.environment["RECONCILER_BACKEND"] = "local:.reconciler"
+        platform.reconciler("fleet", "list")
+        platform.reconciler("fleet", "apply", "--yes")
+        say(
+            "Drift", "Somebody renames a group by hand. One stack has drifted; the rest is a count."
+        )
+        [group, *_] = platform.call("GET", "/organization/groups", admin=True)["data"]
+        path = f"/organization/groups/{group['id']}"
+        platform.call("POST", path, admin=True, name="Renamed by hand")
+        platform.reconciler("fleet", "drift", "--blame", expect=2)
+        platform.reconciler("fleet", "report")
+
+
 def destroy(demo: Demo) -> None:
     """Everything is removed again."""
     say(
@@ -278,6 +302,7 @@ CHAPTERS = (
     Chapter("review", "apply exactly what was reviewed", ("apply",), review),
     Chapter("outputs", "ids for applications", ("apply",), outputs),
     Chapter("adopt", "take over an organization that exists", (), adopt),
+    Chapter("fleet", "many stacks in one run", (), fleet),
     Chapter("destroy", "remove everything", ("apply",), destroy),
 )
 

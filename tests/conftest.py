@@ -36,7 +36,9 @@ SLOW_SERVERS = {"azure", "azure_place", "azurite", "pgbouncer", "s3", "s3_place"
 """Fixtures and parameters that start a server which takes seconds."""
 SERVER_MODULES = {
     "test_object_store.py",
+    "test_pace_between_runs.py",
     "test_postgres.py",
+    "test_postgres_pace.py",
     "test_proof.py",
     "test_races.py",
     "test_restored_state.py",

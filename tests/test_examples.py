@@ -26,8 +26,9 @@ def example(workspace: Workspace, name: str) -> Workspace:
 
 
 def test_every_example_has_a_case() -> None:
-    # The policies declare no object; tests/policies/test_library.py tries them.
-    assert {"policies", *(name for name, _ in CASES)} == {
+    # The policies declare no object; tests/policies/test_library.py tries them. The fleet has several
+    # stacks; tests/fleet/test_example.py tries it.
+    assert {"fleet", "policies", *(name for name, _ in CASES)} == {
         path.name for path in EXAMPLES.iterdir() if path.is_dir()
     }
 

@@ -26,6 +26,12 @@ def problems_of(error: BaseException) -> tuple[Diagnostic, ...]:
     return (Diagnostic(f"unexpected {type(error).__name__}: {error}", detail=BUG),)
 
 
+def sentences(*texts: str) -> str:
+    """Texts one after the other, each with a full stop."""
+    ended = [text if text.endswith((".", "!", "?", ":")) else f"{text}." for text in texts if text]
+    return " ".join(f"{text[:1].upper()}{text[1:]}" for text in ended)
+
+
 def translated(error: Exception) -> Exception:
     """An error of the machine, not of this program, described by its cause."""
     if isinstance(error, MemoryError):

@@ -50,6 +50,8 @@ def token_source(session: Session) -> TokenSource:
         local = Throttle(admin_requests_per_minute=session.stack.admin_requests_per_minute)
         return _shared(session, local) or local
     local = sharing.throttle(session.base_url, session.stack)
+    if not sharing.keeps(local):
+        return _shared(session, local) or local
     return sharing.shared_throttle(local, lambda: _shared(session, local))
 
 
@@ -97,11 +99,18 @@ def shared_pace(session: Session) -> SharedPace | None:
 def user_of(session: Session) -> PaceUser:
     """This process, as other runs see it."""
     stack = session.stack
-    doing, name = session.command, f"{stack.name}/{stack.environment}"
-    if session.sharing is not None and session.sharing.stacks > 1:
-        doing, name = f"{doing} of {session.sharing.stacks} stacks", ""
-    label = label_of(current_origin(), f"{doing} {name}".strip())
+    doing = f"{session.command} {stack.name}/{stack.environment}".strip()
+    if session.sharing is not None:
+        number = session.sharing.stacks
+        is_named_by_program = number == 1 or session.is_background
+        doing = session.program if is_named_by_program else f"{session.command} of {number} stacks"
+    label = label_of(current_origin(), doing)
     return PaceUser(process_id(), session.redactor(label), session.is_background)
+
+
+def process_label(session: Session) -> str:
+    """How other runs see this process."""
+    return user_of(session).label
 
 
 def pace_report(session: Session) -> PaceReport | None:

@@ -144,6 +144,8 @@ def overrides_of(session: Session, policies: Iterable[Policy]) -> Mapping[str, s
         name, separator, reason = text.partition("=")
         if not separator or not reason.strip():
             raise UsageError(f'--override-policy "{text}": write NAME=REASON')
+        if name not in severities and session.policy_request.is_for_many:
+            continue
         if name not in severities:
             hint = nearest(name, severities)
             raise UsageError(f'--override-policy: there is no policy "{name}".{hint}')

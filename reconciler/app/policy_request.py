@@ -18,6 +18,8 @@ class PolicyRequest(Struct, frozen=True):
 
     folders: tuple[Path, ...] = ()
     overrides: tuple[str, ...] = ()
+    is_for_many: bool = False
+    """Whether the same request is made of many stacks, so that some lack an overridden policy."""
 
 
 def has_policies(session: Session) -> bool:

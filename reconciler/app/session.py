@@ -132,6 +132,8 @@ class Session:
         """How many seconds to wait for another run that holds the lock."""
         self.accept_moved_state = False
         """Whether a state that was moved to another backend may still be read."""
+        self.program = ""
+        """What runs this session, if it runs many: `fleet` or `operator`."""
         self.command = ""
         """The words of the command, for people who share something with this run."""
         self.is_background = False
@@ -471,7 +473,7 @@ class Session:
     def close(self) -> None:
         """Close the connections and the state."""
         parts = [self._client, self._store, self.__dict__.get("sinks")]
-        if self.sharing is None:
+        if self.sharing is None or not self.sharing.keeps(self.__dict__.get("throttle")):
             parts.append(self.__dict__.get("throttle"))
         for resource in parts:
             if resource is not None:

@@ -81,6 +81,12 @@ class Sharing:
         throttle.limit(pace)
         return throttle
 
+    def keeps(self, throttle: TokenSource | None) -> bool:
+        """Whether other sessions get this throttle too, so that it outlives the present one."""
+        with self._lock:
+            kept = [*self._throttles.values(), *self._paces.values()]
+        return any(throttle is entry for entry in kept)
+
     def shared_throttle(
         self, local: Throttle, make: Callable[[], TokenSource | None]
     ) -> TokenSource:

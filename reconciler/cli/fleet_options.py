@@ -30,7 +30,7 @@ from reconciler.fleet.shards import parse_shard, stacks_of
 from reconciler.fleet.stack_run import FleetContext
 from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks
 from reconciler.manifests import Settings
-from reconciler.state.address import secret_parts
+from reconciler.state.address import parse_address, secret_parts
 
 _MOST_REPEATED = 3
 """How often a notice is shown that many stacks give."""
@@ -69,7 +69,12 @@ class CommandFleet:
             redactor=redactor,
             notice=_Notices(),
         )
-        self.policies = PolicyRequest(options.policies, options.override_policy)
+        self.policies = PolicyRequest(options.policies, options.override_policy, is_for_many=True)
+
+    def check_backend(self) -> None:
+        """Raise StateError for an address of the state that no stack could use."""
+        if self.settings.backend:
+            parse_address(self.settings.backend)
 
     @contextmanager
     def sharing(self) -> Iterator[FleetContext]:

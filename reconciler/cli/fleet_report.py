@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from reconciler.app.failures import sentences
 from reconciler.cli.fleet_options import CommandFleet
 from reconciler.cli.period import moment
 from reconciler.cli.reporting import publish_fleet, talk
@@ -14,6 +15,7 @@ from reconciler.fleet.standing import COMMAND, recorded, standings
 from reconciler.fleet.summary import fleet_report
 from reconciler.model.fleet import FleetReport, StackReport
 from reconciler.model.fleet_history import StackHistory
+from reconciler.state.fleet_history import LocalHistory
 
 
 def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhere: bool) -> int:
@@ -40,16 +42,20 @@ def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhe
 
 
 def _histories(fleet: CommandFleet) -> list[StackHistory]:
-    """What is recorded; nothing, with a notice, if that cannot be read."""
-    try:
-        storage = open_history(fleet.settings)
-    except StateError as error:
-        talk(f"Warning: the history of the fleet cannot be read: {error}")
-        return []
+    """What is recorded.
+
+    Raises StateError for a shared backend that cannot be read, as then neither can its states. A
+    local file that is damaged is a notice.
+    """
+    storage = open_history(fleet.settings)
     try:
         return list(FleetHistory(storage).read())
     except StateError as error:
-        talk(f"Warning: the history of the fleet cannot be read: {error}")
+        if not isinstance(storage, LocalHistory):
+            raise
+        talk(
+            f"Warning: The history of the fleet cannot be read. {sentences(str(error), error.hint)}"
+        )
         return []
     finally:
         storage.close()

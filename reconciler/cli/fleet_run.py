@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import click
@@ -21,6 +21,8 @@ from reconciler.fleet.history import HistoryRecorder
 from reconciler.fleet.runner import FleetJob, FleetOptions, run_fleet
 from reconciler.fleet.stack_run import StackRequest
 from reconciler.fleet.summary import fleet_report, summarized
+from reconciler.fleet.waiting import REASON as WAITS
+from reconciler.fleet.waiting import lacks_outputs, with_waiting
 from reconciler.model.fleet import (
     Command,
     FleetReport,
@@ -32,6 +34,7 @@ from reconciler.model.fleet import (
 from reconciler.render.fleet import sentence_of
 from reconciler.render.progress import Outlook, Progress
 
+NOTHING: Mapping[StackId, StackReport] = {}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DOING = {
     Command.PLAN: "Planning",
@@ -134,6 +137,9 @@ def _approved(planned: FleetReport, digests: frozenset[str]) -> dict[StackId, St
                 message="Its plan is not one that was approved: something changed since the "
                 "review, or it was not reviewed.",
             )
+        elif stack.reason == WAITS:
+            # What others are applied for now makes the plan that is to be approved next.
+            stack = replace(stack, exit_code=10)
         checked[stack.id] = stack
     return checked
 
@@ -143,35 +149,76 @@ def _run(
     jobs: Sequence[FleetJob],
     request: StackRequest,
     options: FleetOptions,
-    known: dict[StackId, StackReport] | None = None,
+    known: Mapping[StackId, StackReport] = NOTHING,
 ) -> FleetReport:
     """Run jobs and collect what their reports need. `known` replaces what is known already."""
+    fleet.check_backend()
     began = time.monotonic()
-    reports: list[StackReport] = []
     needs = needs_of([job.stack for job in jobs]) if request.command is Command.APPLY else None
     is_known = {job.stack.id for job in jobs if job.known is not None}
     # From here on an interrupt waits until whatever was done is recorded and listed.
     with ExitStack() as block:
         block.enter_context(fleet.interrupts.finishing_first())
         context = block.enter_context(fleet.sharing())
-        block.enter_context(_progress(fleet, request, reports, len(jobs)))
-        record = block.enter_context(_recording(fleet, request))
+        collected = _Collected(fleet, block.enter_context(_recording(fleet, request)))
+        block.enter_context(_progress(fleet, request, collected.reports, len(jobs)))
         for result in run_fleet(jobs, fleet.settings, context, options, needs=needs):
             report = summarized(result, fleet.settings.root)
-            if known is not None and result.id in is_known:
+            if result.id in is_known:
                 report = known[result.id]
                 result = replace(result, reason=report.reason, digest=report.digest)
-            fleet.telemetry.add(result)
-            reports.append(report)
-            record(report)
-            if fleet.options.verbose:
-                talk(f"{report.id}: {report.status}: {sentence_of(report)}")
+            collected.add(result, report)
+        collected.finish(is_apply=request.command is Command.APPLY)
     return fleet_report(
         str(request.command),
-        reports,
+        collected.reports,
         seconds=time.monotonic() - began,
         interrupted=fleet.context.stop.is_set(),
     )
+
+
+class _Collected:
+    """The reports of a run. Passes each on to the history, to metrics and to notices.
+
+    Whether a stack that lacks outputs of others failed is known once all have ended.
+    """
+
+    def __init__(self, fleet: CommandFleet, record: Callable[[StackReport], None]) -> None:
+        self.reports: list[StackReport] = []
+        self._fleet = fleet
+        self._record = record
+        self._undecided: dict[StackId, StackResult] = {}
+
+    def add(self, result: StackResult, report: StackReport) -> None:
+        """Take in the result of a stack."""
+        self.reports.append(report)
+        if lacks_outputs(report):
+            self._undecided[report.id] = result
+        else:
+            self._pass_on(result, report)
+        if self._fleet.options.verbose:
+            talk(f"{report.id}: {report.status}: {sentence_of(report)}")
+
+    def finish(self, *, is_apply: bool) -> None:
+        """Decide about stacks that lack outputs. An apply leaves none of them waiting."""
+        if not is_apply:
+            self.reports[:] = with_waiting(self.reports, self._fleet.stacks)
+        for report in self.reports:
+            result = self._undecided.get(report.id)
+            if result is not None:
+                changed = replace(
+                    result,
+                    status=report.status,
+                    exit_code=report.exit_code,
+                    reason=report.reason,
+                    message=report.message,
+                    diagnostics=report.diagnostics,
+                )
+                self._pass_on(changed, report)
+
+    def _pass_on(self, result: StackResult, report: StackReport) -> None:
+        self._fleet.telemetry.add(result)
+        self._record(report)
 
 
 @contextmanager

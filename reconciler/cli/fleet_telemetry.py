@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from reconciler.cli.failures import redactor
-from reconciler.cli.metrics import new_recorder, publish_metrics, wants_metrics
+from reconciler.cli.metrics import publish_metrics, recorder_for
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk
 from reconciler.errors import StateError, UsageError
@@ -35,9 +35,7 @@ class FleetTelemetry:
     def __init__(self, options: GlobalOptions, settings: Settings, grouping: str) -> None:
         self._options = options
         self._grouping = {"fleet": grouping}
-        self._metrics: PrometheusRecorder | None = None
-        if wants_metrics(options):
-            self._metrics = new_recorder()
+        self._metrics: PrometheusRecorder | None = recorder_for(options)
         self._history: HistoryStorage | None = None
         self._announcer: Announcer | None = None
         if options.notify:

@@ -63,11 +63,11 @@ def command(
     force: bool,
     terraform_released: bool,
 ) -> int:
-    """Bind the object ID to ADDRESS, or import a Terraform state.
+    """Bind an object to an address, or import a Terraform state.
 
-    A manifest must declare ADDRESS. This writes to the state alone. The next plan shows how the
-    object differs from its manifest, and the next apply writes the ownership mark if the kind has
-    one.
+    A manifest must declare ADDRESS; ID is the object's id at the API. This writes to the state
+    alone. The next plan shows how the object differs from its manifest, and the next apply writes
+    the ownership mark if the kind has one.
 
     With --from-terraform, write manifests for the objects that the providers openai/openai,
     mkdev-me/openai and jianyuan/openai manage, and bind them. No API is called. `apply` refuses

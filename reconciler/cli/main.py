@@ -41,10 +41,10 @@ COMMANDS = {
     "audit": "List audit log entries, newest first.",
     "costs": "Show what was paid in a period.",
     "usage": "Show what was used in a period.",
-    "rollback": "Undo what RUN changed, from the state alone.",
+    "rollback": "Undo what a run changed, from the state alone.",
     "destroy": "Delete everything that the stack manages, dependents first.",
     "export": "Write manifests for what exists, and bind them to it.",
-    "import": "Bind the object ID to ADDRESS, or import a Terraform state.",
+    "import": "Bind an object to an address, or import a Terraform state.",
     "show": "Render a saved plan again.",
     "graph": "Print the dependency graph of resources.",
     "output": "Print the stack's outputs from the last apply.",
@@ -116,8 +116,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     outcome = RunOutcome()
     code = _run(outcome, arguments)
-    for ended in outcome.ended:
-        ended(outcome.exit_code(code))
+    if outcome.ended:
+        from reconciler.cli.metrics import end_telemetry
+
+        end_telemetry(outcome, outcome.exit_code(code))
     if outcome.options is not None and outcome.options.formats != PLAIN_FORMATS:
         from reconciler.cli.github import finish_step
 

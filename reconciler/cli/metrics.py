@@ -5,6 +5,7 @@ They never change the exit code: a run that went well has gone well, whoever hea
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -21,9 +22,11 @@ from reconciler.model.secret import Secret
 from reconciler.model.traffic import SentRequest, TrafficObserver
 
 if TYPE_CHECKING:
+    from reconciler.cli.outcome import RunOutcome
     from reconciler.cli.session import CommandSession
     from reconciler.telemetry.metrics import PrometheusRecorder
 
+LOG = logging.getLogger("reconciler.cli")
 PUSHGATEWAY = "RECONCILER_PUSHGATEWAY_URL"
 """The variable with the address of a Pushgateway, which may contain a password."""
 
@@ -41,22 +44,51 @@ def begin_metrics(options: GlobalOptions, session: CommandSession) -> TrafficObs
 
     Raises UsageError for a file that cannot be written.
     """
-    if options.command not in list(Command) or not wants_metrics(options):
+    if options.command not in list(Command):
         return None
-    metrics = _CommandMetrics(new_recorder(), session, Command(options.command))
+    recorder = recorder_for(options)
+    if recorder is None:
+        return None
+    metrics = _CommandMetrics(recorder, session, Command(options.command))
     options.outcome.ended.append(metrics.publish)
     return metrics
 
 
-def wants_metrics(options: GlobalOptions) -> bool:
-    """Whether a file or a Pushgateway expects metrics. Raises UsageError for a file that cannot be written."""
+def end_telemetry(outcome: RunOutcome, code: int) -> None:
+    """Send what a command that ended with an exit code has to tell. Whatever fails is a warning."""
+    for ended in outcome.ended:
+        try:
+            ended(code)
+        except KeyboardInterrupt:
+            talk("Interrupted: the run has ended, and its telemetry is incomplete.")
+            return
+        except Exception as error:
+            # The run has ended, and is as good as it was.
+            LOG.debug("telemetry", exc_info=True)
+            talk(f"Warning: the telemetry of this run is incomplete: {type(error).__name__}.")
+
+
+def recorder_for(options: GlobalOptions) -> PrometheusRecorder | None:
+    """A recorder, if a file or a Pushgateway expects metrics.
+
+    Raises UsageError for a file that cannot be written, and ImportError where the library is missing
+    for it. For a Pushgateway alone, that is a warning: its variable may be set for other programs.
+    """
     if options.metrics is not None:
         writable(options.metrics, "--metrics")
     address = os.environ.get(PUSHGATEWAY, "")
     if address:
         for secret in _secrets_of(address):
             redactor.add(secret)
-    return options.metrics is not None or bool(address)
+    if options.metrics is None and not address:
+        return None
+    try:
+        return new_recorder()
+    except ImportError:
+        if options.metrics is not None:
+            raise
+        talk(f"Warning: {PUSHGATEWAY} is ignored: pip install 'reconciler-iac[metrics]' first.")
+        return None
 
 
 def new_recorder() -> PrometheusRecorder:

@@ -107,13 +107,15 @@ _GLOBAL = (
         "--allow-sinks",
         multiple=True,
         metavar="GLOB",
-        help="Deliver keys only to such places, as vault:secret/search/**; adds to RECONCILER_ALLOW_SINKS; repeatable.",
+        help="Deliver keys only to places that match, such as vault:secret/search/**; "
+        "adds to RECONCILER_ALLOW_SINKS; repeatable.",
     ),
     click.option(
         "--allow-sources",
         multiple=True,
         metavar="GLOB",
-        help="Send secrets from such places only, as vault:secret/search/*; adds to RECONCILER_ALLOW_SOURCES; repeatable.",
+        help="Send secrets only from places that match, such as vault:secret/search/*; "
+        "adds to RECONCILER_ALLOW_SOURCES; repeatable.",
     ),
     click.option(
         "--report",
@@ -222,7 +224,7 @@ def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--lock-wait",
         metavar="DURATION",
         callback=_wait_seconds,
-        help="If another run holds the lock, wait for it this long: 30s, 5m, 1h. Fails at once by default.",
+        help="If another run holds the lock, wait for it this long: 30s, 5m, 1h. By default, fail at once.",
     )
     return _decorated(function, (wait,))
 

@@ -53,7 +53,7 @@ class RunOutcome(Struct):
     result: ApplyResult | None = None
     """The result of an apply."""
     ended: list[Callable[[int], None]] = field(default_factory=list)
-    """What is called with the exit code once the command has ended; must not raise."""
+    """What is called with the exit code once the command has ended."""
     fleet: FleetReport | None = None
     """What a run of a fleet found."""
     plan_path: str = ""

@@ -55,7 +55,7 @@ def command(
     target: tuple[str, ...],
     allow_delete: tuple[str, ...],
 ) -> int:
-    """Undo what RUN changed, from the state alone.
+    """Undo what a run changed, from the state alone.
 
     RUN is a number that `history` shows. Addresses that the run did not change are left alone.
     """

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
+from reconciler.app.failures import sentences
 from reconciler.errors import StateError
 from reconciler.manifests import Settings
 from reconciler.manifests.configuration import STATE_FOLDER
@@ -130,8 +131,8 @@ class HistoryRecorder:
             storage.close()
 
     def _fail(self, error: StateError) -> None:
-        hint = f" {error.hint}" if error.hint else ""
-        self._notice(f"Warning: the history of the fleet is not written: {error}{hint}")
+        reason = sentences(str(error), error.hint)
+        self._notice(f"Warning: The history of the fleet is not written. {reason}")
 
 
 def _parsed(body: bytes | None) -> StackHistory | None:

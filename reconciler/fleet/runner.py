@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -139,10 +140,9 @@ class _FleetRun:
     def next_result(self) -> StackResult:
         """The next result. Passes a signal to stop on while it waits."""
         while True:
-            try:
+            self._watch()
+            with suppress(queue.Empty):
                 return self._results.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                self._watch()
 
     def stop(self) -> None:
         """Start no further stack, and end those that run after their calls in flight."""

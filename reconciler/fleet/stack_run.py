@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from reconciler.app.applying import apply_checked_plan, locked
 from reconciler.app.blame import with_blame
 from reconciler.app.exit_codes import exit_code_of_error, final_exit_code
-from reconciler.app.failures import problems_of, translated
+from reconciler.app.failures import problems_of, sentences, translated
 from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials, with_refusals
 from reconciler.app.policies import with_live_policies, with_policies
@@ -188,6 +188,7 @@ class _StackRun:
             sharing=context.sharing,
             traffic=context.recorder,
         )
+        session.program = context.program
         session.command = f"{context.program} {request.command}"
         session.is_background = context.is_background
         session.lock_wait = request.lock_wait
@@ -298,7 +299,7 @@ class _StackRun:
         problems = tuple(map(self._redacted, problems_of(error)))
         message = self._context.redactor(str(error))
         if not isinstance(error, ConfigurationError) and len(problems) == 1:
-            message = " ".join(filter(None, (problems[0].summary, problems[0].detail)))
+            message = sentences(problems[0].summary, problems[0].detail)
         base = self._applied or StackResult(
             self._stack.id, self._request.command, StackStatus.FAILED, 1
         )

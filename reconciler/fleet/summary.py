@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from reconciler.manifests.configuration import STACK_FILES
 from reconciler.model.change import Action, ApplyResult, Drift, Outcome, OutcomeStatus, Plan
+from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.fleet import (
     MOST_NOTES,
     Command,
@@ -31,6 +32,7 @@ from reconciler.model.fleet import (
 
 HERE = Path()
 _MOST_FIELDS = 8
+_MOST_CHARACTERS = 2_000
 _VERSION = b"reconciler fleet 1\n"
 _FAILED = (OutcomeStatus.FAILED, OutcomeStatus.STALE, OutcomeStatus.SKIPPED)
 _EXIT_CODES = (10, 11, 12, 2)
@@ -45,11 +47,13 @@ def summarized(result: StackResult, base: Path = HERE) -> StackReport:
         result.status,
         result.exit_code,
         reason=result.reason,
-        message=result.message,
+        message=_bounded(result.message),
         organization=result.organization,
         problems=len(result.diagnostics),
-        diagnostics=result.diagnostics[:MOST_NOTES],
+        diagnostics=tuple(map(_bounded_problem, result.diagnostics[:MOST_NOTES])),
         calls=result.calls,
+        shared_answers=result.shared_answers,
+        answered_by_log=result.answered_by_log,
         began_at=result.began_at,
         ended_at=result.ended_at,
         file=stack_file(result.id, base),
@@ -128,7 +132,7 @@ def _with_plan(report: StackReport, result: StackResult, plan: Plan) -> StackRep
         drifted=len(plan.drift),
         drift=tuple(map(_drift, plan.drift[:MOST_NOTES])),
         refused=len(plan.refusals),
-        refusals=plan.refusals[:MOST_NOTES],
+        refusals=tuple(map(_bounded, plan.refusals[:MOST_NOTES])),
         unmanaged=len(plan.unmanaged),
     )
 
@@ -155,7 +159,16 @@ def _drift(drift: Drift) -> DriftNote:
 
 def _failure(outcome: Outcome) -> FailureNote:
     message = outcome.message or "; ".join(outcome.refused) or str(outcome.status)
-    return FailureNote(str(outcome.change.address), message)
+    return FailureNote(str(outcome.change.address), _bounded(message))
+
+
+def _bounded_problem(problem: Diagnostic) -> Diagnostic:
+    return replace(problem, detail=_bounded(problem.detail))
+
+
+def _bounded(text: str) -> str:
+    """A text of the API or of a manifest, cut where it is too long for a report of many stacks."""
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
 def stack_file(id: StackId, base: Path = HERE) -> str:

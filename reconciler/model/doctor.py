@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from reconciler.model.pace import RouteUse
+
 
 class Status(StrEnum):
     """How serious a finding is."""
@@ -69,6 +71,8 @@ class Examination(Struct, frozen=True):
 
     findings: Sequence[Finding]
     keys: Sequence[KeyReport] = ()
+    pace: Sequence[RouteUse] = ()
+    """The routes of the pace that runs share."""
     needs: Mapping[str, Needs] = {}
     """By the key that makes the calls: `admin` and `project`."""
     stack: str = ""

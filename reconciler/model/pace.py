@@ -54,12 +54,19 @@ class PaceAnswer(Struct, frozen=True):
     """Labels of other runs that use the pace. They come from elsewhere: untrusted."""
 
 
+class RunUse(Struct, frozen=True):
+    """A run, by its untrusted label, and its requests in the last minute."""
+
+    run: str
+    requests: int
+
+
 class RouteUse(Struct, frozen=True):
-    """A route of a pace: its limit, and who used it in the last minute, as untrusted labels."""
+    """A route of a pace, its requests a minute if a limit is known, and who used it lately."""
 
     route: str
     limit: int | None
-    users: Sequence[tuple[str, int]] = ()
+    used_by: Sequence[RunUse] = ()
 
 
 class PaceError(Exception):

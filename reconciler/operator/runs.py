@@ -73,6 +73,8 @@ class Run(Struct, frozen=True):
             redactor=self.redactor,
             notice=lambda sentence: LOG.info("%s", sentence),
             sharing=self.sharing,
+            program="operator",
+            is_background=True,
             recorder=self.recorder,
             spend=self.spend,
         )

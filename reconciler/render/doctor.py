@@ -53,6 +53,7 @@ def as_json(examination: Examination) -> str:
             "seconds": examination.seconds,
             "findings": _masked(examination.findings),
             "keys": _masked(examination.keys),
+            "pace": _masked(examination.pace),
             "needs": _masked(examination.needs),
         }
     )

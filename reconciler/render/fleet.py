@@ -182,8 +182,11 @@ def drift_text(drift: DriftNote) -> str:
 
 
 def cost(report: FleetReport) -> str:
-    """The calls and the time of the run."""
-    return phrases.cost_of(report.calls, report.seconds)
+    """The calls and the time of the run, and how many stacks the audit log alone answered for."""
+    text = phrases.cost_of(report.calls, report.seconds)
+    by_log = sum(stack.answered_by_log for stack in report.stacks)
+    shown = f"{count(by_log, 'stack')} not read, as the audit log shows no change"
+    return f"{text}; {shown}" if by_log else text
 
 
 def _bounded(
@@ -191,8 +194,10 @@ def _bounded(
 ) -> Iterator[Note]:
     yield from notes[:most]
     left = total - len(notes[:most])
-    if left > 0:
+    if left > 0 and notes:
         yield Note(word, "", f"… and {count(left, f'more {word}', plural and f'more {plural}')}")
+    elif left > 0:  # a history has numbers alone
+        yield Note(word, "", count(left, word, plural))
 
 
 def _problem(problem: Diagnostic) -> Note:
@@ -204,7 +209,7 @@ def _problem(problem: Diagnostic) -> Note:
 
 def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
     """Whether the message of the stack says the same."""
-    return bool(stack.message) and problem.summary in stack.message
+    return bool(stack.message) and problem.summary[1:] in stack.message
 
 
 # --- text
@@ -306,6 +311,8 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "diagnostics": list(map(_diagnostic_view, stack.diagnostics)),
         "unmanaged": stack.unmanaged,
         "calls": stack.calls,
+        "shared_answers": stack.shared_answers,
+        "answered_by_log": stack.answered_by_log,
         "began_at": stack.began_at,
         "ended_at": stack.ended_at,
         "next": stack.next_command,
@@ -359,11 +366,11 @@ def _markdown_stack(stack: StackReport, *, full: bool) -> str:
         items.append(f"- Digest: {code_span(stack.digest)}\n")
     is_open = " open" if stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive else ""
     head = _markdown_line(stack).removeprefix("- ").rstrip()
-    return f"{_folded(head, ''.join(items), is_open)}"
+    return _folded(head, "".join(items), is_open) if items else f"{head}\n\n"
 
 
 def _folded(head: str, body: str, is_open: str) -> str:
-    # A summary is HTML, in which Markdown hosts still read code spans and emphasis after a blank line.
+    # The head is outside of the summary, which is HTML and would show the escapes of Markdown.
     return f"{head}\n\n<details{is_open}><summary>Details</summary>\n\n{body}\n</details>\n\n"
 
 

@@ -94,6 +94,12 @@ RUN_CALLS = Metric(
     "Requests that the last run of this stack sent, retries included.",
     STACK,
 )
+SHARED_ANSWERS = Metric(
+    "reconciler_last_run_shared_answers",
+    _GAUGE,
+    "Answers that the last run took from what other stacks of the organization had read.",
+    STACK,
+)
 LAST_CHANGES = Metric(
     "reconciler_last_apply_changes",
     _GAUGE,
@@ -180,6 +186,7 @@ METRICS = (
     RAN_AT,
     RUN_SECONDS,
     RUN_CALLS,
+    SHARED_ANSWERS,
     LAST_CHANGES,
     INTERVAL,
     CHANGES,

@@ -39,6 +39,7 @@ class StackFigures(Struct):
     ended_at: float = 0.0
     seconds: float = 0.0
     calls: int = 0
+    shared_answers: int = 0
     interval_seconds: float | None = None
     spend_share: float | None = None
     """The used share of the spend limit that is closest to its end; None where it is not read."""
@@ -55,6 +56,7 @@ class StackFigures(Struct):
         self.ended_at = result.ended_at
         self.seconds = max(0.0, result.ended_at - result.began_at)
         self.calls = result.calls
+        self.shared_answers = result.shared_answers
         self.interval_seconds = interval_seconds
         if result.spend_share is not None:
             self.spend_share = result.spend_share

@@ -201,6 +201,7 @@ def _of_stack(figures: StackFigures, name: str) -> Iterator[tuple[Metric, Labels
     yield catalog.RAN_AT, stack, figures.ended_at
     yield catalog.RUN_SECONDS, stack, figures.seconds
     yield catalog.RUN_CALLS, stack, figures.calls
+    yield catalog.SHARED_ANSWERS, stack, figures.shared_answers
     yield catalog.CONFLICTS, stack, figures.conflicts
     if figures.spend_share is not None:
         yield catalog.SPEND_SHARE, stack, figures.spend_share

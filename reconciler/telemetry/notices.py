@@ -119,6 +119,8 @@ class Announcer:
         """
         with self._lock:
             round, self._seen = self._seen, {}
+        if not round:
+            return 0  # a look at the memory costs a request
         return sum(not self._tell(target, round) for target in self._targets)
 
     def _tell(self, target: Target, round: Mapping[str, Sequence[Sighting]]) -> bool:

@@ -107,6 +107,26 @@ def test_an_override_of_a_policy_holds_for_all_stacks(fleet: Fleet) -> None:
     assert fleet.groups() == ["a", "b"]
 
 
+def test_an_override_of_a_policy_that_a_stack_lacks_changes_nothing_there(fleet: Fleet) -> None:
+    policy = POLICY.replace("SEVERITY", "overridable")
+    fleet.add("stacks/b", manifest=f"{group('b')}---\n{policy}")
+    assert fleet.statuses("plan", "--override-policy", "no-b=agreed", expect=0) == {
+        "stacks/a": "pending",
+        "stacks/b": "pending",
+    }
+    assert fleet.statuses("plan", "--override-policy", "no-a=agreed", expect=11)["stacks/b"] == (
+        "refused"
+    )
+
+
+def test_the_digest_of_a_drift_report_approves_undoing_the_drift(fleet: Fleet) -> None:
+    fleet.fleet("apply", "--yes", expect=0)
+    fleet.rename_group("b", "other")
+    digest = fleet.report("drift", expect=2)["digest"]
+    fleet.fleet("apply", "--approve", digest, expect=0)
+    assert fleet.groups() == ["a", "b"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code", "groups"), [("yes", 0, ["a", "b"]), ("no", 1, [])])
 def test_a_terminal_is_asked_once_for_all_stacks(

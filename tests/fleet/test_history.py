@@ -24,7 +24,7 @@ from reconciler.model.run_origin import RunOrigin
 from reconciler.state.fleet_history import HistoryStorage, LocalHistory
 from reconciler.state.remote.objects.history import ObjectHistory
 from reconciler.state.remote.postgres.history import PostgresHistory
-from tests.fleet.conftest import Fleet, name_of
+from tests.fleet.conftest import Fleet, group, name_of
 from tests.servers.object_stores import Place
 from tests.servers.postgres import Database, PgBouncer
 
@@ -320,3 +320,27 @@ def test_the_history_is_beside_the_shared_states(fleet: Fleet, database: Databas
     rows = database.execute("SELECT stack FROM reconciler.fleet_history ORDER BY stack")
     assert rows == [("a",), ("b",)]
     assert stacks(fleet)["stacks/a"]["status"] == "applied"
+
+
+def test_a_shared_backend_that_does_not_answer_ends_the_report(fleet: Fleet) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = "postgresql://127.0.0.1:9/nothing"
+    done = fleet.fleet("report", expect=1)
+    assert "127.0.0.1:9" in done.err
+    assert done.out == ""
+
+
+def test_a_damaged_local_history_is_a_notice_and_the_states_are_reported(fleet: Fleet) -> None:
+    fleet.run("-C", "stacks/a", "apply", "--yes", expect=0)
+    fleet.write({".reconciler/fleet.db": "nonsense" * 100})
+    done = fleet.fleet("report", "--format", "json", expect=0)
+    assert "cannot be read" in done.err
+    assert '"status": "applied"' in done.out
+
+
+def test_a_stack_that_waits_for_outputs_is_no_failure_in_the_history(fleet: Fleet) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = "local:.reconciler"
+    fleet.add("stacks/b", spec='  outputs: {team: "${Group/team}"}\n')
+    value = "b ${stack.b.team}"
+    fleet.add("stacks/a", manifest=group("a").replace("name: a", f"name: '{value}'"))
+    assert fleet.statuses("drift", expect=0) == {"stacks/a": "pending", "stacks/b": "pending"}
+    assert stacks(fleet)["stacks/a"]["standing"]["failures"] == 0

@@ -89,3 +89,26 @@ def test_a_plan_needs_no_order(chain: Fleet) -> None:
         "stacks/a": "in sync",
         "stacks/b": "in sync",
     }
+
+
+def test_a_stack_that_waits_for_outputs_of_a_pending_one_is_pending(chain: Fleet) -> None:
+    report = chain.report("plan", expect=0)
+    stacks = {each["folder"]: each for each in report["stacks"]}
+    assert {each["status"] for each in report["stacks"]} == {"pending"}
+    assert stacks["stacks/a"]["reason"] == "WaitsForOutputs"
+    assert "outputs of stacks/b@default" in stacks["stacks/a"]["message"]
+    assert stacks["stacks/a"]["digest"] is None
+
+
+def test_an_approved_apply_goes_on_with_those_that_waited_once_they_are_approved(
+    chain: Fleet,
+) -> None:
+    for code in (10, 10, 0):
+        chain.fleet("apply", "--approve", chain.report("plan")["digest"], expect=code)
+    assert len(chain.groups()) == 3
+
+
+def test_outputs_that_no_stack_of_the_fleet_will_have_are_an_error(chain: Fleet) -> None:
+    assert chain.statuses("plan", "--stacks", "stacks/a", expect=1) == {"stacks/a": "failed"}
+    chain.add("stacks/b").fleet("apply", "--yes", "--stacks", "stacks/b", expect=0)
+    assert chain.statuses("plan", "--stacks", "stacks/[ab]", expect=1)["stacks/a"] == "failed"

@@ -55,3 +55,10 @@ def test_a_guard_refuses_one_stack_and_ends_with_eleven(fleet: Fleet) -> None:
         "stacks/b": "applied",
     }
     assert "a11" in fleet.groups()
+
+
+def test_an_address_of_the_state_that_no_stack_can_use_is_one_error(fleet: Fleet) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = "nonsense"
+    done = fleet.fleet("plan", expect=1)
+    assert done.err.count("has no scheme") == 1
+    assert done.out == ""

@@ -5,19 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import StateError
-from reconciler.fleet.history import FleetHistory
-from reconciler.fleet.notice_memory import StoredNoticeMemory
 from reconciler.model.change import OutcomeStatus
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.secret import Redactor, Secret
-from reconciler.state.fleet_history import LocalHistory
 from reconciler.telemetry.announcing import AnnouncingRecorder
 from reconciler.telemetry.notices import (
     MAX_CHARACTERS,
@@ -55,11 +51,14 @@ class Memory:
 
     def __init__(self) -> None:
         self.states: dict[str, dict[str, dict[str, str]]] = {}
+        self.reads = self.writes = 0
 
     def announced(self, target: str) -> Mapping[str, Mapping[str, str]]:
+        self.reads += 1
         return self.states.get(target, {})
 
     def announce(self, target: str, states: Mapping[str, Mapping[str, str]]) -> None:
+        self.writes += 1
         known = self.states.setdefault(target, {})
         known.update({stack: dict(topics) for stack, topics in states.items()})
 
@@ -233,6 +232,26 @@ def test_many_stacks_that_fail_together_are_one_message(watch: Watch, wall: Wall
     assert notice.severity is Severity.FAILURE
 
 
+def test_long_names_leave_room_for_fewer_stacks(watch: Watch, wall: Wall) -> None:
+    watch.run(*(failed(id=stack_id(f"{number:02}-{'x' * 200}")) for number in range(20)))
+    (notice,) = wall.notices
+    *stacks, last = notice.body.splitlines()
+    assert len(notice.body) <= MAX_CHARACTERS
+    assert last == f"… and {20 - len(stacks)} more"
+
+
+def test_a_round_without_runs_leaves_the_memory_alone(watch: Watch) -> None:
+    watch.run()
+    assert watch.memory.reads == 0
+
+
+def test_a_run_without_news_writes_nothing(watch: Watch) -> None:
+    watch.run(drifted("bot"))
+    writes = watch.memory.writes
+    watch.run(drifted("bot"))
+    assert (writes, watch.memory.writes) == (1, 1)
+
+
 def test_the_worst_comes_first() -> None:
     events = [
         Event(stack_id("a"), Topic.DRIFT, is_over=True),
@@ -331,26 +350,3 @@ def test_a_process_that_ends_announces_what_is_left(wall: Wall) -> None:
     recorder.record(drifted("bot"))
     recorder.close()
     assert wall.titles == ["1 drifted"]
-
-
-def test_the_history_of_a_fleet_remembers_across_runs(tmp_path: Path) -> None:
-    def memory() -> StoredNoticeMemory:
-        return StoredNoticeMemory(LocalHistory(tmp_path))
-
-    memory().announce("a", {"x": {"drift": "1"}, "y": {"failed": "2"}})
-    memory().announce("a", {"y": {}})
-    assert memory().announced("a") == {"x": {"drift": "1"}}
-    assert memory().announced("b") == {}
-
-
-def test_what_was_announced_is_no_history_of_a_stack(tmp_path: Path) -> None:
-    storage = LocalHistory(tmp_path)
-    StoredNoticeMemory(storage).announce("a", {"x": {"drift": "1"}})
-    assert list(FleetHistory(storage).read()) == []
-
-
-def test_a_damaged_memory_is_an_error(tmp_path: Path) -> None:
-    storage = LocalHistory(tmp_path)
-    storage.update(".notices", "a", lambda _: b"{")
-    with pytest.raises(StateError, match="cannot be read"):
-        StoredNoticeMemory(storage).announced("a")

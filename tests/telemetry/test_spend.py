@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.app.spend import SpendReader
+from reconciler.app.spend import SpendReader, limits_of
 from reconciler.emulator import Emulator
 from reconciler.fleet.stack_run import FleetContext
+from reconciler.model.address import Address
+from reconciler.model.change import Action
 from reconciler.model.fleet import Command, StackResult, StackStatus
-from tests.cli.spending import million
-from tests.telemetry.stacks import run_on
+from tests.telemetry.stacks import change, plan, run_on
 
 STACK = """\
 kind: Stack
@@ -52,10 +54,22 @@ class Clock:
 @pytest.fixture
 def spent(emulator: Emulator) -> Emulator:
     """An organization whose default project has spent four dollars this month."""
-    today = datetime.now(UTC).date().isoformat()
-    million(emulator, today, millions=2)
-    million(emulator, today, millions=3, project="proj_other")
+    use_now(emulator, emulator.project_id, millions=2)
+    use_now(emulator, "proj_other", millions=3)
     return emulator
+
+
+def use_now(emulator: Emulator, project: str, *, millions: int) -> None:
+    """So many million tokens at this moment, for two dollars each."""
+    body = {
+        "at": int(datetime.now(UTC).timestamp()),
+        "project_id": project,
+        "model": "gpt-4.1",
+        "input_tokens": millions * 10**6,
+        "output_tokens": 0,
+        "num_model_requests": 1,
+    }
+    emulator.store.add("usage", "completions", body, id=f"use-{project}")
 
 
 def stack(folder: Path, emulator: Emulator, manifest: str) -> Path:
@@ -88,6 +102,15 @@ def test_the_limit_closest_to_its_end_counts(spent: Emulator, tmp_path: Path) ->
     assert [result.status for result in results][1] is StackStatus.APPLIED
     # The project has spent 4 of 10 dollars, and the organization 10 of 1,000.
     assert [result.spend_share for result in results] == [0.4, 0.4, 0.4]
+
+
+def test_the_limit_of_a_project_that_is_still_to_come_counts_for_nothing() -> None:
+    address = Address("SpendLimit", "new", "limit")
+    limit = change(
+        Action.CREATE, address=address, project_id=None, desired={"threshold_amount": 1000}
+    )
+    assert list(limits_of(plan(limit))) == []
+    assert list(limits_of(plan(replace(limit, project_id="proj_1")))) == [("proj_1", 10)]
 
 
 def test_an_organization_is_asked_once_in_an_interval(spent: Emulator, tmp_path: Path) -> None:

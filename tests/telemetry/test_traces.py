@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 import pytest
@@ -106,6 +107,22 @@ def test_without_a_name_the_service_is_reconciler(traced: Workspace, server: Ser
     assert resource_of(server)["service.name"] == "reconciler"
 
 
+def test_a_fleet_has_a_span_for_each_stack(traced: Workspace, server: Server) -> None:
+    (traced.folder / "manifests.yaml").unlink()
+    for name, manifest in (("a", STORE), ("b", "kind: Nothing\n")):
+        stack = f"kind: Stack\nmetadata: {{name: {name}}}\n"
+        traced.write({f"{name}/reconciler.yaml": stack, f"{name}/m.yaml": manifest})
+    traced.run("fleet", "plan", expect=1)
+    named = by_name(spans_of(server))
+    (run,) = named["reconciler fleet plan"]
+    stacks = {str(span.attributes["reconciler.stack"]): span for span in named["plan stack"]}
+    assert {span.parent for span in stacks.values()} == {run.id}
+    assert {name: span.is_failed for name, span in stacks.items()} == {"a": False, "b": True}
+    assert stacks["b"].attributes["error.type"] == "ConfigurationInvalid"
+    (collect,) = named["collect"]
+    assert collect.parent == stacks["a"].id
+
+
 def test_a_failed_run_is_a_failed_span(traced: Workspace, server: Server) -> None:
     traced.declare("kind: VectorStore\nmetadata: {name: a}\nspec: {nme: b}\n")
     traced.run("plan", expect=1)
@@ -141,6 +158,7 @@ def test_no_key_query_id_or_name_is_in_a_trace(traced: Workspace, server: Server
         "ada@example.com",
         "vs_",
         "Handbook",
+        "handbook",
     )
     exported = b"".join(request.body for request in server.requests)
     assert [
@@ -159,9 +177,15 @@ def test_a_collector_that_refuses_changes_no_exit_code(traced: Workspace, server
 
 @pytest.mark.slow
 def test_a_run_ends_while_its_collector_is_silent(traced: Workspace, server: Server) -> None:
+    traced.variables["OTEL_EXPORTER_OTLP_TIMEOUT"] = "600"
     server.answering.clear()
+    # The library would wait for longer than this before it gives up.
+    patience = threading.Timer(20, server.answering.set)
+    patience.start()
     finished = traced.run("plan", expect=0)
-    assert not server.answering.is_set()
+    was_silent = not server.answering.is_set()
+    patience.cancel()
+    assert was_silent
     assert len(server.requests) == 1
     assert "did not reach its collector" in finished.err
 

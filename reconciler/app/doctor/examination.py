@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from reconciler.app.doctor.keys import KeyExaminer
 from reconciler.app.doctor.models import model_findings
 from reconciler.app.doctor.needs import needs_of
-from reconciler.app.doctor.network import clock_finding, network_findings, pace_finding
+from reconciler.app.doctor.network import clock_finding, network_findings
+from reconciler.app.doctor.pace import pace_finding, shared_pace_findings
 from reconciler.app.doctor.state import organization_findings, state_findings
+from reconciler.app.pacing import PaceReport, pace_report, process_label
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, ReconcilerError, UsageError
 from reconciler.manifests import Configuration
@@ -32,17 +34,22 @@ def examine(session: Session) -> Examination:
     configuration = _configuration(session, findings)
     findings += network_findings(session)
     keys = KeyExaminer(session, configuration)
+    pace: PaceReport | None = None
     if all(
         finding.status is not Status.ERROR or finding.topic != "network" for finding in findings
     ):
         findings += keys.examine()
         findings += organization_findings(session, keys)
-        findings += _after_calls(session)
+        pace = pace_report(session)
+        findings.append(clock_finding(session.server_clock))
+        findings.append(pace_finding(session, pace))
+        findings += shared_pace_findings(pace, process_label(session))
     findings += state_findings(session)
     findings += model_findings(session, configuration, keys.models)
     return Examination(
         findings,
         keys.reports,
+        pace.routes if pace is not None else (),
         needs_of(configuration),
         stack=stack.name,
         environment=stack.environment,
@@ -50,11 +57,6 @@ def examine(session: Session) -> Examination:
         calls=keys.calls,
         seconds=time.monotonic() - started,
     )
-
-
-def _after_calls(session: Session) -> Iterator[Finding]:
-    yield clock_finding(session.server_clock)
-    yield pace_finding(session)
 
 
 def _configuration(session: Session, findings: list[Finding]) -> Configuration | None:

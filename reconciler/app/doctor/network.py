@@ -1,4 +1,4 @@
-"""The way to the API: address, proxy, certificates, clock and pace."""
+"""The way to the API: address, proxy, certificates and clock."""
 
 from __future__ import annotations
 
@@ -58,33 +58,4 @@ def clock_finding(clock: ServerClock) -> Finding:
         f"The clock of this machine is {abs(ahead):,.0f} seconds {direction} the server's.",
         "Synchronize it (NTP). Runs correct the difference, but logs, certificates and the leases "
         "of shared states depend on the clock.",
-    )
-
-
-def pace_finding(session: Session) -> Finding:
-    """How fast admin calls may be made, as far as the stack or the answers tell."""
-    configured = session.stack.admin_requests_per_minute
-    if configured is not None:
-        return Finding(
-            "pace",
-            Status.OK,
-            f"The stack allows {configured:g} requests a minute to each admin route.",
-        )
-    measured = session.client.admin_limits()
-    if not session.server_clock.is_known:
-        return Finding("pace", Status.UNKNOWN, "Without an answer, the pace of calls is unknown.")
-    if not measured:
-        return Finding(
-            "pace",
-            Status.OK,
-            "No call was refused for its rate; the limit of admin routes is learned from the first "
-            "refusal (429).",
-        )
-    route, limit = min(measured.items(), key=lambda pair: pair[1])
-    noun = "request" if limit == 1 else "requests"
-    return Finding(
-        "pace",
-        Status.WARNING,
-        f"{route} accepts about {limit} {noun} a minute now; other runs may share its allowance.",
-        "Set pace.admin_requests_per_minute in the stack file, or let fewer runs overlap.",
     )

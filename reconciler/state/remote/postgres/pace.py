@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import StateError
-from reconciler.model.pace import PaceAnswer, PaceError, PaceRequest, RouteUse
+from reconciler.model.pace import PaceAnswer, PaceError, PaceRequest, RouteUse, RunUse, plain_label
 from reconciler.state.remote.postgres import address as postgres_address
 from reconciler.state.remote.postgres import pace_sql
 from reconciler.state.remote.postgres.connections import Connections
@@ -50,13 +50,13 @@ class PostgresPace:
         """The routes of a scope, with who used them in the last minute."""
         rows = self._run("read the pace", pace_sql.USES, {"scope": scope, "window": 60.0})
         limits: dict[str, int | None] = {}
-        users: dict[str, list[tuple[str, int]]] = {}
+        runs: dict[str, list[RunUse]] = {}
         for route, limit, label, count in rows:
             limits[route] = limit
-            users.setdefault(route, [])
+            runs.setdefault(route, [])
             if label is not None:
-                users[route].append((label, count))
-        return [RouteUse(route, limit, tuple(users[route])) for route, limit in limits.items()]
+                runs[route].append(RunUse(plain_label(label), count))
+        return [RouteUse(route, limit, tuple(runs[route])) for route, limit in limits.items()]
 
     def close(self) -> None:
         """Close the connections."""

@@ -94,19 +94,23 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     WHERE paces.scope = pace.scope AND paces.route = pace.route
 $$;
 
--- The runs that wait, in the order of their turns, and whether their tokens are due now.
+-- The runs that wait, in the order of their turns: how much each had, with its weight, how many
+-- tokens it wants, and whether they are due now.
 CREATE FUNCTION SCHEMA.waiting_runs(pace SCHEMA.paces)
-RETURNS TABLE (id text, place bigint, is_due boolean)
+RETURNS TABLE (
+    id text, place bigint, had integer, weight integer, wanted integer, is_due boolean
+)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT waiting.id,
-        row_number() OVER (ORDER BY waiting.had * waiting.weight, waiting.since, waiting.id) - 1,
-        waiting.due <= pace.used_at + 0.1
+        row_number() OVER (ORDER BY waiting.had, waiting.since, waiting.id) - 1,
+        waiting.had, waiting.weight, waiting.wanted, waiting.due <= pace.used_at + 0.1
     FROM (
         SELECT key AS id,
             (value ->> 'weight')::integer AS weight,
+            (value ->> 'wanted')::integer AS wanted,
             (value ->> 'since')::double precision AS since,
             (value ->> 'due')::double precision AS due,
-            cardinality(array_positions(pace.taken_by, key)) AS had
+            cardinality(array_positions(pace.taken_by, key)) * (value ->> 'weight')::integer AS had
         FROM jsonb_each(pace.runs)
         WHERE value ? 'due'
     ) AS waiting
@@ -132,7 +136,7 @@ DECLARE
     since double precision;
     ahead integer;
     turn integer;
-    slot integer;
+    mine integer;
     free_at double precision;
     is_granted boolean;
 BEGIN
@@ -160,9 +164,14 @@ BEGIN
     -- Take a place among the runs that wait.
     since := coalesce((pace.runs -> run ->> 'since')::double precision, moment);
     pace.runs := jsonb_set(pace.runs, ARRAY[run], (pace.runs -> run)
-        || jsonb_build_object('since', since, 'due', moment));
-    SELECT waiting.place INTO turn FROM SCHEMA.waiting_runs(pace) AS waiting WHERE id = run;
-    SELECT count(*) INTO ahead FROM SCHEMA.waiting_runs(pace) AS waiting
+        || jsonb_build_object('since', since, 'due', moment, 'wanted', wanted));
+    SELECT waiting.place, waiting.had INTO turn, mine
+    FROM SCHEMA.waiting_runs(pace) AS waiting WHERE id = run;
+    -- The tokens that others get before it is our turn.
+    SELECT coalesce(sum(least(
+        waiting.wanted, greatest(1, ceil((mine - waiting.had) / waiting.weight::real))
+    )), 0) INTO ahead
+    FROM SCHEMA.waiting_runs(pace) AS waiting
     WHERE waiting.place < turn AND waiting.is_due;
 
     is_granted := moment >= pace.resume_at AND (
@@ -177,19 +186,18 @@ BEGIN
         pace.taken_by := pace.taken_by || run;
         used := used + 1;
         pace.runs := jsonb_set(pace.runs, ARRAY[run], CASE
-            WHEN wanted > 1 THEN (pace.runs -> run) || jsonb_build_object('since', moment)
+            WHEN wanted > 1 THEN (pace.runs -> run)
+                || jsonb_build_object('since', moment, 'wanted', wanted - 1)
             ELSE (pace.runs -> run) - 'since' - 'due' END);
         wait_seconds := 0;
     ELSE
-        -- Come when enough tokens are free for all runs ahead, or when these have not come.
-        slot := greatest(1, least(used, used - most + 1 + turn));
-        free_at := CASE WHEN used = 0 THEN moment ELSE pace.taken_at[slot] + window_seconds END;
-        IF turn > 0 THEN
-            slot := least(used, used - most + 1);
-            free_at := least(free_at, 2 + CASE
-                WHEN slot < 1 THEN moment
-                ELSE greatest(moment, pace.taken_at[slot] + window_seconds) END);
-        END IF;
+        -- Whose turn it is shows when the next token is free: shares change until then. Of many
+        -- runs, the last ones come a little later. Free tokens are kept for runs that are due.
+        free_at := CASE
+            WHEN most IS NULL THEN moment
+            WHEN used < most THEN moment + 2.05
+            WHEN turn < 8 THEN pace.taken_at[used - most + 1] + window_seconds
+            ELSE pace.taken_at[used - most + 1] + window_seconds + 2.05 END;
         free_at := greatest(pace.resume_at, least(free_at, grows_at));
         wait_seconds := greatest(0.05, free_at - moment);
         pace.runs := jsonb_set(pace.runs, ARRAY[run, 'due'], to_jsonb(moment + wait_seconds));
@@ -218,15 +226,19 @@ DECLARE
     moment double precision := pace.used_at;
     unit double precision := window_seconds / 61;
     passed integer;
+    place integer;
     is_round boolean := moment >= pace.resume_at;
     is_lone boolean := moment - pace.refused_at > window_seconds;
 BEGIN
-    -- A refused request does not use up the allowance.
-    SELECT coalesce(array_agg(known.at ORDER BY known.at), '{}'),
-        coalesce(array_agg(known.by ORDER BY known.at), '{}')
-    INTO pace.taken_at, pace.taken_by
-    FROM unnest(pace.taken_at, pace.taken_by) AS known (at, by)
-    WHERE taken IS NULL OR abs(known.at - taken) > 0.0000005 OR known.by <> run;
+    -- A refused request does not use up the allowance: remove its token.
+    SELECT known.place INTO place
+    FROM unnest(pace.taken_at, pace.taken_by) WITH ORDINALITY AS known (at, by, place)
+    WHERE known.by = run AND abs(known.at - taken) < 0.01
+    ORDER BY abs(known.at - taken) LIMIT 1;
+    IF place IS NOT NULL THEN
+        pace.taken_at := pace.taken_at[:place - 1] || pace.taken_at[place + 1:];
+        pace.taken_by := pace.taken_by[:place - 1] || pace.taken_by[place + 1:];
+    END IF;
     SELECT count(*) INTO passed FROM unnest(pace.taken_at) AS at WHERE at > moment - 60 * unit;
 
     IF is_round THEN  -- requests in flight together are refused together
