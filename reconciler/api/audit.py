@@ -214,9 +214,7 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
 
 def _sentence(entry: Mapping[str, Any], redactor: Redactor) -> str:
     at = entry.get("effective_at")
-    when = (
-        datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        if isinstance(at, int | float)
-        else "once"
-    )
+    when = "once"
+    if isinstance(at, int | float):
+        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return redactor(f"{entry.get('type')} by {_actor(entry)}, {when}")

@@ -65,6 +65,7 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
     )
     wanted = parse_addresses(addresses, "ADDRESS")
     _require_declared(session, wanted)
+    # A full refresh: what is written into a manifest must not come from a record.
     targets = () if everything else tuple(map(str, wanted))
     plan = plan_stack(session, PlanRequest(refresh="full", target=targets), tolerant=True)
     live: dict[Address, dict[str, Any]] = {}
@@ -103,6 +104,8 @@ def write(session: Session, acceptance: Acceptance) -> None:
             check_syntax(change)
         except Uneditable as error:
             raise ReconcilerError(f"{error}. Nothing was written.") from error
+        # All files are compared before the first is written, so that a refusal leaves nothing half
+        # done.
         if _text_of(change.path) != change.before:
             raise StalePlanError(
                 f"{change.name} was edited after it was read. Nothing was written.",
@@ -114,8 +117,11 @@ def write(session: Session, acceptance: Acceptance) -> None:
             for change in acceptance.files:
                 _replace_file(change.path, change.after)
                 written.append(change)
+            # Loaded again as any run would, because an edit of YAML that looks right need not mean
+            # it.
             specs = _checked(session, acceptance)
         except BaseException:
+            # Ctrl-C included: manifests that nobody has checked must not stay.
             for change in reversed(written):
                 _replace_file(change.path, change.before)
             raise
@@ -158,6 +164,7 @@ def _record(session: Session, acceptance: Acceptance, specs: Mapping[Address, Sp
         for name in fields:
             value = specs[address].get(name)
             applied.pop(name, None)
+            # A null and an unknown are no values that were applied.
             if value is not None and not has_unknown(value):
                 applied[name] = value
         store.put(replace(record, applied=applied, answered=_without(record, fields)))
@@ -264,6 +271,7 @@ def _replace_file(path: Path, text: str) -> None:
             os.fchmod(stream.fileno(), path.stat().st_mode & 0o7777)
             stream.write(mark + text.encode())
             stream.flush()
+            # Before the rename, or a crash could leave an empty file under the name.
             os.fsync(stream.fileno())
         Path(name).replace(path)
     except BaseException:

@@ -96,6 +96,7 @@ class ExportResult(Struct):
 def export(session: Session, request: ExportRequest) -> ExportResult:
     """Export the organization. Raises UsageError before anything is read or written."""
     folder = check_request(session, request)
+    # Without bindings the state is not written, so no lock has to be held.
     lock: AbstractContextManager[None] = nullcontext()
     if not request.adopt_in_manifests:
         lock = locked(session, "export")
@@ -130,6 +131,8 @@ class _Export:
         result.calls = session.client.calls
         if configuration is None:
             return result
+        # Twice: the first plan finds the object of each address, and the second shows what any
+        # later plan will show.
         plan = self._plan(configuration, reading, adopt=True)
         if not self._request.adopt_in_manifests:
             self._bind(plan)
@@ -147,6 +150,7 @@ class _Export:
         try:
             resources = load_configuration(session.settings, KINDS, RULE_KINDS).resources
         except ConfigurationError as error:
+            # The folder to write is empty or about to be replaced, so its problems are none.
             if not all(self._is_about_folder(problem) for problem in error.diagnostics):
                 raise
         session.use_configuration(Configuration(stack, (), ""))
@@ -301,6 +305,7 @@ class _Export:
                 record = imported_record(KINDS[change.address.kind], change)
                 # The plan of what was written must be empty, and a mark is a write.
                 records.append(replace(record, marked_later=True))
+        # Before the records, so that no state holds objects without saying of which organization.
         record_origin(session)
         store.put_all(records)
         self._result.bound = len(records)

@@ -86,11 +86,9 @@ def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
 @cache
 def _key_fields(name: str) -> list[str]:
     kind = KINDS.get(name)
-    return (
-        [field.name for field in kind.own_calls if isinstance(field.type, KeySinkType)]
-        if kind
-        else []
-    )
+    if kind:
+        return [field.name for field in kind.own_calls if isinstance(field.type, KeySinkType)]
+    return []
 
 
 def _opening(*deliveries: Iterable[_Delivery]) -> Mapping[str, _Delivery]:

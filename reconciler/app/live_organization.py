@@ -88,6 +88,7 @@ def read_organization(session: Session, wanted: Wanted, name_projects: NameProje
 
 class _OrganizationReader:
     def __init__(self, session: Session, wanted: Wanted, name_projects: NameProjects) -> None:
+        # Several kinds are in one list, and a reading writes nothing that would change it.
         session.provider.share_lists()
         self._session = session
         self._wanted = wanted
@@ -124,6 +125,7 @@ class _OrganizationReader:
             return
         scope = Scope(kind.name, None)
         self._reader.read_lists([scope])
+        # Nothing in a project can be reached without the list of projects.
         for error in self._reading.live.failed.values():
             raise error
         projects = list(self._reading.live.listed[scope].values())
@@ -159,6 +161,7 @@ class _OrganizationReader:
                 names.update(
                     parent for fields in kind.parents for parent in _PARENTS.get(fields[-1], ())
                 )
+        # Whether the grants of a user are worth a call depends on the roles.
         if _ASSIGNED in names:
             names.add(_ROLE)
         return [kind for kind in KINDS.values() if kind.name in names]

@@ -105,6 +105,7 @@ class SecretDigests:
         known = {value.source: value for value in secrets_in(record.applied if record else {})}
 
         def sealed(value: SecretValue) -> SecretValue:
+            # A secret that cannot be read keeps its recorded digest, and so counts as unchanged.
             return self._sealed(value) or known.get(value.source) or SecretValue(value.source)
 
         return replace(resource, spec=with_secrets(resource.spec, sealed))
@@ -146,6 +147,7 @@ class SecretDigests:
         return replace(change, desired=desired)
 
     def _to_send(self, value: SecretValue) -> SecretValue:
+        # Read once for its error: a secret that is missing stops the apply before its first call.
         revealed(self._read, value, reason=self._reason)
         return self._sealed(value) or value
 
@@ -167,6 +169,7 @@ class SecretDigests:
             return None
         return replace(
             value,
+            # With the source, so that equal secrets of two sources have different digests.
             digest=keyed_digest(self._key, f"{value.source}\0{secret.reveal()}".encode()),
         )
 

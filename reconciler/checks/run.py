@@ -81,11 +81,9 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
 
 
 def _what(spec: Spec) -> str:
-    return (
-        str(spec["operation"])
-        if spec.get("operation")
-        else described(spec.get("budget") or {"below": "?"})
-    )
+    if spec.get("operation"):
+        return str(spec["operation"])
+    return described(spec.get("budget") or {"below": "?"})
 
 
 def _resolved(spec: Spec, tools: CheckTools) -> Spec:

@@ -530,11 +530,9 @@ def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[F
 def _note(before: Any, after: Any, origin: Origin) -> str:
     """What a reader should know of a secret that is sent although nothing says that it moved."""
     is_again = isinstance(after, SecretValue) and before is None and origin is not Origin.CONFIG
-    return (
-        "nobody can read it back, and no record says what it is: it is sent again"
-        if is_again
-        else ""
-    )
+    if is_again:
+        return "nobody can read it back, and no record says what it is: it is sent again"
+    return ""
 
 
 def _unlike_parts(

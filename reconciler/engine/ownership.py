@@ -54,11 +54,9 @@ class Ownership(Struct):
         # Marks are written once and not rewritten for a renamed project, so an old name in a mark
         # is normal.
         project = self.renamed_projects.get(address.project or "") if address is not None else None
-        return (
-            address
-            if address is None or project is None
-            else Address(address.kind, address.name, project)
-        )
+        if address is None or project is None:
+            return address
+        return Address(address.kind, address.name, project)
 
     def is_foreign(self, mark: str | None) -> bool:
         """Whether a mark names another stack or environment that this state was not imported from."""

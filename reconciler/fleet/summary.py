@@ -184,6 +184,8 @@ def next_command(id: StackId, status: StackStatus, reason: str, base: Path = HER
         return ""
     words = ["reconciler"]
     folder = (base / id.folder).as_posix()
+    if folder.startswith("-"):
+        folder = f"./{folder}"
     if folder != ".":
         words += ["-C", folder]
     # A stack without environments takes none.

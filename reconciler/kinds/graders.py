@@ -86,11 +86,11 @@ _SAMPLING = Object(
 
 def _threshold(*, of_eval: bool, required: bool = False) -> tuple[Property, ...]:
     number = Number(-1_000_000, 1_000_000)
-    return (
-        (Property("pass_threshold", number, "The minimum score to pass.", required=required),)
-        if of_eval
-        else ()
-    )
+    if of_eval:
+        return (
+            Property("pass_threshold", number, "The minimum score to pass.", required=required),
+        )
+    return ()
 
 
 def _variants(*, of_eval: bool) -> dict[str, Object]:

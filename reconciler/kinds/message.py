@@ -72,11 +72,9 @@ CONTENT = Either(Text(min_length=1, multiline=True), ListOf(_PART, min_items=1),
 def _identify(spec: Spec) -> Spec:
     content = spec.get("content")
     known = content is not None and not has_unknown(content)
-    says = (
-        json.dumps(canonical(CONTENT, content), ensure_ascii=False, sort_keys=True)
-        if known
-        else None
-    )
+    says = None
+    if known:
+        says = json.dumps(canonical(CONTENT, content), ensure_ascii=False, sort_keys=True)
     return {"thread_id": spec.get("thread_id"), "role": spec.get("role"), "says": says}
 
 

@@ -304,11 +304,9 @@ def _remedy(
             f"{who}: {credential.source} does not exist, and no declared ServiceAccount writes it."
         )
     variable = credential.source.partition(" ")[0]
-    own = (
-        f", or credentials.projects.{scope} in {file}"
-        if scope and scope not in _own(configuration)
-        else ""
-    )
+    own = ""
+    if scope and scope not in _own(configuration):
+        own = f", or credentials.projects.{scope} in {file}"
     return f"{who}: set {credential.source}{own}." if variable else f"{who}."
 
 

@@ -395,11 +395,10 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
     elif isinstance(value, Unknown):
         raise Problem("Cannot expand for_each", "The value of for_each must be known before apply.")
     else:
-        description = (
-            "a list that does not only contain strings"
-            if isinstance(value, list)
-            else shortened(value)
-        )
+        if isinstance(value, list):
+            description = "a list that does not only contain strings"
+        else:
+            description = shortened(value)
         raise Problem(
             "Wrong type", f"for_each must be a map or a list of strings; found {description}."
         )

@@ -414,11 +414,10 @@ class MemberFinder:
     def _put(self, index: int, key: str, member: Member) -> None:
         if key in self.members:
             other = self.item_of[key]
-            which = (
-                "twice by the same item"
-                if other == index
-                else f"by files[{other}] and by files[{index}]"
-            )
+            if other == index:
+                which = "twice by the same item"
+            else:
+                which = f"by files[{other}] and by files[{index}]"
             raise Problem("File matched twice", f'"{key}" is matched {which}.')
         self.members[key] = member
         self.item_of[key] = index

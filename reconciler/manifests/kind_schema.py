@@ -155,19 +155,16 @@ def _field(
 
 def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
     def flag(doc: str) -> dict[str, Any]:
-        accepted = (
-            {"type": ["boolean", "string"], **_only_expression()}
-            if expressions
-            else {"type": "boolean"}
-        )
+        if expressions:
+            accepted = {"type": ["boolean", "string"], **_only_expression()}
+        else:
+            accepted = {"type": "boolean"}
         return {**described(doc), **accepted}
 
     choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
-    written = (
-        f", in the form {' or '.join(f'`{form}`' for form in kind.id_forms)}"
-        if kind.parents
-        else ""
-    )
+    written = ""
+    if kind.parents:
+        written = f", in the form {' or '.join(f'`{form}`' for form in kind.id_forms)}"
     ignored = "Fields to ignore once the object exists: paths such as `tools[0].name`, or `all`."
     return {
         "type": "object",

@@ -88,11 +88,10 @@ def load_documents(
         pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        location = (
-            SourceLocation(name, mark.line + 1, mark.column + 1)
-            if mark
-            else SourceLocation(name, 1, 1)
-        )
+        if mark:
+            location = SourceLocation(name, mark.line + 1, mark.column + 1)
+        else:
+            location = SourceLocation(name, 1, 1)
         if _DEEPER_THAN_LIBYAML in (error.problem or ""):
             problems.add(*_TOO_DEEP, place=location)
         else:
@@ -250,11 +249,9 @@ class _Builder:
     def _alias(self, event: Any) -> Any:
         known = self._anchors.get(event.anchor, ())
         if not known:
-            what = (
-                "The value would contain itself."
-                if known is None
-                else "No earlier anchor has that name."
-            )
+            what = "No earlier anchor has that name."
+            if known is None:
+                what = "The value would contain itself."
             self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
         value, start, end = known
         self._repeated += max(end - start, self._room.size(value) // _CHARACTERS_PER_NODE)
@@ -304,11 +301,9 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "it cannot be parsed").strip()
     context = f", {error.context.strip()}" if error.context else ""
     begun = error.context_mark
-    since = (
-        f" that starts in line {begun.line + 1}"
-        if context and begun and begun != error.problem_mark
-        else ""
-    )
+    since = ""
+    if context and begun and begun != error.problem_mark:
+        since = f" that starts in line {begun.line + 1}"
     return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
 
 

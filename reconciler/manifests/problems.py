@@ -100,16 +100,12 @@ class Problems:
 def _masked(diagnostic: Diagnostic, redact: Redactor) -> Diagnostic:
     """A diagnostic without secrets. An address with a secret is dropped, because a part of it would
     mislead."""
-    address = (
-        diagnostic.address
-        if diagnostic.address and redact(str(diagnostic.address)) == str(diagnostic.address)
-        else None
-    )
-    location = (
-        replace(diagnostic.location, file=redact(diagnostic.location.file))
-        if diagnostic.location
-        else None
-    )
+    address = None
+    if diagnostic.address and redact(str(diagnostic.address)) == str(diagnostic.address):
+        address = diagnostic.address
+    location = None
+    if diagnostic.location:
+        location = replace(diagnostic.location, file=redact(diagnostic.location.file))
     return Diagnostic(
         redact(diagnostic.summary),
         redact(diagnostic.detail),

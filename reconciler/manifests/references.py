@@ -260,11 +260,9 @@ def _below(kind: Type, part: str | int) -> Iterator[Type]:
 def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
     """The path of the first reference to an address."""
     if isinstance(value, Member | FileSet) or not isinstance(value, dict | list):
-        return (
-            above
-            if any(reference.address == target for reference in references_in(value))
-            else None
-        )
+        if any(reference.address == target for reference in references_in(value)):
+            return above
+        return None
     pairs: Iterable[tuple[str | int, Any]] = (
         value.items() if isinstance(value, dict) else enumerate(value)
     )

@@ -313,16 +313,12 @@ def _checker() -> Checker:
 
 
 def _about_urls(finding: SchemaViolation) -> str:
-    name = (
-        str(finding.trail[-1]).replace("_", "").replace("-", "").lower()
-        if finding.at_key and finding.trail
-        else ""
-    )
-    return (
-        " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file."
-        if name in _URLS
-        else ""
-    )
+    name = ""
+    if finding.at_key and finding.trail:
+        name = str(finding.trail[-1]).replace("_", "").replace("-", "").lower()
+    if name in _URLS:
+        return " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file."
+    return ""
 
 
 def _environment(settings: Settings, document: Document | None, problems: Problems) -> str:
@@ -336,11 +332,9 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
         return DEFAULT_ENVIRONMENT
     if wanted is None or wanted in known or wanted == DEFAULT_ENVIRONMENT:
         return wanted or DEFAULT_ENVIRONMENT
-    listed = (
-        f"Known: {', '.join(known)}."
-        if known
-        else "The stack declares none: see spec.environments."
-    )
+    listed = "The stack declares none: see spec.environments."
+    if known:
+        listed = f"Known: {', '.join(known)}."
     problems.add(
         "Unknown environment",
         f'"{wanted}" is not declared.{nearest(wanted, known)} {listed}',
@@ -364,11 +358,10 @@ def stack_name(document: Document | None, root: Path) -> str:
 def _variables(settings: Settings, layers: Layers, root: Path, problems: Problems) -> Variables:
     variables = Variables()
     for name, declaration in (layers.spec.get("variables") or {}).items():
-        place = (
-            layers.document.location_of(("spec", "variables", name), key=True)
-            if layers.document
-            else SourceLocation("", 1, 1)
-        )
+        if layers.document:
+            place = layers.document.location_of(("spec", "variables", name), key=True)
+        else:
+            place = SourceLocation("", 1, 1)
         try:
             variables.declare(name, declaration, place)
         except Problem as problem:
@@ -479,11 +472,9 @@ def _readable(
     def secret(name: str) -> str:
         if not name.startswith(SENT_PREFIX) and not leaks.holds(settings.env.get(name, "")):
             return ""
-        return (
-            "a key that is in use"
-            if name in _KEY_VARIABLES
-            else "a key that is in use, or what looks like a secret"
-        )
+        if name in _KEY_VARIABLES:
+            return "a key that is in use"
+        return "a key that is in use, or what looks like a secret"
 
     listed = layers.get("env")
     noted = [name for name in listed or () if secret(name)]

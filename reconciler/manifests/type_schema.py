@@ -225,11 +225,9 @@ class _Maker:
         if kind.max_length is None:
             return {"type": names}
         limit = {"maxLength": kind.max_length}
-        return (
-            {"type": names, "anyOf": value_or_expression(limit)}
-            if self._expressions
-            else {"type": names, **limit}
-        )
+        if self._expressions:
+            return {"type": names, "anyOf": value_or_expression(limit)}
+        return {"type": names, **limit}
 
     def _map(self, kind: MapOf, nullable: bool) -> dict[str, Any]:
         names = {"maxLength": kind.max_key} if kind.max_key is not None else None

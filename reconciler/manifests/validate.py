@@ -213,11 +213,9 @@ def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
         _NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"
     ]
     expected = (", or " if "true or false" in wanted else " or ").join(wanted)
-    quotes = (
-        " Put it in quotes."
-        if wanted == ["text"] and not isinstance(error.instance, dict | list)
-        else ""
-    )
+    quotes = ""
+    if wanted == ["text"] and not isinstance(error.instance, dict | list):
+        quotes = " Put it in quotes."
     shown = shortened(error.instance)
     return SchemaViolation(
         trail, "Wrong type", f"{_name(trail)} must be {expected}; found {shown}.{quotes}"

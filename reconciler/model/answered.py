@@ -114,11 +114,9 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
         case ListOf() if (
             isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known)
         ):
-            partners = (
-                [_partner(element, known, at) for at, element in enumerate(shown)]
-                if kind.unordered
-                else known
-            )
+            partners = known
+            if kind.unordered:
+                partners = [_partner(element, known, at) for at, element in enumerate(shown)]
             return [
                 with_missing(kind.item, element, other)
                 for element, other in zip(shown, partners, strict=True)
@@ -128,11 +126,9 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
         ):
             return shown if known is None else known
         case Either():
-            spelt = (
-                kind.as_other(known)
-                if kind.as_other is not None and isinstance(known, str)
-                else known
-            )
+            spelt = known
+            if kind.as_other is not None and isinstance(known, str):
+                spelt = kind.as_other(known)
             return with_missing(kind.other, shown, spelt)
     return shown
 
@@ -169,11 +165,9 @@ def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
     best, most = None, 0
     for position in (index, *range(len(known))):
         candidate = known[position]
-        shared = (
-            sum(same(value, candidate.get(key)) for key, value in shown.items())
-            if isinstance(candidate, MAP)
-            else 0
-        )
+        shared = 0
+        if isinstance(candidate, MAP):
+            shared = sum(same(value, candidate.get(key)) for key, value in shown.items())
         if shared > most:
             best, most = candidate, shared
     return best
@@ -214,11 +208,9 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
         case Text() if isinstance(value, MAP) and kind.inside is not None:
             return ""
     expected = _EXPECTED.get(type(kind), "")
-    return (
-        f"{path} is {_named(value)}, not {expected}"
-        if expected and not _is_plainly(kind, value)
-        else ""
-    )
+    if expected and not _is_plainly(kind, value):
+        return f"{path} is {_named(value)}, not {expected}"
+    return ""
 
 
 def _is_plainly(kind: Type, value: Any) -> bool:

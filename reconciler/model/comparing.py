@@ -293,11 +293,9 @@ def _spelt_out(kind: Either, value: Any) -> Any:
 
 
 def _own_either(kind: Either, value: Any) -> Any:
-    return (
-        canonical(kind.other, value)
-        if isinstance(value, Mapping | list)
-        else canonical(kind.text, value)
-    )
+    if isinstance(value, Mapping | list):
+        return canonical(kind.other, value)
+    return canonical(kind.text, value)
 
 
 def _json(kind: Json, value: Any) -> Any:

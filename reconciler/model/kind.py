@@ -457,11 +457,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
 
     def _comparable(self, name: str, value: Any) -> Any:
         declared = self.by_name.get(name)
-        return (
-            canonical(declared.type, value)
-            if declared is not None and isinstance(value, str)
-            else value
-        )
+        if declared is not None and isinstance(value, str):
+            return canonical(declared.type, value)
+        return value
 
     @property
     def retirement_probe(self) -> str:

@@ -97,11 +97,9 @@ def _files(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
         return
     for name in given or ():
         if name not in operation.files:
-            some = (
-                f"It accepts {names(operation.files)}."
-                if operation.files
-                else "It accepts no files."
-            )
+            some = "It accepts no files."
+            if operation.files:
+                some = f"It accepts {names(operation.files)}."
             yield RuleProblem(
                 ("files", name), f'Unknown file "{name}"', f"{operation.name}: {some}", at_key=True
             )

@@ -109,11 +109,10 @@ class Journal:
         # undone.
         row = self._row(address, str(action), intent or {}, change=None)
         with self._database.write() as connection:
-            image = (
-                None
-                if pre_image is None
-                else runs.keep_pre_image(connection, self._run_id, pre_image)
-            )
+            if pre_image is None:
+                image = None
+            else:
+                image = runs.keep_pre_image(connection, self._run_id, pre_image)
             seq = _insert(connection, row)
         change = ChangeJournal(self, self._database, address, seq, self._run_id, image)
         try:

@@ -776,6 +776,21 @@ def test_a_shared_answer_is_no_call_and_ends_an_announced_one(fleet: Fleet) -> N
     )
 
 
+def test_waiting_for_another_stack_counts_as_waiting(
+    fleet: Fleet, workers: ThreadPoolExecutor
+) -> None:
+    waiting = threading.Event()
+    client = fleet.client(permit=waiting.set)
+    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
+        first = workers.submit(answer_of, fleet.client())
+        assert arrived.wait(LONG)
+        second = workers.submit(answer_of, client)
+        assert waiting.wait(LONG)
+        fleet.clock.now += 30
+    assert first.result(LONG) == second.result(LONG)
+    assert client.waited_seconds == 30
+
+
 def test_a_shared_answer_takes_nothing_from_the_budget(fleet: Fleet) -> None:
     answer_of(fleet.client())
     client = fleet.client()

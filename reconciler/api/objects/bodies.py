@@ -75,11 +75,10 @@ def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]
     A field that the API does not show keeps the value that was applied last.
     """
     kind = live.kind
-    names = (
-        [field.name for field in kind.fields if field.in_body and field.on_update]
-        if kind.calls.whole_updates
-        else []
-    )
+    if kind.calls.whole_updates:
+        names = [field.name for field in kind.fields if field.in_body and field.on_update]
+    else:
+        names = []
     rest = {name: live.value(name) if live.shows(name) else applied.get(name) for name in names}
     kept = {name: plain(value) for name, value in rest.items() if value is not None}
     return {

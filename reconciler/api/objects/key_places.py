@@ -72,6 +72,7 @@ class Handover(Struct, frozen=True):
         it or may have it.
         """
         targets = targets_of(self.value["write_to"])
+        # Read before the first destination is overwritten.
         former = self._former(targets)
         receipts: list[Receipt] = []
         for target in targets:
@@ -111,6 +112,7 @@ class Handover(Struct, frozen=True):
         error: SinkError,
     ) -> None:
         """Give destinations their former key back, after another one refused the new key."""
+        # Only the destinations before the one that refused have a receipt.
         for target, receipt, secret in zip(targets, receipts, former, strict=False):
             problem = self._restore(target, receipt, secret)
             if problem:
@@ -126,6 +128,8 @@ class Handover(Struct, frozen=True):
         try:
             if former is not None and isinstance(current_id, str):
                 self._put(target, former, current_id)
+            # The earlier key was there and is overwritten. Removing the new one would leave its
+            # readers without any.
             elif target in targets_of(self.entry.get("target")):
                 return "the earlier key cannot be read back"
             else:
@@ -169,6 +173,7 @@ def withdraw(sinks: Sinks, key: Spec, context: ChangeContext, *, except_target: 
     receipts = list(receipts_in(key.get("receipt")))
     for at, target in enumerate(targets_of(key.get("target"))):
         if target not in kept:
+            # An interrupted delivery has targets without receipts; an empty one stands for that.
             receipt = receipts[at] if at < len(receipts) else {}
             sinks.withdraw(target, receipt, address=address_of(context))
     slot = key.get(KEPT)

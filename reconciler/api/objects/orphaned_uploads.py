@@ -63,6 +63,7 @@ class OrphanedUploads:
         self._purpose = purpose
         self._settle_seconds = settle_seconds
         self._lock = threading.Lock()
+        # What the store has is no orphan, for this change or any other.
         for id in known:
             reservations.reserve(id, context.address)
         self._reserved = set(known)
@@ -102,6 +103,7 @@ class OrphanedUploads:
         with self._lock:
             self._searched.add(content)
         for id in reversed(self._ids_by_content.get(content, ())):
+            # The journal is from an earlier run, and the file may have been deleted since.
             if self._exists(id) and self.reserve(id):
                 return id
         windows = self._windows.get(content)
@@ -125,6 +127,7 @@ class OrphanedUploads:
         )
         if len(candidates) == 1 and self.reserve(candidates[0]):
             return self._journal(local, candidates[0])
+        # With several, none is taken: the others may be somebody else's.
         if candidates:
             with self._lock:
                 self._ambiguous.append((local, candidates))
@@ -137,6 +140,7 @@ class OrphanedUploads:
                 yield ref.path, ref.id
         for entry in self._unanswered:
             content = _content(entry)
+            # A member has looked for it already.
             if content in self._searched:
                 continue
             path, sha256 = content

@@ -75,6 +75,7 @@ def read(
     With `accepts_errors`, final refusals of the API are responses as well, and so are bodies that
     are neither JSON nor a web page.
     """
+    # First of all: whatever the body of a redirect says, it is not the API's answer.
     if 300 <= received.status < 400:
         return Failure(_redirected(received), FailureKind.FINAL)
     if received.is_download and received.status == 200:
@@ -89,6 +90,7 @@ def read(
             is_json = received.content_type == "application/json"
             kind = FailureKind.CUT_SHORT if is_json else FailureKind.GARBLED
             return Failure(_garbled(received, redactor), kind)
+        # Some proxies answer every error with 200.
         contradiction = None if accepts_errors else _contradiction(received, body, redactor)
         if contradiction is not None:
             return Failure(contradiction, FailureKind.CUT_SHORT)
@@ -103,6 +105,8 @@ def clean(text: str, redactor: Redactor, *, longest: int = _LONGEST_MESSAGE) -> 
     """Foreign text for a terminal or a log: one line, no control characters, no secrets, short."""
     redacted = redactor(text)
     printable = "".join(letter if letter.isprintable() else " " for letter in redacted)
+    # Twice, because a secret can become recognizable once white space and control characters are
+    # normalized.
     line = redactor(" ".join(printable.split()))
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
@@ -127,6 +131,7 @@ def parsed(content: bytes, redactor: Redactor) -> dict[str, Any] | None:
         return None
     if not isinstance(body, dict):
         return None
+    # Nearly no answer holds a secret, and searching its text is much faster than walking its JSON.
     if redactor.holds(content.decode(errors="replace")):
         masked: dict[str, Any] = redactor.masked(body)
         return masked
@@ -208,6 +213,7 @@ def _details(parsed: dict[str, Any] | None) -> Mapping[str, Any] | None:
 
 def _kind_of(received: RawResponse, error: ApiError) -> FailureKind:
     status = received.status
+    # The server knows best, where it says so.
     is_final = received.headers.get("x-should-retry", "").lower() == "false"
     if status == 429:
         is_final = is_final or error.code == "insufficient_quota"
@@ -223,6 +229,7 @@ def _refusal_error(
     code = _text(details.get("code"), redactor)
     param = _text(details.get("param"), redactor)
     message = clean(str(details["message"]), redactor)
+    # The API has named it in either field. A used-up quota must not be retried as a rate limit.
     if code is None and details.get("type") == "insufficient_quota":
         code = "insufficient_quota"
     error_type, sentence, hint = _sentence(received, message, code=code, param=param)

@@ -207,11 +207,9 @@ class KeyExaminer:
             ([entry for entry in refused if not needed & set(entry.needs)], Status.WARNING),
         ):
             if group:
-                use = (
-                    "which the manifests declare"
-                    if status is Status.ERROR
-                    else "which no manifest declares"
-                )
+                use = "which no manifest declares"
+                if status is Status.ERROR:
+                    use = "which the manifests declare"
                 yield Finding("keys", status, _refusal(name, group, use), _cure(key, group))
         for entry in answered:
             if entry.readable is Readable.UNKNOWN:

@@ -213,11 +213,10 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
         if staying or not key.is_read_again:
             # One example is enough, since the remedy is the same for all.
             what = f" and {staying[0]} still needs it" if staying else ""
-            end = (
-                "would lose its key"
-                if losing.action is Action.UPDATE
-                else f"would be {_verb(losing)}"
-            )
+            if losing.action is Action.UPDATE:
+                end = "would lose its key"
+            else:
+                end = f"would be {_verb(losing)}"
             yield (
                 f"{key.writer} {end}, and its key is the one in use ({key.source}){what}; "
                 f"configure another key first, or pass --allow-delete {key.writer}"

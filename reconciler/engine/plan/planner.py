@@ -202,11 +202,10 @@ class _Planner:
         )
         # The most telling reason first: an archived object has a record too.
         if binding.ended is not None:
-            reason = (
-                Reason.ARCHIVED_OUTSIDE
-                if resource.kind.removal is Removal.ARCHIVE
-                else Reason.ENDED
-            )
+            if resource.kind.removal is Removal.ARCHIVE:
+                reason = Reason.ARCHIVED_OUTSIDE
+            else:
+                reason = Reason.ENDED
         elif binding.record is not None:
             reason = Reason.DELETED_OUTSIDE
         elif binding.left is not None:

@@ -19,7 +19,7 @@ from reconciler.engine import diff
 from reconciler.engine.plan.removal import of_record
 from reconciler.model.address import Address
 from reconciler.model.answered import is_sendable
-from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
 from reconciler.model.comparing import comparable, same, with_hidden
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Field, Kind, Readable, Removal
@@ -371,13 +371,9 @@ def _letting_go(change: Change) -> Change:
     # The plan wants to create it only because somebody deleted it since. There is nothing to let go
     # of but the record.
     gone = change.action is Action.CREATE
-    fields = (
-        ()
-        if gone
-        else tuple(
-            field_change for field_change in change.fields if not field_change.forces_replacement
-        )
-    )
+    fields: tuple[FieldChange, ...] = ()
+    if not gone:
+        fields = tuple(entry for entry in change.fields if not entry.forces_replacement)
     return replace(
         change,
         action=Action.FORGET,

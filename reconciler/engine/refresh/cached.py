@@ -130,11 +130,10 @@ class CachedReader:
             how = f"read singly, as few objects are wanted and the list {length}"
         else:
             return
-        why = (
-            ""
-            if scope in trust.scopes
-            else trust.full_refresh_reason or trust.reasons.get(scope, "")
-        )
+        if scope in trust.scopes:
+            why = ""
+        else:
+            why = trust.full_refresh_reason or trust.reasons.get(scope, "")
         where = [
             kind.name,
             *([f"of project {project}"] if project else []),

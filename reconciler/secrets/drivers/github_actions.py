@@ -173,11 +173,9 @@ class GithubActionsSink:
         if self._context.was_begun(place, owner):
             return
         receipt = self._context.receipt(place, owner)
-        what = (
-            "was changed by somebody else since"
-            if receipt
-            else "exists and was not written by reconciler"
-        )
+        what = "exists and was not written by reconciler"
+        if receipt:
+            what = "was changed by somebody else since"
         raise SinkError(
             f"{self._shown(target)} {what} (updated at {secret['updated_at']}), so it is not "
             "overwritten",
