@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests
 SARIF := $(CACHE)/sarif-multitool/5.7.0
 AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
-.PHONY: help demo test test-backends test-slow test-kube soak check setup servers kube lint types schemas golden coverage bench bench-compare figures clean
+.PHONY: help demo test test-backends test-slow test-kube soak check setup servers kube manifests lint types schemas golden coverage bench bench-compare figures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -58,6 +58,9 @@ kube: $(VENV)/.dev  ## Install etcd, and build kube-apiserver and helm with go: 
 		{ systemctl disable --now etcd 2>/dev/null || true; }; }
 	@$(BIN)/python -m tests.servers.kube_programs
 
+manifests: $(VENV)/.dev  ## Write deploy/kubernetes/ from the Helm chart, with the helm of `make kube`
+	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/test_deploy.py tests/kube/test_manifests.py -k "copy or plain_manifest"
+
 lint: $(VENV)/.dev  ## Format and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -69,7 +72,7 @@ schemas: $(VENV)/.dev  ## Write schemas/ from the kinds
 	$(BIN)/python -m reconciler.manifests.schema schemas
 
 golden: $(VENV)/.dev  ## Rewrite the expected outputs of tests and what documentation is generated; review it like code
-	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render tests/test_docs.py
+	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render tests/test_docs.py tests/test_deploy.py
 
 coverage: $(VENV)/.dev  ## Write docs/coverage.md: who uses each endpoint of the API, and which test exercises it
 	rm -rf $(VENV)/.coverage && mkdir $(VENV)/.coverage

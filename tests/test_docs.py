@@ -42,7 +42,11 @@ from tests.conftest import Workspace
 ROOT = Path(__file__).parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (
+        ROOT / "README.md",
+        ROOT / "deploy" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
 }
 KIND_PAGES = {
     f"docs/kinds/{page_name(name)}": kind for name, kind in {**KINDS, **RULE_KINDS}.items()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import venv
 from pathlib import Path
 
@@ -68,23 +66,6 @@ def test_shellcheck_accepts_the_step_of_the_action() -> None:
 
 def test_hadolint_accepts_the_image() -> None:
     run("hadolint", "Dockerfile")
-
-
-def test_the_image_has_what_the_operator_needs() -> None:
-    pattern = re.compile(r"reconciler-iac\[(.*)\]")
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
-        "optional-dependencies"
-    ]
-    [named] = [pattern.match(line) for line in extras["all"]]
-    assert named is not None
-    assert {"operator", "postgres", "metrics"} <= {*named[1].split(",")}
-    assert "'.[all]'" in (ROOT / "Dockerfile").read_text("utf-8")
-
-
-def test_the_image_runs_as_the_user_that_the_chart_names() -> None:
-    helpers = (ROOT / "deploy/helm/reconciler/templates/_helpers.tpl").read_text("utf-8")
-    [user] = re.findall(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-    assert f"runAsUser: {user}\n" in helpers
 
 
 def test_the_jobs_of_the_gitlab_component_satisfy_their_schema(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from reconciler.model.run_origin import RunOrigin
 from reconciler.state import current_origin
 from reconciler.state.address import POSTGRES, parse_address
 from reconciler.state.fleet_history import HistoryStorage, LocalHistory
+from reconciler.state.rows import plain
 
 LOG = logging.getLogger("reconciler.fleet")
 _LAST_SECONDS = 30.0
@@ -68,7 +69,7 @@ class FleetHistory:
             history = _parsed(body) or StackHistory(report.id.name, report.id.environment)
             changed = replace(
                 history,
-                folder=report.id.folder,
+                folder=plain(report.id.folder),
                 organization=report.organization or history.organization,
                 looks=with_look(history.looks, look),
             )
@@ -125,13 +126,14 @@ class HistoryRecorder:
             history, origin = FleetHistory(storage), current_origin()
             while (report := self._reports.get()) is not None:
                 history.record(report, origin)
-        except StateError as error:
+        except (StateError, ValueError) as error:
             self._fail(error)
         finally:
             storage.close()
 
-    def _fail(self, error: StateError) -> None:
-        reason = sentences(str(error), error.hint)
+    def _fail(self, error: Exception) -> None:
+        hint = error.hint if isinstance(error, StateError) else ""
+        reason = sentences(str(error), hint)
         self._notice(f"Warning: The history of the fleet is not written. {reason}")
 
 

@@ -52,6 +52,8 @@ def summarized(result: StackResult, base: Path = HERE) -> StackReport:
         problems=len(result.diagnostics),
         diagnostics=tuple(map(_bounded_problem, result.diagnostics[:MOST_NOTES])),
         calls=result.calls,
+        shared_answers=result.shared_answers,
+        answered_by_log=result.answered_by_log,
         began_at=result.began_at,
         ended_at=result.ended_at,
         file=stack_file(result.id, base),
@@ -182,6 +184,8 @@ def next_command(id: StackId, status: StackStatus, reason: str, base: Path = HER
         return ""
     words = ["reconciler"]
     folder = (base / id.folder).as_posix()
+    if folder.startswith("-"):
+        folder = f"./{folder}"
     if folder != ".":
         words += ["-C", folder]
     # A stack without environments takes none.

@@ -173,6 +173,11 @@ class StackReport(Struct, frozen=True):
     diagnostics: tuple[Diagnostic, ...] = ()
     unmanaged: int = 0
     calls: int = 0
+    """Requests that this stack alone caused."""
+    shared_answers: int = 0
+    """Answers that it took from what other stacks had read."""
+    answered_by_log: bool = False
+    """Whether nothing was read, because the audit log shows no change since the last apply."""
     began_at: float = 0.0
     ended_at: float = 0.0
     standing: Standing | None = None

@@ -106,6 +106,9 @@ def judge(mode: Mode, result: StackResult, verdict: Verdict) -> Judgement:
         return Judgement(reason, _explained(result))
     if result.status is StackStatus.APPLIED:
         return Judgement("Applied", "All changes were applied.")
+    if result.plan is not None and result.plan.blocked:
+        # A report about drift alone is good in spite of them.
+        return Judgement("ResourceBlocked", _explained(result))
     if verdict is Verdict.AWAITS:
         return Judgement("AwaitingApproval", "The plan waits for approval.")
     if verdict is Verdict.OUTDATED:

@@ -22,6 +22,8 @@ from reconciler.secrets.drivers.kubeconfig import Cluster
 WATCH_SECONDS = 600
 """After how long the API server ends a watch, which is then begun again."""
 _GRACE_SECONDS = 30
+_STOP_SECONDS = 0.2
+"""How often it is asked whether to stop."""
 
 
 class Changes(Protocol):
@@ -45,15 +47,31 @@ def watch(
 
     Raises whatever kopf cannot recover from, such as a definition that is gone.
     """
-    asyncio.run(
-        kopf.operator(
-            registry=_registry(changes, cluster),
+    asyncio.run(_watch(_registry(changes, cluster), namespaces, stop))
+
+
+async def _watch(
+    registry: kopf.OperatorRegistry, namespaces: Sequence[str], stop: threading.Event
+) -> None:
+    # kopf would wait for `stop` in a thread, which outlives watches that fail.
+    flag = asyncio.Event()
+    polling = asyncio.create_task(_set_with(stop, flag))
+    try:
+        await kopf.operator(
+            registry=registry,
             settings=_settings(),
             clusterwide=not namespaces,
             namespaces=namespaces,
-            stop_flag=stop,
+            stop_flag=flag,
         )
-    )
+    finally:
+        polling.cancel()
+
+
+async def _set_with(stop: threading.Event, flag: asyncio.Event) -> None:
+    while not stop.is_set():
+        await asyncio.sleep(_STOP_SECONDS)
+    flag.set()
 
 
 def _registry(changes: Changes, cluster: Callable[[], Cluster]) -> kopf.OperatorRegistry:

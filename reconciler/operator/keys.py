@@ -31,6 +31,7 @@ class KeyReader:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[ObjectKey, tuple[float, Mapping[str, bytes] | None]] = {}
+        self._readings: dict[ObjectKey, threading.Lock] = {}
 
     def environment(self, organization: OrganizationObject, *, max_age: float) -> dict[str, str]:
         """The variables that hold the keys of an Organization.
@@ -64,6 +65,12 @@ class KeyReader:
                 self._known.pop(ObjectKey(organization.key.namespace, reference.name), None)
 
     def _data(self, place: ObjectKey, max_age: float) -> Mapping[str, bytes] | None:
+        with self._lock:
+            reading = self._readings.setdefault(place, threading.Lock())
+        with reading:  # whoever needs it meanwhile waits for the one request
+            return self._fresh(place, max_age)
+
+    def _fresh(self, place: ObjectKey, max_age: float) -> Mapping[str, bytes] | None:
         with self._lock:
             known = self._known.get(place)
             if known is not None and self._clock() - known[0] < max_age:

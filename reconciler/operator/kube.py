@@ -20,7 +20,7 @@ import httpx
 from reconciler.api.transport.side_client import connect
 from reconciler.errors import ReconcilerError
 from reconciler.model.secret import Redactor, Secret
-from reconciler.operator.crds import API_VERSION, ORGANIZATIONS, STACKS
+from reconciler.operator.crds import API_VERSION, GROUP, ORGANIZATIONS, STACKS
 from reconciler.operator.resources import ObjectKey
 from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
 from reconciler.secrets.drivers.kubernetes import OPERATOR_MANAGER
@@ -78,6 +78,15 @@ class KubeClient:
             self._client = self._cluster = None
 
     # --- objects of ours
+
+    def require_definitions(self) -> None:
+        """Raise KubeError, with the status 404, unless the API server offers our resources."""
+        answer = self._send("GET", "apis")
+        if answer.status_code != 200:
+            raise self._refused(answer, "list what it offers")
+        groups = _json(answer).get("groups") or ()
+        if not any(isinstance(group, Mapping) and group.get("name") == GROUP for group in groups):
+            raise KubeError("The custom resource definitions are not installed.", status=404)
 
     def stacks(self, namespace: str | None) -> Iterator[Mapping[str, Any]]:
         """All Stacks, of one namespace or of all."""

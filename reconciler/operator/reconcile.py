@@ -34,7 +34,7 @@ from reconciler.operator.resources import (
     StackSpec,
     may_write,
 )
-from reconciler.operator.runs import Run, Taking, stack_id
+from reconciler.operator.runs import Run, Taking, not_begun, stack_id
 from reconciler.operator.sources import SourceError, SourceFolder
 from reconciler.operator.status import RunFacts, changes_of
 from reconciler.telemetry.recorder import NoRecorder, Recorder
@@ -162,7 +162,7 @@ class Reconciler:
         try:
             with self._inputs.of(stack, spec) as inputs:
                 name = self._inputs.claimed(stack, inputs.settings)
-                progress.id = stack_id(stack.key, spec.environment, name)
+                self._identify(progress, stack_id(stack.key, spec.environment, name))
                 run = Run(
                     stack.key,
                     spec.mode,
@@ -192,8 +192,25 @@ class Reconciler:
         judgement = Judgement(problem.reason, str(problem))
         if problem.reason != "SourceMoved":  # which the next run, in a moment, will not say
             self._writer.write(stack, RunFacts(judgement, number=progress.number))
-        follows = Next.BLOCKED if judgement.entry.is_blocked else Next.SOON
+        follows = Next.SOON
+        if judgement.entry.is_blocked:
+            follows = Next.BLOCKED
+            self._record_failure(stack, progress, problem)
         return Ended(Outcome(follows, stack.interval), judgement)
+
+    def _identify(self, progress: _Progress, id: StackId) -> None:
+        """Note how metrics name a Stack. One that changed its environment is another one there."""
+        if id.environment != progress.id.environment:
+            self._recorder.forget(progress.id)
+        progress.id = id
+
+    def _record_failure(self, stack: StackObject, progress: _Progress, problem: Obstacle) -> None:
+        """Let metrics and notices know of a Stack whose run did not begin."""
+        environment = None if stack.spec is None else stack.spec.environment
+        id = stack_id(stack.key, environment, progress.id.name)
+        self._identify(progress, id)
+        result = not_begun(id, problem.reason, self._redactor(str(problem)))
+        self._recorder.record(result, interval_seconds=stack.interval)
 
     def _with_inputs(
         self,

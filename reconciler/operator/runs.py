@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from reconciler.app.spend import SpendReader
 from reconciler.errors import StalePlanError
 from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
 from reconciler.manifests.configuration import DEFAULT_ENVIRONMENT
-from reconciler.model.fleet import Command, StackId, StackResult
+from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.secret import Redactor
 from reconciler.operator.approval import Grant, still_holds
 from reconciler.operator.crds import APPROVE
@@ -31,6 +32,21 @@ _POINTER = f"/metadata/annotations/{APPROVE.replace('/', '~1')}"
 def stack_id(key: ObjectKey, environment: str | None, name: str = "") -> StackId:
     """How results and metrics name a Stack: its namespace and name stand for the folder."""
     return StackId(str(key), environment or DEFAULT_ENVIRONMENT, name)
+
+
+def not_begun(id: StackId, reason: str, message: str) -> StackResult:
+    """The result of a run that never reached the stack."""
+    now = time.time()
+    return StackResult(
+        id,
+        Command.PLAN,
+        StackStatus.FAILED,
+        1,
+        reason=reason,
+        message=message,
+        began_at=now,
+        ended_at=now,
+    )
 
 
 class Run(Struct, frozen=True):

@@ -219,7 +219,8 @@ class Service:
         from reconciler.operator.handlers import watch
 
         pause = _FIRST_PAUSE
-        while not self._stop.is_set():
+        # kopf looks once which definitions there are, and would wait for missing ones forever.
+        while self._list_until_done(self._stop):
             began = self._clock()
             try:
                 watch(
@@ -230,6 +231,7 @@ class Service:
                 )
             except Exception as error:  # noqa: BLE001 - kopf ends with errors of every sort
                 LOG.warning("The watches ended, and begin again: %s", error)
+            self._listed.clear()
             pause = _FIRST_PAUSE if self._clock() - began > _LONGEST_PAUSE else 2 * pause
             self._stop.wait(min(pause, _LONGEST_PAUSE))
 
@@ -241,6 +243,7 @@ class Service:
         while not stop.is_set():
             self._ticked = self._clock()
             try:
+                self._kube.require_definitions()
                 self._list()
             except ReconcilerError as error:
                 if isinstance(error, KubeError) and error.status == 404:

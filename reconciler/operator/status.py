@@ -80,7 +80,7 @@ def status_of(
     if result is not None and plan is not None and _has_read(result):
         is_done = result.status is StackStatus.APPLIED
         drifted = 0 if is_done else sum(drift.is_changed for drift in plan.drift)
-        pending = 0 if is_done else len(plan.pending)
+        pending = 0 if is_done else len(plan.pending) + len(plan.blocked)
         drift_message = "" if is_done else shown(_drift_message(plan), 1000)
         status["drifted"] = drifted
         if drifted:
@@ -252,7 +252,8 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Tra
         earlier = old.get(type, {})
         same = all(earlier.get(field) == condition.get(field) for field in ("status", "reason"))
         is_quiet = type != "Ready" and condition["status"] != "True"
-        if same or (is_quiet and not earlier) or (type == "Blocked" and is_quiet):
+        was_true = earlier.get("status") == "True"
+        if same or (is_quiet and (type == "Blocked" or not was_true)):
             continue
         is_bad = condition["status"] == "True"
         if type == "Ready":

@@ -182,8 +182,11 @@ def drift_text(drift: DriftNote) -> str:
 
 
 def cost(report: FleetReport) -> str:
-    """The calls and the time of the run."""
-    return phrases.cost_of(report.calls, report.seconds)
+    """The calls and the time of the run, and how many stacks the audit log alone answered for."""
+    text = phrases.cost_of(report.calls, report.seconds)
+    by_log = sum(stack.answered_by_log for stack in report.stacks)
+    shown = f"{count(by_log, 'stack')} not read, as the audit log shows no change"
+    return f"{text}; {shown}" if by_log else text
 
 
 def _bounded(
@@ -308,6 +311,8 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "diagnostics": list(map(_diagnostic_view, stack.diagnostics)),
         "unmanaged": stack.unmanaged,
         "calls": stack.calls,
+        "shared_answers": stack.shared_answers,
+        "answered_by_log": stack.answered_by_log,
         "began_at": stack.began_at,
         "ended_at": stack.ended_at,
         "next": stack.next_command,

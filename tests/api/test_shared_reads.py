@@ -427,6 +427,20 @@ def test_an_answer_from_before_the_last_write_in_the_state_is_not_used(fleet: Fl
     assert answer_of(fleet.client()) == "answer_2"
 
 
+def test_an_answer_under_way_since_before_the_last_write_in_the_state_is_not_used_either(
+    fleet: Fleet, workers: ThreadPoolExecutor
+) -> None:
+    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
+        first = workers.submit(answer_of, fleet.client())
+        assert arrived.wait(LONG)
+        fleet.clock.now += 60
+        waiting = threading.Event()
+        writer = fleet.client(written_at=fleet.clock() - 30, permit=waiting.set)
+        second = workers.submit(answer_of, writer)
+        assert waiting.wait(LONG)
+    assert (first.result(LONG), second.result(LONG)) == ("answer_1", "answer_2")
+
+
 def test_the_time_of_that_write_is_compared_by_the_clock_of_the_server(fleet: Fleet) -> None:
     hour = 3600.0
     ahead = {"date": "Fri, 15 Jan 2027 09:00:00 GMT"}  # an hour ahead of the machine
@@ -760,6 +774,21 @@ def test_a_shared_answer_is_no_call_and_ends_an_announced_one(fleet: Fleet) -> N
         1,
         0,
     )
+
+
+def test_waiting_for_another_stack_counts_as_waiting(
+    fleet: Fleet, workers: ThreadPoolExecutor
+) -> None:
+    waiting = threading.Event()
+    client = fleet.client(permit=waiting.set)
+    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
+        first = workers.submit(answer_of, fleet.client())
+        assert arrived.wait(LONG)
+        second = workers.submit(answer_of, client)
+        assert waiting.wait(LONG)
+        fleet.clock.now += 30
+    assert first.result(LONG) == second.result(LONG)
+    assert client.waited_seconds == 30
 
 
 def test_a_shared_answer_takes_nothing_from_the_budget(fleet: Fleet) -> None:

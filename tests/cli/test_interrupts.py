@@ -15,6 +15,8 @@ import pytest
 from reconciler.state import StateStore
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 AGES_MS = 100_000
 PATIENCE_SECONDS = 30
 

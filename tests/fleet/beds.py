@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from reconciler.emulator.world import DEFAULT_PROJECT
 from tests import fork_server
 from tests.conftest import Finished
@@ -176,6 +178,18 @@ class FleetBed:
                 shutil.rmtree(stack.folder / name, ignore_errors=True)
         if self.database is not None:
             self.database.execute("DELETE FROM reconciler.states")
+
+    def change_a_limit(self, number: int) -> None:
+        """Let somebody change a rate limit of a stack by hand, as the log reports."""
+        stack = self.stacks[number]
+        projects = stack.organization.objects("project")
+        [project] = [item.id for item in projects if item.body["name"] == stack.project]
+        path = f"/organization/projects/{project}/rate_limits/rl-gpt-4.1"
+        httpx.post(
+            self.platform.base_url + path,
+            headers={"Authorization": f"Bearer {stack.organization.admin_key}"},
+            json={"max_requests_per_1_minute": 77},
+        ).raise_for_status()
 
     # --- what came of it
 

@@ -51,8 +51,7 @@ class Trial:
             folder=self.bed.folder,
             variables=self.bed.own_environment,
             whole_bytes=2000,
-            **({"watched": False} if "fatal" not in fate else {}),
-            **fate,
+            **{"watched": "fatal" in fate, **fate},
         )
         self.ends.append(ended)
         return ended

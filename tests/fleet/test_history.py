@@ -146,6 +146,14 @@ def test_an_unreadable_document_begins_again(tmp_path: Path) -> None:
     assert len(history.looks) == 1
 
 
+def test_a_folder_whose_name_is_not_text_is_recorded(tmp_path: Path) -> None:
+    history = FleetHistory(LocalHistory(tmp_path))
+    strange = StackId(b"c\xff".decode("utf-8", "surrogateescape"), "prod", "c")
+    history.record(StackReport(strange, "drift", StackStatus.IN_SYNC, 0), ORIGIN)
+    [found] = history.read()
+    assert found.folder.startswith("c")
+
+
 def test_a_history_that_cannot_be_written_is_one_notice(tmp_path: Path) -> None:
     (tmp_path / ".reconciler").write_text("a file is in the way")
     notices: list[str] = []
@@ -344,3 +352,14 @@ def test_a_stack_that_waits_for_outputs_is_no_failure_in_the_history(fleet: Flee
     fleet.add("stacks/a", manifest=group("a").replace("name: a", f"name: '{value}'"))
     assert fleet.statuses("drift", expect=0) == {"stacks/a": "pending", "stacks/b": "pending"}
     assert stacks(fleet)["stacks/a"]["standing"]["failures"] == 0
+
+
+def test_tables_without_a_history_are_a_notice_and_the_run_goes_on(
+    fleet: Fleet, database: Database
+) -> None:
+    fleet.variables["RECONCILER_BACKEND"] = database.url()
+    fleet.fleet("apply", "--yes", expect=0)
+    database.execute("DROP TABLE reconciler.fleet_history")
+    done = fleet.fleet("drift", expect=0)
+    assert done.err.count("The history of the fleet is not written") == 1
+    assert fleet.fleet("report", expect=0).out

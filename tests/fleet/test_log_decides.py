@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import pytest
 from reconciler.app.plans import PlanRequest
 from reconciler.app.sharing import Sharing
 from reconciler.emulator import Emulator
+from reconciler.fleet.summary import fleet_report, summarized
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, LIST_BEHIND_LOG_SECONDS
 from reconciler.model.fleet import Command, StackResult, StackStatus
+from reconciler.render.fleet import as_json, cost
 from tests.fleet.side_by_side import Neighbours, sharing
 
 __all__ = ["sharing"]
@@ -81,6 +84,18 @@ def test_one_page_of_the_log_answers_for_all_stacks_that_nobody_changed(
     assert {result.status for result in results} == {StackStatus.IN_SYNC}
     assert fleet.calls() == Counter({LOG: 1})
     assert by_log(results) == STACKS
+
+
+def test_the_report_says_which_stacks_the_log_answered_for(
+    fleet: Neighbours, sharing: Sharing
+) -> None:
+    fleet.declare("new", manifests("new"))
+    results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
+    report = fleet_report("drift", [summarized(result) for result in results], seconds=1.0)
+    assert cost(report).endswith("; 5 stacks not read, as the audit log shows no change")
+    views = json.loads(as_json(report))["stacks"]
+    answered = {view["folder"]: view["answered_by_log"] for view in views}
+    assert answered == {**dict.fromkeys(STACKS, True), "new": False}
 
 
 def test_only_the_stacks_that_the_log_names_are_looked_at(

@@ -15,8 +15,9 @@ from tests.servers.kube import LONGEST_COMMAND_SECONDS, Ended
 from tests.servers.kube_programs import helm_program
 
 ROOT = Path(__file__).parent.parent.parent
-CHART = ROOT / "deploy" / "helm" / "reconciler"
-PLAIN = ROOT / "deploy" / "kubernetes"
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm" / "reconciler"
+PLAIN = DEPLOY / "kubernetes"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 """Combinations of values that users have."""
 RELEASE = "reconciler"

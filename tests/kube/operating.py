@@ -79,15 +79,13 @@ class Deployment:
         return process.wait(START_SECONDS)
 
 
-def organization(
-    cluster: Cluster, namespace: str, emulator: Emulator, *, secret: str = "openai"
-) -> None:
-    """An Organization whose keys are in a Secret of its namespace."""
+def organization(cluster: Cluster, namespace: str, emulator: Emulator, **spec: Any) -> None:
+    """An Organization whose keys are in the Secret `openai` of its namespace."""
     cluster.apply(
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": secret, "namespace": namespace},
+            "metadata": {"name": "openai", "namespace": namespace},
             "stringData": {"admin": emulator.admin_key, "default": emulator.api_key},
         },
         {
@@ -96,8 +94,9 @@ def organization(
             "metadata": {"name": "acme", "namespace": namespace},
             "spec": {
                 "baseUrl": emulator.base_url,
-                "adminKey": {"secretRef": {"name": secret, "key": "admin"}},
-                "defaultKey": {"secretRef": {"name": secret, "key": "default"}},
+                "adminKey": {"secretRef": {"name": "openai", "key": "admin"}},
+                "defaultKey": {"secretRef": {"name": "openai", "key": "default"}},
+                **spec,
             },
         },
     )

@@ -10,38 +10,43 @@ from typing import Any
 import pytest
 import yaml
 
-import reconciler
-from tests.kube.helm import CHART, PLAIN, RELEASE, VALUES, helm, objects, of_kind, pods, rendered
+from tests.conftest import Workspace
+from tests.kube.helm import (
+    CHART,
+    DEPLOY,
+    PLAIN,
+    RELEASE,
+    VALUES,
+    helm,
+    objects,
+    of_kind,
+    pods,
+    rendered,
+)
 from tests.servers.kube import Cluster
 
 pytestmark = pytest.mark.kube
 
 OPERATOR_VALUES = [path for path in VALUES if "fleet-drift" not in path.name]
 every_combination = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
-SERVICE_MONITORS = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "scope": "Namespaced",
-        "names": {"kind": "ServiceMonitor", "plural": "servicemonitors"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "x-kubernetes-preserve-unknown-fields": True,
-                    }
-                },
-            }
-        ],
-    },
-}
-"""The kind of another project, which the chart makes one object of."""
+
+
+def definition(kind: str) -> dict[str, Any]:
+    """A kind of the Prometheus operator, of which the chart makes an object. Any object of it is accepted."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [version],
+        },
+    }
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +54,10 @@ def teams(cluster: Cluster) -> None:
     """What the combinations need to be there: namespaces, and the kind of the Prometheus operator."""
     for name in ("team-search", "team-support"):
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    cluster.apply(SERVICE_MONITORS)
-    crd = "crd/servicemonitors.monitoring.coreos.com"
-    cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+    made = [definition(kind) for kind in ("ServiceMonitor", "PrometheusRule")]
+    cluster.apply(*made)
+    names = [f"crd/{each['metadata']['name']}" for each in made]
+    cluster.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
 
 
 @every_combination
@@ -98,7 +104,7 @@ def test_every_volume_that_is_mounted_exists_and_is_used(values: Path) -> None:
 @every_combination
 def test_no_manifest_holds_a_secret(values: Path) -> None:
     manifests = objects("tests", "--values", values)
-    assert of_kind(manifests, "Secret", "ConfigMap") == []
+    assert of_kind(manifests, "Secret") == []
 
 
 @pytest.mark.parametrize("values", OPERATOR_VALUES, ids=lambda path: path.stem)
@@ -115,6 +121,29 @@ def test_the_policy_for_the_network_lets_probes_and_metrics_through(values: Path
         assert selected <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
 
+def test_repositories_over_ssh_may_be_reached() -> None:
+    values = CHART / "ci" / "git-sync-values.yaml"
+    [policy] = of_kind(objects("tests", "--values", values), "NetworkPolicy")
+    assert 22 in {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    [policy] = of_kind(objects("tests"), "NetworkPolicy")
+    assert 22 not in {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+
+
+def test_the_nightly_job_finds_the_stacks_of_the_repository(workspace: Workspace) -> None:
+    values = CHART / "ci" / "fleet-drift-values.yaml"
+    [job] = of_kind(objects("tests", "--values", values), "CronJob")
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    folder = "platform/current/teams/search"
+    stack = "kind: Stack\nmetadata: {name: search}\n"
+    project = "kind: Project\nmetadata: {name: main}\nspec: {name: Main}\n"
+    workspace.write({f"{folder}/reconciler.yaml": stack, f"{folder}/project.yaml": project})
+    arguments = [
+        argument.replace("/sources", str(workspace.folder)) for argument in container["args"]
+    ]
+    report = workspace.run(*arguments, expect=0)
+    assert "teams/search" in report.out + report.err
+
+
 # --- values
 
 
@@ -125,6 +154,7 @@ def test_the_policy_for_the_network_lets_probes_and_metrics_through(values: Path
         (["--set", "backend.existingSecret="], "backend/existingSecret"),
         (["--set", "watch.namespaces={Team_A}"], "watch/namespaces/0"),
         (["--set", "image.digest=latest"], "image/digest"),
+        (["--set", "fullnameOverride=Bad Name"], "fullnameOverride"),
         (
             ["--set", "watch.allNamespaces=true", "--set", "watch.namespaces={a}"],
             "watch.namespaces has no effect with watch.allNamespaces",
@@ -179,9 +209,27 @@ def test_helm_finds_nothing_to_correct() -> None:
         assert "0 chart(s) failed" in helm("lint", "--strict", CHART, "--values", values).out
 
 
-def test_chart_and_package_have_one_version() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
-    assert {chart["version"], chart["appVersion"]} == {reconciler.__version__}
+def test_dashboard_and_alerts_are_those_of_the_repository() -> None:
+    enabled = [f"metrics.{name}.enabled=true" for name in ("dashboard", "prometheusRule")]
+    options = [option for value in enabled for option in ("--set", value)]
+    made = objects("tests", *options)
+    [dashboard] = of_kind(made, "ConfigMap")
+    [rule] = of_kind(made, "PrometheusRule")
+    file = (DEPLOY / "grafana" / "reconciler.json").read_text("utf-8")
+    alerts = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text("utf-8"))
+    assert json.loads(dashboard["data"]["reconciler.json"]) == json.loads(file)
+    assert rule["spec"] == alerts
+
+
+@pytest.mark.parametrize("values", ["operator.enabled=true", "fleetDrift.enabled=true"])
+def test_notices_are_sent_where_their_urls_are_known(values: str) -> None:
+    more = ("--set", values, "--set", "notices.existingSecret=chat")
+    for arguments, are_sent in ((more, True), (more[:2], False)):
+        for pod in pods(objects("tests", "--no-hooks", *arguments)):
+            [container] = pod["spec"]["containers"]
+            names = {variable["name"] for variable in container["env"]}
+            found = ("--notify" in container["args"], "RECONCILER_NOTICE_URLS" in names)
+            assert found == (are_sent, are_sent)
 
 
 def documents(text: str) -> list[dict[str, Any]]:

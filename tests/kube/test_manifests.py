@@ -1,6 +1,6 @@
 """The plain manifests of deploy/kubernetes: what the chart makes, and what the API server takes.
 
-`RECONCILER_GOLDEN=write make test-kube ARGS=tests/kube/test_manifests.py` writes them again.
+`make manifests` writes them again.
 """
 
 from __future__ import annotations
@@ -56,14 +56,6 @@ def test_a_plain_manifest_is_what_the_chart_makes(name: str) -> None:
     if os.environ.get("RECONCILER_GOLDEN") == "write":
         path.write_text(plain(name), encoding="utf-8")
     assert path.read_text("utf-8") == plain(name)
-
-
-def test_the_chart_has_the_crds_of_the_plain_manifests() -> None:
-    path = CHART / "files" / "crds.yaml"
-    crds = (PLAIN / "crds.yaml").read_text("utf-8")
-    if os.environ.get("RECONCILER_GOLDEN") == "write":
-        path.write_text(crds, encoding="utf-8")
-    assert path.read_text("utf-8") == crds
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ import pytest
 from reconciler.emulator import Emulator
 from reconciler.operator.crds import APPROVE, FINALIZER, STACK_LABEL, as_yaml
 from tests.servers.kube import Cluster, account_name
-from tests.servers.postgres import Database, free_port
+from tests.servers.postgres import HOST, Database, free_port
+from tests.servers.proxy import Proxy
 
 pytestmark = pytest.mark.kube
 
@@ -77,6 +78,11 @@ class Setting:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Start an operator, and wait until it is ready."""
+        process = self.start_without_waiting(*options)
+        self.until(lambda: self.probe("/readyz", -1) == 200)
+        return process
+
+    def start_without_waiting(self, *options: str) -> subprocess.Popen[bytes]:
         port = free_port()
         with (self.folder / f"operator-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
@@ -98,7 +104,6 @@ class Setting:
             )
         self.processes.append(process)
         self.ports.append(port)
-        self.until(lambda: self.probe("/readyz", -1) == 200)
         return process
 
     def probe(self, path: str, number: int = 0) -> int:
@@ -288,6 +293,36 @@ def test_the_state_that_goes_away_for_a_while_is_survived(setting: Setting) -> N
     assert operator.wait(PATIENCE) == 0
     setting.backend = good
     setting.start()
+    setting.until_reason("Applied")
+
+
+def test_postgres_that_vanishes_while_the_operator_runs_is_survived(
+    setting: Setting, database: Database
+) -> None:
+    with Proxy((HOST, database.port)) as proxy:
+        setting.backend = database.url(port=proxy.port)
+        setting.declare()
+        setting.stack(mode="apply")
+        operator = setting.start()
+        setting.until_reason("Applied")
+        proxy.refuse()
+        setting.declare(manifest=PROJECT.replace("Search", "Renamed"))
+        setting.until_reason("StateUnavailable")
+        assert setting.titles() == ["Search"]
+        proxy.restore()
+        setting.until(lambda: setting.titles() == ["Renamed"])
+        assert operator.poll() is None
+
+
+def test_definitions_that_are_not_there_yet_are_waited_for(setting: Setting) -> None:
+    setting.cluster.kubectl("delete", "-f", "-", input=as_yaml())
+    setting.start_without_waiting()
+    setting.until(lambda: "not installed" in setting.log())
+    assert setting.probe("/readyz") == 503
+    assert setting.probe("/livez") == 200
+    setting.prepare()
+    setting.declare()
+    setting.stack(mode="apply")
     setting.until_reason("Applied")
 
 

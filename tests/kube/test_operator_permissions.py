@@ -82,6 +82,36 @@ def test_a_key_arrives_in_a_secret_that_the_roles_name(
     assert key not in deployment.log
 
 
+@pytest.mark.parametrize("watched", ["all namespaces", "two namespaces"])
+def test_stacks_of_several_namespaces_share_an_organization(
+    crds: Cluster,
+    namespace: str,
+    deploy: Deploy,
+    database: Database,
+    emulator: Emulator,
+    watched: str,
+) -> None:
+    team, other = crds.create_namespace("team"), crds.create_namespace("other")
+    values = "watch.allNamespaces=true"
+    if watched == "two namespaces":
+        values = f"watch.namespaces={{{namespace},{team}}}"
+    deployment = deploy(values)
+    organization(crds, namespace, emulator, allowedNamespaces=[team])
+    reference = {"name": "acme", "namespace": namespace}
+    for place in (team, other):
+        project = {**PROJECT, "spec": {"name": f"Main {place}"}}
+        stack(crds, place, "search", project, mode="apply", organizationRef=reference)
+    with crds.audited() as audit:
+        deployment.start(database)
+        wait_for_reason(crds, team, "search", "Applied", "InSync")
+        if watched == "all namespaces":
+            wait_for_reason(crds, other, "search", "OrganizationNotAllowed")
+        assert deployment.stop() == 0
+    assert refused(audit, deployment) == []
+    seen = {request.namespace for request in audit.of(user=deployment.user)}
+    assert (other in seen) == (watched == "all namespaces")
+
+
 def used(audit: Audit, deployment: Deployment) -> set[tuple[str, str]]:
     """The verbs and resources that the operator asked for, except for what every account may."""
     return {
@@ -110,6 +140,7 @@ def test_every_permission_is_used_and_no_other_is_asked_for(
         # A patch that creates a Secret needs `create` too: see test_key_sink.py.
         *((verb, "secrets") for verb in ("get", "list", "patch", "delete")),
         ("patch", "stacks/status"),
+        ("patch", "organizations/status"),
         ("create", "events"),
     }
     namespaces = {request.namespace for request in audit.of(user=deployment.user)}

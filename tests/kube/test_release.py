@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.helm import CHART, RELEASE, helm
+from tests.kube.helm import CHART, PLAIN, RELEASE, helm
 from tests.servers.kube import ADMIN_TOKEN, Cluster
 
 pytestmark = pytest.mark.kube
@@ -59,6 +59,16 @@ def test_definitions_and_stacks_outlive_the_release_and_a_new_one_takes_them_ove
     bare.kubectl("get", "deployment", RELEASE, "-n", "platform", expect=1)
     assert stack_exists(bare)
     release(bare, "install", RELEASE, CHART)
+    assert stack_exists(bare)
+
+
+def test_helm_takes_over_what_kubectl_applied_and_kubectl_what_helm_installed(
+    bare: Cluster,
+) -> None:
+    definitions = ("apply", "--server-side", "-f", str(PLAIN / "crds.yaml"))
+    bare.kubectl(*definitions)
+    installed(bare, "--take-ownership", "--force-conflicts")
+    bare.kubectl(*definitions, "--force-conflicts")
     assert stack_exists(bare)
 
 

@@ -26,6 +26,7 @@ OPERATOR: set[Permission] = {
     ("list", "organizations", ""),
     ("watch", "organizations", ""),
     ("patch", "stacks/status", ""),
+    ("patch", "organizations/status", ""),
     ("list", "configmaps", ""),
     ("watch", "configmaps", ""),
     ("create", "events", ""),

@@ -25,7 +25,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 KEYS = {"OPENAI_ADMIN_KEY": "sk-admin-emulator", "OPENAI_API_KEY": "sk-emulator"}
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+FLEET = sorted(path.parent.relative_to(EXAMPLES) for path in EXAMPLES.glob("fleet/**/*.yaml"))
+FOLDERS = sorted({path.name for path in EXAMPLES.iterdir() if path.is_dir()} - {"fleet"})
+"""The examples. That of a fleet has a stack in each of its folders."""
+
+
+@pytest.mark.parametrize("name", [*FOLDERS, *sorted({folder.as_posix() for folder in FLEET})])
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_every_example_loads_and_wants_for_nothing(name: str, environment: str) -> None:
     has_stack = (EXAMPLES / name / "reconciler.yaml").exists()

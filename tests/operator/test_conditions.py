@@ -52,6 +52,23 @@ def test_a_bad_run_has_the_reason_of_its_result(status: StackStatus) -> None:
     assert judge(Mode.APPLY, result, Verdict.NOTHING) == Judgement("KeyRefused", "No.")
 
 
+def test_a_resource_with_an_error_is_not_in_sync_in_a_report_about_drift_either() -> None:
+    blocked = a_change(action=Action.NO_OP, blocked="Another one has its name.")
+    result = a_result(StackStatus.IN_SYNC, a_plan(blocked))
+    judgement = judge(Mode.OBSERVE, result, Verdict.NOTHING)
+    assert judgement.reason == "ResourceBlocked"
+    assert "Another one has its name." in judgement.message
+    (synced,) = [c for c in _status(result=result)["conditions"] if c["type"] == "Synced"]
+    assert synced["status"] == "False"
+
+
+def test_a_run_that_could_not_tell_causes_no_event_about_drift() -> None:
+    read = _status(result=a_result(StackStatus.IN_SYNC, a_plan()))
+    unread = _status(Judgement("StateUnavailable", "…"), result=_failed(), before=read)
+    assert [each.reason for each in transitions(read, unread)] == ["StateUnavailable"]
+    assert [each.reason for each in transitions(unread, read)] == ["InSync"]
+
+
 def test_an_unknown_reason_becomes_a_known_one() -> None:
     result = a_result(StackStatus.FAILED, reason="SomethingNew")
     assert judge(Mode.APPLY, result, Verdict.NOTHING).reason == "Unexpected"

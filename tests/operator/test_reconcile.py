@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,17 @@ def test_an_approval_that_is_withdrawn_during_the_run_applies_nothing(bed: Bed) 
     outcome = bed.reconciler.look_at(ObjectKey("team", "search"), _never())
     assert bed.titles() == []
     assert outcome.next is Next.SOON
+
+
+def test_another_approval_during_the_run_is_not_used_up(bed: Bed) -> None:
+    bed.stack(mode="approve")
+    bed.look()
+    bed.approve()
+    bed.list()
+    bed.cluster.annotate("search", APPROVE, "0" * 64)
+    bed.reconciler.look_at(ObjectKey("team", "search"), _never())
+    assert bed.titles() == []
+    assert bed.cluster.stack()["metadata"]["annotations"][APPROVE] == "0" * 64
 
 
 def test_a_mode_that_changes_during_the_run_applies_nothing(bed: Bed) -> None:
@@ -432,9 +444,7 @@ def test_an_operator_that_restarts_knows_since_when_there_is_drift(bed: Bed) -> 
     assert bed.status()["lastRun"]["number"] >= number
 
 
-def _never() -> object:
-    import threading
-
+def _never() -> threading.Event:
     return threading.Event()
 
 

@@ -19,6 +19,8 @@ from tests.properties.lifecycle import SETTLE_SECONDS, Clock, Life, conflicts
 from tests.soak import SOAK
 from tests.whole_examples import is_listed, whole_example
 
+pytestmark = pytest.mark.slow
+
 LAG_MS = 5000
 READ_LAG_MS = 4000
 LIST_LAG_MS = 6000

@@ -308,7 +308,8 @@ def test_doctor_shows_who_uses_the_pace(stack: Workspace, database: Database) ->
     use(stack, database, 3, seconds_ago=10)
     sentences, pace = doctor(stack)
     assert (
-        f"GET /organization/projects: 3 requests in the last minute are of {OCTOCAT}." in sentences
+        f"GET /organization/projects: 3 requests in the last minute came from {OCTOCAT}."
+        in sentences
     )
     [route] = [route for route in pace if route["route"] == "GET /organization/projects"]
     assert {"run": OCTOCAT, "requests": 3} in route["used_by"]

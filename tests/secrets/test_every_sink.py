@@ -269,6 +269,34 @@ def test_a_write_that_is_never_answered_is_uncertain(
 
 
 @every_bed
+def test_a_refusal_after_a_lost_answer_proves_nothing(
+    world: World, bed_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bed_name in {"file", "command"} | OTHER_CLIENTS:
+        return  # they have no answers to lose here
+    run = world.run()
+    run.check(world.target, address=INDEXER)
+    send, written = httpx.HTTPTransport.handle_request, []
+
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        if written:  # since then, the credential is refused
+            return httpx.Response(403, request=request, json={})
+        response = send(self, request)
+        if request.method != "GET":
+            written.append(request.url.path)
+            response.close()
+            raise httpx.ReadError("the connection was cut")
+        return response
+
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+        with pytest.raises(UncertainDeliveryError, match=r"403.*unknown whether the key arrived"):
+            run.put(world.target, KEY, address=INDEXER, token=TOKEN)
+    run.put(world.target, NEXT, address=INDEXER, token=NEXT_TOKEN)
+    assert world.held == NEXT.reveal()
+
+
+@every_bed
 def test_an_environment_without_address_and_credential_is_a_matter_of_setup(
     world: World, bed_name: str
 ) -> None:

@@ -411,34 +411,37 @@ class Cluster:
 
     @contextmanager
     def audited(self) -> Iterator[Audit]:
-        """All requests that are answered within the block; they are known at its end.
+        """All requests that are sent and answered within the block; they are known at its end.
 
-        A watch is one request, from its beginning on.
+        A watch is one request. The log may have it long after it was sent, with its first event.
         """
-        start = self._audit_end()
+        start, began_at = self._audit_mark()
         audit = Audit()
         yield audit
-        end = self._audit_end()
-        audit.requests = list(self._requests(start, end))
+        end, _ = self._audit_mark()
+        audit.requests = list(self._requests(start, end, began_at))
 
-    def _audit_end(self) -> int:
-        """Send a request that no other can be confused with, and wait until the log has it."""
+    def _audit_mark(self) -> tuple[int, str]:
+        """The present end of the log and the time, by a request that no other can be confused with."""
         marker = uuid.uuid4().hex
         self.call("GET", f"/version?marker={marker}")
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             log = (self.folder / "audit.log").read_bytes()
             at = log.find(marker.encode())
-            if at >= 0:
-                return log.find(b"\n", at) + 1
+            if at >= 0 and (end := log.find(b"\n", at) + 1):
+                event = json.loads(log[log.rfind(b"\n", 0, at) + 1 : end])
+                return end, event["requestReceivedTimestamp"]
             time.sleep(0.01)
         raise AssertionError("the audit log has no new requests")
 
-    def _requests(self, start: int, end: int) -> Iterator[Request]:
+    def _requests(self, start: int, end: int, began_at: str) -> Iterator[Request]:
         seen = set()
         for line in (self.folder / "audit.log").read_bytes()[start:end].splitlines():
             event = json.loads(line)
-            if event["auditID"] in seen or "marker=" in event["requestURI"]:
+            if event["requestReceivedTimestamp"] < began_at or "marker=" in event["requestURI"]:
+                continue
+            if event["auditID"] in seen:
                 continue  # a watch is logged when it begins and when it ends
             seen.add(event["auditID"])
             yield _request_of(event)

@@ -131,6 +131,7 @@ def without_the_library(workspace: Workspace, *arguments: str) -> subprocess.Com
     )
 
 
+@pytest.mark.slow
 def test_a_pushgateway_without_the_library_is_a_warning(workspace: Workspace) -> None:
     workspace.variables["RECONCILER_PUSHGATEWAY_URL"] = "http://127.0.0.1:1"
     ended = without_the_library(workspace.declare(STORE), "plan", "--detailed-exitcode")
@@ -138,6 +139,7 @@ def test_a_pushgateway_without_the_library_is_a_warning(workspace: Workspace) ->
     assert "pip install 'reconciler-iac[metrics]'" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_file_without_the_library_is_refused_before_the_first_call(
     workspace: Workspace,
 ) -> None:
@@ -227,6 +229,7 @@ def test_notices_need_a_target(workspace: Workspace) -> None:
     assert "RECONCILER_NOTICE_URLS, which is not set" in finished.err
 
 
+@pytest.mark.slow
 def test_a_memory_that_cannot_be_written_sends_nothing(
     workspace: Workspace, server: Server, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_trace_continues_the_one_of_the_ci_job(traced: Workspace, server: Serv
     assert resource["deployment.environment"] == "prod"
 
 
+@pytest.mark.slow
 def test_without_a_name_the_service_is_reconciler(traced: Workspace, server: Server) -> None:
     traced.run("plan", expect=0)
     assert resource_of(server)["service.name"] == "reconciler"
@@ -167,6 +168,7 @@ def test_no_key_query_id_or_name_is_in_a_trace(traced: Workspace, server: Server
     assert server.requests[-1].headers["authorization"] == "Bearer planted-token-1"
 
 
+@pytest.mark.slow
 def test_a_collector_that_refuses_changes_no_exit_code(traced: Workspace, server: Server) -> None:
     server.status = 400
     finished = traced.run("plan", "--detailed-exitcode", expect=2)
@@ -190,18 +192,21 @@ def test_a_run_ends_while_its_collector_is_silent(traced: Workspace, server: Ser
     assert "did not reach its collector" in finished.err
 
 
+@pytest.mark.slow
 def test_an_unknown_exporter_is_a_warning(traced: Workspace) -> None:
     traced.variables["OTEL_TRACES_EXPORTER"] = "zipkin"
     finished = traced.run("plan", expect=0)
     assert 'OTEL_TRACES_EXPORTER names "zipkin"' in finished.err
 
 
+@pytest.mark.slow
 def test_another_protocol_is_a_warning(traced: Workspace) -> None:
     traced.variables["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc"
     finished = traced.run("plan", expect=0)
     assert 'OTEL_EXPORTER_OTLP_PROTOCOL is "grpc"' in finished.err
 
 
+@pytest.mark.slow
 def test_a_run_without_variables_imports_no_library(workspace: Workspace) -> None:
     workspace.declare(STORE)
     code = (
@@ -220,6 +225,7 @@ def test_a_run_without_variables_imports_no_library(workspace: Workspace) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_missing_library_is_a_warning_that_names_the_extra(traced: Workspace) -> None:
     code = (
         "import sys\n"

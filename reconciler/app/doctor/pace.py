@@ -60,12 +60,13 @@ def shared_pace_findings(report: PaceReport | None, label: str) -> Iterator[Find
     yield Finding("pace", Status.OK, "All runs with this backend share one pace for each route.")
     routes = [route for route in report.routes if _others(route, label)]
     for route in sorted(routes, key=lambda route: -_requests(route, label))[:_MOST_ROUTES]:
-        limit = "" if route.limit is None else f" of about {route.limit}"
+        limit = "" if route.limit is None else f"; about {route.limit} are allowed"
         requests, others = _requests(route, label), named(_others(route, label))
+        noun = "request" if requests == 1 else "requests"
         yield Finding(
             "pace",
             Status.OK,
-            f"{route.route}: {requests}{limit} requests in the last minute are of {others}.",
+            f"{route.route}: {requests} {noun} in the last minute came from {others}{limit}.",
         )
 
 

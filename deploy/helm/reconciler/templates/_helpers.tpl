@@ -119,6 +119,10 @@ capabilities: {drop: [ALL]}
 - name: RECONCILER_AGE_IDENTITY
   value: /etc/reconciler/age/{{ .Values.ageIdentity.key }}
 {{- end }}
+{{- if .Values.notices.existingSecret }}
+- name: RECONCILER_NOTICE_URLS
+  valueFrom: {secretKeyRef: {name: {{ .Values.notices.existingSecret }}, key: {{ .Values.notices.key }}}}
+{{- end }}
 # The root file system is read-only.
 - name: HOME
   value: /tmp
