@@ -25,7 +25,8 @@ pytestmark = pytest.mark.kube
 
 PROJECT = {"kind": "Project", "metadata": {"name": "main"}, "spec": {"name": "Main"}}
 WATCHED = ("organizations", "configmaps")
-STACKS = 5
+STACKS = 8
+"""So many that watches, which begin again after a minute without an event, do not matter."""
 RUNS = 2
 """How often a test waits until each of its Stacks was looked at."""
 Deploy = Callable[..., Deployment]
