@@ -124,7 +124,7 @@ class InputReader:
             return True
 
     def claimed(self, stack: StackObject, settings: Settings) -> str:
-        """The name of the stack, if no older Stack manages it."""
+        """The name of the stack, if no other Stack manages it."""
         try:
             declared = load_stack(replace(settings, learn=self._redactor.add))
         except ConfigurationError as error:

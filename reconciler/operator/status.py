@@ -27,6 +27,7 @@ _KEPT = (
     "approval",
     "lastAppliedRevision",
     "stack",
+    "environment",
     "sourceRevision",
 )
 _SHOWN_DRIFT = 5
@@ -94,8 +95,8 @@ def status_of(
         writes = stack.spec is not None and may_write(stack.spec.mode)
         if facts.revision and writes and (is_done or plan.is_empty):
             status["lastAppliedRevision"] = facts.revision
-    if facts.stack:
-        status["stack"] = facts.stack
+    if facts.stack and result is not None:
+        status["stack"], status["environment"] = facts.stack, result.id.environment
     if facts.revision:
         status["sourceRevision"] = facts.revision
     if facts.approved:

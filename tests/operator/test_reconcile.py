@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.operator.crds import APPROVE, FINALIZER, MODES
 from reconciler.operator.queue import Next
+from reconciler.operator.registry import Registry
 from reconciler.operator.resources import ObjectKey
 from reconciler.operator.sources import Checkout, SourceFolder
 from tests.operator.bed import PROJECT, Bed
@@ -363,6 +364,18 @@ def test_the_younger_of_two_stacks_with_one_state_is_blocked(bed: Bed) -> None:
     bed.cluster.delete("stacks", "first")
     bed.look("second")
     assert bed.reason("second") == "InSync"
+
+
+def test_an_operator_that_restarts_gives_no_state_to_another_stack(bed: Bed) -> None:
+    bed.stack("first", mode="apply")
+    bed.look("first")
+    bed.stack("second", mode="apply")
+    bed.registry = Registry()
+    restarted = bed.new_operator()
+    bed.look("second", reconciler=restarted)
+    assert bed.reason("second") == "StackNameTaken"
+    bed.look("first", reconciler=restarted)
+    assert bed.reason("first") == "InSync"
 
 
 def test_a_source_without_a_name_is_refused_because_the_folder_is_another_each_time(
