@@ -72,7 +72,7 @@ class Registry:
         """Forget a Stack that is gone. Whoever waited for its claim is looked at."""
         with self._lock:
             stack = self._stacks.pop(key, None)
-            claim = self._claims.pop(key, None) or _recorded(stack)
+            claim = self._claims.pop(key, None) or claim_of(stack)
             self._refused.pop(key, None)
             return {other for other, refused in self._refused.items() if refused == claim}
 
@@ -163,13 +163,13 @@ class Registry:
         holders = [
             stack
             for other, stack in self._stacks.items()
-            if other != key and (self._claims.get(other) or _recorded(stack)) == claim
+            if other != key and (self._claims.get(other) or claim_of(stack)) == claim
         ]
         oldest = min(holders, key=_age, default=None)
         if oldest is None:
             return None
         # Two statuses name the same state if two operators could not see each other's Stacks.
-        was_first = own is not None and _recorded(own) == claim and _age(own) < _age(oldest)
+        was_first = own is not None and claim_of(own) == claim and _age(own) < _age(oldest)
         is_held = any(self._claims.get(stack.key) == claim for stack in holders)
         return None if was_first and not is_held else oldest.key
 
@@ -234,7 +234,7 @@ def _is_older(stack: StackObject, known: StackObject) -> bool:
     return stack.uid == known.uid and 0 < stack.version < known.version
 
 
-def _recorded(stack: StackObject | None) -> Claim | None:
+def claim_of(stack: StackObject | None) -> Claim | None:
     """What the status of a Stack says that it manages."""
     status = stack.status if stack is not None else {}
     name, environment = status.get("stack"), status.get("environment")

@@ -378,6 +378,14 @@ def test_an_operator_that_restarts_gives_no_state_to_another_stack(bed: Bed) -> 
     assert bed.reason("first") == "InSync"
 
 
+def test_the_status_names_the_state_before_anything_is_written(bed: Bed) -> None:
+    bed.stack(mode="apply")
+    bed.look()
+    writes = [request for request in bed.cluster.writes() if "stacks" in request.parts]
+    assert writes[0].body["status"] == {"stack": "search", "environment": "default"}
+    assert bed.status()["lastRun"]["result"] == "applied"
+
+
 def test_a_source_without_a_name_is_refused_because_the_folder_is_another_each_time(
     bed: Bed,
 ) -> None:
