@@ -67,7 +67,6 @@ from reconciler.model.tracing import span
 from reconciler.model.traffic import TrafficObserver
 from reconciler.model.values import SecretValue
 from reconciler.rules import RULE_KINDS
-from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet
 from reconciler.state import StateStore
 from reconciler.state.encryption import Cipher, cipher_of
@@ -345,10 +344,16 @@ class Session:
             allowed=allowed_places(self.settings.allow_sinks, self.settings.env),
             withheld=stack.in_use,
             connect=partial(connect, environ=self.settings.env),
-            run=partial(run_program, stop=self.stop, permit=self._permit),
+            run=self._run_program,
             permit=self._permit,
             sleep=self.stop.wait,
         )
+
+    def _run_program(self, *arguments: Any, **options: Any) -> Any:
+        # Imported late, since few stacks deliver to a command.
+        from reconciler.secrets.commands import run_program
+
+        return run_program(*arguments, **options, stop=self.stop, permit=self._permit)
 
     @cached_property
     def sources(self) -> SecretSources:

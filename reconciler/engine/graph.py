@@ -33,6 +33,7 @@ def in_dependency_order(
     # heap orders them by key.
     heapq.heapify(ready)
     ordered: list[Node] = []
+    # A number breaks ties between equal keys, because nodes need not be comparable.
     tie = len(waiting)
     while ready:
         _, _, node = heapq.heappop(ready)

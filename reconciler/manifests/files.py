@@ -203,10 +203,12 @@ class Files:
         folder = as_prefix(below)
         names = []
         for text in self._closed.withheld:
-            path = Path(text)
-            if not (text == str(below) or text.startswith(folder)) or path.exists():
+            # As text first: every pattern of a stack compares every key file.
+            if text != str(below) and not text.startswith(folder):
                 continue
-            if not any(part[0] == "." for part in path.relative_to(below).parts):
+            path = Path(text)
+            is_hidden = any(part[0] == "." for part in path.relative_to(below).parts)
+            if not is_hidden and not path.exists():
                 names.append(path.relative_to(self.root).as_posix())
         return sorted(names)
 

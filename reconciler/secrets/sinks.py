@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
@@ -28,7 +28,16 @@ from reconciler.model.sinks import (
 from reconciler.model.sources import Source, is_source
 from reconciler.model.values import Spec
 from reconciler.secrets import digests
-from reconciler.secrets.commands import Runner, run_program
+
+if TYPE_CHECKING:
+    from reconciler.secrets.commands import Runner
+
+
+def _run_program(*arguments: Any, **options: Any) -> Any:
+    # Imported late: most stacks deliver to no command, and processes take long to import.
+    from reconciler.secrets.commands import run_program
+
+    return run_program(*arguments, **options)
 
 
 def _connect_nowhere(*_: Any, **__: Any) -> Any:
@@ -59,7 +68,7 @@ class SinkSet:
         allowed: Sequence[str] = (),
         withheld: Sequence[Secret] = (),
         connect: Callable[..., Any] = _connect_nowhere,
-        run: Runner = run_program,
+        run: Runner = _run_program,
         permit: Callable[[], None] = lambda: None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:

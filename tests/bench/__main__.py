@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import adoption, backends, fleets, measures, policies, reports
+from tests.bench import adoption, backends, fleets, measures, policies, reports, sizing
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
@@ -27,6 +27,7 @@ SUBJECTS = {
     "reports": reports.reports,
     "policies": policies.policies,
     "fleets": fleets.fleets,
+    "sizing": sizing.sizing,
     "peer": measures.peer,
 }
 

@@ -89,9 +89,9 @@ class Trial:
         """Apply the fleet; waits for leases of the dead."""
         return self.run(*APPLY, "--lock-wait", "60", *arguments, **fate)
 
-    def converge(self) -> list[str]:
+    def converge(self, *arguments: str) -> list[str]:
         """Apply once more, undisturbed; what is wrong then: in how it ended, in a plan, in the objects."""
-        ended = self.apply()
+        ended = self.apply(*arguments)
         wrong = [] if ended.code == 0 else [f"the next apply: {ended}"]
         planned = self.run(*PLAN)
         if planned.code != 0:

@@ -18,7 +18,8 @@ def test_after_an_apply_the_log_says_which_of_many_stacks_with_a_project_each_to
     bed.run("fleet", "plan", expect=0)
     quiet = bed.platform[0].calls()
     assert quiet["GET /organization/projects/{project_id}/rate_limits"] == 0
-    assert sum(quiet.values()) <= 2
+    assert quiet["GET /organization/projects/{project_id}/service_accounts"] == 0
+    assert sum(quiet.values()) <= 2 + STACKS
     bed.change_a_limit(0)
     bed.platform.forget_requests()
     assert "drifted" in bed.run("fleet", "plan", expect=0).out

@@ -108,14 +108,16 @@ def test_a_stack_whose_changes_somebody_undoes_at_once_is_the_only_one_that_stay
             mine[0].hidden["limits"].clear()
 
     looping.organization.state.after_write = undo
-    assert badly_ended([trial.apply() for _ in range(3)], [0]) == []
+    # The log reports nothing of it, so that only a full reading shows it.
+    full = ("--refresh", "full")
+    assert badly_ended([trial.apply(*full) for _ in range(3)], [0]) == []
     trial.bed.platform.forget_requests()
     drifted = trial.run(*DRIFT, "--format", "json")
     assert drifted.code == 2
     found = statuses(drifted.out)
     assert {name for name, status in found.items() if status != "in sync"} == {looping.name}
     looping.organization.state.after_write = None
-    assert trial.converge() == []
+    assert trial.converge(*full) == []
 
 
 def test_a_refused_key_fails_the_stacks_of_its_organization_alone_and_nothing_is_deleted(
@@ -188,15 +190,15 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(trial: Trial, hours: int) -
 
 
 def test_two_runs_at_once_create_nothing_twice(trial: Trial, others: Mortals) -> None:
-    """The second runs from beginning to end while a thread of the first waits before a write."""
+    """The second runs from beginning to end while a thread of the first waits near a write."""
     chance = random.Random(seed())
     place = chance.choice(trial.writing_places())
     second: list[Ended] = []
     first = trial.run(
         *APPLY, fatal=place, at_fatal=lambda _: second.append(trial.run(*APPLY, by=others))
     )
-    assert [ended.code for ended in second] == [12], second
-    assert badly_ended([first]) == []
+    # Stacks take turns by chance, so the thread that waits can be one that holds no lock just then.
+    assert badly_ended([first, *second], [0, 12, 13]) == []
     assert trial.converge() == []
 
 

@@ -178,6 +178,14 @@ class Setting:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        # Operators of other tests watch all namespaces of this server.
+        stacks = self.path("").rstrip("/")
+        for entry in self.cluster.get(stacks)["items"]:
+            path = self.path(entry["metadata"]["name"])
+            headers = {"Content-Type": "application/merge-patch+json"}
+            body = {"metadata": {"finalizers": None}}
+            self.cluster.call("PATCH", path, body, headers=headers)
+        self.cluster.call("DELETE", stacks)
 
 
 @pytest.fixture
@@ -342,7 +350,8 @@ def test_delivered_secrets_are_owned_by_stacks_that_destroy_and_survive_those_th
     assert "ownerReferences" not in setting.secret("indexer")["metadata"]
     assert setting.secret("indexer")["data"]
     setting.stack(mode="apply", deletionPolicy="Delete")
-    setting.until(lambda: bool(setting.secret("indexer")["metadata"].get("ownerReferences")))
+    setting.until(lambda: FINALIZER in setting.body()["metadata"].get("finalizers", []))
+    assert setting.secret("indexer")["metadata"]["ownerReferences"]
     setting.cluster.call("DELETE", setting.path())
     setting.until(lambda: not setting.body())
     assert not setting.secret("indexer")

@@ -191,7 +191,7 @@ def test_a_run_that_was_replaced_hands_over_no_key(tmp_path: Path) -> None:
     sinks = SinkSet(tmp_path, Redactor(), run=partial(run_program, permit=permit))
     with pytest.raises(Replaced):
         sinks.put(
-            python("import sys; open('out', 'w').write(sys.stdin.read())"),
+            python("import sys; key = sys.stdin.read(); open('out', 'w').write(key)"),
             KEY,
             address=INDEXER,
             token=TOKEN,

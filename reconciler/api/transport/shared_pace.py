@@ -69,6 +69,11 @@ class _Lane(Struct, eq=False):
         self.in_flight.append(token)
         self.last_at = token.sent_at
 
+    def part(self, configured: int | None) -> int | None:
+        """Our part of the last limit that was known: at most half, as others may have come."""
+        limit = configured or self.limit
+        return None if limit is None else max(1, limit // max(2, 1 + len(self.others)))
+
 
 class PaceScope:
     """Names the server and the organization whose pace it is, as far as they are known.
@@ -252,17 +257,12 @@ class SharedThrottle:
         if not lane.is_local:
             lane.is_local = True
             self._local.go_on(
-                route, limit=self._careful(lane), sent=[token.sent_at for token in lane.own]
+                route, limit=lane.part(self._limit), sent=[token.sent_at for token in lane.own]
             )
         wait = self._local.take(route)
         if not wait:
             lane.send(_Token(now, is_local=True))
         return wait
-
-    def _careful(self, lane: _Lane) -> int | None:
-        """Our part of the last limit that was known: at most half, as others may have come."""
-        limit = self._limit or lane.limit
-        return None if limit is None else max(1, limit // max(2, 1 + len(lane.others)))
 
     def _report(
         self, route: RateLimitKey, lane: _Lane, token: _Token, wait_seconds: float | None

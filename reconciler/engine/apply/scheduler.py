@@ -336,6 +336,7 @@ def merge_outcomes(plan: Plan, outcomes: Mapping[Step, Outcome]) -> list[Outcome
         # Nothing is wrong with a change that waits: only what it depends on is blocked.
         is_dependent = change.reason is Reason.WAITS
         status = OutcomeStatus.SKIPPED if is_dependent else OutcomeStatus.FAILED
+        # A blocked address keeps its id in the report, so that a reader can look at the object.
         merged[change.address, None] = Outcome(change, status, id=change.id, message=change.blocked)
     return [merged[key] for key in sorted(merged, key=lambda key: (key[0].sort_key, key[1] or ""))]
 

@@ -176,6 +176,7 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
 
 def _of_staying(change: Change) -> str:
     """Why an object should stay, if its own change does not delete it."""
+    # What its own change removes, and what is gone already, is not lost with the project.
     if change.action.destroys or change.reason is Reason.GONE:
         return ""
     if change.prevent_destroy:
@@ -309,6 +310,8 @@ def _lost(change: Change) -> int:
     if change.action is Action.DELETE:
         return 1
     if change.action is Action.REPLACE:
+        # Where the old object is useless, or the user has named it, a replacement loses nothing
+        # that a limit should count.
         return 1 if change.is_destructive and change.reason not in _NO_GREAT_LOSS else 0
     counted = [loss for loss in change.losses if loss.lost.counts]
     # Keys and members can be counted. Access and data cannot, so all of it counts as one.

@@ -115,6 +115,7 @@ class _Planner:
         value = value_at(self.specs.get(reference.address, {}), reference.path)
         if value is None and stays and live is not None:
             value = value_at(shown_to_others(live), reference.path)
+        # A reference to the field of a file means its path; bytes are no value of a field.
         if isinstance(value, LocalFile):
             return value.path
         return Unknown(str(reference)) if value is None else value

@@ -105,6 +105,7 @@ def _created_for_nothing(snapshot: Snapshot, planned: Collection[Address]) -> It
 
 def _superseded(snapshot: Snapshot) -> Iterable[Change]:
     for address, live in snapshot.leftovers.superseded:
+        # With an error it is unknown which object the resource has, so none of them is removed.
         if address.kind in snapshot.inputs.kinds and address not in snapshot.errors:
             yield _unrecorded(snapshot, address, live)
 
