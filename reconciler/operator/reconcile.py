@@ -37,7 +37,7 @@ from reconciler.operator.resources import (
 )
 from reconciler.operator.runs import Run, Taking, not_begun, stack_id
 from reconciler.operator.sources import SourceError, SourceFolder
-from reconciler.operator.status import RunFacts, changes_of
+from reconciler.operator.status import RunFacts, changes_of, summary_of
 from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.operator")
@@ -290,9 +290,10 @@ class Reconciler:
         plan = result.plan
         if plan is not None and not plan.is_empty:
             _remember(progress, result.digest, changes_of(plan)[:MAX_CHANGES])
-        if judgement.reason == "AwaitingApproval":
+        if plan is not None and judgement.reason == "AwaitingApproval":
             text = (
-                f"Approve with: kubectl annotate stack {stack.key.name} -n {stack.key.namespace} "
+                f"Changes: {summary_of(plan)}. Destructive: {len(plan.destructive)}. Approve with: "
+                f"kubectl annotate stack {stack.key.name} -n {stack.key.namespace} "
                 f"{APPROVE}={result.digest} --overwrite"
             )
             return Judgement(judgement.reason, text)

@@ -44,6 +44,9 @@ def test_a_plan_waits_until_exactly_its_digest_is_approved(bed: Bed) -> None:
     bed.stack(mode="approve")
     bed.look()
     assert (bed.reason(), bed.titles()) == ("AwaitingApproval", [])
+    message = bed.condition()["message"]
+    assert message.startswith("Changes: 1 create. Destructive: 0. Approve with: kubectl annotate")
+    assert bed.status()["plan"]["digest"] in message
     bed.approve("0" * 64)
     bed.look()
     assert (bed.reason(), bed.titles()) == ("ApprovalOutdated", [])
