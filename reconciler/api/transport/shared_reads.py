@@ -48,11 +48,8 @@ from reconciler.api.transport.request import Request, Reuse
 from reconciler.api.transport.responses import Response, parsed
 from reconciler.api.transport.shared_creates import SharedCreates
 from reconciler.errors import AmbiguousError, ApiError, AuthenticationError
-from reconciler.model.consistency import LATE_SECONDS, SETTLE_SECONDS, ServerClock
+from reconciler.model.consistency import LATE_SECONDS, SETTLE_SECONDS, SHARED_SECONDS, ServerClock
 from reconciler.model.secret import Redactor
-
-SHARED_SECONDS = 900.0
-"""How long an answer may be used. It is as long as entries of the audit log may be late."""
 
 KEPT_BYTES = 32 * 1024 * 1024
 """The most bytes of answers to keep. The answers used least recently are dropped first."""
