@@ -161,6 +161,10 @@ json_objects = st.one_of(
 )
 
 
+LEAST = {"expires_in_seconds": 3600}
+"""The least value of properties whose objects would otherwise end while a test runs."""
+
+
 def specs(
     kind: Kind, around: Surroundings, *, having: str = ""
 ) -> st.SearchStrategy[dict[str, Any]]:
@@ -209,7 +213,7 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
             return (
                 st.sampled_from(around.ids[name])
                 if name in around.ids
-                else st.integers(least, 2**40 if most is None else most)
+                else st.integers(LEAST.get(name, least), 2**40 if most is None else most)
             )
         case Number(minimum=least, maximum=most):
             return st.floats(least, most, allow_nan=False) | st.integers(
