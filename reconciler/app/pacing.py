@@ -91,7 +91,9 @@ def shared_pace(session: Session) -> SharedPace | None:
             return None
         from reconciler.state.remote.postgres.pace import PostgresPace
 
-        return PostgresPace(address.text)
+        if session.sharing is None:
+            return PostgresPace(address.text)
+        return session.sharing.pace_database(address.text, lambda: PostgresPace(address.text))
     except StateError:  # whoever opens the state reports it
         return None
 

@@ -26,6 +26,7 @@ from reconciler.engine.refresh.audit_window import AuditLog
 from reconciler.manifests import Stack
 from reconciler.manifests.configuration import Credential
 from reconciler.model.consistency import SETTLE_SECONDS, ServerClock
+from reconciler.model.pace import SharedPace
 
 T = TypeVar("T")
 
@@ -49,10 +50,11 @@ class Sharing:
         self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
         self._tail = AuditTail(refused_seconds=max_age_seconds)
         self._answer_seconds: float | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # making a pace asks for another part
         self._clocks: dict[Hashable, ServerClock] = {}
         self._throttles: dict[Hashable, Throttle] = {}
         self._paces: dict[Hashable, TokenSource] = {}
+        self._pace_databases: dict[Hashable, SharedPace] = {}
         self._pools: dict[Hashable, ConnectionPool] = {}
 
     def view(self, *, answer_seconds: float, stacks: int) -> Sharing:
@@ -93,6 +95,10 @@ class Sharing:
         """What `make` puts around a throttle of this fleet, made once; else the throttle itself."""
         return self._once(self._paces, id(local), lambda: make() or local)
 
+    def pace_database(self, address: str, make: Callable[[], SharedPace]) -> SharedPace:
+        """The pace at an address: one for all organizations, so that they share its connections."""
+        return self._once(self._pace_databases, address, make)
+
     def transport(self, base_url: str, environ: Mapping[str, str]) -> ConnectionPool:
         """The connections to a server. Raises UsageError for settings that cannot be used."""
         settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
@@ -123,6 +129,9 @@ class Sharing:
             for pace in self._paces.values():
                 pace.close()
             self._paces.clear()
+            for database in self._pace_databases.values():
+                database.close()
+            self._pace_databases.clear()
 
     def __enter__(self) -> Self:
         return self

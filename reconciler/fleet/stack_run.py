@@ -50,6 +50,8 @@ from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.secret import Redactor
 from reconciler.model.tracing import root_span
+from reconciler.state.lock import Holder
+from reconciler.state.store import StateStore
 from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.fleet")
@@ -213,17 +215,35 @@ class _StackRun:
     def _run(self, session: Session) -> StackResult:
         request = self._request
         if request.command is Command.DRIFT:
-            plan = with_live_policies(session, plan_stack(session, request.plan, tolerant=True))
+            plan = with_live_policies(session, self._unlocked_plan(session, tolerant=True))
             if request.blame:
                 plan = with_blame(session, plan)
             return self._of_drift(plan)
         if request.command is Command.PLAN:
-            plan = with_refusals(session, plan_stack(session, request.plan), request.plan)
+            plan = with_refusals(session, self._unlocked_plan(session), request.plan)
             return self._of_plan(plan)
         request.plan.refuse_offline()
         require_credentials(session)
         with locked(session, "fleet apply"):
             return self._apply(session)
+
+    def _unlocked_plan(self, session: Session, *, tolerant: bool = False) -> Plan:
+        """A plan of the state as it is without the lock.
+
+        Raises LockedError if an object is blocked in a plan during which another run wrote the state:
+        what that run has just created is in the lists, and not yet in the state that was read before.
+        """
+        require_credentials(session)
+        before = _standing(session.store)
+        plan = plan_stack(session, self._request.plan, tolerant=tolerant)
+        if plan.blocked:
+            with self._session() as later:
+                if _standing(later.store) != before:
+                    raise LockedError(
+                        "another run changed the state while this plan was made",
+                        hint="Wait for it to end, then run again.",
+                    )
+        return plan
 
     def _apply(self, session: Session) -> StackResult:
         request = self._request
@@ -315,6 +335,11 @@ class _StackRun:
     def _redacted(self, problem: Diagnostic) -> Diagnostic:
         redact = self._context.redactor
         return replace(problem, summary=redact(problem.summary), detail=redact(problem.detail))
+
+
+def _standing(store: StateStore) -> tuple[int, Holder | None]:
+    """What tells whether another run has begun or written since."""
+    return store.serial, store.holder()
 
 
 def _of_apply(planned: StackResult, result: ApplyResult) -> StackResult:

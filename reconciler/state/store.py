@@ -388,12 +388,14 @@ class StateStore:
         wait_seconds: float = 0.0,
         on_wait: Callable[[str], None] = lambda _: None,
         on_lost: Callable[[], None] = lambda: None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> Iterator[Holder]:
         """Hold the lock for a block. Raises LockedError saying who holds it, where and since when.
 
         A dead holder is replaced, and handed to `on_takeover` for the notice. With `wait_seconds`, wait that
         long for a living one, and call `on_wait` once with its description. `on_lost` is called from
-        another thread if this run loses the lock.
+        another thread if this run loses the lock. `pause` waits some seconds before the next try; what
+        it raises ends the wait.
         """
         holder = present_holder(command, self._clock())
         held = self._lock.hold(
@@ -402,6 +404,7 @@ class StateStore:
             on_wait=on_wait,
             on_takeover=on_takeover,
             on_lost=on_lost,
+            pause=pause,
         )
         with held:
             # A shared state may have come back with the same serial and other records.

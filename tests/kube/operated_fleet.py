@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from tests.servers.postgres import free_port
 
 PATIENCE = 120
 LEASE_SECONDS = "2"
+_AT_ONCE = 100
+"""How many Stacks one command of kubectl declares."""
 _LATE = Path(__file__).with_name("late_operator.py")
 SETTLED = ("Applied", "InSync")
 
@@ -67,6 +69,11 @@ class OperatedFleet:
     operators: list[subprocess.Popen[bytes]] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
+    interval: str = "30s"
+    """Time between two looks of an operator at a Stack."""
+    patience: float = PATIENCE
+    """How many seconds to wait for what the operators do."""
+    lease_seconds: str = LEASE_SECONDS
 
     def prepare(self) -> None:
         """Create the definitions, the account of the operator, and the Organizations."""
@@ -86,32 +93,40 @@ class OperatedFleet:
     def declare(self, stacks: Iterable[OperatedStack]) -> None:
         """Create or change Stacks and the ConfigMaps with their manifests."""
         self.stacks = list(stacks)
-        for stack in self.stacks:
-            head = f"kind: Stack\nmetadata: {{name: {self.namespace}-{stack.name}}}\nspec: {{}}\n"
-            files = {"reconciler.yaml": head, "main.yaml": stack.manifest()}
-            labels = {"labels": {"reconciler.dev/source": "true"}}
-            self._apply("v1", "ConfigMap", stack.name, data=files, metadata=labels)
-            spec = {
-                "organizationRef": {"name": f"org-{stack.organization.number}"},
-                "source": {"configMap": {"name": stack.name}},
-                "interval": "30s",
-                "mode": stack.mode,
-            }
-            self._apply(f"{OURS}/v1alpha1", "Stack", stack.name, spec=spec)
+        for first in range(0, len(self.stacks), _AT_ONCE):
+            some = self.stacks[first : first + _AT_ONCE]
+            self.cluster.apply(*(each for stack in some for each in self._objects(stack)))
+
+    def _objects(self, stack: OperatedStack) -> Iterator[dict[str, Any]]:
+        head = f"kind: Stack\nmetadata: {{name: {self.namespace}-{stack.name}}}\nspec: {{}}\n"
+        files = {"reconciler.yaml": head, "main.yaml": stack.manifest()}
+        labels = {"labels": {"reconciler.dev/source": "true"}}
+        yield self._object("v1", "ConfigMap", stack.name, data=files, metadata=labels)
+        spec = {
+            "organizationRef": {"name": f"org-{stack.organization.number}"},
+            "source": {"configMap": {"name": stack.name}},
+            "interval": self.interval,
+            "mode": stack.mode,
+        }
+        yield self._object(f"{OURS}/v1alpha1", "Stack", stack.name, spec=spec)
 
     def _apply(self, version: str, kind: str, name: str, **parts: Any) -> None:
+        self.cluster.apply(self._object(version, kind, name, **parts))
+
+    def _object(self, version: str, kind: str, name: str, **parts: Any) -> dict[str, Any]:
         metadata = {"name": name, "namespace": self.namespace, **parts.pop("metadata", {})}
-        self.cluster.apply({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})
+        return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
 
     # --- operators
 
-    def start(self, *, clock_ahead: float = 0.0) -> int:
+    def start(self, *options: str, clock_ahead: float = 0.0) -> int:
         """Start an operator, whose clock may be wrong; gives its number."""
         number, port = len(self.operators), free_port()
         log = self.folder / f"operator-{number}.log"
         command = [
             *(sys.executable, str(_LATE), str(clock_ahead), "operator"),
             *("--namespace", self.namespace, "--liveness-port", str(port)),
+            *options,
         ]
         environment = {
             "PATH": os.environ["PATH"],
@@ -119,7 +134,7 @@ class OperatedFleet:
             "KUBECONFIG": str(self.cluster.kubeconfig(self.token)),
             "RECONCILER_BACKEND": self.backend,
             "RECONCILER_SETTLE_SECONDS": "0.1",
-            "RECONCILER_LEASE_SECONDS": LEASE_SECONDS,
+            "RECONCILER_LEASE_SECONDS": self.lease_seconds,
         }
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -195,13 +210,13 @@ class OperatedFleet:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that the operators do by themselves."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not condition():
             if time.monotonic() > deadline:
                 text = "\n".join(log.read_text()[-2000:] for log in self.logs)
                 problems = (*self.wrong(), self.reasons())
                 raise AssertionError(f"{problems}\n{text}")
-            time.sleep(0.1)
+            time.sleep(0.1 + len(self.stacks) / 200)  # a look takes longer in a large fleet
 
 
 def _reason(item: dict[str, Any]) -> str:
