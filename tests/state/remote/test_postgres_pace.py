@@ -287,7 +287,7 @@ def test_a_run_that_asks_for_one_token_gets_the_next_that_is_free(
 
 def test_a_background_run_gets_less_than_others(database: Database, pace: PostgresPace) -> None:
     taken = shares(database, pace, [("operator", True), ("laptop", False)], limit=6)
-    assert 1.3 < taken["laptop"] / taken["operator"] < 2.5
+    assert 0 < taken["operator"] < taken["laptop"]
 
 
 def test_a_run_that_died_while_it_waited_holds_nobody_back_for_long(
