@@ -333,3 +333,12 @@ def test_the_writes_of_a_saved_plan_are_kept_until_the_scopes_were_checked() -> 
     earlier = replace(EARLIER, writes=[write(NOW - 1_100), write(NOW - 9_000)])
     kept = checkpoint_after_saved_plan(earlier, made, policy=POLICY).writes
     assert [known.began_at for known in kept] == [NOW - 1_100, NOW]
+
+
+@pytest.mark.parametrize(("leaves_log", "kept"), [(True, {}), (False, {"old": NOW - 86_400})])
+def test_a_plan_need_not_read_back_to_what_the_log_showed_before_everything_was_read(
+    leaves_log: bool, kept: dict[str, float]
+) -> None:
+    earlier = RefreshCheckpoint(newest_entries={"old": NOW - 86_400})
+    made = after(outcome(result(), write(NOW), leaves_log=leaves_log), checkpoint=earlier)
+    assert made.newest_entries == kept
