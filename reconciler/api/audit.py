@@ -6,6 +6,7 @@ without an entry in the newest pages has no known author; that is no error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,7 +20,9 @@ from reconciler.api.transport import pages
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
 from reconciler.api.transport.request import Request, Reuse
+from reconciler.api.transport.responses import Response
 from reconciler.errors import AnswerError, AuthenticationError, NotFoundError
+from reconciler.model.consistency import ServerClock
 from reconciler.model.log import REMOVING, AuditEntry, LogPage, LogQuery
 from reconciler.model.secret import Redactor
 
@@ -86,10 +89,10 @@ def read_log(
     """
     wanted = AuditQuery(query.since, query.types, query.project_ids, query.resource_ids)
 
-    def fetch(parameters: Query) -> Mapping[str, Any]:
-        return client.exchange(log_request(keys, parameters, reuse)).body
+    def fetch(parameters: Query) -> Response:
+        return client.exchange(log_request(keys, parameters, reuse))
 
-    return log_pages(fetch, wanted.query(PAGE_ENTRIES))
+    return log_pages(fetch, wanted.query(PAGE_ENTRIES), client.server_clock)
 
 
 def log_request(keys: KeyRing, query: Query, reuse: Reuse = Reuse.NEVER) -> Request:
@@ -97,10 +100,20 @@ def log_request(keys: KeyRing, query: Query, reuse: Reuse = Reuse.NEVER) -> Requ
     return Request("GET", _LOG, keys.admin(), query=dict(query), attempts=1, reuse=reuse)
 
 
-def log_pages(fetch: Callable[[Query], Mapping[str, Any]], query: Query) -> Iterator[LogPage]:
+def log_pages(
+    fetch: Callable[[Query], Response], query: Query, clock: ServerClock
+) -> Iterator[LogPage]:
     """The pages of a query whose answers `fetch` gets."""
-    for items, has_more in pages.each_page(fetch, what=_LOG, query=query):
-        yield LogPage([_entry(entry) for entry in items], has_more)
+    asked_at = math.inf
+
+    def body(parameters: Query) -> Mapping[str, Any]:
+        nonlocal asked_at
+        response = fetch(parameters)
+        asked_at = min(asked_at, clock.at(response.sent_at))
+        return response.body
+
+    for items, has_more in pages.each_page(body, what=_LOG, query=query):
+        yield LogPage([_entry(entry) for entry in items], has_more, asked_at)
 
 
 def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:

@@ -6,6 +6,9 @@ backwards and only as far as a stack asks, and answers each query from these pag
 order, the pages and `has_more` are those that the API would answer. The pages are shared reads
 (`api.transport.shared_reads`), so a write of any stack drops them.
 
+Where an apply reads the log at its end, it reads the tail as well. No page that it gets was asked for
+before the last write of its own stack ended, and each page says when it was asked for.
+
 A query with filters may reach further back than all that the stacks have wanted so far. Then it goes
 to the API as it is, which takes one call.
 """
@@ -13,16 +16,17 @@ to the API as it is, which takes one call.
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
 
 from reconciler.api.audit import PAGE_ENTRIES, log_pages, log_request, read_log
 from reconciler.api.keys import KeyRing
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
 from reconciler.api.transport.request import Reuse
+from reconciler.api.transport.responses import Response
 from reconciler.errors import ApiError
 from reconciler.model.log import AuditEntry, LogPage, LogQuery
 
@@ -70,16 +74,17 @@ class _NotKeptError(Exception):
 def _answer(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
     may_send = not _has_filter(query)
 
-    def fetch(parameters: Query) -> Mapping[str, Any]:
+    def fetch(parameters: Query) -> Response:
         request = log_request(keys, parameters, Reuse.ALLOWED)
         if may_send:
-            return client.exchange(request).body
+            return client.exchange(request)
         response = client.kept(request)
         if response is None:
             raise _NotKeptError
-        return response.body
+        return response
 
-    answers = _cut(log_pages(fetch, {"limit": PAGE_ENTRIES}), query)
+    whole = log_pages(fetch, {"limit": PAGE_ENTRIES}, client.server_clock)
+    answers = _cut(whole, query)
     try:
         first = next(answers)
     except _NotKeptError:
@@ -93,15 +98,17 @@ def _answer(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]
 def _cut(whole: Iterator[LogPage], query: LogQuery) -> Iterator[LogPage]:
     """The pages of a query, cut out of the pages of the whole log."""
     matching: list[AuditEntry] = []
+    asked_at = math.inf
     for page in whole:
+        asked_at = page.asked_at
         matching += [entry for entry in page.entries if _matches(entry, query)]
         # A page can be given once it is known whether another one follows.
         while len(matching) > PAGE_ENTRIES:
-            yield LogPage(matching[:PAGE_ENTRIES], has_more=True)
+            yield LogPage(matching[:PAGE_ENTRIES], has_more=True, asked_at=asked_at)
             del matching[:PAGE_ENTRIES]
         if page.entries and query.since is not None and page.entries[-1].at < int(query.since):
             break  # older entries do not count
-    yield LogPage(matching, has_more=False)
+    yield LogPage(matching, has_more=False, asked_at=asked_at)
 
 
 def _matches(entry: AuditEntry, query: LogQuery) -> bool:

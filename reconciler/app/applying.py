@@ -20,7 +20,7 @@ from reconciler.app.policies import decided
 from reconciler.app.secret_digests import digests_of
 from reconciler.app.session import Session
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
-from reconciler.errors import LeaseLostError
+from reconciler.errors import Interrupted, LeaseLostError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.plan_digest import plan_digest
@@ -41,7 +41,8 @@ def locked(session: Session, command: str) -> Iterator[None]:
 def holding(session: Session, store: StateStore, command: str) -> AbstractContextManager[Holder]:
     """Hold the lock of a state. Replaces a dead holder, with a notice.
 
-    Waits for a living one as long as `session.lock_wait` says. If the lock is lost, the run stops.
+    Waits for a living one as long as `session.lock_wait` says, or until the run is stopped. If the
+    lock is lost, the run stops.
     """
 
     def notice(holder: Holder) -> None:
@@ -49,12 +50,18 @@ def holding(session: Session, store: StateStore, command: str) -> AbstractContex
             f"Taking over the lock of {holder}: that run has ended without releasing it."
         )
 
+    def pause(seconds: float) -> None:
+        # Nothing is in flight yet, so there is nothing to finish.
+        if session.stop.wait(seconds):
+            raise Interrupted("The run was stopped while it waited for the lock.")
+
     return store.lock(
         command=command,
         on_takeover=notice,
         wait_seconds=session.lock_wait,
         on_wait=lambda holder: session.notice(f"Waiting for the lock: {holder}"),
         on_lost=session.stop.set,
+        pause=pause,
     )
 
 

@@ -13,18 +13,18 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from reconciler.api.transport.base_url import normal_form
-from reconciler.api.transport.shared_pace import PaceScope, SharedThrottle
 from reconciler.api.transport.throttle import Throttle, TokenSource
 from reconciler.app.backend import location_of
 from reconciler.errors import CredentialError, StateError
-from reconciler.model.pace import PaceError, PaceUser, RouteUse, SharedPace, label_of
 from reconciler.model.secret import Secret
 from reconciler.state import current_origin
 from reconciler.state.address import POSTGRES
 
 if TYPE_CHECKING:
     from reconciler.api.transport.client import Client
+    from reconciler.api.transport.shared_pace import PaceScope, SharedThrottle
     from reconciler.app.session import Session
+    from reconciler.model.pace import PaceUser, RouteUse, SharedPace
 
 LOG = logging.getLogger("reconciler.app")
 _FINGERPRINT_DIGITS = 6
@@ -57,20 +57,33 @@ def token_source(session: Session) -> TokenSource:
 
 def follow_organization(session: Session, client: Client) -> None:
     """Let the pace know the organization as soon as an answer names it."""
-    if isinstance(session.throttle, SharedThrottle):
-        client.organization.follow(session.throttle.scope.see)
+    throttle = _shared_throttle(session)
+    if throttle is not None:
+        client.organization.follow(throttle.scope.see)
 
 
 def suggest_organization(session: Session) -> None:
     """Let the pace know the organization that the state names."""
-    if isinstance(session.throttle, SharedThrottle):
-        session.throttle.scope.suggest(session.store.identity.organization)
+    throttle = _shared_throttle(session)
+    if throttle is not None:
+        throttle.scope.suggest(session.store.identity.organization)
+
+
+def _shared_throttle(session: Session) -> SharedThrottle | None:
+    if isinstance(session.throttle, Throttle):
+        return None
+    # Most runs share no pace, so what one takes is loaded where the state is in Postgres.
+    from reconciler.api.transport.shared_pace import SharedThrottle
+
+    return session.throttle if isinstance(session.throttle, SharedThrottle) else None
 
 
 def _shared(session: Session, local: Throttle) -> SharedThrottle | None:
     pace = shared_pace(session)
     if pace is None:
         return None
+    from reconciler.api.transport.shared_pace import SharedThrottle
+
     return SharedThrottle(
         local,
         pace,
@@ -100,6 +113,8 @@ def shared_pace(session: Session) -> SharedPace | None:
 
 def user_of(session: Session) -> PaceUser:
     """This process, as other runs see it."""
+    from reconciler.model.pace import PaceUser, label_of
+
     stack = session.stack
     doing = f"{session.command} {stack.name}/{stack.environment}".strip()
     if session.sharing is not None:
@@ -117,9 +132,11 @@ def process_label(session: Session) -> str:
 
 def pace_report(session: Session) -> PaceReport | None:
     """The shared pace of a session's organization; None for a run with a pace of its own."""
-    throttle = session.throttle
-    if not isinstance(throttle, SharedThrottle):
+    throttle = _shared_throttle(session)
+    if throttle is None:
         return None
+    from reconciler.model.pace import PaceError
+
     try:
         return PaceReport(throttle.uses(), throttle.problem)
     except PaceError as error:
@@ -127,6 +144,8 @@ def pace_report(session: Session) -> PaceReport | None:
 
 
 def _scope_of(session: Session) -> PaceScope:
+    from reconciler.api.transport.shared_pace import PaceScope
+
     scope = PaceScope(urlsplit(normal_form(session.base_url)).netloc, _fingerprint(session))
     scope.suggest(session.stack.organization or "")
     return scope

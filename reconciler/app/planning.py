@@ -56,7 +56,9 @@ _LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
 class Planning:
     """Reads live state for the plan of one run, and afterwards saves what it verified.
 
-    `log` reads the audit log for plans; None to ask the API. `sharers` is as in `PlanInputs`.
+    `log` reads the audit log; None to ask the API. It may answer with pages that were read for
+    another stack, but at the end of an apply only with such that were asked for after the last
+    write of this one. `sharers` is as in `PlanInputs`.
     """
 
     def __init__(
@@ -72,10 +74,9 @@ class Planning:
     ) -> None:
         self._provider = provider
         self._client = client
-        self._keys = keys
         self._policy = policy
         self._parallelism = parallelism
-        self._log_for_plans = log or self._log
+        self._log = log or partial(read_log, client, keys)
         self._sharers = sharers
         self._unchanged: UnchangedScopes | None = None
         self._inputs: PlanInputs | None = None
@@ -156,7 +157,11 @@ class Planning:
             for change in result.plan.changes
         ):
             return
-        if outcome.writes or not unchanged.newest_entries:
+        if outcome.writes and self._sharers > 1:
+            # The writes of other stacks would outdate a reading before the next plan, which reads
+            # the log once for all of them.
+            outcome = replace(outcome, leaves_log=True)
+        elif outcome.writes or not unchanged.newest_entries:
             outcome = self._with_the_end_of_the_log(unchanged, outcome, store)
         updated = checkpoint_after(
             checkpoint, unchanged, outcome, kinds=ALL_KINDS, policy=self._policy
@@ -208,7 +213,8 @@ class Planning:
             outcome,
             reading=reading,
             read_from=window.needed_from,
-            ended_at=self._client.server_clock(),
+            # A page may have been read for another stack, a moment ago.
+            ended_at=min(reading.asked_at, self._client.server_clock()),
             inputs=replace(inputs, records=store.records()) if inputs is not None else None,
         )
 
@@ -223,14 +229,11 @@ class Planning:
             beside=1 if self._sharers == 1 else 0,  # another stack may have read the log
             is_shared=self._is_shared,
         )
-        return self._log_for_plans(query)
+        return self._log(query)
 
     def _is_shared(self, scope: Scope) -> bool:
         kind = ALL_KINDS[scope.kind]
         return self._provider.is_list_shared(kind, scope.project, scope.parent)
-
-    def _log(self, query: LogQuery) -> Iterator[LogPage]:
-        return read_log(self._client, self._keys, query)
 
     def _costs(self, inputs: PlanInputs) -> Costs:
         def calls(trusted: Collection[ScopeKey]) -> int:

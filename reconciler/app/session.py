@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -23,7 +23,6 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
-from reconciler.api.transport.side_client import connect
 from reconciler.api.transport.throttle import TokenSource
 from reconciler.app.backend import location_of
 from reconciler.app.deliveries import begun_deliveries, delivered
@@ -37,7 +36,7 @@ from reconciler.app.secret_digests import new_key, revealed
 from reconciler.app.secret_sources import SecretSources
 from reconciler.app.sharing import Sharing, client_parts, sharers_of
 from reconciler.app.states import open_state
-from reconciler.engine.apply.context import Listener
+from reconciler.engine.apply.listener import Listener
 from reconciler.engine.binding.attempts import unfinished_work
 from reconciler.engine.binding.deliveries import journaled_deliveries
 from reconciler.engine.consistency import ConsistencyWindow
@@ -343,11 +342,17 @@ class Session:
             begun=lambda: begun_deliveries(self.store),
             allowed=allowed_places(self.settings.allow_sinks, self.settings.env),
             withheld=stack.in_use,
-            connect=partial(connect, environ=self.settings.env),
+            connect=self._connect,
             run=self._run_program,
             permit=self._permit,
             sleep=self.stop.wait,
         )
+
+    def _connect(self, address: str, **options: Any) -> Any:
+        # Imported late, as programs are: few stacks deliver to a server.
+        from reconciler.api.transport.side_client import connect
+
+        return connect(address, environ=self.settings.env, **options)
 
     def _run_program(self, *arguments: Any, **options: Any) -> Any:
         # Imported late, since few stacks deliver to a command.

@@ -11,22 +11,23 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec import Struct
 
-from reconciler.api.audit_tail import AuditTail
 from reconciler.api.keys import KeyRing
 from reconciler.api.transport.base_url import normal_form
-from reconciler.api.transport.client import Client
-from reconciler.api.transport.connection_pool import ConnectionPool
-from reconciler.api.transport.shared_reads import SHARED_SECONDS, SharedReader, SharedReads
 from reconciler.api.transport.throttle import Throttle, TokenSource
 from reconciler.engine.refresh.audit_window import AuditLog
 from reconciler.manifests import Stack
 from reconciler.manifests.configuration import Credential
-from reconciler.model.consistency import SETTLE_SECONDS, ServerClock
+from reconciler.model.consistency import SETTLE_SECONDS, SHARED_SECONDS, ServerClock
 from reconciler.model.pace import SharedPace
+
+if TYPE_CHECKING:
+    from reconciler.api.transport.client import Client
+    from reconciler.api.transport.connection_pool import ConnectionPool
+    from reconciler.api.transport.shared_reads import SharedReader
 
 T = TypeVar("T")
 
@@ -46,6 +47,10 @@ class Sharing:
         max_age_seconds: float = SHARED_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
+        # Every session imports this module, and only those of a fleet share anything.
+        from reconciler.api.audit_tail import AuditTail
+        from reconciler.api.transport.shared_reads import SharedReads
+
         self.stacks = stacks
         self.reads = SharedReads(max_age_seconds=max_age_seconds, settle_seconds=settle_seconds)
         self._tail = AuditTail(refused_seconds=max_age_seconds)
@@ -101,6 +106,8 @@ class Sharing:
 
     def transport(self, base_url: str, environ: Mapping[str, str]) -> ConnectionPool:
         """The connections to a server. Raises UsageError for settings that cannot be used."""
+        from reconciler.api.transport.connection_pool import ConnectionPool
+
         settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
         return self._once(
             self._pools, (base_url, settings), lambda: ConnectionPool(base_url, environ)
@@ -108,6 +115,8 @@ class Sharing:
 
     def reader(self, base_url: str, stack: Stack) -> SharedReader:
         """A stack's part in the shared answers."""
+        from reconciler.api.transport.shared_reads import SharedReader
+
         server = normal_form(base_url)
         clock = self.server_clock(base_url)
         reader = SharedReader(self.reads, server, stack.organization or "", clock)

@@ -9,11 +9,11 @@ from pathlib import Path
 from reconciler.app.applying import holding, locked
 from reconciler.app.backend import location_of
 from reconciler.app.session import Session
-from reconciler.app.states import StateOpener, opener_for
+from reconciler.app.states import ReadsBoth, StateOpener, opener_for
 from reconciler.errors import StateError, UsageError
 from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress
-from reconciler.state.encryption import Cipher, is_sealed, opener_of
+from reconciler.state.encryption import Cipher, opener_of
 from reconciler.state.remote.storage import Finding
 
 
@@ -43,7 +43,7 @@ def rekey(session: Session) -> None:
     here = location_of(session.stack, session.settings)
     opener = opener_for(session.stack, session.settings, session.server_clock)
     # What is stored may be encrypted for other recipients, or not at all.
-    cipher = _ReadsBoth(lambda: opener_of(session.settings.env), session.cipher)
+    cipher = ReadsBoth(lambda: opener_of(session.settings.env), session.cipher)
     if here.folder is None:
         _rewrite(session, opener.at(here, cipher, writable=True))
         return
@@ -69,20 +69,6 @@ def check(session: Session) -> Iterator[Finding]:
             storage.prepare()
             yield from storage.probe()
     yield _check_content(session)
-
-
-class _ReadsBoth:
-    """Opens what is encrypted and what is not; seals as the stack declares now."""
-
-    def __init__(self, opener: Callable[[], Cipher], sealer: Cipher) -> None:
-        self._opener = opener
-        self._sealer = sealer
-
-    def seal(self, plain: bytes, context: str) -> bytes:
-        return self._sealer.seal(plain, context)
-
-    def open(self, sealed: bytes, context: str) -> bytes:
-        return self._opener().open(sealed, context) if is_sealed(sealed) else sealed
 
 
 def _check_content(session: Session) -> Finding:

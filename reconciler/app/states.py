@@ -13,7 +13,7 @@ from reconciler.app.backend import location_of
 from reconciler.errors import StateError, UsageError
 from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress
-from reconciler.state.encryption import Cipher, NoEncryption, cipher_of
+from reconciler.state.encryption import Cipher, NoEncryption, cipher_of, is_sealed
 from reconciler.state.store import state_file
 
 # The modules of logs are imported where they are used: most runs have a local state and need none of them.
@@ -25,6 +25,25 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("reconciler.app")
 LEASE_SECONDS = "RECONCILER_LEASE_SECONDS"
 _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 3600.0
+
+
+class ReadsBoth:
+    """The cipher of a state that may be encrypted: `opener` is asked for one that opens it then.
+
+    Seals with `sealer`.
+    """
+
+    def __init__(self, opener: Callable[[], Cipher], sealer: Cipher) -> None:
+        self._opener = opener
+        self._sealer = sealer
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        """The bytes as `sealer` stores them."""
+        return self._sealer.seal(plain, context)
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """The plain bytes. Raises StateError."""
+        return self._opener().open(sealed, context) if is_sealed(sealed) else sealed
 
 
 class StateOpener(Struct, frozen=True):

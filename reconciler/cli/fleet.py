@@ -88,7 +88,11 @@ def plan(
 
 
 @command.command("drift")
-@click.option("--unmanaged", is_flag=True, help="Also count objects that no manifest declares.")
+@click.option(
+    "--unmanaged",
+    is_flag=True,
+    help="Also count objects that a stack does not manage, those of other stacks included.",
+)
 @click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
 @_refresh(
     default="full",

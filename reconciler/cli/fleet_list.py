@@ -51,7 +51,7 @@ def list_stacks(fleet: CommandFleet, *, shards: int | None) -> int:
             "json": lambda: document(
                 {"format_version": FORMAT_VERSION, "stacks": list(map(_view, stacks))}
             ),
-            MATRIX: lambda: _matrix(list(map(_job, stacks))),
+            MATRIX: lambda: _matrix(list(map(_job, _separate(stacks)))),
         },
     )
     for stack in stacks:
@@ -109,6 +109,17 @@ def _shards(stacks: Sequence[FoundStack], total: int) -> list[dict[str, Any]]:
                 }
             )
     return shards
+
+
+def _separate(stacks: Sequence[FoundStack]) -> Sequence[FoundStack]:
+    """The stacks, if each has a state of its own: jobs of single stacks do not know of each other."""
+    for stack in stacks:
+        if stack.shares_state:
+            raise UsageError(
+                f"{stack.id}: {stack.problems[0].detail}",
+                hint="A job for each stack would let one of them change the objects of the other.",
+            )
+    return stacks
 
 
 def _matrix(jobs: Sequence[dict[str, Any]]) -> str:

@@ -17,26 +17,18 @@ from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk, writable
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import ApplyResult, Plan
-from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.secret import Secret
 from reconciler.model.traffic import SentRequest, TrafficObserver
 
 if TYPE_CHECKING:
     from reconciler.cli.outcome import RunOutcome
     from reconciler.cli.session import CommandSession
+    from reconciler.model.fleet import Command, StackId, StackStatus
     from reconciler.telemetry.metrics import PrometheusRecorder
 
 LOG = logging.getLogger("reconciler.cli")
 PUSHGATEWAY = "RECONCILER_PUSHGATEWAY_URL"
 """The variable with the address of a Pushgateway, which may contain a password."""
-
-_BY_CODE = {
-    11: StackStatus.REFUSED,
-    12: StackStatus.LOCKED,
-    130: StackStatus.INTERRUPTED,
-    1: StackStatus.FAILED,
-    13: StackStatus.FAILED,
-}
 
 
 def begin_metrics(options: GlobalOptions, session: CommandSession) -> TrafficObserver | None:
@@ -44,6 +36,11 @@ def begin_metrics(options: GlobalOptions, session: CommandSession) -> TrafficObs
 
     Raises UsageError for a file that cannot be written.
     """
+    if options.metrics is None and not os.environ.get(PUSHGATEWAY):
+        return None
+    # Few runs are measured, so what metrics are made of is loaded for those alone.
+    from reconciler.model.fleet import Command
+
     if options.command not in list(Command):
         return None
     recorder = recorder_for(options)
@@ -138,6 +135,8 @@ class _CommandMetrics:
 
     def publish(self, code: int) -> None:
         """Publish the metrics of the command, which ended with an exit code."""
+        from reconciler.model.fleet import StackResult
+
         outcome = self._session.options.outcome
         id = self._stack_id()
         self._recorder.record(
@@ -160,6 +159,8 @@ class _CommandMetrics:
         publish_metrics(self._recorder, self._session.options.metrics, grouping)
 
     def _stack_id(self) -> StackId:
+        from reconciler.model.fleet import StackId
+
         settings = self._session.settings
         folder = Path(settings.root).resolve().name
         try:
@@ -171,10 +172,19 @@ class _CommandMetrics:
 
 def status_of(code: int, plan: Plan | None, result: ApplyResult | None) -> StackStatus:
     """The status of a stack after a command that ended with an exit code."""
+    from reconciler.model.fleet import StackStatus
+
+    by_code = {
+        11: StackStatus.REFUSED,
+        12: StackStatus.LOCKED,
+        130: StackStatus.INTERRUPTED,
+        1: StackStatus.FAILED,
+        13: StackStatus.FAILED,
+    }
     if code == 10:  # stale: refused as a whole, or objects that changed during the apply
         return StackStatus.REFUSED if result is None else StackStatus.FAILED
-    if code in _BY_CODE:
-        return _BY_CODE[code]
+    if code in by_code:
+        return by_code[code]
     if result is not None:
         return StackStatus.APPLIED if result.outcomes else StackStatus.IN_SYNC
     if plan is not None and plan.drift:

@@ -45,6 +45,8 @@ class FoundStack(Struct, frozen=True):
     """What identifies the state. Two stacks with the same one would overwrite each other."""
     problems: tuple[Diagnostic, ...] = ()
     """Why the stack cannot be run."""
+    shares_state: bool = False
+    """Whether another stack has the same state. Only a run of the fleet notices, and refuses both."""
 
 
 class StackChoice(Struct, frozen=True):
@@ -62,15 +64,18 @@ def find_stacks(settings: Settings, choice: StackChoice) -> list[FoundStack]:
     A stack with a problem is in the list. Raises UsageError if nothing matches.
     """
     secrets = tuple(_secrets(settings.env))
-    found, environments = [], set()
-    for folder, problem in _folders(settings.root, choice.patterns):
+    chosen, others, environments = [], [], set()
+    for folder, problem, is_matching in _folders(settings.root, choice.patterns):
         for stack in _stacks_in(settings, folder, problem, secrets):
+            if not is_matching:
+                others.append(stack)
+                continue
             environments.add(stack.id.environment)
             if _is_chosen(stack, choice.environment):
-                found.append(stack)
-    if not found:
+                chosen.append(stack)
+    if not chosen:
         raise _nothing(settings.root, choice, environments)
-    return _with_clashes(found)
+    return _with_clashes(chosen, others)
 
 
 def runnable(stack: FoundStack, settings: Settings) -> FleetStack:
@@ -82,14 +87,18 @@ def runnable(stack: FoundStack, settings: Settings) -> FleetStack:
 # --- folders
 
 
-def _folders(root: Path, patterns: Sequence[str]) -> Iterator[tuple[str, Diagnostic | None]]:
-    """The folders of stacks that match, in order; with a problem if they cannot be entered."""
+def _folders(root: Path, patterns: Sequence[str]) -> Iterator[tuple[str, Diagnostic | None, bool]]:
+    """The folders of stacks, in order; with a problem if they cannot be entered.
+
+    The last part says whether a folder matches. One that does not can still claim the state of one
+    that does.
+    """
     globs = [_glob(pattern) for pattern in patterns]
     if not root.is_dir():
         raise UsageError(f'There is no folder "{root}".')
     for folder, problem in _walk(root):
-        if not globs or any(_matches(glob, normal(folder)) for glob in globs):
-            yield folder, problem
+        is_matching = not globs or any(_matches(glob, normal(folder)) for glob in globs)
+        yield folder, problem, is_matching
 
 
 def _matches(glob: Glob, folder: str) -> bool:
@@ -208,10 +217,10 @@ def _is_chosen(stack: FoundStack, environment: str | None) -> bool:
     return fnmatchcase(stack.id.environment, environment)
 
 
-def _with_clashes(stacks: list[FoundStack]) -> list[FoundStack]:
-    """The stacks, with a problem for those that would share a state."""
+def _with_clashes(stacks: list[FoundStack], others: list[FoundStack]) -> list[FoundStack]:
+    """The stacks, with a problem for those that would share a state, be it with one of `others`."""
     owners: dict[tuple[str, ...], list[FoundStack]] = {}
-    for stack in stacks:
+    for stack in (*stacks, *others):
         if stack.state:
             owners.setdefault(stack.state, []).append(stack)
     checked = []
@@ -219,8 +228,9 @@ def _with_clashes(stacks: list[FoundStack]) -> list[FoundStack]:
         owned = owners.get(stack.state, [])
         if len(owned) > 1:
             # A few names suffice, and all of them for each would be quadratic.
-            others = [other for other in owned[:_MOST_NAMED] if other is not stack]
-            stack = replace(stack, problems=(_clash(stack, others, len(owned) - 1),))
+            named = [other for other in owned[:_MOST_NAMED] if other is not stack]
+            clash = _clash(stack, named, len(owned) - 1)
+            stack = replace(stack, problems=(clash,), shares_state=True)
         checked.append(stack)
     return checked
 

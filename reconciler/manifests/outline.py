@@ -32,7 +32,8 @@ class EnvironmentOutline(Struct, frozen=True):
     backend: str = ""
     """`remote`, or `local:PATH` as the file spells the path."""
     state_folder: str = ""
-    """The folder of a local state, absolute unless an environment variable names it; else empty."""
+    """The folder of a local state, absolute and without links unless an environment variable names it;
+    else empty."""
 
 
 class StackOutline(Struct, frozen=True):
@@ -74,4 +75,4 @@ def _backend(backend: Mapping[str, Any] | str, root: Path) -> tuple[str, str]:
     path = str((backend.get("local") or {}).get("path", STATE_FOLDER))
     if path.lstrip().startswith(_FROM_ENVIRONMENT):
         return f"local:{path}", path
-    return f"local:{path}", os.path.normpath(root / path)
+    return f"local:{path}", os.path.realpath(root / path)

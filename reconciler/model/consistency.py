@@ -57,6 +57,10 @@ SHARED_LIST_SECONDS = 60.0
 """How long changes of one apply share a list. The rate limits of admin routes allow about one list
 per scope and minute without delaying writes."""
 
+SHARED_SECONDS = 900.0
+"""How long plans of one process may share an answer. It is as long as entries of the audit log may
+be late."""
+
 
 class ServerClock:
     """The server's time in unix seconds: the local clock, corrected by the `Date` headers of

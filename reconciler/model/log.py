@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,3 +48,6 @@ class LogPage(Struct, frozen=True):
 
     entries: Sequence[AuditEntry]
     has_more: bool
+    asked_at: float = math.inf
+    """When the log was asked for this page and all before it, the earliest time, in unix seconds of
+    the server; infinite if that is unknown."""

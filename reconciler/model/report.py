@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from reconciler.model.change import ApplyResult, Plan
-from reconciler.model.checking import CheckReport
-from reconciler.model.diagnostic import Diagnostic, SourceLocation
-from reconciler.model.finding import Finding
-from reconciler.model.fleet import FleetReport
+if TYPE_CHECKING:
+    from reconciler.model.change import ApplyResult, Plan
+    from reconciler.model.checking import CheckReport
+    from reconciler.model.diagnostic import Diagnostic, SourceLocation
+    from reconciler.model.finding import Finding
+    from reconciler.model.fleet import FleetReport
 
 
 class PastRun(Struct, frozen=True):

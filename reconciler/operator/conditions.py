@@ -54,7 +54,7 @@ REASONS: Mapping[str, Reason] = {
     "KeyRefused": Reason("The API refuses a key.", is_blocked=True),
     "CredentialMissing": Reason("The stack needs a key that nothing provides.", is_blocked=True),
     "StackNameTaken": Reason(
-        "An older Stack has the same stack name and environment.", is_blocked=True
+        "Another Stack manages the same stack name and environment.", is_blocked=True
     ),
     "ConfigurationInvalid": Reason("The manifests have errors.", is_blocked=True),
     "RequestInvalid": Reason("A setting cannot be used.", is_blocked=True),

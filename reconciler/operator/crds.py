@@ -336,6 +336,7 @@ def stack_status() -> Schema:
             "observedGeneration": {"type": "integer", "format": "int64"},
             "conditions": _conditions(),
             "stack": _text("The name of the stack in its stack file.", longest=253),
+            "environment": _text("The environment of the stack.", longest=63),
             "sourceRevision": _text(
                 "The commit or digest of the source of the last run.", longest=128
             ),

@@ -123,8 +123,8 @@ class InputReader:
         except SourceError:
             return True
 
-    def claimed(self, stack: StackObject, settings: Settings) -> str:
-        """The name of the stack, if no older Stack manages it."""
+    def claimed(self, stack: StackObject, settings: Settings) -> Claim:
+        """What the Stack manages, if no other one does."""
         try:
             declared = load_stack(replace(settings, learn=self._redactor.add))
         except ConfigurationError as error:
@@ -146,7 +146,7 @@ class InputReader:
                 f'The Stack "{other}" already manages the stack "{claim.stack}" in the environment '
                 f'"{claim.environment}". Give one of them another metadata.name in reconciler.yaml.',
             )
-        return declared.name
+        return claim
 
     def _organization(self, stack: StackObject) -> OrganizationObject:
         key = stack.organization

@@ -32,7 +32,6 @@ _PAGE = 500
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SHOWN = 300
 
 
@@ -132,11 +131,11 @@ class KubeClient:
                 continue
         return values
 
-    def secrets_of(self, namespace: str, label: str) -> Iterator[Mapping[str, Any]]:
-        """The metadata of the Secrets with a label, without their data."""
-        return self._listed(
-            "api/v1", namespace, "secrets", accept=_METADATA_LIST, labelSelector=label
-        )
+    def secret_metadata(self, key: ObjectKey) -> Mapping[str, Any] | None:
+        """The metadata of a Secret, without its data; None if there is none."""
+        path = f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
+        body = self._object(path, {"Accept": _METADATA})
+        return None if body is None else body.get("metadata") or {}
 
     def patch_secret(self, key: ObjectKey, patch: Mapping[str, Any]) -> bool:
         """Merge a patch into a Secret. False if it is gone or changed meanwhile."""
@@ -158,8 +157,6 @@ class KubeClient:
         group: str,
         namespace: str | None,
         plural: str,
-        *,
-        accept: str = "application/json",
         **params: str,
     ) -> Iterator[Mapping[str, Any]]:
         where = f"{group}/{plural}"
@@ -167,7 +164,7 @@ class KubeClient:
             where = f"{group}/namespaces/{namespace}/{plural}"
         params = {**params, "limit": str(_PAGE)}
         while True:
-            answer = self._send("GET", where, params=params, headers={"Accept": accept})
+            answer = self._send("GET", where, params=params)
             if answer.status_code != 200:
                 raise self._refused(answer, f"list {plural}")
             body = _json(answer)
@@ -178,8 +175,10 @@ class KubeClient:
                 return
             params["continue"] = str(following)
 
-    def _object(self, path: str) -> Mapping[str, Any] | None:
-        answer = self._send("GET", path)
+    def _object(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any] | None:
+        answer = self._send("GET", path, headers=headers)
         if answer.status_code == 404:
             return None
         if answer.status_code != 200:

@@ -14,8 +14,9 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.app.delivered_places import delivered_places
 from reconciler.app.sharing import Sharing
-from reconciler.errors import StalePlanError
+from reconciler.errors import ReconcilerError, StalePlanError
 from reconciler.model.fleet import StackId, StackResult, StackStatus
 from reconciler.model.secret import Redactor
 from reconciler.operator.approval import Decision, decide, differences
@@ -36,7 +37,7 @@ from reconciler.operator.resources import (
 )
 from reconciler.operator.runs import Run, Taking, not_begun, stack_id
 from reconciler.operator.sources import SourceError, SourceFolder
-from reconciler.operator.status import RunFacts, changes_of
+from reconciler.operator.status import RunFacts, changes_of, summary_of
 from reconciler.telemetry.recorder import NoRecorder, Recorder
 
 LOG = logging.getLogger("reconciler.operator")
@@ -96,7 +97,9 @@ class Reconciler:
         self._recorder = recorder
         self._clock = clock
         self._keys = KeyReader(kube.secret, redactor, clock=clock)
-        self._writer = StatusWriter(kube, registry, redactor, wake=wake, clock=clock)
+        self._writer = StatusWriter(
+            kube, registry, redactor, places=self._places, wake=wake, clock=clock
+        )
         self._inputs = InputReader(
             registry, sources, self._keys, options, redactor, self._writer.write_organization
         )
@@ -114,9 +117,19 @@ class Reconciler:
             if stack.is_deleting:
                 return self._delete(stack, progress, stop)
             return self._reconcile(stack, progress, stop)
+        except Obstacle as problem:
+            return self._stopped(stack, progress, problem).outcome
         except KubeError as error:
             LOG.warning("%s: %s", key, error)
             return Outcome(Next.FAILED, stack.interval)
+
+    def _places(self, stack: str, environment: str) -> frozenset[str]:
+        """Where the keys of a stack are. Raises Obstacle."""
+        options = self._options
+        try:
+            return delivered_places(options.backend or "", stack, environment, options.env)
+        except ReconcilerError as error:
+            raise Obstacle("StateUnavailable", str(error)) from error
 
     def _forget(self, key: ObjectKey) -> None:
         progress = self._progress.pop(key, None)
@@ -161,7 +174,9 @@ class Reconciler:
     ) -> Ended:
         try:
             with self._inputs.of(stack, spec) as inputs:
-                name = self._inputs.claimed(stack, inputs.settings)
+                claim = self._inputs.claimed(stack, inputs.settings)
+                self._writer.record_claim(stack, claim)
+                name = claim.stack
                 self._identify(progress, stack_id(stack.key, spec.environment, name))
                 run = Run(
                     stack.key,
@@ -275,9 +290,10 @@ class Reconciler:
         plan = result.plan
         if plan is not None and not plan.is_empty:
             _remember(progress, result.digest, changes_of(plan)[:MAX_CHANGES])
-        if judgement.reason == "AwaitingApproval":
+        if plan is not None and judgement.reason == "AwaitingApproval":
             text = (
-                f"Approve with: kubectl annotate stack {stack.key.name} -n {stack.key.namespace} "
+                f"Changes: {summary_of(plan)}. Destructive: {len(plan.destructive)}. Approve with: "
+                f"kubectl annotate stack {stack.key.name} -n {stack.key.namespace} "
                 f"{APPROVE}={result.digest} --overwrite"
             )
             return Judgement(judgement.reason, text)

@@ -49,6 +49,7 @@ class Registry:
         self._organizations: dict[ObjectKey, OrganizationObject] = {}
         self._config_maps: dict[ObjectKey, StoredConfigMap] = {}
         self._claims: dict[ObjectKey, Claim] = {}
+        self._refused: dict[ObjectKey, Claim] = {}
 
     # --- changes
 
@@ -64,14 +65,16 @@ class Registry:
             self._stacks[stack.key] = stack
             if before is not None and before.uid != stack.uid:
                 self._claims.pop(stack.key, None)
+                self._refused.pop(stack.key, None)
         return {stack.key} if before is None or _asks_for_run(before, stack) else set()
 
     def drop_stack(self, key: ObjectKey) -> set[ObjectKey]:
         """Forget a Stack that is gone. Whoever waited for its claim is looked at."""
         with self._lock:
-            self._stacks.pop(key, None)
-            claim = self._claims.pop(key, None)
-            return {other for other, held in self._claims.items() if held == claim}
+            stack = self._stacks.pop(key, None)
+            claim = self._claims.pop(key, None) or claim_of(stack)
+            self._refused.pop(key, None)
+            return {other for other, refused in self._refused.items() if refused == claim}
 
     def put_organization(self, body: Mapping[str, Any]) -> set[ObjectKey]:
         """Take an Organization as the API server shows it."""
@@ -137,19 +140,38 @@ class Registry:
     # --- claims
 
     def claim(self, key: ObjectKey, claim: Claim) -> ObjectKey | None:
-        """Note what a Stack manages. Returns the older Stack that manages the same, if there is one."""
+        """Note what a Stack manages. Returns the Stack that manages it already, if there is one.
+
+        The first one keeps it. By age, an older Stack could take over a state by changing its
+        source. After a restart, the statuses say who was first.
+        """
         with self._lock:
             own = self._stacks.get(key)
+            if self._claims.get(key) != claim:
+                holder = self._holder_besides(own, key, claim)
+                if holder is not None:
+                    self._claims.pop(key, None)
+                    self._refused[key] = claim
+                    return holder
             self._claims[key] = claim
-            if own is None:
-                return None
-            rivals = [
-                self._stacks[other]
-                for other, held in self._claims.items()
-                if held == claim and other != key and other in self._stacks
-            ]
-            oldest = min(rivals, key=_age, default=None)
-            return oldest.key if oldest is not None and _age(oldest) < _age(own) else None
+            self._refused.pop(key, None)
+            return None
+
+    def _holder_besides(
+        self, own: StackObject | None, key: ObjectKey, claim: Claim
+    ) -> ObjectKey | None:
+        holders = [
+            stack
+            for other, stack in self._stacks.items()
+            if other != key and (self._claims.get(other) or claim_of(stack)) == claim
+        ]
+        oldest = min(holders, key=_age, default=None)
+        if oldest is None:
+            return None
+        # Two statuses name the same state if two operators could not see each other's Stacks.
+        was_first = own is not None and claim_of(own) == claim and _age(own) < _age(oldest)
+        is_held = any(self._claims.get(stack.key) == claim for stack in holders)
+        return None if was_first and not is_held else oldest.key
 
     # --- reading
 
@@ -210,6 +232,15 @@ def _named(namespace: str, references: Iterable[ConfigMapReference | None]) -> I
 def _is_older(stack: StackObject, known: StackObject) -> bool:
     """Whether an event comes late: a list or an answer to a patch was newer."""
     return stack.uid == known.uid and 0 < stack.version < known.version
+
+
+def claim_of(stack: StackObject | None) -> Claim | None:
+    """What the status of a Stack says that it manages."""
+    status = stack.status if stack is not None else {}
+    name, environment = status.get("stack"), status.get("environment")
+    if not isinstance(name, str) or not isinstance(environment, str):
+        return None
+    return Claim(name, environment)
 
 
 def _age(stack: StackObject) -> tuple[str, str]:

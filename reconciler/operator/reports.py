@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from reconciler.model.secret import Redactor
@@ -18,7 +18,7 @@ from reconciler.operator.conditions import Judgement
 from reconciler.operator.crds import API_VERSION, FINALIZER, ORGANIZATIONS, STACKS
 from reconciler.operator.kube import COMPONENT, KubeClient, KubeError
 from reconciler.operator.ownership import set_owned
-from reconciler.operator.registry import Registry
+from reconciler.operator.registry import Claim, Registry, claim_of
 from reconciler.operator.resources import (
     DeletionPolicy,
     ObjectKey,
@@ -45,7 +45,8 @@ _LONGEST_NAME = 200
 class StatusWriter:
     """Thread-safe, one thread for each Stack at a time.
 
-    `wake` is called for a Stack whose spec turns out to be newer than what is known.
+    `wake` is called for a Stack whose spec turns out to be newer than what is known. `places` gives
+    the places of the keys of a stack in an environment; it may raise Obstacle.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class StatusWriter:
         registry: Registry,
         redactor: Redactor,
         *,
+        places: Callable[[str, str], Iterable[str]] = lambda *_: (),
         wake: Callable[[ObjectKey], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -61,6 +63,7 @@ class StatusWriter:
         self._kube = kube
         self._registry = registry
         self._redactor = redactor
+        self._places = places
         self._wake = wake
         self._clock = clock
         self._wall_clock = wall_clock
@@ -121,6 +124,23 @@ class StatusWriter:
         if answer is not None:
             self._registry.put_organization(answer)
 
+    def record_claim(self, stack: StackObject, claim: Claim) -> None:
+        """Let the status name what a Stack manages, before the first run writes anything.
+
+        It says who manages a state after a restart, and whose state knows where the Secrets are.
+        Raises KubeError and Obstacle.
+        """
+        current = self._registry.stack(stack.key)
+        if current is None or current.uid != stack.uid or claim_of(current) == claim:
+            return
+        if current.has_finalizer:
+            # Secrets of another state would go with the Stack, and nothing destroys that state.
+            self._set_owned(current, owned=False)
+        patch = {"stack": claim.stack, "environment": claim.environment}
+        answer = self._kube.patch_status(STACKS, stack.key, stack.uid, patch)
+        if answer is not None:
+            self._take(answer)
+
     # --- the finalizer
 
     def align_finalizer(self, stack: StackObject) -> bool:
@@ -133,15 +153,21 @@ class StatusWriter:
             return True
         if not wanted:
             return self.release(stack)
-        set_owned(self._kube, stack, owned=True)
+        self._set_owned(stack, owned=True)
         return self._changed(stack, _adding(stack))
 
     def release(self, stack: StackObject) -> bool:
         """Remove our finalizer. False if the Stack changed meanwhile; it is looked at again then."""
         if stack.deletion_policy is DeletionPolicy.RETAIN:
             # Otherwise Kubernetes would delete Secrets with keys that stay in use.
-            set_owned(self._kube, stack, owned=False)
+            self._set_owned(stack, owned=False)
         return self._changed(stack, _removing(stack))
+
+    def _set_owned(self, stack: StackObject, *, owned: bool) -> None:
+        managed = claim_of(stack)
+        if managed is not None:
+            places = self._places(managed.stack, managed.environment)
+            set_owned(self._kube, stack, places, owned=owned)
 
     def _changed(self, stack: StackObject, operations: list[dict[str, Any]]) -> bool:
         answer = self._kube.patch(stack.key, operations)

@@ -27,6 +27,7 @@ _KEPT = (
     "approval",
     "lastAppliedRevision",
     "stack",
+    "environment",
     "sourceRevision",
 )
 _SHOWN_DRIFT = 5
@@ -94,8 +95,8 @@ def status_of(
         writes = stack.spec is not None and may_write(stack.spec.mode)
         if facts.revision and writes and (is_done or plan.is_empty):
             status["lastAppliedRevision"] = facts.revision
-    if facts.stack:
-        status["stack"] = facts.stack
+    if facts.stack and result is not None:
+        status["stack"], status["environment"] = facts.stack, result.id.environment
     if facts.revision:
         status["sourceRevision"] = facts.revision
     if facts.approved:
@@ -240,17 +241,22 @@ class Transition(Struct, frozen=True):
 
 
 _EVENTFUL = ("Ready", "Drifted", "Blocked")
+_OF_A_PLAN = ("AwaitingApproval", "ApprovalOutdated")
+"""Reasons whose message names a plan, so that another message is about another plan."""
 
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Transition]:
-    """What changed between two statuses that deserves an Event: one for each new reason."""
+    """What changed between two statuses that deserves an Event: one for each new reason or plan."""
     old = _by_type(before)
     made: dict[str, Transition] = {}
     for type, condition in _by_type(after).items():
         if type not in _EVENTFUL:
             continue
         earlier = old.get(type, {})
-        same = all(earlier.get(field) == condition.get(field) for field in ("status", "reason"))
+        fields = ["status", "reason"]
+        if condition.get("reason") in _OF_A_PLAN:
+            fields.append("message")
+        same = all(earlier.get(field) == condition.get(field) for field in fields)
         is_quiet = type != "Ready" and condition["status"] != "True"
         was_true = earlier.get("status") == "True"
         if same or (is_quiet and (type == "Blocked" or not was_true)):

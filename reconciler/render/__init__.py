@@ -7,15 +7,17 @@ that could act on a terminal or in a page. The sentences that all formats share 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.errors import UsageError
-from reconciler.model.change import ApplyResult, Plan
-from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, nearest
-from reconciler.model.fleet import FleetReport
 from reconciler.model.formats import REPORT_FORMATS
 from reconciler.model.report import NO_CONTEXT, ReportContext
+
+if TYPE_CHECKING:
+    from reconciler.model.change import ApplyResult, Plan
+    from reconciler.model.checking import CheckReport
+    from reconciler.model.fleet import FleetReport
 
 
 class Renderer(Protocol):

@@ -6,7 +6,8 @@ Builds lines of styled spans from the sentences in `phrases` and the rows in `fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from reconciler.model.change import (
     Action,
@@ -18,26 +19,20 @@ from reconciler.model.change import (
     Plan,
     Reason,
 )
-from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, Severity
-from reconciler.model.finding import Finding, Level, Verdict
-from reconciler.model.fleet import FleetReport
 from reconciler.model.keys import KeyAction
-from reconciler.model.plan_digest import plan_digest
-from reconciler.model.policy import PolicyReport
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
-from reconciler.render.differences import DiffLine
-from reconciler.render.field_rows import (
-    FieldRow,
-    Layout,
-    drift_entries,
-    moved_entries,
-    output_entries,
-    rows_of,
-)
 from reconciler.render.lines import Line, Span, cells, line, padded, painted, wrapped
 from reconciler.render.values import block, brief, count
+
+if TYPE_CHECKING:
+    from reconciler.model.checking import CheckReport
+    from reconciler.model.finding import Finding
+    from reconciler.model.fleet import FleetReport
+    from reconciler.model.policy import PolicyReport
+    from reconciler.render.differences import DiffLine
+    from reconciler.render.field_rows import FieldRow, Layout
 
 ACTION_STYLES = {
     Action.NO_OP: "",
@@ -55,10 +50,10 @@ MARKS = {
     OutcomeStatus.STALE: ("≠", "red"),
 }
 _VERDICT_MARKS = {
-    Verdict.PASSED: ("✓", "green"),
-    Verdict.FAILED: ("✗", "red"),
-    Verdict.ERROR: ("✗", "red"),
-    Verdict.SKIPPED: ("↷", "yellow"),
+    "passed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "error": ("✗", "red"),
+    "skipped": ("↷", "yellow"),
 }
 _KEY_STYLES = {KeyAction.ROTATE: "yellow", KeyAction.REVOKE: "red", KeyAction.KEEP: "dim"}
 _SIGN_STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "dim", "…": "dim"}
@@ -87,7 +82,13 @@ class TextRenderer:
         self._wraps = wraps
         self._context = context
         self._width = max(60, width)
-        self._layout = Layout(self._width - 30, context.full)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        # Rows of fields are loaded by the methods that show some: most plans have no change.
+        from reconciler.render.field_rows import Layout
+
+        return Layout(self._width - 30, self._context.full)
 
     def plan(self, plan: Plan) -> str:
         """Problems, changes by scope, changed outputs, totals, refusals."""
@@ -102,6 +103,8 @@ class TextRenderer:
             lines.append(line(Span(heading, style)))
             lines += self._changes(changes)
         if plan.outputs:
+            from reconciler.render.field_rows import output_entries
+
             entries = output_entries(plan.outputs, self._layout)
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
@@ -180,6 +183,8 @@ class TextRenderer:
         return painted(lines, color=self._color)
 
     def _changes(self, changes: Sequence[Change]) -> Iterator[Line]:
+        from reconciler.render.field_rows import rows_of
+
         width = _column(str(change.address) for change in changes)
         for change in changes:
             yield _heading(change, width)
@@ -195,6 +200,8 @@ class TextRenderer:
             yield from (_body_line(body, entry.sign) for body in entry.body)
 
     def _drifted(self, drift: Drift, width: int) -> Iterator[Line]:
+        from reconciler.render.field_rows import drift_entries
+
         style, symbol = ("red", "-") if drift.deleted else ("yellow", "~")
         aside = " · ".join(filter(None, (phrases.where(drift.location), drift.id, drift.blame)))
         address = Span(padded(str(drift.address), width), "bold")
@@ -204,6 +211,8 @@ class TextRenderer:
         yield from self._entries(drift_entries(drift, self._layout))
 
     def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
+        from reconciler.render.field_rows import moved_entries
+
         yield from _outcome_lines(outcome, width, self._width, is_terminal=self._wraps)
         if outcome.blame:
             yield line(_FIELD_INDENT, Span(outcome.blame, "dim"))
@@ -227,7 +236,7 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
     """Findings that are not part of the plan, each with its place and detail."""
     for finding in findings:
         mark, style = _VERDICT_MARKS[finding.verdict]
-        if finding.verdict is Verdict.PASSED and finding.level is Level.WARNING:
+        if finding.verdict == "passed" and finding.level == "warning":
             style = "yellow"
         head = Span(f"  {mark} ", style)
         yield line(head, Span(f"{finding.rule.title}: ", "bold"), finding.sentence)
@@ -241,6 +250,8 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
 def _digest(plan: Plan) -> list[Line]:
     if plan.is_empty:
         return []
+    from reconciler.model.plan_digest import plan_digest
+
     return [line(Span(f"Plan digest: {plan_digest(plan)}", "dim"))]
 
 

@@ -76,12 +76,14 @@ class StateLock(Protocol):
         on_wait: Callable[[str], None],
         on_takeover: Callable[[Holder], None],
         on_lost: Callable[[], None],
+        pause: Callable[[float], None],
     ) -> AbstractContextManager[Holder]:
         """Hold the lock for the block, and refuse every write once another run has taken it.
 
         Where another run holds it, call `on_wait` once with a description of its holder, and wait up to
         `wait_seconds`; then raise LockedError. `on_takeover` gets a dead holder that was replaced. `on_lost`
-        is called, from any thread, once this run has lost the lock.
+        is called, from any thread, once this run has lost the lock. `pause` waits some seconds before the
+        next try; what it raises ends the wait.
         """
 
     def permit(self) -> None:
@@ -123,10 +125,11 @@ class LocalLock:
         on_wait: Callable[[str], None] = lambda _: None,
         on_takeover: Callable[[Holder], None],
         on_lost: Callable[[], None] = lambda: None,  # noqa: ARG002 - a write notices the loss
+        pause: Callable[[float], None] = time.sleep,
     ) -> Iterator[Holder]:
         """Hold the lock; see `StateLock`."""
         token = secrets.token_hex(16)
-        dead = self._claim_or_wait(holder, token, wait_seconds, on_wait)
+        dead = self._claim_or_wait(holder, token, wait_seconds, on_wait, pause)
         database = self._database
         try:
             # Each write from here on checks that the lock is still ours: somebody may have unlocked
@@ -161,7 +164,12 @@ class LocalLock:
         return holder
 
     def _claim_or_wait(
-        self, holder: Holder, token: str, wait_seconds: float, on_wait: Callable[[str], None]
+        self,
+        holder: Holder,
+        token: str,
+        wait_seconds: float,
+        on_wait: Callable[[str], None],
+        pause: Callable[[float], None],
     ) -> Holder | None:
         """Claim the lock, and give the dead holder that had it."""
         give_up_at = time.monotonic() + wait_seconds
@@ -175,7 +183,7 @@ class LocalLock:
                 if not is_announced:
                     on_wait(str(error))
                     is_announced = True
-            time.sleep(_POLL_SECONDS)
+            pause(_POLL_SECONDS)
 
     def _claim(self, holder: Holder, token: str) -> Holder | None:
         if not self._file_lock.acquire():

@@ -27,8 +27,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.run_origin import RunOrigin
 from reconciler.model.secret import Redactor
-from reconciler.state import identity, journal, parsed, portable, resources, runs, schema
-from reconciler.state.changes import clear, everything, replay
+from reconciler.state import identity, journal, parsed, resources, runs, schema
 from reconciler.state.database import Database, Transactions
 from reconciler.state.file_lock import FileLock
 from reconciler.state.files import open_copy, open_file
@@ -388,12 +387,14 @@ class StateStore:
         wait_seconds: float = 0.0,
         on_wait: Callable[[str], None] = lambda _: None,
         on_lost: Callable[[], None] = lambda: None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> Iterator[Holder]:
         """Hold the lock for a block. Raises LockedError saying who holds it, where and since when.
 
         A dead holder is replaced, and handed to `on_takeover` for the notice. With `wait_seconds`, wait that
         long for a living one, and call `on_wait` once with its description. `on_lost` is called from
-        another thread if this run loses the lock.
+        another thread if this run loses the lock. `pause` waits some seconds before the next try; what
+        it raises ends the wait.
         """
         holder = present_holder(command, self._clock())
         held = self._lock.hold(
@@ -402,6 +403,7 @@ class StateStore:
             on_wait=on_wait,
             on_takeover=on_takeover,
             on_lost=on_lost,
+            pause=pause,
         )
         with held:
             # A shared state may have come back with the same serial and other records.
@@ -455,6 +457,8 @@ class StateStore:
                 f"there is a state of {self.stack}/{self.environment} already",
                 hint="Use another prefix or database, or remove that state first.",
             )
+        from reconciler.state.changes import clear, everything, replay
+
         with source._database.read() as connection:
             content = everything(connection)
         with self._database.write() as connection:
@@ -472,6 +476,8 @@ class StateStore:
         """Records and outputs as JSON values, with a version. Journal, runs and lock are not part
         of it.
         """
+        from reconciler.state import portable
+
         with self._database.read() as connection:
             return portable.to_data(
                 stack=self.stack,
@@ -492,6 +498,8 @@ class StateStore:
         another stack, environment, lineage, server or organization; unless `force_older` for one
         with a lower serial. The serial grows past both.
         """
+        from reconciler.state import portable
+
         records, outputs = portable.from_data(data)
         stack_of_export = f"{data['stack']}/{data['environment']}"
         owners = sorted(
@@ -560,5 +568,7 @@ def state_file(folder: Path, stack: str, environment: str) -> Path:
 
 def _remarks(connection: sqlite3.Connection) -> dict[str, str]:
     """The remarks that an export carries."""
+    from reconciler.state import portable
+
     rows = connection.execute("SELECT name, value FROM meta").fetchall()
     return {str(name): str(value) for name, value in rows if name in portable.REMARKS}

@@ -173,6 +173,16 @@ def test_a_write_of_any_stack_makes_the_tail_read_again(
     assert [entry.type for entry in page.entries] == ["project.created"]
 
 
+def test_a_page_says_when_it_was_asked_for_whoever_asked(
+    world: World, join: Callable[[], Client], tail: AuditTail
+) -> None:
+    asked_at = world.clock.now
+    list(tail.read(join(), world.keys, LogQuery()))
+    world.clock.now += 30
+    (page,) = tail.read(join(), world.keys, LogQuery())
+    assert (page.asked_at, calls(world.emulator)) == (asked_at, 1)
+
+
 def test_a_log_that_is_refused_is_asked_once_and_again_after_a_while(
     world: World, join: Callable[[], Client], tail: AuditTail
 ) -> None:

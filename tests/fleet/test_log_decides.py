@@ -6,14 +6,21 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.app.plans import PlanRequest
+from reconciler.app.applying import apply_checked_plan, locked
+from reconciler.app.planning import CHECKPOINT
+from reconciler.app.plans import PlanRequest, plan_stack
+from reconciler.app.session import Session
 from reconciler.app.sharing import Sharing
 from reconciler.emulator import Emulator
+from reconciler.engine.refresh.checkpoint import RefreshCheckpoint
 from reconciler.fleet.summary import fleet_report, summarized
+from reconciler.model.change import Plan
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, LIST_BEHIND_LOG_SECONDS
 from reconciler.model.fleet import Command, StackResult, StackStatus
 from reconciler.render.fleet import as_json, cost
@@ -166,3 +173,88 @@ def test_an_apply_of_a_stack_makes_the_others_ask_the_log_again(
     results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
     assert fleet.calls()[LOG] == 1
     assert {result.status for result in results} == {StackStatus.IN_SYNC}
+
+
+@contextmanager
+def planned(
+    fleet: Neighbours, sharing: Sharing, refresh: str
+) -> Iterator[list[tuple[Session, Plan]]]:
+    """All stacks, each with the plan of a change, before any of them is applied."""
+    for name in STACKS:
+        fleet.declare(name, manifests(name, requests=40))
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(Session(fleet.stack(name).settings, sharing=sharing))
+            for name in STACKS
+        ]
+        yield [(each, plan_stack(each, PlanRequest(refresh=refresh))) for each in sessions]
+
+
+def apply(session: Session, plan: Plan) -> None:
+    with locked(session, "apply"):
+        serial = session.store.serial
+        apply_checked_plan(session, replace(plan, state_serial=serial), command="apply")
+
+
+def test_first_applies_leave_the_log_to_the_plan_after_them(
+    tmp_path: Path, emulator: Emulator, sharing: Sharing
+) -> None:
+    neighbours = Neighbours(tmp_path, emulator)
+    for name in STACKS:
+        neighbours.declare(name, manifests(name))
+    neighbours.run(Command.APPLY, sharing=sharing, plan=AUTO)
+    assert neighbours.calls()[LOG] == 0
+    neighbours.clear()
+    neighbours.run(Command.PLAN, sharing=sharing, plan=AUTO)
+    # To each stack, the new projects of the others are changes of the list.
+    assert neighbours.calls() == Counter({LOG: 1, LISTS: 1})
+
+
+@pytest.mark.parametrize(("refresh", "asked"), [("full", 0), ("auto", 1)])
+def test_stacks_that_all_wrote_leave_the_log_to_the_plan_after_them(
+    fleet: Neighbours, sharing: Sharing, refresh: str, asked: int
+) -> None:
+    with planned(fleet, sharing, refresh) as plans:
+        for session, plan in plans:
+            apply(session, plan)
+    assert fleet.calls()[LOG] == asked
+    fleet.clear()
+    results = fleet.run(Command.PLAN, sharing=sharing, plan=AUTO)
+    assert {result.status for result in results} == {StackStatus.IN_SYNC}
+    assert fleet.calls() == Counter({LOG: 1})
+
+
+@pytest.mark.parametrize("refresh", ["full", "auto"])
+def test_what_somebody_changes_while_stacks_write_is_found_by_the_plan_after_them(
+    fleet: Neighbours, sharing: Sharing, refresh: str
+) -> None:
+    """Although an earlier apply wrote the same object, which might explain a second entry."""
+    limit = f"/organization/projects/{fleet.project_id(STACKS[1])}/rate_limits/rl-gpt-4.1"
+    with planned(fleet, sharing, refresh) as plans:
+        for session, plan in plans[:2]:
+            apply(session, plan)
+        fleet.by_hand("POST", limit, {"max_requests_per_1_minute": 77})
+        for session, plan in plans[2:]:
+            apply(session, plan)
+    results = fleet.run(Command.PLAN, sharing=sharing, plan=AUTO)
+    drifted = [result.id.folder for result in results if result.status is StackStatus.DRIFTED]
+    assert drifted == [STACKS[1]]
+
+
+def test_a_checkpoint_knows_the_log_only_up_to_when_another_stack_asked_for_it(
+    tmp_path: Path, emulator: Emulator, sharing: Sharing
+) -> None:
+    neighbours = Neighbours(tmp_path, emulator)
+    for name in STACKS[:2]:
+        neighbours.declare(name, manifests(name))
+    neighbours.run(Command.APPLY, sharing=sharing)
+    neighbours.run(Command.PLAN, STACKS[:1], sharing=sharing, plan=AUTO)
+    asked_before = time.time()
+    neighbours.clear()
+    neighbours.run(Command.APPLY, STACKS[1:2], sharing=sharing)
+    assert neighbours.calls()[LOG] == 0
+    with Session(neighbours.stack(STACKS[1]).settings) as session:
+        checkpoint = RefreshCheckpoint.load(session.store.meta(CHECKPOINT))
+    assert checkpoint is not None
+    assert checkpoint.newest_entries
+    assert {scope.checked_at < asked_before for scope in checkpoint.verified} == {True}

@@ -146,6 +146,31 @@ def test_two_folders_with_one_state_are_errors_of_both(fleet: Fleet, tmp_path: P
     assert fleet.groups() == ["b"]
 
 
+def test_a_folder_that_was_not_chosen_can_have_the_state_of_one_that_was(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet.add("other/a").variables["RECONCILER_BACKEND"] = f"local:{tmp_path / 'states'}"
+    fleet.fleet("apply", "--yes", "--stacks", "stacks", expect=13)
+    report = fleet.report("apply", "--yes", "--stacks", "other", expect=1)
+    assert '"stacks/a"' in report["stacks"][0]["message"]
+    assert fleet.groups() == ["b"]
+
+
+def test_a_link_to_the_state_of_another_stack_does_not_hide_that_they_share_it(
+    fleet: Fleet,
+) -> None:
+    fleet.add("other/a", spec="  backend: {local: {path: link}}\n")
+    (fleet.folder / "other/a/link").symlink_to("../../stacks/a/.reconciler")
+    problems = [bool(each["problems"]) for each in listed(fleet)]
+    assert problems == [True, True, False]
+
+
+def test_there_is_no_matrix_of_stacks_that_share_a_state(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.add("other/a").variables["RECONCILER_BACKEND"] = f"local:{tmp_path / 'states'}"
+    done = fleet.fleet("list", "--format", "github-matrix", expect=1)
+    assert (done.out, '"stacks/a"' in done.err) == ("", True)
+
+
 def test_two_folders_with_one_name_and_states_of_their_own_are_two_stacks(fleet: Fleet) -> None:
     fleet.add("other/a")
     assert [each["problems"] for each in listed(fleet)] == [[], [], []]

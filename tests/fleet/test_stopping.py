@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.app.applying import locked
+from reconciler.app.session import Session
 from reconciler.emulator import Emulator
 from reconciler.fleet import stack_run
 from reconciler.fleet.runner import FleetJob, FleetOptions, run_fleet
 from reconciler.fleet.stack_run import FleetContext, StackRequest
-from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks
+from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks, runnable
 from reconciler.manifests import Settings
 from reconciler.model.fleet import Command, StackStatus
 from tests.cli.test_interrupts import ended, start, until
@@ -139,6 +141,21 @@ def test_a_signal_of_one_stack_does_not_stop_the_others(
     list(run_fleet(jobs, settings, context, FleetOptions(at_once=1)))
     assert seen == [False, False]
     assert not context.stop.is_set()
+
+
+def test_a_stack_that_waits_for_a_lock_is_stopped_at_once(
+    found: tuple[list[FoundStack], Settings],
+) -> None:
+    stacks, settings = found
+    context = FleetContext(notice=lambda _: context.stop.set())
+    request = StackRequest(Command.APPLY, lock_wait=30.0)
+    with (
+        Session(runnable(stacks[0], settings).settings) as holder,
+        locked(holder, "apply"),
+    ):
+        [result] = run_fleet([FleetJob(stacks[0], request)], settings, context, FleetOptions())
+    assert (result.status, result.reason) == (StackStatus.INTERRUPTED, "Interrupted")
+    assert "waited for the lock" in result.message
 
 
 def test_organizations_take_turns_in_starting(tmp_path: Path, emulator: Emulator) -> None:

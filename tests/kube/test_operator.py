@@ -39,7 +39,7 @@ RULES = [
     {
         "apiGroups": [""],
         "resources": ["secrets"],
-        "verbs": ["get", "list", "create", "patch", "delete"],
+        "verbs": ["get", "create", "patch", "delete"],
     },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]

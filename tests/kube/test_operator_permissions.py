@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.emulator import Emulator
 from tests.kube.operating import (
+    WAIT_SECONDS,
     Deployment,
     organization,
     path_of,
@@ -139,13 +140,42 @@ def test_every_permission_is_used_and_no_other_is_asked_for(
         *((verb, "stacks") for verb in ("list", "watch", "get", "patch")),
         *((verb, resource) for verb in ("list", "watch") for resource in WATCHED),
         # A patch that creates a Secret needs `create` too: see test_key_sink.py.
-        *((verb, "secrets") for verb in ("get", "list", "patch", "delete")),
+        *((verb, "secrets") for verb in ("get", "patch", "delete")),
         ("patch", "stacks/status"),
         ("patch", "organizations/status"),
         ("create", "events"),
     }
     namespaces = {request.namespace for request in audit.of(user=deployment.user)}
     assert namespaces == {namespace, ""}  # discovery is in none
+
+
+def test_owners_of_secrets_follow_the_deletion_policy_with_rights_to_named_secrets_alone(
+    crds: Cluster, namespace: str, deploy: Deploy, database: Database, emulator: Emulator
+) -> None:
+    deployment = deploy("secrets.delivered={search}")
+    organization(crds, namespace, emulator)
+    manifests = (PROJECT, account(namespace))
+    deployment.start(database)
+    for policy, owners in (("Delete", 1), ("Retain", 0), ("Delete", 1)):
+        stack(crds, namespace, "search", *manifests, mode="apply", deletionPolicy=policy)
+        wait_for_owners(crds, namespace, owners)
+    stack(crds, namespace, "search", *manifests, mode="apply", deletionPolicy="Retain")
+    crds.kubectl("delete", "stack", "search", "-n", namespace, "--timeout=60s")
+    held = crds.get(f"/api/v1/namespaces/{namespace}/secrets/search")
+    assert held["data"]
+    assert "ownerReferences" not in held["metadata"]
+
+
+def wait_for_owners(cluster: Cluster, namespace: str, number: int) -> None:
+    """Wait until the Secret `search` exists and has so many owners."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        answer = cluster.call("GET", f"/api/v1/namespaces/{namespace}/secrets/search")
+        owners = answer.json()["metadata"].get("ownerReferences", [])
+        if answer.status_code == 200 and len(owners) == number:
+            return
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
 
 
 def test_a_stack_is_deleted_with_its_objects_by_an_operator_that_may_write_no_secret(

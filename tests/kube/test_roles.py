@@ -95,6 +95,7 @@ def test_by_default_the_operator_reads_one_secret_of_its_own_namespace(
 @pytest.mark.parametrize(
     ("verb", "resource", "more"),
     [
+        ("list", "secrets", {}),
         ("watch", "secrets", {}),
         ("get", "secrets", {"name": "another"}),
         ("create", "secrets", {"name": "openai"}),

@@ -156,6 +156,12 @@ def test_an_event_is_for_a_new_reason_only() -> None:
     assert (event.reason, event.is_warning) == ("InSync", False)
 
 
+def test_another_plan_that_waits_for_approval_is_an_event() -> None:
+    first, second = (_status(Judgement("AwaitingApproval", plan)) for plan in ("first", "second"))
+    (event,) = transitions(first, second)
+    assert (event.reason, event.message) == ("AwaitingApproval", "second")
+
+
 _JSON = st.recursive(
     st.integers() | st.text(max_size=3) | st.booleans(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.operator.crds import APPROVE, FINALIZER, MODES
 from reconciler.operator.queue import Next
+from reconciler.operator.registry import Registry
 from reconciler.operator.resources import ObjectKey
 from reconciler.operator.sources import Checkout, SourceFolder
 from tests.operator.bed import PROJECT, Bed
@@ -43,6 +44,9 @@ def test_a_plan_waits_until_exactly_its_digest_is_approved(bed: Bed) -> None:
     bed.stack(mode="approve")
     bed.look()
     assert (bed.reason(), bed.titles()) == ("AwaitingApproval", [])
+    message = bed.condition()["message"]
+    assert message.startswith("Changes: 1 create. Destructive: 0. Approve with: kubectl annotate")
+    assert bed.status()["plan"]["digest"] in message
     bed.approve("0" * 64)
     bed.look()
     assert (bed.reason(), bed.titles()) == ("ApprovalOutdated", [])
@@ -363,6 +367,26 @@ def test_the_younger_of_two_stacks_with_one_state_is_blocked(bed: Bed) -> None:
     bed.cluster.delete("stacks", "first")
     bed.look("second")
     assert bed.reason("second") == "InSync"
+
+
+def test_an_operator_that_restarts_gives_no_state_to_another_stack(bed: Bed) -> None:
+    bed.stack("first", mode="apply")
+    bed.look("first")
+    bed.stack("second", mode="apply")
+    bed.registry = Registry()
+    restarted = bed.new_operator()
+    bed.look("second", reconciler=restarted)
+    assert bed.reason("second") == "StackNameTaken"
+    bed.look("first", reconciler=restarted)
+    assert bed.reason("first") == "InSync"
+
+
+def test_the_status_names_the_state_before_anything_is_written(bed: Bed) -> None:
+    bed.stack(mode="apply")
+    bed.look()
+    writes = [request for request in bed.cluster.writes() if "stacks" in request.parts]
+    assert writes[0].body["status"] == {"stack": "search", "environment": "default"}
+    assert bed.status()["lastRun"]["result"] == "applied"
 
 
 def test_a_source_without_a_name_is_refused_because_the_folder_is_another_each_time(

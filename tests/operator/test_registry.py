@@ -88,19 +88,53 @@ def test_policies_of_the_organization_wake_its_stacks() -> None:
     assert registry.drop_organization(ObjectKey("team", "acme")) == {KEY}
 
 
-def test_the_oldest_stack_keeps_its_claim() -> None:
-    registry, young = Registry(), ObjectKey("team", "young")
-    claim = Claim("search", "prod")
-    second = _body(creationTimestamp="2026-02-01T00:00:00Z", uid="uid-2", name="young")
-    registry.put_stack(second)
-    assert registry.claim(young, claim) is None
-    registry.put_stack(_body(creationTimestamp="2026-01-01T00:00:00Z"))
-    assert registry.claim(KEY, claim) is None
-    assert registry.claim(young, claim) == KEY
-    assert registry.claim(young, Claim("search", "test")) is None
-    registry.claim(young, claim)
-    assert registry.drop_stack(KEY) == {young}
-    assert registry.claim(young, claim) is None
+YOUNG, CLAIM = ObjectKey("team", "young"), Claim("search", "prod")
+
+
+def _aged(day: int, name: str = "search", *, manages: Claim | None = None) -> dict[str, Any]:
+    """A Stack that was created on a day, and what its status says that it manages."""
+    body = _body(creationTimestamp=f"2026-01-0{day}T00:00:00Z", uid=f"uid-{name}", name=name)
+    if manages is not None:
+        body["status"] = {"stack": manages.stack, "environment": manages.environment}
+    return body
+
+
+def test_the_first_stack_keeps_its_claim_until_it_is_gone() -> None:
+    registry = Registry()
+    registry.put_stack(_aged(1))
+    registry.put_stack(_aged(2, "young"))
+    assert registry.claim(KEY, CLAIM) is None
+    assert registry.claim(YOUNG, CLAIM) == KEY
+    assert registry.claim(YOUNG, Claim("search", "test")) is None
+    assert registry.claim(YOUNG, CLAIM) == KEY
+    assert registry.drop_stack(KEY) == {YOUNG}
+    assert registry.claim(YOUNG, CLAIM) is None
+
+
+def test_an_older_stack_cannot_take_over_what_a_younger_one_manages() -> None:
+    registry = Registry()
+    registry.put_stack(_aged(2, "young"))
+    registry.put_stack(_aged(1, manages=Claim("other", "prod")))
+    assert registry.claim(YOUNG, CLAIM) is None
+    assert registry.claim(KEY, CLAIM) == YOUNG
+    assert registry.claim(YOUNG, CLAIM) is None
+
+
+def test_after_a_restart_the_status_says_who_was_first() -> None:
+    registry = Registry()
+    registry.put_stack(_aged(1, manages=Claim("other", "prod")))
+    registry.put_stack(_aged(2, "young", manages=CLAIM))
+    assert registry.claim(KEY, CLAIM) == YOUNG
+    assert registry.drop_stack(YOUNG) == {KEY}
+    assert registry.claim(KEY, CLAIM) is None
+
+
+def test_of_two_statuses_that_name_one_state_that_of_the_older_stack_counts() -> None:
+    registry = Registry()
+    registry.put_stack(_aged(1, manages=CLAIM))
+    registry.put_stack(_aged(2, "young", manages=CLAIM))
+    assert registry.claim(YOUNG, CLAIM) == KEY
+    assert registry.claim(KEY, CLAIM) is None
 
 
 def test_a_list_drops_what_it_lacks_and_not_what_came_meanwhile() -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import httpx
 
@@ -27,13 +27,15 @@ from reconciler.api.transport.pages import QueryParameters
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
 from reconciler.api.transport.retry import Failure, FailureKind, Policy, may_repeat
-from reconciler.api.transport.shared_reads import SharedReader
 from reconciler.api.transport.throttle import RateLimitKey, Throttle, TokenSource
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
 from reconciler.model.tracing import CURRENT
 from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
+
+if TYPE_CHECKING:
+    from reconciler.api.transport.shared_reads import SharedReader
 
 ANSWER_SECONDS = 120.0
 _ANNOUNCED_SECONDS = 2.0

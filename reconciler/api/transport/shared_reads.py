@@ -4,8 +4,8 @@ A stack gets an answer that another one has read only where a plan reads (`Reuse
 as the answer is as good as one of its own. These are the invariants:
 
 1. **Only requests that ask for it are answered from here.** `Request.reuse` is `NEVER` unless the
-   planning reader sets it. Whatever belongs to an apply therefore always reaches the server: reads
-   before and after writes, polls, searches, and the list before a create.
+   planning reader or the reader of the audit log sets it. Whatever decides a write therefore always
+   reaches the server: reads before and after writes, polls, searches, and the list before a create.
 2. **Equal means equal in everything that can change an answer**: server, key, organization, project,
    beta header, path and query.
 3. **A fresh read (`Reuse.REFRESH`) is sent, and its answer replaces the kept one.** Of two answers,
@@ -48,11 +48,8 @@ from reconciler.api.transport.request import Request, Reuse
 from reconciler.api.transport.responses import Response, parsed
 from reconciler.api.transport.shared_creates import SharedCreates
 from reconciler.errors import AmbiguousError, ApiError, AuthenticationError
-from reconciler.model.consistency import LATE_SECONDS, SETTLE_SECONDS, ServerClock
+from reconciler.model.consistency import LATE_SECONDS, SETTLE_SECONDS, SHARED_SECONDS, ServerClock
 from reconciler.model.secret import Redactor
-
-SHARED_SECONDS = 900.0
-"""How long an answer may be used. It is as long as entries of the audit log may be late."""
 
 KEPT_BYTES = 32 * 1024 * 1024
 """The most bytes of answers to keep. The answers used least recently are dropped first."""
@@ -472,7 +469,7 @@ class SharedReader:
             self.answers += 1
             self.oldest_at = min(self.oldest_at, answer.began_at)
         client.answered_elsewhere(request)
-        return Response(body or {}, answer.headers, raw=answer.content)
+        return Response(body or {}, answer.headers, sent_at=answer.sent_at, raw=answer.content)
 
     def _key(self, request: Request) -> Hashable:
         query = tuple(sorted((name, str(value)) for name, value in request.query.items()))

@@ -10,14 +10,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from threading import Event
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from reconciler.engine.apply.listener import Listener
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.scope import Scope
-from reconciler.model.change import Action, Change, Outcome, Plan
+from reconciler.model.change import Action, Change, Plan
 from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader, LiveWriter, Provider
 from reconciler.model.resource import METADATA_PAIRS
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
     from reconciler.engine.apply.records import RecordSet
     from reconciler.engine.apply.resolve import ReferenceValues
     from reconciler.engine.apply.search import ObjectSearch
-
-
-class Listener(Protocol):
-    """Receives the progress of an apply, from any thread."""
-
-    def started(self, change: Change) -> None:
-        """Work on a change begins."""
-
-    def told(self, change: Change, text: str) -> None:
-        """A job that the apply waits for has a new event."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Work on a change has ended, successfully or not."""
 
 
 class ApplyContext(Struct, frozen=True):

@@ -243,10 +243,9 @@ def _prove(
     # Entries of older writes may lie outside of what was read. Another entry must not be taken for
     # them, so these writes are left out of the attribution.
     complete = checkpoint
-    if not reading.is_complete or window.is_shortened:
-        checkpoint = _with_writes_since(
-            checkpoint, int(window.needed_from) if reading.is_complete else reading.shown_from
-        )
+    checkpoint = _with_writes_since(
+        checkpoint, int(window.needed_from) if reading.is_complete else reading.shown_from
+    )
     attributed = attributed_log(reading.entries, checkpoint, inputs)
     # The first reading of the log does not show our own writes: it is late, switched off, or the
     # log of another organization.

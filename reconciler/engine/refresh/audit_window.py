@@ -82,6 +82,8 @@ class WindowReading(Struct, frozen=True):
     """Whether all entries that count were read."""
     shown_from: float
     """All entries from this time on were read, in unix seconds."""
+    asked_at: float = math.inf
+    """As of when all of it is known, as in `LogPage`."""
 
 
 class Counted(Struct, frozen=True):
@@ -159,18 +161,20 @@ def read_window(
     or if `is_bold`.
     """
     entries: dict[str, AuditEntry] = {}
-    calls, oldest = 0, math.inf
+    calls, oldest, asked_at = 0, math.inf, math.inf
     for page in log(LogQuery(window.start)):
         calls += 1
+        asked_at = min(asked_at, page.asked_at)
         # A log that grows between two pages shows its last entries again.
         entries |= {entry.id: entry for entry in page.entries}
         oldest = min([oldest, *(entry.at for entry in page.entries)])
         # The log ends here, so the window is complete whatever was expected.
         if not page.has_more:
-            return WindowReading(list(entries.values()), calls, True, window.start or -math.inf)
+            start = window.start or -math.inf
+            return WindowReading(list(entries.values()), calls, True, start, asked_at)
         # The page reaches beyond the window. The rest of the log is irrelevant.
         if oldest < int(window.needed_from):
-            return WindowReading(list(entries.values()), calls, True, oldest + 1)
+            return WindowReading(list(entries.values()), calls, True, oldest + 1, asked_at)
         expected = window.expected - sum(
             1 for entry in entries.values() if entry.at <= window.reached_at
         )
@@ -184,7 +188,7 @@ def read_window(
         if calls + max(1, ceil(expected / PAGE_ENTRIES)) > worth():
             break
     # The second of the oldest entry may have others, which were not read.
-    return WindowReading(list(entries.values()), calls, False, oldest + 1)
+    return WindowReading(list(entries.values()), calls, False, oldest + 1, asked_at)
 
 
 def read_filtered(log: AuditLog, query: LogQuery) -> Sequence[AuditEntry] | None:

@@ -41,10 +41,12 @@ class RefreshOutcome(Struct, frozen=True):
     """The serial of the state after the apply."""
     reading: WindowReading | None = None
     """What the log showed at the end of the apply; None if it was not read."""
+    leaves_log: bool = False
+    """Whether the entries of the apply are left to the next plan, which has to find own writes."""
     read_from: float = 0.0
     """The begin of that reading."""
     ended_at: float = 0.0
-    """The end of that reading."""
+    """As of when that reading shows the log."""
     inputs: PlanInputs | None = None
     """The inputs of the plan, with the records after the apply."""
 
@@ -86,6 +88,10 @@ def checkpoint_after(
     # A reading without entries proves nothing about where the log ends, so the last known entries
     # stay.
     newest_entries = newest_entries_of(entries) or unchanged.newest_entries
+    if not newest_entries and not outcome.leaves_log:
+        # If it is left to the next plan, these would make that one read back to them, although a
+        # plan that the log did not answer has read every scope.
+        newest_entries = previous.newest_entries
     projects_reported = reports_projects(entries, writes, kinds)
     if projects_reported is None:
         # These entries prove nothing new, so the latest proof stays valid.
@@ -94,7 +100,7 @@ def checkpoint_after(
     updated = RefreshCheckpoint(
         verified=_covered(_verified_scopes(unchanged, outcome, kinds), unchanged, outcome),
         writes=_late_entries(writes, outcome.asked_at, policy),
-        newest_entries=newest_entries or previous.newest_entries,
+        newest_entries=newest_entries,
         projects_reported=projects_reported,
         serial=outcome.serial,
         # Trusting a single scope makes a refresh partial, so only a plan without any resets these.

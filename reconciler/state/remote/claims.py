@@ -45,7 +45,11 @@ class LeaseClaims:
         self._is_held = False
 
     def claim(
-        self, holder: Mapping[str, Any], wait_seconds: float, on_wait: Callable[[str], None]
+        self,
+        holder: Mapping[str, Any],
+        wait_seconds: float,
+        on_wait: Callable[[str], None],
+        pause: Callable[[float], None],
     ) -> tuple[Mapping[str, Any] | None, Validity]:
         """Claim the lease; gives the holder that was replaced, and how long the lease is valid.
 
@@ -54,13 +58,17 @@ class LeaseClaims:
         if self._is_held:
             raise held(self._describe(holder), self._lease_seconds)
         try:
-            return self._claim(holder, wait_seconds, on_wait)
+            return self._claim(holder, wait_seconds, on_wait, pause)
         except BaseException:
             self.end()
             raise
 
     def _claim(
-        self, holder: Mapping[str, Any], wait_seconds: float, on_wait: Callable[[str], None]
+        self,
+        holder: Mapping[str, Any],
+        wait_seconds: float,
+        on_wait: Callable[[str], None],
+        pause: Callable[[float], None],
     ) -> tuple[Mapping[str, Any] | None, Validity]:
         give_up_at = time.monotonic() + wait_seconds
         is_announced = False
@@ -85,7 +93,7 @@ class LeaseClaims:
             if not is_announced:
                 on_wait(description)
                 is_announced = True
-            time.sleep(min(_LOCK_POLL_SECONDS, seconds_left))
+            pause(min(_LOCK_POLL_SECONDS, seconds_left))
             # Only refusals right after each other say that no other run is the cause.
             refusals = _Refusals()
 

@@ -30,6 +30,7 @@ class LeaseLock:
         on_wait: Callable[[str], None],
         on_takeover: Callable[[Holder], None],
         on_lost: Callable[[], None],
+        pause: Callable[[float], None],
     ) -> Iterator[Holder]:
         """Hold the lease; see `StateLock`."""
         held = self._replica.hold(
@@ -38,6 +39,7 @@ class LeaseLock:
             on_wait=on_wait,
             on_takeover=lambda data: on_takeover(_holder(data)),
             on_lost=on_lost,
+            pause=pause,
         )
         with held as self._appender:
             try:

@@ -194,13 +194,15 @@ class Replica:
         on_wait: Callable[[str], None],
         on_takeover: Callable[[Mapping[str, Any]], None],
         on_lost: Callable[[], None],
+        pause: Callable[[float], None],
     ) -> Iterator[Appender]:
         """Hold the lease for the block. Raises LockedError where another run holds it.
 
-        `on_lost` is called from another thread once the lease is lost.
+        `on_lost` is called from another thread once the lease is lost. `pause` waits some seconds for
+        another holder; what it raises ends the wait.
         """
         with_retries(self._storage.prepare)
-        dead, validity = self._claims.claim(holder, wait_seconds, on_wait)
+        dead, validity = self._claims.claim(holder, wait_seconds, on_wait, pause)
         try:
             appender = self._start(validity, on_lost)
             try:

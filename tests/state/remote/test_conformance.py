@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.errors import LeaseLostError, LockedError
+from reconciler.errors import Interrupted, LeaseLostError, LockedError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.state import Holder, Identity, Journal, PreImage, StateStore
@@ -154,6 +154,18 @@ def test_a_waiting_run_goes_on_once_the_lock_is_released(open_state: Open) -> No
     second.join(60)
     assert set(open_state().records()) == {SEARCH, ADS}
     assert len(messages) == 1
+
+
+def test_what_its_pause_raises_ends_the_wait_for_the_lock(open_state: Open) -> None:
+    def stop(_: float) -> None:
+        raise Interrupted("stopped")
+
+    with open_state().lock(command="apply", on_takeover=refuse_takeover):
+        second = open_state().lock(
+            command="apply", on_takeover=refuse_takeover, wait_seconds=60, pause=stop
+        )
+        with pytest.raises(Interrupted), second:
+            pass
 
 
 WRITES: dict[str, Callable[[StateStore, int], object]] = {

@@ -82,10 +82,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [secrets]
   {{- include "reconciler.resourceNames" . }}
   verbs: [get, create, patch, delete]
-# The Secrets of a Stack, by their label. A list cannot be bound to names.
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [list]
 {{- end }}
 {{- end -}}
 
