@@ -126,7 +126,8 @@ class FailureNote(Struct, frozen=True):
 class Standing(Struct, frozen=True):
     """How a stack stands according to its history. Times are unix seconds."""
 
-    last_look: float
+    last_look: float | None
+    """When live state was last read; None if every recorded run failed before that."""
     status_since: float
     """When its status was first what it is now, without another in between."""
     drift_since: float | None = None

@@ -131,13 +131,16 @@ def standing_of(looks: tuple[Look, ...], *, since: float) -> Standing:
         status_since = look.first_at
     drift_since = None
     applied = None
+    last_look = None
     for look in looks:
+        if look.status not in _SILENT:
+            last_look = look.last_at
         drift_since = _drift_after(look, drift_since)
         if look.command != Command.PLAN and look.outcomes:
             applied = look
     period = [look for look in looks if look.last_at >= since]
     return Standing(
-        latest.last_at,
+        last_look,
         status_since,
         drift_since,
         last_apply=None if applied is None else applied.last_at,

@@ -139,7 +139,10 @@ def standing_text(standing: Standing) -> str:
     parts = [f"since {_time(standing.status_since)}"]
     if standing.drift_since is not None:
         parts.append(f"drift since {_time(standing.drift_since)}")
-    parts.append(f"last look {_time(standing.last_look)}")
+    looked = "never looked at"
+    if standing.last_look is not None:
+        looked = f"last look {_time(standing.last_look)}"
+    parts.append(looked)
     if standing.last_apply is not None:
         by = f" by {standing.last_apply_by}" if standing.last_apply_by else ""
         parts.append(f"last apply {_time(standing.last_apply)}{by}: {standing.last_apply_status}")

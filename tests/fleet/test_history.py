@@ -216,6 +216,12 @@ def test_a_status_lasts_since_it_was_first_found() -> None:
     assert (standing.status_since, standing.last_look) == (2.0, 3.0)
 
 
+def test_a_run_that_failed_is_no_look() -> None:
+    failed = report(status=StackStatus.FAILED, at=3.0)
+    assert standing_of(looks_of(report(at=2.0), failed), since=0).last_look == 2.0
+    assert standing_of(looks_of(failed), since=0).last_look is None
+
+
 def test_drift_lasts_until_a_look_finds_none() -> None:
     drifted = report(status=StackStatus.DRIFTED, drifted=1, at=2.0)
     pending = report(status=StackStatus.FAILED, at=3.0)
