@@ -276,7 +276,7 @@ def measure(size: str, options: argparse.Namespace) -> None:
                 OperatedStack(
                     f"team-{number:03}",
                     homes[number % len(homes)],
-                    "approve" if number % 4 == 3 else "apply",
+                    "approve" if number // len(homes) % 4 == 3 else "apply",
                 )
                 for number in range(int(count))
             )
