@@ -74,7 +74,11 @@ class _Progress(Struct):
 
 
 class Reconciler:
-    """Looks at Stacks. Thread-safe, one thread for each Stack at a time."""
+    """Looks at Stacks. Thread-safe, one thread for each Stack at a time.
+
+    A long class, because a look is one sequence from the inputs to the status, and each of its steps can
+    end it: whoever reviews what the operator writes has to see them in their order.
+    """
 
     def __init__(
         self,
