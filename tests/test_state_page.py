@@ -20,7 +20,7 @@ from reconciler.app.states import LEASE_SECONDS, lease_seconds
 from reconciler.errors import UsageError
 from reconciler.state.remote import lease
 from reconciler.state.remote.objects.address import parse_address
-from reconciler.state.remote.objects.failures import Explainer, Failure, Operation
+from reconciler.state.remote.objects.failures import Explainer, Operation, StorageFailure
 from reconciler.state.remote.objects.settings import read_settings
 from tests.conftest import Workspace
 from tests.servers.object_stores import Place
@@ -228,7 +228,7 @@ def test_the_role_that_reads_cannot_apply(stack: Workspace, roles: Roles) -> Non
 def test_the_policy_for_s3_permits_what_the_program_asks_for_and_nothing_else() -> None:
     address = parse_address("s3://acme-infra/reconciler")
     explainer = Explainer(address, read_settings(address, {"HOME": "/nonexistent"}))
-    denied = Failure(403, "AccessDenied", False, False, False, "")
+    denied = StorageFailure(403, "AccessDenied", False, False, False, "")
     operations: tuple[Operation, ...] = ("list", "read", "write", "delete")
     needed = set()
     for operation in operations:

@@ -18,7 +18,7 @@ from reconciler.api.transport.request import Request
 from reconciler.errors import ApiError
 
 
-class Probe(Struct, frozen=True):
+class ReadProbe(Struct, frozen=True):
     """A read to try. `path` is a route below the base URL, whose parameters `ids` fill."""
 
     path: str
@@ -42,7 +42,7 @@ class ProbeAnswer(Struct, frozen=True):
         return 200 if self.error is None else self.error.status
 
 
-def ask(client: Client, probe: Probe) -> ProbeAnswer:
+def ask(client: Client, probe: ReadProbe) -> ProbeAnswer:
     """Send a probe. Raises OrganizationError and Interrupted; an error of the API is an answer."""
     request = Request(
         "GET",

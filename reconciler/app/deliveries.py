@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.model.address import Address
 from reconciler.model.provider import DELIVER
 from reconciler.state import StateStore
-from reconciler.state.journal import Status
+from reconciler.state.journal import EntryStatus
 
 
 def delivered(store: StateStore) -> Iterator[tuple[Address, Any]]:
@@ -25,5 +25,5 @@ def begun_deliveries(store: StateStore) -> Iterator[tuple[Address, Any]]:
     """The targets of deliveries without a recorded outcome, each with its address."""
     for change in store.unfinished():
         for step in change.steps:
-            if step.name == DELIVER and step.status is Status.BEGUN:
+            if step.name == DELIVER and step.status is EntryStatus.BEGUN:
                 yield change.address, step.intent.get("target")

@@ -27,7 +27,7 @@ _PARALLEL = 8
 _DELIVERS = (Action.CREATE, Action.UPDATE, Action.REPLACE)
 
 
-class _Delivery(Struct, frozen=True):
+class _CheckedDelivery(Struct, frozen=True):
     change: Change
     target: Mapping[str, Any]
 
@@ -35,7 +35,7 @@ class _Delivery(Struct, frozen=True):
 def with_checked_destinations(plan: Plan, sinks: Sinks) -> Plan:
     """The plan without the changes whose keys no destination would take, and with the reasons."""
     freed = {place for change in plan.changes for place in _freed(change)}
-    deliveries: list[_Delivery] = []
+    deliveries: list[_CheckedDelivery] = []
     for change in plan.changes:
         planned = _deliveries(change)
         deliveries += [each for each in planned if freed.isdisjoint(places_of(each.target))]
@@ -53,7 +53,7 @@ def with_checked_destinations(plan: Plan, sinks: Sinks) -> Plan:
     return replace(plan, changes=changes, diagnostics=(*plan.diagnostics, *found))
 
 
-def _deliveries(change: Change) -> Iterator[_Delivery]:
+def _deliveries(change: Change) -> Iterator[_CheckedDelivery]:
     if change.action not in _DELIVERS:
         return
     for name in _key_fields(change):
@@ -62,7 +62,7 @@ def _deliveries(change: Change) -> Iterator[_Delivery]:
         value = change.desired.get(name)
         write_to = value.get("write_to") if isinstance(value, Mapping) else None
         for target in targets_of(write_to):
-            yield _Delivery(change, target)
+            yield _CheckedDelivery(change, target)
 
 
 def _freed(change: Change) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _key_fields(change: Change) -> Iterator[str]:
             yield field.name
 
 
-def _problem(sinks: Sinks, delivery: _Delivery) -> Diagnostic | None:
+def _problem(sinks: Sinks, delivery: _CheckedDelivery) -> Diagnostic | None:
     change = delivery.change
     try:
         sinks.check(delivery.target, address=change.address)

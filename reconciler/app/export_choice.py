@@ -48,7 +48,7 @@ def kinds_left_out() -> list[str]:
     return [f"{sentence}. --kind writes them." for sentence in sentences]
 
 
-class LeftOut(Struct, frozen=True):
+class SkippedObjects(Struct, frozen=True):
     """Objects that are not written, for one reason."""
 
     kind: str
@@ -95,10 +95,10 @@ class Chooser:
                 objects = self._beyond_the_norm(kind, objects)
             yield from objects
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[SkippedObjects]:
         """What was not chosen, by reason."""
         return [
-            LeftOut(kind, project, reason, tuple(ids))
+            SkippedObjects(kind, project, reason, tuple(ids))
             for (kind, project, reason), ids in self._reasons.items()
         ]
 

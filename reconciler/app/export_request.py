@@ -10,7 +10,7 @@ from msgspec import Struct
 from reconciler.app.session import Session
 from reconciler.errors import UsageError
 from reconciler.export import yaml_text
-from reconciler.export.files import Layout, check_folder
+from reconciler.export.files import FileLayout, check_folder
 from reconciler.export.naming import slug
 from reconciler.kinds import KINDS
 from reconciler.model.diagnostic import nearest
@@ -25,7 +25,7 @@ class ExportRequest(Struct, frozen=True):
     select: tuple[str, ...] = ()
     unmanaged: bool = False
     adopt_in_manifests: bool = False
-    layout: Layout = Layout.PROJECT
+    layout: FileLayout = FileLayout.PROJECT
     fold: bool = False
     force: bool = False
     all_limits: bool = False

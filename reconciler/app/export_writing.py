@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.app.export_choice import LeftOut, key_of, usual_values
+from reconciler.app.export_choice import SkippedObjects, key_of, usual_values
 from reconciler.app.export_request import ExportRequest
 from reconciler.app.session import Session
 from reconciler.engine.binding.natural_keys import is_gone
@@ -21,7 +21,7 @@ from reconciler.export.fold import folded
 from reconciler.export.naming import ObjectKey
 from reconciler.export.references import rings
 from reconciler.export.resource import ExportedResource
-from reconciler.export.specs import Known, Unexportable, resource_of
+from reconciler.export.specs import ReferenceTargets, Unexportable, resource_of
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
 from reconciler.manifests.shapes import credential_of_value, is_secret_header
@@ -35,7 +35,7 @@ _ROUNDS = 5
 """How often objects that turn out not to be declarable are left out before the export gives up."""
 
 
-class Declared(Struct, frozen=True):
+class ExistingManifests(Struct, frozen=True):
     """What manifests declare before an export."""
 
     elsewhere: frozenset[Address] = frozenset()
@@ -66,7 +66,7 @@ class ManifestWriter:
         session: Session,
         request: ExportRequest,
         folder: Path,
-        declared: Declared,
+        declared: ExistingManifests,
         to_write: ToWrite,
     ) -> None:
         self.resources: list[ExportedResource] = []
@@ -178,9 +178,9 @@ class ManifestWriter:
             made[address] = self._resource(kept[address], address, replace(known, ids=ids))
         return list(made.values())
 
-    def _known(self, objects: Mapping[Address, LiveObject]) -> Known:
+    def _known(self, objects: Mapping[Address, LiveObject]) -> ReferenceTargets:
         usual = usual_values(objects.values())
-        return Known(
+        return ReferenceTargets(
             self._ids(objects),
             secret_in=credential_of_value,
             is_secret_header=is_secret_header,
@@ -189,7 +189,7 @@ class ManifestWriter:
         )
 
     def _made(
-        self, objects: Mapping[Address, LiveObject], known: Known
+        self, objects: Mapping[Address, LiveObject], known: ReferenceTargets
     ) -> dict[Address, ExportedResource]:
         """The declarations of the objects that can have one. Notes why the others cannot."""
         made = {}
@@ -200,19 +200,21 @@ class ManifestWriter:
                 self._refused[address] = str(error)
         return made
 
-    def _resource(self, live: LiveObject, address: Address, known: Known) -> ExportedResource:
+    def _resource(
+        self, live: LiveObject, address: Address, known: ReferenceTargets
+    ) -> ExportedResource:
         resource = resource_of(live, address, known, norm=self._to_write.norms.get(key_of(live)))
         about_keys = self._to_write.key_comments.get(live.id)
         if about_keys is None:
             return resource
         return replace(resource, comments={**resource.comments, "": about_keys})
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[SkippedObjects]:
         """What cannot be declared, by reason."""
         ids: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
         for address, reason in self._refused.items():
             ids[address.kind, address.project, reason].append(self._to_write.objects[address].id)
-        return [LeftOut(*key, tuple(several)) for key, several in ids.items()]
+        return [SkippedObjects(*key, tuple(several)) for key, several in ids.items()]
 
     def _ids(self, objects: Mapping[Address, LiveObject]) -> dict[str, Address]:
         """The addresses that references can name, by id."""

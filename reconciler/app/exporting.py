@@ -17,7 +17,7 @@ from reconciler.app.applying import locked
 from reconciler.app.export_choice import (
     DEFAULT_PROJECT,
     Chooser,
-    LeftOut,
+    SkippedObjects,
     addresses_of,
     ambiguous,
     configuration_kinds,
@@ -27,7 +27,7 @@ from reconciler.app.export_choice import (
     project_names,
 )
 from reconciler.app.export_request import ExportRequest, check_request
-from reconciler.app.export_writing import Declared, ManifestWriter, ToWrite
+from reconciler.app.export_writing import ExistingManifests, ManifestWriter, ToWrite
 from reconciler.app.live_organization import (
     Reading,
     Unread,
@@ -63,7 +63,7 @@ class ExportResult(Struct):
     files: dict[str, str] = field(default_factory=dict)
     stale_files: list[str] = field(default_factory=list)
     """Files of the folder that this export did not write, and that hold manifests."""
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[SkippedObjects] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)
     archived: int = 0
@@ -142,7 +142,7 @@ class _Export:
 
     # Reading
 
-    def _declarations(self) -> Declared:
+    def _declarations(self) -> ExistingManifests:
         """What manifests declare already, in the folder and elsewhere."""
         session = self._session
         stack = load_stack(session.settings)
@@ -164,7 +164,7 @@ class _Export:
                 present[resource.address] = path
             else:
                 elsewhere.add(resource.address)
-        return Declared(frozenset(elsewhere), present)
+        return ExistingManifests(frozenset(elsewhere), present)
 
     def _is_about_folder(self, problem: Diagnostic) -> bool:
         """Whether a problem is about the folder to write: that nothing is there yet."""

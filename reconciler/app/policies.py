@@ -31,7 +31,7 @@ from reconciler.model.policy import (
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.policies import (
-    Declared,
+    DeclaredSubject,
     Judged,
     Policy,
     Subjects,
@@ -192,14 +192,14 @@ def _planned(
     return subjects.among(declared_subjects(map(_declared, rest), around))
 
 
-def _declared(resource: Resource) -> Declared:
+def _declared(resource: Resource) -> DeclaredSubject:
     lifecycle = {
         "prevent_destroy": bool(resource.lifecycle.prevent_destroy),
         "on_remove": resource.on_remove.value,
         "create_before_destroy": bool(resource.lifecycle.create_before_destroy),
     }
     spec = resource.kind.fill_defaults(resource.spec)
-    return Declared(resource.address, spec, lifecycle, resource.location)
+    return DeclaredSubject(resource.address, spec, lifecycle, resource.location)
 
 
 def with_live_policies(session: Session, plan: Plan) -> Plan:

@@ -27,10 +27,10 @@ from reconciler.model.change import Action, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.values import references_in
 from reconciler.state import StateStore
-from reconciler.state.runs import RUNS_WITH_PRE_IMAGES, Run
+from reconciler.state.runs import RUNS_WITH_PRE_IMAGES, RunRecord
 
 
-def find_run(store: StateStore, number: int) -> Run:
+def find_run(store: StateStore, number: int) -> RunRecord:
     """A run by its number; raises UsageError."""
     runs = {run.id: run for run in store.runs()}
     if number not in runs:

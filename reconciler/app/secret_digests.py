@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from reconciler.errors import CredentialError
-from reconciler.manifests import Problem
+from reconciler.manifests import ValueProblem
 from reconciler.manifests.secret_inputs import one_line_sources
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -79,7 +79,7 @@ def revealed(
 def _read(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret | None:
     try:
         return read(value)
-    except Problem as problem:
+    except ValueProblem as problem:
         raise CredentialError(problem.detail or problem.summary) from None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from reconciler.errors import SinkError
-from reconciler.manifests import Problem
+from reconciler.manifests import ValueProblem
 from reconciler.manifests.secret_inputs import require_sendable
 from reconciler.model.allowance import SourceAllowance, how_to_allow_source
 from reconciler.model.secret import Secret
@@ -46,7 +46,7 @@ class SecretSources:
         self._was_delivered = was_delivered
         self._learn = learn
         self._lock = threading.Lock()
-        self._known: dict[str, Secret | Problem | None] = {}
+        self._known: dict[str, Secret | ValueProblem | None] = {}
         self._reasons: dict[str, str] = {}
 
     def read(self, value: SecretValue) -> Secret | None:
@@ -59,8 +59,8 @@ class SecretSources:
             if value.source not in self._known:
                 self._known[value.source] = self._look_up(value.source, target)
             known = self._known[value.source]
-        if isinstance(known, Problem):
-            raise Problem(known.summary, known.detail)
+        if isinstance(known, ValueProblem):
+            raise ValueProblem(known.summary, known.detail)
         return known
 
     def reason(self, value: SecretValue) -> str:
@@ -70,13 +70,13 @@ class SecretSources:
             return f"The secret from {value.source} cannot be read: {problem}."
         return f"There is no secret in {value.source}."
 
-    def _look_up(self, source: str, target: Mapping[str, Any]) -> Secret | Problem | None:
+    def _look_up(self, source: str, target: Mapping[str, Any]) -> Secret | ValueProblem | None:
         try:
             place = place_of(target)
             # Manifests were checked when they were loaded. A saved plan was not.
             if not self._allowed.allows(place):
                 detail = f'"{place}" may not be read. {how_to_allow_source(place)}'
-                return Problem("Source not allowed", detail)
+                return ValueProblem("Source not allowed", detail)
             secret = self._fetch(target)
         except SinkError as error:
             self._reasons[source] = f"{error} ({error.hint})" if error.hint else str(error)
@@ -91,8 +91,8 @@ class SecretSources:
                 f"The secret from {source} is a key that reconciler has delivered, which must not "
                 "be sent to the API as a secret."
             )
-            return Problem("Secret contains a credential", detail)
+            return ValueProblem("Secret contains a credential", detail)
         try:
             return require_sendable(source, text, self._in_use)
-        except Problem as problem:
+        except ValueProblem as problem:
             return problem

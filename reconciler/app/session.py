@@ -53,7 +53,7 @@ from reconciler.manifests import (
     load_stack,
 )
 from reconciler.manifests.configuration import allowed_sources
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.manifests.shapes import OPENAI_KEY
 from reconciler.model.address import Address
 from reconciler.model.allowance import allowed_places
@@ -190,7 +190,7 @@ class Session:
             )
         except StateError as error:
             summary = "Outputs of another stack cannot be read"
-            raise Problem(summary, f'The state of the stack "{name}": {error}') from error
+            raise ValueProblem(summary, f'The state of the stack "{name}": {error}') from error
         try:
             return other.outputs()
         finally:

@@ -14,7 +14,7 @@ from reconciler.errors import StateError, UsageError
 from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress
 from reconciler.state.encryption import Cipher, opener_of
-from reconciler.state.remote.storage import Finding
+from reconciler.state.remote.storage import StorageFinding
 
 
 def migrate(session: Session, target: BackendAddress) -> None:
@@ -60,7 +60,7 @@ def rekey(session: Session) -> None:
         _rewrite(session, copy())
 
 
-def check(session: Session) -> Iterator[Finding]:
+def check(session: Session) -> Iterator[StorageFinding]:
     """Prove that the backend honours what locking and fencing need, and that the state there is whole."""
     here = location_of(session.stack, session.settings)
     if here.folder is None:
@@ -71,7 +71,7 @@ def check(session: Session) -> Iterator[Finding]:
     yield _check_content(session)
 
 
-def _check_content(session: Session) -> Finding:
+def _check_content(session: Session) -> StorageFinding:
     claim = "The state can be read, and nothing in it is missing or damaged"
     try:
         store = session.store
@@ -80,8 +80,10 @@ def _check_content(session: Session) -> Finding:
         noun = "resource" if records == 1 else "resources"
         detail = f"{records} {noun}, serial {store.serial}"
     except StateError as error:
-        return Finding(claim, holds=False, detail=f"{error}. {error.hint}".rstrip(". ") + ".")
-    return Finding(claim, holds=True, detail=detail)
+        return StorageFinding(
+            claim, holds=False, detail=f"{error}. {error.hint}".rstrip(". ") + "."
+        )
+    return StorageFinding(claim, holds=True, detail=detail)
 
 
 def _file(

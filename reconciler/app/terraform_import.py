@@ -14,7 +14,7 @@ from reconciler.app.handover import begin_handover, end_handover, is_waiting
 from reconciler.app.origin import record_origin
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, OrganizationError, StateError, UsageError
-from reconciler.export.files import Layout, check_folder, files_of, write_files
+from reconciler.export.files import FileLayout, check_folder, files_of, write_files
 from reconciler.export.naming import ObjectKey
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
@@ -24,7 +24,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record, Resource
 from reconciler.model.values import Reference, has_unknown
 from reconciler.rules import RULE_KINDS
-from reconciler.terraform.addressing import Known
+from reconciler.terraform.addressing import ExistingResources
 from reconciler.terraform.conversion import Conversion, convert
 from reconciler.terraform.documents import documents_of
 from reconciler.terraform.removed import FILE_NAME, removed_blocks
@@ -47,7 +47,13 @@ class Imported(Struct, frozen=True):
 
 
 def import_terraform_state(
-    session: Session, state: TerraformState, name: str, *, folder: str, layout: Layout, force: bool
+    session: Session,
+    state: TerraformState,
+    name: str,
+    *,
+    folder: str,
+    layout: FileLayout,
+    force: bool,
 ) -> Imported:
     """Write manifests and bindings for a Terraform state. The caller holds the state's lock.
 
@@ -99,10 +105,10 @@ class _Writer:
         self,
         session: Session,
         state: TerraformState,
-        known: Known,
+        known: ExistingResources,
         target: Path,
         prefix: str,
-        layout: Layout,
+        layout: FileLayout,
     ) -> None:
         self._session = session
         self._state = state
@@ -186,13 +192,13 @@ def _target(root: Path, folder: str) -> tuple[Path, str]:
 # --- what the stack has already
 
 
-def _known(session: Session, prefix: str) -> Known:
+def _known(session: Session, prefix: str) -> ExistingResources:
     records = session.store.records()
     bound: dict[ObjectKey, Address] = {}
     for address, record in records.items():
         if address.kind in KINDS:
             bound[address.kind, address.project, record.id] = address
-    return Known(
+    return ExistingResources(
         projects=session.stack.projects,
         bound=bound,
         elsewhere=frozenset(_declared_elsewhere(session, prefix)),

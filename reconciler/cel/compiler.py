@@ -23,13 +23,13 @@ from reconciler.cel.narrowing import Narrowing, narrowing_of
 from reconciler.cel.nodes import (
     All,
     Any_,
-    Call,
     Comprehension,
     Condition,
+    Constant,
+    FunctionCall,
     Index,
-    ListOf,
-    Literal,
-    MapOf,
+    ListLiteral,
+    MapLiteral,
     Name,
     Node,
     Select,
@@ -122,7 +122,7 @@ class _Compiler:
     def code(self, node: Node, names: Mapping[str, str]) -> Code:
         """The function that evaluates a node."""
         match node:
-            case Literal(value=value):
+            case Constant(value=value):
                 return lambda _: value
             case Name():
                 return self._name(node, names)
@@ -136,15 +136,15 @@ class _Compiler:
                 return _logical([self._logical_term(term, names) for term in terms], decides=True)
             case Condition():
                 return self._condition(node, names)
-            case ListOf(items=items):
+            case ListLiteral(items=items):
                 return _list([self.code(item, names) for item in items])
-            case MapOf(pairs=pairs):
+            case MapLiteral(pairs=pairs):
                 return _map(
                     [(self.code(key, names), self.code(value, names)) for key, value in pairs]
                 )
             case Comprehension():
                 return self._comprehension(node, names)
-            case Call():
+            case FunctionCall():
                 return self._call(node, names)
         raise TypeError(type(node).__name__)
 
@@ -198,7 +198,7 @@ class _Compiler:
         return lambda scope: _item(target(scope), key(scope))
 
     def _logical_term(self, node: Node, names: Mapping[str, str]) -> Code:
-        if isinstance(node, Literal) and not isinstance(node.value, bool):
+        if isinstance(node, Constant) and not isinstance(node.value, bool):
             raise self._problem(node, "&& and || need booleans on both sides")
         return self.code(node, names)
 
@@ -236,7 +236,7 @@ class _Compiler:
             return None
         return self.code(narrowing.project, names)
 
-    def _call(self, node: Call, names: Mapping[str, str]) -> Code:
+    def _call(self, node: FunctionCall, names: Mapping[str, str]) -> Code:
         arguments = [self.code(argument, names) for argument in node.arguments]
         if node.name in _OPERATORS:
             return _OPERATORS[node.name](node, arguments)
@@ -247,7 +247,7 @@ class _Compiler:
         self._check_call(node, function)
         return _function(function.call, arguments)
 
-    def _check_call(self, node: Call, function: functions.Function) -> None:
+    def _check_call(self, node: FunctionCall, function: functions.Function) -> None:
         if node.is_member and function.style == "global":
             raise self._problem(node, f"write {node.name}(…) instead of ….{node.name}()")
         if not node.is_member and function.style == "member":
@@ -427,11 +427,11 @@ def _function(call: functions.Implementation, arguments: list[Code]) -> Code:
     return lambda scope: call(scope[BUDGET], *[argument(scope) for argument in arguments])
 
 
-def _equality(node: Call, arguments: list[Code]) -> Code:
+def _equality(node: FunctionCall, arguments: list[Code]) -> Code:
     left, right = arguments
     is_equal = node.name == "=="
     literal = node.arguments[1]
-    if isinstance(literal, Literal):
+    if isinstance(literal, Constant):
         return _equals_literal(left, literal.value, is_equal=is_equal)
     return lambda scope: equal(left(scope), right(scope), scope[BUDGET].spend) is is_equal
 
@@ -448,7 +448,7 @@ def _equals_literal(left: Code, value: Any, *, is_equal: bool) -> Code:
     return compare
 
 
-def _ordering(node: Call, arguments: list[Code]) -> Code:
+def _ordering(node: FunctionCall, arguments: list[Code]) -> Code:
     left, right = arguments
     name = node.name
     compare = _COMPARE[name]
@@ -470,11 +470,11 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _membership(node: Call, arguments: list[Code]) -> Code:
+def _membership(node: FunctionCall, arguments: list[Code]) -> Code:
     item, container = arguments
     given = node.arguments[1]
-    if isinstance(given, ListOf) and all(
-        isinstance(part, Literal) and isinstance(part.value, str) for part in given.items
+    if isinstance(given, ListLiteral) and all(
+        isinstance(part, Constant) and isinstance(part.value, str) for part in given.items
     ):
         return _in_texts(item, frozenset(part.value for part in given.items))  # type: ignore[attr-defined]
     return lambda scope: contains(item(scope), container(scope), scope[BUDGET].spend)
@@ -488,7 +488,7 @@ def _in_texts(item: Code, texts: frozenset[str]) -> Code:
     return test
 
 
-def _negation(_: Call, arguments: list[Code]) -> Code:
+def _negation(_: FunctionCall, arguments: list[Code]) -> Code:
     (operand,) = arguments
 
     def negate(scope: Scope) -> bool:
@@ -502,11 +502,11 @@ def _negation(_: Call, arguments: list[Code]) -> Code:
     return negate
 
 
-def _operation(call: functions.Implementation) -> Callable[[Call, list[Code]], Code]:
+def _operation(call: functions.Implementation) -> Callable[[FunctionCall, list[Code]], Code]:
     return lambda _, arguments: _function(call, arguments)
 
 
-_OPERATORS: Mapping[str, Callable[[Call, list[Code]], Code]] = {
+_OPERATORS: Mapping[str, Callable[[FunctionCall, list[Code]], Code]] = {
     "==": _equality,
     "!=": _equality,
     "<": _ordering,

@@ -14,9 +14,9 @@ from msgspec import Struct
 from reconciler.cel.nodes import (
     All,
     Any_,
-    Call,
     Comprehension,
-    Literal,
+    Constant,
+    FunctionCall,
     Name,
     Node,
     Select,
@@ -45,7 +45,7 @@ def narrowing_of(node: Comprehension) -> Narrowing | None:
         if compared is None:
             continue
         field, other = compared
-        if field == "kind" and isinstance(other, Literal) and isinstance(other.value, str):
+        if field == "kind" and isinstance(other, Constant) and isinstance(other.value, str):
             kind = kind or other.value
         elif field == "project" and node.variable not in _names(other):
             project = project or other
@@ -61,7 +61,7 @@ def _terms(body: Node, operator: str) -> tuple[Node, ...]:
 
 def _compared(term: Node, operator: str, variable: str) -> tuple[str, Node] | None:
     """The field of the variable and the node that it is compared with."""
-    if not isinstance(term, Call) or term.name != operator:
+    if not isinstance(term, FunctionCall) or term.name != operator:
         return None
     for side, other in (term.arguments, term.arguments[::-1]):
         if (

@@ -13,7 +13,7 @@ class Node(Struct, frozen=True):
     at: int
 
 
-class Literal(Node, frozen=True):
+class Constant(Node, frozen=True):
     """A string, a number, a boolean or null."""
 
     value: Any
@@ -42,7 +42,7 @@ class Index(Node, frozen=True):
     is_optional: bool = False
 
 
-class Call(Node, frozen=True):
+class FunctionCall(Node, frozen=True):
     """A function or an operator. A member call has its target first among the arguments."""
 
     name: str
@@ -70,13 +70,13 @@ class Condition(Node, frozen=True):
     otherwise: Node
 
 
-class ListOf(Node, frozen=True):
+class ListLiteral(Node, frozen=True):
     """`[a, b]`."""
 
     items: tuple[Node, ...]
 
 
-class MapOf(Node, frozen=True):
+class MapLiteral(Node, frozen=True):
     """`{key: value}`."""
 
     pairs: tuple[tuple[Node, Node], ...]
@@ -102,11 +102,16 @@ def children(node: Node) -> tuple[Node, ...]:
             return (target,)
         case Index(target=target, key=key):
             return (target, key)
-        case Call(arguments=parts) | All(terms=parts) | Any_(terms=parts) | ListOf(items=parts):
+        case (
+            FunctionCall(arguments=parts)
+            | All(terms=parts)
+            | Any_(terms=parts)
+            | ListLiteral(items=parts)
+        ):
             return parts
         case Condition():
             return (node.test, node.then, node.otherwise)
-        case MapOf(pairs=pairs):
+        case MapLiteral(pairs=pairs):
             return tuple(part for pair in pairs for part in pair)
         case Comprehension():
             where = (node.where,) if node.where else ()

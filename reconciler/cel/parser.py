@@ -13,13 +13,13 @@ from reconciler.cel.lexer import Token, problem, tokens_of
 from reconciler.cel.nodes import (
     All,
     Any_,
-    Call,
     Comprehension,
     Condition,
+    Constant,
+    FunctionCall,
     Index,
-    ListOf,
-    Literal,
-    MapOf,
+    ListLiteral,
+    MapLiteral,
     Name,
     Node,
     Select,
@@ -133,7 +133,7 @@ class _Parser:
         count = 0
         while token := operator():
             name = word if token.kind == "name" else token.kind
-            node = Call(token.at, name, (node, part()))
+            node = FunctionCall(token.at, name, (node, part()))
             count += 1
             self._bounded(count)
         return node
@@ -149,10 +149,10 @@ class _Parser:
             value = self._next.value
             if self._next.kind == "value" and isinstance(value, int | float):
                 token = self._take()
-                return self._members(Literal(signs[0].at, -value))
+                return self._members(Constant(signs[0].at, -value))
         node = self._members(self._primary())
         for token in reversed(signs):
-            node = Call(token.at, "!" if token.kind == "!" else "-_", (node,))
+            node = FunctionCall(token.at, "!" if token.kind == "!" else "-_", (node,))
         return node
 
     def _members(self, node: Node) -> Node:
@@ -180,7 +180,7 @@ class _Parser:
             return self._of_namespace(target.name, name, arguments)
         if name.value in MACROS:
             return self._macro(target, name, arguments)
-        return Call(name.at, name.value, (target, *arguments), is_member=True)
+        return FunctionCall(name.at, name.value, (target, *arguments), is_member=True)
 
     def _of_namespace(self, space: str, name: Token, arguments: tuple[Node, ...]) -> Node:
         if space == "cel" and name.value == "bind":
@@ -188,7 +188,7 @@ class _Parser:
                 raise self._problem(name, "cel.bind takes a name, a value and an expression")
             variable = self._variable(arguments[0])
             return Comprehension(name.at, "bind", arguments[1], variable, arguments[2])
-        return Call(name.at, f"{space}.{name.value}", arguments)
+        return FunctionCall(name.at, f"{space}.{name.value}", arguments)
 
     def _macro(self, target: Node, name: Token, arguments: tuple[Node, ...]) -> Node:
         most = 3 if name.value == "map" else 2
@@ -219,13 +219,13 @@ class _Parser:
             case "value":
                 if token.value == 2**63 and isinstance(token.value, int):
                     raise self._problem(token, "the integer does not fit into 64 bits")
-                return Literal(token.at, token.value)
+                return Constant(token.at, token.value)
             case "(":
                 node = self._expression()
                 self._expect(")")
                 return node
             case "[":
-                return ListOf(token.at, self._list("]"))
+                return ListLiteral(token.at, self._list("]"))
             case "{":
                 return self._map(token)
             case "name":
@@ -236,14 +236,14 @@ class _Parser:
 
     def _named(self, token: Token) -> Node:
         if token.value in _WORDS:
-            return Literal(token.at, _WORDS[token.value])
+            return Constant(token.at, _WORDS[token.value])
         if token.value in _RESERVED:
             raise self._problem(token, f'"{token.value}" is a reserved word')
         if not self._accept("("):
             return Name(token.at, token.value)
         arguments = self._list(")")
         if token.value != "has":
-            return Call(token.at, token.value, arguments)
+            return FunctionCall(token.at, token.value, arguments)
         tested = arguments[0] if len(arguments) == 1 else None
         if not isinstance(tested, Select) or tested.is_optional:
             raise self._problem(token, "has takes one field, such as has(resource.spec.name)")
@@ -259,7 +259,7 @@ class _Parser:
             if not self._accept(","):
                 break
         self._expect("}")
-        return MapOf(brace.at, tuple(pairs))
+        return MapLiteral(brace.at, tuple(pairs))
 
 
 def _shown(token: Token) -> str:

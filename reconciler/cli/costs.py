@@ -19,7 +19,7 @@ from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
 from reconciler.model.formats import PLAIN_FORMATS
 from reconciler.model.spending import Cost, Period
-from reconciler.render.html.charts import Bar, Chart, chart_page
+from reconciler.render.html.charts import Chart, ChartBar, chart_page
 from reconciler.render.jsonview import document
 from reconciler.render.spending import bar, money, share
 from reconciler.render.tables import csv_table, markdown_table, text_table
@@ -103,12 +103,12 @@ def _charts(
                     limits.get(row[by]) if by == "project" and currency.upper() == "USD" else None
                 )
                 shown = "" if limit is None else money(limit)
-                bars.append(Bar(row[by], row["amount"], money(row["amount"]), limit, shown))
+                bars.append(ChartBar(row[by], row["amount"], money(row["amount"]), limit, shown))
         note = "Limits are those that manifests declare, a month." if any(map(_limit, bars)) else ""
         yield Chart(f"By {_TITLES[by].lower()}", tuple(bars), currency.upper(), note)
 
 
-def _limit(bar: Bar) -> bool:
+def _limit(bar: ChartBar) -> bool:
     return bar.limit is not None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.emulator import FAULT_HELP, DataFileError, Fault, Options, serve
+from reconciler.emulator import FAULT_HELP, DataFileError, EmulatorOptions, Fault, serve
 from reconciler.errors import UsageError
 
 
@@ -86,7 +86,7 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
         click.echo(FAULT_HELP)
         return 0
     try:
-        emulated = Options(faults=_faults(fault), **values)
+        emulated = EmulatorOptions(faults=_faults(fault), **values)
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:

@@ -19,7 +19,7 @@ from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import deliver, talk
 from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
-from reconciler.export.files import Layout, replace_file
+from reconciler.export.files import FileLayout, replace_file
 from reconciler.manifests.configuration import STACK_FILES
 
 
@@ -42,8 +42,8 @@ from reconciler.manifests.configuration import STACK_FILES
 @click.option("--unmanaged", is_flag=True, help="Only objects that the state does not manage.")
 @click.option(
     "--layout",
-    type=click.Choice([layout.value for layout in Layout]),
-    default=Layout.PROJECT.value,
+    type=click.Choice([layout.value for layout in FileLayout]),
+    default=FileLayout.PROJECT.value,
     help="project: a folder for each project (the default); kind: a file for each kind; "
     "flat: one file.",
 )
@@ -84,7 +84,7 @@ def command(
         kinds=kind,
         select=select,
         unmanaged=unmanaged,
-        layout=Layout(layout),
+        layout=FileLayout(layout),
         adopt_in_manifests=adopt_in_manifests,
         fold=fold,
         force=force,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.app.export_choice import LeftOut
+from reconciler.app.export_choice import SkippedObjects
 from reconciler.app.export_request import ExportRequest
 from reconciler.app.exporting import ExportResult
 from reconciler.model.change import Change
@@ -69,7 +69,7 @@ def remarks(result: ExportResult, request: ExportRequest) -> Iterator[str]:
     yield from (f"Rule: {rule}" for rule in result.rules)
     if result.archived:
         yield f"Left out: {count(result.archived, 'archived project')}, with all that is in them."
-    together: dict[tuple[str, str], list[LeftOut]] = defaultdict(list)
+    together: dict[tuple[str, str], list[SkippedObjects]] = defaultdict(list)
     for left in result.left_out:
         together[left.kind, left.reason].append(left)
     for (kind, reason), several in together.items():
@@ -112,7 +112,7 @@ def _written(result: ExportResult, request: ExportRequest) -> Iterator[str]:
         yield f"Bound {count(result.bound, 'object')} in the state."
 
 
-def _left_out(left: LeftOut) -> dict[str, Any]:
+def _left_out(left: SkippedObjects) -> dict[str, Any]:
     return {
         "kind": left.kind,
         "project": left.project,

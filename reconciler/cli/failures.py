@@ -181,7 +181,7 @@ def _wrapped(text: str) -> str:
     """A sentence for standard error; on a terminal, its further lines are indented."""
     if not sys.stderr.isatty():
         return text
-    from reconciler.render.lines import Span, plain, wrapped
+    from reconciler.render.lines import StyledText, plain, wrapped
 
     width = terminal_width()
-    return plain(wrapped((Span("  "), Span(text.lstrip())), width + 2))[2:].rstrip("\n")
+    return plain(wrapped((StyledText("  "), StyledText(text.lstrip())), width + 2))[2:].rstrip("\n")

@@ -72,7 +72,7 @@ def _is_wanted(options: GlobalOptions) -> bool:
 def _append_summary(options: GlobalOptions) -> None:
     from reconciler.cli.report_context import context_of
     from reconciler.render.markdown import MarkdownRenderer
-    from reconciler.render.sections import Budget
+    from reconciler.render.sections import SizeLimit
 
     path, render = os.environ.get("GITHUB_STEP_SUMMARY"), options.outcome.render
     if not path or render is None:
@@ -80,7 +80,7 @@ def _append_summary(options: GlobalOptions) -> None:
     file = Path(path)
     # Earlier commands of the step may have written to it.
     used = file.stat().st_size if file.exists() else 0
-    budget = Budget.in_bytes(STEP_SUMMARY_BYTES - used - 1)
+    budget = SizeLimit.in_bytes(STEP_SUMMARY_BYTES - used - 1)
     if budget.is_too_small:
         return
     text = redactor(

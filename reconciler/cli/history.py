@@ -19,7 +19,7 @@ from reconciler.render.jsonview import document
 from reconciler.render.tables import markdown_table, text_table
 from reconciler.state import StateStore
 from reconciler.state.process import Process
-from reconciler.state.runs import PreImage, Run
+from reconciler.state.runs import PreImage, RunRecord
 
 _HEADERS = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
 _CHANGE_HEADERS = ("Action", "Address", "Id before", "Outcome", "Why")
@@ -86,7 +86,7 @@ def _deliver(
     deliver(options, formats)
 
 
-def _view(run: Run, alive: int | None) -> dict[str, Any]:
+def _view(run: RunRecord, alive: int | None) -> dict[str, Any]:
     status = run.status or ("running" if run.pid == alive else "killed")
     return {
         "run": run.id,

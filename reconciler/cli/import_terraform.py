@@ -17,7 +17,7 @@ from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
-from reconciler.export.files import Layout
+from reconciler.export.files import FileLayout
 from reconciler.render.escape import terminal as clean
 from reconciler.render.values import count
 from reconciler.terraform.removed import FILE_NAME
@@ -36,7 +36,7 @@ def run(options: GlobalOptions, source: str, *, out: str, layout: str | None, fo
             state,
             name,
             folder=out,
-            layout=Layout(layout or Layout.PROJECT),
+            layout=FileLayout(layout or FileLayout.PROJECT),
             force=force,
         )
     if options.format == "json":

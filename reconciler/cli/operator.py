@@ -106,14 +106,14 @@ def command(
             hint="Pass --namespace NAMESPACE, or --all-namespaces.",
         )
     from reconciler.app.spend import SpendReader
-    from reconciler.operator.inputs import Options
+    from reconciler.operator.inputs import OperatorOptions
     from reconciler.operator.main import OperatorSettings, run_operator, session_environment
     from reconciler.operator.service import ServiceOptions
 
     listen(options)
     _log_steps()
     settings = OperatorSettings(
-        Options(
+        OperatorOptions(
             env=session_environment(os.environ),
             backend=options.backend or os.environ.get(ADDRESS_VARIABLE, "").strip() or None,
             base_url=options.base_url,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import FleetReport
     from reconciler.model.report import PastRun
     from reconciler.render import Renderer
-    from reconciler.render.failures import Failure
+    from reconciler.render.failures import RunFailure
 
 _WITH_A_RESULT = (
     "plan",
@@ -136,9 +136,9 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
         return
     # Only a failure needs these.
     from reconciler.cli.failures import diagnostics_of, refusals_of
-    from reconciler.render.failures import Failure, failure_report
+    from reconciler.render.failures import RunFailure, failure_report
 
-    failure = Failure(
+    failure = RunFailure(
         command=options.command,
         diagnostics=diagnostics_of(error),
         refusals=refusals_of(error),
@@ -166,7 +166,7 @@ def _print(options: GlobalOptions, error: BaseException, render: Callable[[Rende
     echo(options, redactor(text))
 
 
-def _save(options: GlobalOptions, failure: Failure) -> None:
+def _save(options: GlobalOptions, failure: RunFailure) -> None:
     from reconciler.cli.failures import redactor
     from reconciler.cli.reporting import renderer_of, reports_of, save_report
     from reconciler.errors import UsageError

@@ -12,7 +12,7 @@ from reconciler.model.report import PastRun, ReportContext
 
 if TYPE_CHECKING:
     from reconciler.state import StateStore
-    from reconciler.state.runs import Run
+    from reconciler.state.runs import RunRecord
 
 _WHOLE = ("html", "json")
 """Formats that hold everything."""
@@ -53,7 +53,7 @@ def past_runs(store: StateStore) -> tuple[PastRun, ...]:
     return tuple(map(_past_run, reversed(runs)))
 
 
-def _past_run(run: Run) -> PastRun:
+def _past_run(run: RunRecord) -> PastRun:
     return PastRun(
         number=run.id,
         when=datetime.fromtimestamp(run.began_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -23,7 +23,7 @@ from reconciler.errors import NotFoundError, UsageError
 from reconciler.model.diagnostic import nearest
 from reconciler.model.formats import PLAIN_FORMATS
 from reconciler.model.spending import Period, Use, figures_of
-from reconciler.render.html.charts import Bar, Chart, chart_page
+from reconciler.render.html.charts import Chart, ChartBar, chart_page
 from reconciler.render.jsonview import document
 from reconciler.render.spending import WORDS, bar, figure_columns, leading
 from reconciler.render.tables import csv_table, markdown_table, text_table
@@ -180,7 +180,7 @@ def _chart(section: dict[str, Any], by: str) -> Chart:
     bars = []
     for row in section["rows"]:
         value = row["figures"].get(figure, 0)
-        bars.append(Bar(str(row[by]), Decimal(value), f"{value:,}"))
+        bars.append(ChartBar(str(row[by]), Decimal(value), f"{value:,}"))
     if by != "day":
         bars.sort(key=lambda bar: -bar.value)
     return Chart(f"{section['type']} by {by}", tuple(bars), WORDS.get(figure, figure))

@@ -12,7 +12,15 @@ from __future__ import annotations
 
 from reconciler.emulator.faults import FAULT_HELP, Fault
 from reconciler.emulator.journal import DataFileError
-from reconciler.emulator.options import Options
+from reconciler.emulator.options import EmulatorOptions
 from reconciler.emulator.server import Emulator, create_app, serve
 
-__all__ = ["FAULT_HELP", "DataFileError", "Emulator", "Fault", "Options", "create_app", "serve"]
+__all__ = [
+    "FAULT_HELP",
+    "DataFileError",
+    "Emulator",
+    "EmulatorOptions",
+    "Fault",
+    "create_app",
+    "serve",
+]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from starlette.types import Receive, Scope, Send
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import ApiError, out_of_quota, rate_limited, server_error
+from reconciler.emulator.errors import ErrorAnswer, out_of_quota, rate_limited, server_error
 from reconciler.emulator.faults import Fault
 
 TRANSPORT = "reconciler.emulator.transport"
@@ -31,7 +31,7 @@ class Answer:
         return cls(status, json.dumps(value).encode(), {"content-type": "application/json"})
 
     @classmethod
-    def of_error(cls, error: ApiError, *, detail: bool = False) -> Answer:
+    def of_error(cls, error: ErrorAnswer, *, detail: bool = False) -> Answer:
         answer = cls.of_json(error.envelope(detail=detail), error.status)
         return answer.with_headers(error.headers)
 

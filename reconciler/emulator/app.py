@@ -24,7 +24,7 @@ from reconciler.emulator.answers import Answer, Mishap, send_answer, send_mishap
 from reconciler.emulator.bodies import read_body, read_form, read_json
 from reconciler.emulator.control import control
 from reconciler.emulator.errors import (
-    ApiError,
+    ErrorAnswer,
     bad_request,
     not_found,
     retired,
@@ -62,7 +62,7 @@ class App:
         headers = Headers(scope=scope)
         path, method = str(scope["path"]), str(scope["method"])
         if not _is_local(headers):
-            refusal = ApiError(421, "The emulator answers requests to this machine only.")
+            refusal = ErrorAnswer(421, "The emulator answers requests to this machine only.")
             await send_answer(send, Answer.of_error(refusal))
             return
         content = await read_body(receive)
@@ -161,7 +161,7 @@ class _Exchange:
             answer = self._as_loaded(call) or self._handle(route, call)
             if route.method != "GET" and self.state.after_write is not None:
                 self.state.after_write(self._recorded(answer))
-        except ApiError as error:
+        except ErrorAnswer as error:
             answer = Answer.of_error(error, detail=route is not None and route.repeats_detail)
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
             # A mistake in the emulator, not the client; the recorder keeps the traceback.

@@ -6,11 +6,11 @@ from typing import Any
 
 from reconciler.emulator import ids
 from reconciler.emulator.routing import Call
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 
 
 def log(
-    call: Call, event: str, resource_id: str, /, *, project: Record | None = None, **details: Any
+    call: Call, event: str, resource_id: str, /, *, project: ObjectRow | None = None, **details: Any
 ) -> None:
     """Write an entry, unless the log is disabled.
 

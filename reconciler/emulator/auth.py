@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.emulator.errors import ApiError, forbidden, unauthorized
+from reconciler.emulator.errors import ErrorAnswer, forbidden, unauthorized
 from reconciler.emulator.routing import Access, Principal, Route
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 
 ADMIN_KEY = "sk-admin-emulator"
 PROJECT_KEY = "sk-emulator"
@@ -75,7 +75,7 @@ def _secret(headers: Mapping[str, str]) -> str | None:
     return secret.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _admin(store: Store, route: Route, key: Record) -> Principal:
+def _admin(store: Store, route: Route, key: ObjectRow) -> Principal:
     if route.access is not Access.ADMIN:
         first = route.path.split("/")[1]
         raise _missing_scopes(route, f"api.{_SCOPES.get(first, first)}")
@@ -86,14 +86,14 @@ def _admin(store: Store, route: Route, key: Record) -> Principal:
     return Principal(Access.ADMIN, key.id, actor=actor)
 
 
-def _note_use(store: Store, key: Record) -> None:
+def _note_use(store: Store, key: ObjectRow) -> None:
     noted, now = key.hidden["last_used_at"], store.now()
     key.hidden["last_used_at"] = now
     if noted is None or now - noted >= _NOTED_SECONDS:
         store.changed(key)
 
 
-def _missing_scopes(route: Route, area: str) -> ApiError:
+def _missing_scopes(route: Route, area: str) -> ErrorAnswer:
     scope = f"{area}.{'read' if route.method == 'GET' else 'write'}"
     return forbidden(
         f"You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the "
@@ -102,7 +102,7 @@ def _missing_scopes(route: Route, area: str) -> ApiError:
     )
 
 
-def _invalid_key(secret: str) -> ApiError:
+def _invalid_key(secret: str) -> ErrorAnswer:
     return unauthorized(
         f"Incorrect API key provided: {redacted(secret)}. You can find your API key at "
         "https://platform.openai.com/account/api-keys.",
@@ -110,12 +110,12 @@ def _invalid_key(secret: str) -> ApiError:
     )
 
 
-def _has_expired(store: Store, record: Record) -> bool:
+def _has_expired(store: Store, record: ObjectRow) -> bool:
     expires_at = record.body.get("expires_at")
     return expires_at is not None and expires_at <= store.now()
 
 
-def _project(store: Store, key: Record, wanted: str | None) -> Record:
+def _project(store: Store, key: ObjectRow, wanted: str | None) -> ObjectRow:
     bound = not key.hidden.get("roams")
     home = key.hidden.get("acts_in", key.scope)
     project_id = home if bound or not wanted else wanted

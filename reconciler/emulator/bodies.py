@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive
 
-from reconciler.emulator.errors import ApiError, bad_request
+from reconciler.emulator.errors import ErrorAnswer, bad_request
 from reconciler.emulator.routing import Form, Upload
 
 
@@ -96,5 +96,5 @@ async def read_form(headers: Headers, content: bytes) -> Form:
         await parsed.close()
 
 
-def _sent_twice(name: str) -> ApiError:
+def _sent_twice(name: str) -> ErrorAnswer:
     return bad_request(f"Duplicate parameter: '{name}'.", param=name)

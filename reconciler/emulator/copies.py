@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from reconciler.emulator.errors import ApiError
+from reconciler.emulator.errors import ErrorAnswer
 from reconciler.emulator.loaders import LOADERS, UNREAD, Item, Loaded
-from reconciler.emulator.options import Options
+from reconciler.emulator.options import EmulatorOptions
 from reconciler.emulator.query import Query
 from reconciler.emulator.routing import Call, Principal, Reply, Router
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 
 _ABSENT = object()
 _MOST_PAGES = 10_000
@@ -171,7 +171,7 @@ class Copier:
     The caller holds the store's lock.
     """
 
-    def __init__(self, store: Store, options: Options, router: Router) -> None:
+    def __init__(self, store: Store, options: EmulatorOptions, router: Router) -> None:
         self._store = store
         self._options = options
         self._router = router
@@ -179,7 +179,7 @@ class Copier:
         self._unknown: dict[str, None] = {}
         self._missing: list[str] = []
         self._copied: dict[str, set[str]] = {}
-        self._records: dict[tuple[Place, str], Record] = {}
+        self._records: dict[tuple[Place, str], ObjectRow] = {}
         self.differences = Differences()
 
     def load(
@@ -351,7 +351,7 @@ class Copier:
         )
         try:
             answer = route.handler(call)
-        except (ApiError, RuntimeError):  # a project's path without a project
+        except (ErrorAnswer, RuntimeError):  # a project's path without a project
             return None
         return None if isinstance(answer, Reply) else _copy(answer)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import ApiError, not_found
-from reconciler.emulator.store import Record, Store
+from reconciler.emulator.errors import ErrorAnswer, not_found
+from reconciler.emulator.store import ObjectRow, Store
 
 PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 MAXIMUM_BYTES = 512 * 1024 * 1024
@@ -24,7 +24,7 @@ def make_file(
     purpose: str,
     content: bytes,
     seconds: int | None = None,
-) -> Record:
+) -> ObjectRow:
     """Add a file. By default, files for batches expire after thirty days."""
     if seconds is None and purpose == "batch":
         seconds = _BATCH_LIFETIME
@@ -43,7 +43,7 @@ def make_file(
     return store.add("file", project_id, body, content=content)
 
 
-def find_file(store: Store, project_id: str, id: str, *, param: str = "id") -> Record:
+def find_file(store: Store, project_id: str, id: str, *, param: str = "id") -> ObjectRow:
     """Return a file of a project, or refuse; an expired file counts as absent."""
     file = store.get("file", project_id, id)
     if file is None or has_expired(store, file):
@@ -51,16 +51,16 @@ def find_file(store: Store, project_id: str, id: str, *, param: str = "id") -> R
     return file
 
 
-def has_expired(store: Store, file: Record) -> bool:
+def has_expired(store: Store, file: ObjectRow) -> bool:
     expires_at = file.body["expires_at"]
     return expires_at is not None and expires_at <= store.now()
 
 
-def no_such_file(id: str, param: str) -> ApiError:
+def no_such_file(id: str, param: str) -> ErrorAnswer:
     return not_found(f"No such File object: {id}", param=param)
 
 
-def delete_file(store: Store, file: Record) -> None:
+def delete_file(store: Store, file: ObjectRow) -> None:
     """Delete a file, and detach it from every vector store that holds it."""
     for store_id in store.holders(file.id):
         attachment = store.get("vector_store_file", store_id, file.id)

@@ -14,8 +14,8 @@ from typing import Any
 from reconciler.emulator import ids
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.files import find_file, has_expired
-from reconciler.emulator.options import Options
-from reconciler.emulator.store import Record, Store
+from reconciler.emulator.options import EmulatorOptions
+from reconciler.emulator.store import ObjectRow, Store
 from reconciler.emulator.validation import Check, fields, integer, tagged
 
 UNINDEXABLE = "unindexable"
@@ -57,7 +57,7 @@ chunking: Check = tagged(
 # --- stores
 
 
-def make_store(store: Store, project_id: str, sent: dict[str, Any]) -> Record:
+def make_store(store: Store, project_id: str, sent: dict[str, Any]) -> ObjectRow:
     now = store.now()
     body: dict[str, Any] = {
         "id": ids.fresh("vector_store"),
@@ -72,21 +72,21 @@ def make_store(store: Store, project_id: str, sent: dict[str, Any]) -> Record:
     return store.add("vector_store", project_id, body)
 
 
-def find_store(store: Store, project_id: str, id: str, *, param: str | None = None) -> Record:
+def find_store(store: Store, project_id: str, id: str, *, param: str | None = None) -> ObjectRow:
     found = store.get("vector_store", project_id, id)
     if found is None:
         raise not_found(f"Vector store with id '{id}' not found.", param=param)
     return found
 
 
-def expires_at(vector_store: Record) -> int | None:
+def expires_at(vector_store: ObjectRow) -> int | None:
     after = vector_store.body["expires_after"]
     return (
         None if after is None else int(vector_store.body["last_active_at"] + after["days"] * _DAY)
     )
 
 
-def refuse_expired(store: Store, vector_store: Record) -> None:
+def refuse_expired(store: Store, vector_store: ObjectRow) -> None:
     """Refuse to use an expired store; it can only be read and deleted."""
     end = expires_at(vector_store)
     if end is not None and end <= store.now():
@@ -95,13 +95,13 @@ def refuse_expired(store: Store, vector_store: Record) -> None:
         )
 
 
-def touch(store: Store, vector_store: Record) -> None:
+def touch(store: Store, vector_store: ObjectRow) -> None:
     """Record a use of the store, which extends its lifetime."""
     vector_store.body["last_active_at"] = store.now()
     store.changed(vector_store)
 
 
-def show_store(store: Store, vector_store: Record, *, at: float | None = None) -> dict[str, Any]:
+def show_store(store: Store, vector_store: ObjectRow, *, at: float | None = None) -> dict[str, Any]:
     """Return the store in its current state, as clients see it."""
     counts, usage = _counts(store, vector_store.id, store.clock() if at is None else at)
     body = vector_store.body
@@ -147,7 +147,7 @@ def tally(statuses: list[str]) -> dict[str, int]:
 # --- attachments
 
 
-def refuse_unread(files: Iterable[Record]) -> None:
+def refuse_unread(files: Iterable[ObjectRow]) -> None:
     """Refuse to attach files with unsupported extensions; one such file refuses the whole call."""
     suffixes = {PurePosixPath(file.body["filename"]).suffix.lower() for file in files}
     unread = sorted(suffixes - EXTENSIONS - {""})
@@ -159,13 +159,13 @@ def refuse_unread(files: Iterable[Record]) -> None:
 
 def attach(
     store: Store,
-    options: Options,
-    vector_store: Record,
-    file: Record,
+    options: EmulatorOptions,
+    vector_store: ObjectRow,
+    file: ObjectRow,
     *,
     attributes: dict[str, Any] | None = None,
     chunking_strategy: dict[str, Any] | None = None,
-) -> Record:
+) -> ObjectRow:
     """Attach a file; attaching it again replaces the earlier attachment."""
     static = chunking_strategy is not None and chunking_strategy["type"] == "static"
     body = {
@@ -191,8 +191,12 @@ def attach(
 
 
 def attach_all(
-    store: Store, options: Options, vector_store: Record, project_id: str, sent: dict[str, Any]
-) -> list[Record]:
+    store: Store,
+    options: EmulatorOptions,
+    vector_store: ObjectRow,
+    project_id: str,
+    sent: dict[str, Any],
+) -> list[ObjectRow]:
     """Attach the files in `file_ids`, after checking that all of them exist."""
     files = [find_file(store, project_id, id, param="file_ids") for id in sent.get("file_ids", [])]
     refuse_unread(files)
@@ -209,7 +213,7 @@ def attach_all(
     ]
 
 
-def _indexing_error(file: Record) -> dict[str, str] | None:
+def _indexing_error(file: ObjectRow) -> dict[str, str] | None:
     name = file.body["filename"]
     if UNINDEXABLE in name:
         return {"code": "invalid_file", "message": "The file could not be parsed."}
@@ -220,7 +224,7 @@ def _indexing_error(file: Record) -> dict[str, str] | None:
     return None
 
 
-def status_of(attachment: Record, now: float) -> str:
+def status_of(attachment: ObjectRow, now: float) -> str:
     return outcome(attachment.hidden, now)
 
 
@@ -233,7 +237,7 @@ def outcome(indexing: dict[str, Any], now: float) -> str:
     return "completed" if indexing["error"] is None else "failed"
 
 
-def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
+def show_attachment(attachment: ObjectRow, now: float) -> dict[str, Any]:
     """Return the attachment in its current state, as clients see it."""
     body = attachment.body
     status = status_of(attachment, now)
@@ -250,7 +254,9 @@ def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
     }
 
 
-def content_of(store: Store, vector_store: Record, attachment: Record) -> tuple[Record, str] | None:
+def content_of(
+    store: Store, vector_store: ObjectRow, attachment: ObjectRow
+) -> tuple[ObjectRow, str] | None:
     """Return the file of an attachment and its text, or None if it is gone or not indexed."""
     file = store.get("file", vector_store.scope, attachment.id)
     if (

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator.errors import bad_request
-from reconciler.emulator.options import Options
-from reconciler.emulator.store import Record, Store
+from reconciler.emulator.options import EmulatorOptions
+from reconciler.emulator.store import ObjectRow, Store
 
 _NEVER = 1e15
 """A time that never comes, in unix seconds."""
@@ -49,14 +49,14 @@ _RUNNING = frozenset(
 )
 
 
-def shown_as_loaded(job: Record, cancelled: str) -> dict[str, Any] | None:
+def shown_as_loaded(job: ObjectRow, cancelled: str) -> dict[str, Any] | None:
     """A loaded job as clients see it; None for a job that was created here."""
     if not job.hidden.get("as_loaded"):
         return None
     return {**job.body, "status": cancelled} if job.hidden["stopped"] is not None else job.body
 
 
-def timing(store: Store, options: Options) -> dict[str, Any]:
+def timing(store: Store, options: EmulatorOptions) -> dict[str, Any]:
     """The hidden fields that a new job needs to compute its progress."""
     now = store.clock()
     return {
@@ -68,7 +68,7 @@ def timing(store: Store, options: Options) -> dict[str, Any]:
     }
 
 
-def share(job: Record, now: float) -> float:
+def share(job: ObjectRow, now: float) -> float:
     """The progress of a job, from 0 to 1."""
     hidden = job.hidden
     until = min(
@@ -78,12 +78,12 @@ def share(job: Record, now: float) -> float:
     return 1.0 if until >= hidden["due"] else (until - hidden["began"]) / length
 
 
-def is_over(job: Record, now: float) -> bool:
+def is_over(job: ObjectRow, now: float) -> bool:
     """Whether a job has ended, by itself or by cancellation."""
     return job.hidden["stopped"] is not None or share(job, now) >= 1.0
 
 
-def stop(store: Store, job: Record, what: str, status: str) -> None:
+def stop(store: Store, job: ObjectRow, what: str, status: str) -> None:
     """Cancel a running job; `status` is its current status, for the refusal if it has ended."""
     if is_over(job, store.clock()):
         raise bad_request(f"Cannot cancel a {what} with status '{status}'.")
@@ -91,14 +91,14 @@ def stop(store: Store, job: Record, what: str, status: str) -> None:
     store.changed(job)
 
 
-def pause(store: Store, job: Record, status: str) -> None:
+def pause(store: Store, job: ObjectRow, status: str) -> None:
     if is_over(job, store.clock()) or job.hidden["paused"] is not None:
         raise bad_request(f"Cannot pause a job with status '{status}'.")
     job.hidden["paused"] = store.clock()
     store.changed(job)
 
 
-def resume(store: Store, job: Record, status: str) -> None:
+def resume(store: Store, job: ObjectRow, status: str) -> None:
     paused = job.hidden["paused"]
     if paused is None:
         raise bad_request(f"Cannot resume a job with status '{status}'.")
@@ -107,6 +107,6 @@ def resume(store: Store, job: Record, status: str) -> None:
     store.changed(job)
 
 
-def is_to_be_settled(job: Record, now: float) -> bool:
+def is_to_be_settled(job: ObjectRow, now: float) -> bool:
     """Whether a job is done but its results are not created yet."""
     return not job.hidden["settled"] and job.hidden["stopped"] is None and share(job, now) >= 1.0

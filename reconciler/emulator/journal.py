@@ -26,7 +26,7 @@ class DataFileError(Exception):
     """The data file cannot be used; the message says why and what to do."""
 
 
-class Journal:
+class DataFile:
     """Appends entries to the data file, and reads them back."""
 
     def __init__(self, path: Path) -> None:

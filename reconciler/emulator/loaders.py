@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.emulator.jobs import loaded_timing
-from reconciler.emulator.store import ORGANIZATION, Record, Store, digest
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store, digest
 
 Item = dict[str, Any]
 
@@ -35,11 +35,11 @@ class Loaded:
         return self.params.get("project_id", ORGANIZATION)
 
 
-Loader = Callable[[Store, Loaded], "Record | None"]
+Loader = Callable[[Store, Loaded], "ObjectRow | None"]
 """Adds a record, and returns it where the order of a list is that of records."""
 
 
-def _put(store: Store, kind: str, scope: str, body: Item, /, **hidden: Any) -> Record:
+def _put(store: Store, kind: str, scope: str, body: Item, /, **hidden: Any) -> ObjectRow:
     """Add a record that lists show at once, whatever their lag."""
     id = hidden.pop("record_id", None)
     record = store.add(kind, scope, body, id=id, **hidden)
@@ -50,7 +50,7 @@ def _put(store: Store, kind: str, scope: str, body: Item, /, **hidden: Any) -> R
 def _plain(kind: str, *, id: str = "id", **defaults: Any) -> Loader:
     """A loader for records whose body is the answer; `defaults` are fields that handlers need."""
 
-    def load(store: Store, loaded: Loaded) -> Record | None:
+    def load(store: Store, loaded: Loaded) -> ObjectRow | None:
         scope = loaded.project or loaded.scope
         body = {**defaults, **loaded.item}
         return _put(store, kind, scope, body, record_id=str(loaded.item[id]))
@@ -61,7 +61,7 @@ def _plain(kind: str, *, id: str = "id", **defaults: Any) -> Loader:
 def _below(kind: str, parent: str, hidden: Item | None = None, **defaults: Any) -> Loader:
     """A loader for records in a parent, whose id is a parameter of the path."""
 
-    def load(store: Store, loaded: Loaded) -> Record | None:
+    def load(store: Store, loaded: Loaded) -> ObjectRow | None:
         scope, body = loaded.params[parent], {**defaults, **loaded.item}
         return _put(store, kind, scope, body, **deepcopy(hidden or {}))
 
@@ -71,25 +71,25 @@ def _below(kind: str, parent: str, hidden: Item | None = None, **defaults: Any) 
 def _single(kind: str) -> Loader:
     """A loader for settings that exist once for each scope."""
 
-    def load(store: Store, loaded: Loaded) -> Record | None:
+    def load(store: Store, loaded: Loaded) -> ObjectRow | None:
         return _put(store, kind, loaded.scope, dict(loaded.item), record_id=kind)
 
     return load
 
 
-def _project(store: Store, loaded: Loaded) -> Record | None:
+def _project(store: Store, loaded: Loaded) -> ObjectRow | None:
     body = {"status": "active", "external_key_id": None, "archived_at": None, **loaded.item}
     return _put(store, "project", ORGANIZATION, body, limits={})
 
 
-def _user(store: Store, loaded: Loaded) -> Record | None:
+def _user(store: Store, loaded: Loaded) -> ObjectRow | None:
     defaults = {"name": None, "email": "", "role": "reader", "is_scim_managed": False}
     item = {**loaded.item}
     item.pop("projects", None)  # computed from the members of projects
     return _put(store, "user", ORGANIZATION, {**defaults, "created": item.get("added_at"), **item})
 
 
-def _rate_limit(store: Store, loaded: Loaded) -> Record | None:
+def _rate_limit(store: Store, loaded: Loaded) -> ObjectRow | None:
     project = store.get("project", ORGANIZATION, loaded.params["project_id"])
     if project is None:
         raise ValueError(f"no project {loaded.params['project_id']} for its rate limits")
@@ -99,7 +99,7 @@ def _rate_limit(store: Store, loaded: Loaded) -> Record | None:
     return None
 
 
-def _project_key(store: Store, loaded: Loaded) -> Record | None:
+def _project_key(store: Store, loaded: Loaded) -> ObjectRow | None:
     owner = loaded.item.get("owner") or {}
     kind = str(owner.get("type") or "user")
     member = owner.get(kind) or {}
@@ -114,14 +114,14 @@ def _project_key(store: Store, loaded: Loaded) -> Record | None:
     return _put(store, "api_key", loaded.scope, body, **hidden)
 
 
-def _admin_key(store: Store, loaded: Loaded) -> Record | None:
+def _admin_key(store: Store, loaded: Loaded) -> ObjectRow | None:
     used = loaded.item.get("last_used_at")
     body = {"expires_at": None, **loaded.item}
     unknown = digest(secrets.token_hex(16))
     return _put(store, "admin_key", ORGANIZATION, body, digest=unknown, last_used_at=used)
 
 
-def _assignment(store: Store, loaded: Loaded) -> Record | None:
+def _assignment(store: Store, loaded: Loaded) -> ObjectRow | None:
     principal = loaded.params.get("user_id") or loaded.params["group_id"]
     sources = loaded.item.get("assignment_sources") or []
     groups = [source["principal_id"] for source in sources if source.get("principal_id")]
@@ -143,7 +143,7 @@ _OF_ROLE = ("id", "name", "permissions", "resource_type", "predefined_role", "de
 _ROLE: Item = {"description": None, "predefined_role": False, "permissions": [], "name": ""}
 
 
-def _certificate(store: Store, loaded: Loaded) -> Record | None:
+def _certificate(store: Store, loaded: Loaded) -> ObjectRow | None:
     item = {name: value for name, value in loaded.item.items() if name != "active"}
     id = str(item["id"])
     record = store.get("certificate", ORGANIZATION, id)
@@ -155,17 +155,17 @@ def _certificate(store: Store, loaded: Loaded) -> Record | None:
     return record
 
 
-def _federation_rule(store: Store, loaded: Loaded) -> Record | None:
+def _federation_rule(store: Store, loaded: Loaded) -> ObjectRow | None:
     provider = loaded.params["workload_identity_provider_id"]
     return _put(store, "federation_rule", provider, dict(loaded.item))
 
 
-def _file(store: Store, loaded: Loaded) -> Record | None:
+def _file(store: Store, loaded: Loaded) -> ObjectRow | None:
     body = {"purpose": "assistants", "filename": "", "bytes": 0, "expires_at": None, **loaded.item}
     return _put(store, "file", loaded.project, body, content=b"", is_unread=True)
 
 
-def _attached_file(store: Store, loaded: Loaded) -> Record | None:
+def _attached_file(store: Store, loaded: Loaded) -> ObjectRow | None:
     item, parent = loaded.item, loaded.params["vector_store_id"]
     body = {
         "object": "vector_store.file",
@@ -196,7 +196,7 @@ _INDEXING_SECONDS = 2.0
 """After how many seconds the indexing of a loaded file ends."""
 
 
-def _vector_store(store: Store, loaded: Loaded) -> Record | None:
+def _vector_store(store: Store, loaded: Loaded) -> ObjectRow | None:
     item = loaded.item
     defaults = {"name": None, "description": None, "expires_after": None, "object": "vector_store"}
     body = {**defaults, "created_at": 0, "metadata": {}, **item}
@@ -207,7 +207,7 @@ def _vector_store(store: Store, loaded: Loaded) -> Record | None:
     return _put(store, "vector_store", loaded.project, body)
 
 
-def _skill(store: Store, loaded: Loaded) -> Record | None:
+def _skill(store: Store, loaded: Loaded) -> ObjectRow | None:
     item, id = loaded.item, str(loaded.item["id"])
     latest = str(item.get("latest_version") or item.get("default_version") or "1")
     default = str(item.get("default_version") or latest)
@@ -232,7 +232,7 @@ def _version(skill: str, number: str, item: Item) -> Item:
     }
 
 
-def _skill_version(store: Store, loaded: Loaded) -> Record | None:
+def _skill_version(store: Store, loaded: Loaded) -> ObjectRow | None:
     skill = loaded.params["skill_id"]
     number = str(loaded.item.get("version"))
     for version in list(store.collection("skill_version", skill).ordered()):
@@ -241,11 +241,11 @@ def _skill_version(store: Store, loaded: Loaded) -> Record | None:
     return _add_version(store, skill, {"name": "", "description": "", **loaded.item})
 
 
-def _add_version(store: Store, skill: str, body: Item) -> Record:
+def _add_version(store: Store, skill: str, body: Item) -> ObjectRow:
     return _put(store, "skill_version", skill, body, content=b"")
 
 
-def _container(store: Store, loaded: Loaded) -> Record | None:
+def _container(store: Store, loaded: Loaded) -> ObjectRow | None:
     item = loaded.item
     body = {"name": "", "status": "running", "network_policy": {"type": "disabled"}, **item}
     body["last_active_at"] = item.get("last_active_at") or item.get("created_at") or store.now()
@@ -257,7 +257,7 @@ _NEVER_MINUTES = 10**8
 
 
 def _job(kind: str, parent: str = "") -> Loader:
-    def load(store: Store, loaded: Loaded) -> Record | None:
+    def load(store: Store, loaded: Loaded) -> ObjectRow | None:
         scope = loaded.params[parent] if parent else loaded.project
         body = {"metadata": None, **loaded.item}
         return _put(store, kind, scope, body, **loaded_timing(str(body.get("status"))))
@@ -266,7 +266,7 @@ def _job(kind: str, parent: str = "") -> Loader:
 
 
 def _with_hidden(kind: str, hidden: Callable[[], Item], **defaults: Any) -> Loader:
-    def load(store: Store, loaded: Loaded) -> Record | None:
+    def load(store: Store, loaded: Loaded) -> ObjectRow | None:
         return _put(store, kind, loaded.project, {**defaults, **loaded.item}, **hidden())
 
     return load

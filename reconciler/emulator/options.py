@@ -14,7 +14,7 @@ ThrottleStyle = Literal["bare", "retry-after", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class EmulatorOptions:
     """How the emulator behaves; by default it is fast, consistent and without limits."""
 
     data: Path | None = None
@@ -66,7 +66,7 @@ class Options:
         if self.throttle_style not in get_args(ThrottleStyle):
             raise ValueError(f"throttle_style must be one of {', '.join(get_args(ThrottleStyle))}")
 
-    def changed(self, changes: Mapping[str, Any]) -> Options:
+    def changed(self, changes: Mapping[str, Any]) -> EmulatorOptions:
         """Return a copy with some options changed; faults may be in their one-line form.
 
         The data file and the seed apply at start only, so they cannot change.

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from reconciler.emulator.errors import ApiError, bad_request
+from reconciler.emulator.errors import ErrorAnswer, bad_request
 from reconciler.emulator.query import Query
-from reconciler.emulator.store import Collection, Record
+from reconciler.emulator.store import Collection, ObjectRow
 from reconciler.emulator.validation import invalid_value
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ def _limit(sent: int | None, default: int, maximum: int | None) -> int:
     return limit
 
 
-def _out_of_range(how: str, bound: str, limit: int, code: str) -> ApiError:
+def _out_of_range(how: str, bound: str, limit: int, code: str) -> ErrorAnswer:
     return bad_request(
         f"Invalid 'limit': integer {how} value. Expected a value {bound}, but got {limit} instead.",
         param="limit",
@@ -126,7 +126,7 @@ class Listing(Generic[T]):
         return position
 
 
-def listing(collection: Collection) -> Listing[Record]:
+def listing(collection: Collection) -> Listing[ObjectRow]:
     return Listing(collection.ordered(), collection.position)
 
 

@@ -60,7 +60,7 @@ def _parsed(content: bytes) -> Any:
         return None
 
 
-class Recorder:
+class RequestRecorder:
     """Keeps the latest requests only, so that a long-running server does not fill its memory."""
 
     def __init__(self, *, limit: int = 100_000) -> None:

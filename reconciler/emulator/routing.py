@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from reconciler.emulator.errors import ApiError, bad_request, not_found
-from reconciler.emulator.options import Options
+from reconciler.emulator.errors import ErrorAnswer, bad_request, not_found
+from reconciler.emulator.options import EmulatorOptions
 from reconciler.emulator.paging import Page, envelope, listing
 from reconciler.emulator.query import Query
-from reconciler.emulator.store import ORGANIZATION, Collection, Record, Store
+from reconciler.emulator.store import ORGANIZATION, Collection, ObjectRow, Store
 from reconciler.emulator.validation import Check
 
 
@@ -33,7 +33,7 @@ class Principal:
 
     access: Access
     key_id: str
-    project: Record | None = None
+    project: ObjectRow | None = None
     actor: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,7 +62,7 @@ class Call:
     """One request, as handlers see it."""
 
     store: Store
-    options: Options
+    options: EmulatorOptions
     principal: Principal
     params: dict[str, str]
     query: Query
@@ -90,7 +90,7 @@ class Call:
 
     def path_record(
         self, kind: str, scope: str, name: str, refusal: str, *, with_param: bool = True
-    ) -> Record:
+    ) -> ObjectRow:
         """Return the record whose id stands in the path as `name`, or refuse, with that name as `param` unless told.
 
         In the refusal `{id}` stands for that id, and the name of another segment for what stands
@@ -104,12 +104,12 @@ class Call:
             )
         return found
 
-    def removed(self, record: Record, object: str) -> dict[str, Any]:
+    def removed(self, record: ObjectRow, object: str) -> dict[str, Any]:
         """Remove a record, and return the answer that says so as an `object`."""
         self.store.remove(record)
         return {"id": record.id, "object": object, "deleted": True}
 
-    def path_project(self, *, to_change: bool = False) -> Record:
+    def path_project(self, *, to_change: bool = False) -> ObjectRow:
         """Return the project in an admin path; archived projects are read-only."""
         project = self.path_record(
             "project", ORGANIZATION, "project_id", "No project found with id '{id}'."
@@ -120,7 +120,7 @@ class Call:
             )
         return project
 
-    def scope_project(self, *, to_change: bool = False) -> Record | None:
+    def scope_project(self, *, to_change: bool = False) -> ObjectRow | None:
         """Return the project in an admin path, or None for paths of the organization."""
         return self.path_project(to_change=to_change) if "project_id" in self.params else None
 
@@ -130,7 +130,7 @@ class Call:
         project = self.scope_project()
         return ORGANIZATION if project is None else project.id
 
-    def is_listed(self, record: Record) -> bool:
+    def is_listed(self, record: ObjectRow) -> bool:
         """Whether lists already show the record; they may lag behind creates."""
         return record.born + self.options.list_lag_ms / 1000 <= self.store.clock()
 
@@ -152,8 +152,8 @@ class Call:
         collection: Collection,
         page: Page,
         *,
-        render: Callable[[Record], dict[str, Any]] = lambda record: record.body,
-        keep: Callable[[Record], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
+        render: Callable[[ObjectRow], dict[str, Any]] = lambda record: record.body,
+        keep: Callable[[ObjectRow], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
     ) -> dict[str, Any]:
         """Return a page of a collection in the list envelope."""
         found, more = self.page(collection, page, keep=keep)
@@ -164,8 +164,8 @@ class Call:
         collection: Collection,
         page: Page,
         *,
-        keep: Callable[[Record], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
-    ) -> tuple[list[Record], bool]:
+        keep: Callable[[ObjectRow], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
+    ) -> tuple[list[ObjectRow], bool]:
         """Return the records of a page that lists already show, and whether there are more."""
         return listing(collection).cut(page, lambda record: self.is_listed(record) and keep(record))
 
@@ -228,8 +228,8 @@ def _match(segments: list[str], parts: list[str]) -> dict[str, str] | None:
     return params
 
 
-def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
-    return ApiError(
+def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ErrorAnswer:
+    return ErrorAnswer(
         405,
         f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
         code="method_not_supported",

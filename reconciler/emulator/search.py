@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.emulator import indexing
-from reconciler.emulator.store import Record, Store
+from reconciler.emulator.store import ObjectRow, Store
 from reconciler.emulator.validation import choice, fields, listed, number, tagged, text, wrong_type
 
 _SHOWN_CHARACTERS = 3200
@@ -49,7 +49,7 @@ _COMPOUND = fields({"type": text(), "filters": listed(_nested)})
 FILTER = tagged({**dict.fromkeys(_COMPARISONS, _COMPARISON), "and": _COMPOUND, "or": _COMPOUND})
 
 
-def search(store: Store, vector_store: Record, sent: dict[str, Any]) -> dict[str, Any]:
+def search(store: Store, vector_store: ObjectRow, sent: dict[str, Any]) -> dict[str, Any]:
     """Return the page of results for a checked body."""
     words = set(re.findall(r"\w+", " ".join(sent["query"]).lower()))
     threshold = sent.get("ranking_options", {}).get("score_threshold", 0.0)
@@ -73,7 +73,7 @@ def search(store: Store, vector_store: Record, sent: dict[str, Any]) -> dict[str
 
 
 def _result(
-    store: Store, vector_store: Record, attachment: Record, words: set[str]
+    store: Store, vector_store: ObjectRow, attachment: ObjectRow, words: set[str]
 ) -> dict[str, Any] | None:
     found = indexing.content_of(store, vector_store, attachment)
     if found is None:

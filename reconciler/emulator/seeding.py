@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from reconciler.emulator import indexing, usage, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.ids import fresh
-from reconciler.emulator.options import Options
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.options import EmulatorOptions
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 
 COUNTS = (
     "projects",
@@ -50,7 +50,7 @@ def seed(store: Store, counts: Mapping[str, int]) -> dict[str, list[str]]:
     return {name: [record.id for record in records] for name, records in made.items()}
 
 
-def _people(store: Store, count: int) -> list[Record]:
+def _people(store: Store, count: int) -> list[ObjectRow]:
     present = store.collection("user", ORGANIZATION).ordered()
     missing = count - len(present)
     for number in range(missing):
@@ -58,7 +58,9 @@ def _people(store: Store, count: int) -> list[Record]:
     return list(store.collection("user", ORGANIZATION).ordered()[:count])
 
 
-def _project(store: Store, number: int, wanted: dict[str, int], people: list[Record]) -> Record:
+def _project(
+    store: Store, number: int, wanted: dict[str, int], people: list[ObjectRow]
+) -> ObjectRow:
     project = world.add_project(store, f"project-{number:04}")
     for index in range(wanted["service_accounts_per_project"]):
         world.add_service_account(store, project, f"service-account-{index:04}", "member")
@@ -67,7 +69,7 @@ def _project(store: Store, number: int, wanted: dict[str, int], people: list[Rec
     return project
 
 
-def _assistant(store: Store, number: int) -> Record:
+def _assistant(store: Store, number: int) -> ObjectRow:
     body = {
         "id": fresh("assistant"),
         "object": "assistant",
@@ -87,15 +89,15 @@ def _assistant(store: Store, number: int) -> Record:
     return store.add("assistant", world.DEFAULT_PROJECT, body)
 
 
-def _vector_store(store: Store, number: int, files: int) -> Record:
+def _vector_store(store: Store, number: int, files: int) -> ObjectRow:
     vector_store = indexing.make_store(store, world.DEFAULT_PROJECT, {"name": f"store-{number:04}"})
     for index in range(files):
         file = _file(store, f"store-{number:04}-file-{index:04}.md")
-        indexing.attach(store, Options(), vector_store, file)
+        indexing.attach(store, EmulatorOptions(), vector_store, file)
     return vector_store
 
 
-def _file(store: Store, filename: str) -> Record:
+def _file(store: Store, filename: str) -> ObjectRow:
     content = f"# {filename}\n".encode()
     return make_file(
         store, world.DEFAULT_PROJECT, filename=filename, purpose="assistants", content=content

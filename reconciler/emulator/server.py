@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from reconciler.emulator.options import Options
+from reconciler.emulator.options import EmulatorOptions
 
 if TYPE_CHECKING:
     from reconciler.emulator._uvicorn import QuietServer
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from reconciler.emulator.faults import Fault
     from reconciler.emulator.recorder import RequestRecord
     from reconciler.emulator.state import State
-    from reconciler.emulator.store import Snapshot, Store
+    from reconciler.emulator.store import Store, StoreCopy
 
 _HOST = "127.0.0.1"
 
 
-def create_app(options: Options | None = None, *, clock: Callable[[], float] = time.time) -> App:
+def create_app(
+    options: EmulatorOptions | None = None, *, clock: Callable[[], float] = time.time
+) -> App:
     """Return the emulator as an ASGI application with its own state."""
     from reconciler.emulator.app import App
     from reconciler.emulator.state import State
 
-    return App(State(options or Options(), clock=clock))
+    return App(State(options or EmulatorOptions(), clock=clock))
 
 
 class Emulator:
@@ -48,12 +50,12 @@ class Emulator:
 
     def __init__(
         self,
-        options: Options | None = None,
+        options: EmulatorOptions | None = None,
         port: int = 0,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._options = options or Options()
+        self._options = options or EmulatorOptions()
         self.organization = self._options.organization
         self._port = port
         self._clock = clock
@@ -109,7 +111,7 @@ class Emulator:
         return self.state.store
 
     @property
-    def options(self) -> Options:
+    def options(self) -> EmulatorOptions:
         return self.state.options
 
     @property
@@ -129,11 +131,11 @@ class Emulator:
         """Return to the initial state; options stay."""
         self.state.reset()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StoreCopy:
         """A snapshot of all objects for `restore`, without options and faults."""
         return self.store.snapshot()
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: StoreCopy) -> None:
         """Return to a snapshot, for example to repeat a failure from the same start."""
         self.store.restore(snapshot)
 
@@ -162,7 +164,7 @@ class Emulator:
         self.state.faults.replace(())
 
 
-def serve(options: Options, *, port: int, on_ready: Callable[[str], None]) -> None:
+def serve(options: EmulatorOptions, *, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; call from the main thread.
 
     `on_ready` receives the base URL once the server answers. Raises OSError if the port is in use.

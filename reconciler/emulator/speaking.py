@@ -13,7 +13,7 @@ import math
 import re
 from typing import Any
 
-from reconciler.emulator.errors import ApiError, bad_request, not_found
+from reconciler.emulator.errors import ErrorAnswer, bad_request, not_found
 from reconciler.emulator.models import BY_ID
 from reconciler.emulator.routing import Call
 
@@ -52,7 +52,7 @@ def usable(call: Call, model: str, *families: str) -> str:
     if permissions is not None:
         listed = model in permissions.body["model_ids"]
         if listed != (permissions.body["mode"] == "allow_list"):
-            raise ApiError(
+            raise ErrorAnswer(
                 403,
                 f"Project `{call.project_id}` does not have access to model `{model}`",
                 code="model_not_found",

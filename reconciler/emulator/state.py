@@ -10,27 +10,27 @@ from typing import Any
 from reconciler.emulator import seeding, world
 from reconciler.emulator.copies import Copier, Differences, Organization
 from reconciler.emulator.faults import Fault, FaultBox
-from reconciler.emulator.journal import Journal
-from reconciler.emulator.options import Options
-from reconciler.emulator.recorder import Recorder, RequestRecord
+from reconciler.emulator.journal import DataFile
+from reconciler.emulator.options import EmulatorOptions
+from reconciler.emulator.recorder import RequestRecord, RequestRecorder
 from reconciler.emulator.routing import Router
 from reconciler.emulator.store import Store
-from reconciler.emulator.throttle import Throttle
+from reconciler.emulator.throttle import RateLimiter
 
 
 class State:
     """The store, recorder, faults, throttle and options of a running emulator."""
 
-    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, options: EmulatorOptions, *, clock: Callable[[], float] = time.time) -> None:
         self.options = options
         self._clock = clock
         self._ahead_seconds = 0.0
         self.store = Store(
-            clock=self._now, journal=None if options.data is None else Journal(options.data)
+            clock=self._now, journal=None if options.data is None else DataFile(options.data)
         )
         self.faults = FaultBox(options.faults)
-        self.recorder = Recorder()
-        self.throttle = Throttle()
+        self.recorder = RequestRecorder()
+        self.throttle = RateLimiter()
         self.differences = Differences()
         self.after_write: Callable[[RequestRecord], None] | None = None
         """Called with each successful write once it is stored, before its response is sent."""

@@ -20,7 +20,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.emulator.journal import Journal
+from reconciler.emulator.journal import DataFile
 
 ORGANIZATION = "org-emulator"
 """The scope of what belongs to no project, and the identifier of the only organization there is."""
@@ -29,7 +29,7 @@ Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class Record:
+class ObjectRow:
     """One object: its visible `body`, its `hidden` data, and its sequence number."""
 
     kind: str
@@ -46,7 +46,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class StoreCopy:
     """An opaque copy of the contents of a store."""
 
     entries: list[dict[str, Any]]
@@ -56,10 +56,10 @@ class Collection:
     """The records of one kind in one scope, in order of creation."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Record] = {}
-        self._ordered: list[Record] = []
+        self._by_id: dict[str, ObjectRow] = {}
+        self._ordered: list[ObjectRow] = []
 
-    def add(self, record: Record) -> None:
+    def add(self, record: ObjectRow) -> None:
         self.remove(record.id)
         self._by_id[record.id] = record
         # Sequence numbers grow, so this appends, except while a data file is loaded.
@@ -70,10 +70,10 @@ class Collection:
         if record is not None:
             del self._ordered[bisect_left(self._ordered, record.seq, key=_seq)]
 
-    def get(self, id: str) -> Record | None:
+    def get(self, id: str) -> ObjectRow | None:
         return self._by_id.get(id)
 
-    def ordered(self) -> list[Record]:
+    def ordered(self) -> list[ObjectRow]:
         """Return the records, oldest first; callers must not modify the list."""
         return self._ordered
 
@@ -85,7 +85,7 @@ class Collection:
         return len(self._ordered)
 
 
-def _seq(record: Record) -> int:
+def _seq(record: ObjectRow) -> int:
     return record.seq
 
 
@@ -102,7 +102,7 @@ class Store:
     """All records, their indexes, and the journal that persists them."""
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.time, journal: Journal | None = None
+        self, *, clock: Callable[[], float] = time.time, journal: DataFile | None = None
     ) -> None:
         self.lock = threading.RLock()
         self.clock = clock
@@ -117,7 +117,7 @@ class Store:
     def _clear(self) -> None:
         self._seq = 0
         self._collections: dict[tuple[str, str], Collection] = {}
-        self._keys: dict[str, Record] = {}
+        self._keys: dict[str, ObjectRow] = {}
         self._holders: dict[str, set[str]] = {}
         self.file_counts_cache: dict[str, tuple[bool, dict[str, int], int]] = {}
 
@@ -133,10 +133,10 @@ class Store:
     def collection(self, kind: str, scope: str) -> Collection:
         return self._collections.get((kind, scope), _EMPTY)
 
-    def get(self, kind: str, scope: str, id: str) -> Record | None:
+    def get(self, kind: str, scope: str, id: str) -> ObjectRow | None:
         return self.collection(kind, scope).get(id)
 
-    def all(self, kind: str) -> Iterator[Record]:
+    def all(self, kind: str) -> Iterator[ObjectRow]:
         """Yield the records of a kind in every scope."""
         for (found, _), collection in list(self._collections.items()):
             if found == kind:
@@ -149,7 +149,7 @@ class Store:
                 result[kind] = result.get(kind, 0) + len(collection)
         return dict(sorted(result.items()))
 
-    def key_record(self, secret: str) -> Record | None:
+    def key_record(self, secret: str) -> ObjectRow | None:
         """Return the record of a project's or an admin key, by its value."""
         return self._keys.get(digest(secret))
 
@@ -161,24 +161,26 @@ class Store:
 
     def add(
         self, kind: str, scope: str, body: dict[str, Any], *, id: str | None = None, **hidden: Any
-    ) -> Record:
+    ) -> ObjectRow:
         """Add an object; its identifier defaults to the body's `id`."""
         self._seq += 1
-        record = Record(kind, scope, id or str(body["id"]), self._seq, self.clock(), body, hidden)
+        record = ObjectRow(
+            kind, scope, id or str(body["id"]), self._seq, self.clock(), body, hidden
+        )
         self._put(record)
         self.changed(record)
         return record
 
-    def changed(self, record: Record) -> None:
+    def changed(self, record: ObjectRow) -> None:
         self._changed[record.key] = None
         if record.kind == "vector_store_file":
             self.file_counts_cache.pop(record.scope, None)
 
-    def remove(self, record: Record) -> None:
+    def remove(self, record: ObjectRow) -> None:
         self._drop(record)
         self.changed(record)
 
-    def reorder(self, records: list[Record]) -> None:
+    def reorder(self, records: list[ObjectRow]) -> None:
         """Give records of one collection a new order among themselves, oldest first."""
         numbers = sorted(record.seq for record in records)
         for record in records:
@@ -196,17 +198,17 @@ class Store:
             if self._journal is not None:
                 self._journal.rewrite([])
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StoreCopy:
         """Return a copy of all records, which `restore` can use any number of times."""
         with self.lock:
-            return Snapshot(deepcopy(self._entries()))
+            return StoreCopy(deepcopy(self._entries()))
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: StoreCopy) -> None:
         """Replace all records by a snapshot, also in the data file."""
         with self.lock:
             self.reset()
             for entry in deepcopy(snapshot.entries):
-                self._put(Record(**entry))
+                self._put(ObjectRow(**entry))
                 self._seq = max(self._seq, entry["seq"])
             if self._journal is not None:
                 self._journal.rewrite(self._entries())
@@ -223,14 +225,14 @@ class Store:
         if self._journal is not None:
             self._journal.close()
 
-    def _put(self, record: Record) -> None:
+    def _put(self, record: ObjectRow) -> None:
         self._collections.setdefault((record.kind, record.scope), Collection()).add(record)
         if record.kind in _KEYS:
             self._keys[record.hidden["digest"]] = record
         elif record.kind == "vector_store_file":
             self._holders.setdefault(record.id, set()).add(record.scope)
 
-    def _drop(self, record: Record) -> None:
+    def _drop(self, record: ObjectRow) -> None:
         self.collection(record.kind, record.scope).remove(record.id)
         if record.kind in _KEYS:
             self._keys.pop(record.hidden["digest"], None)
@@ -251,12 +253,12 @@ class Store:
             if record is not None:
                 self._drop(record)
             return
-        record = Record(**entry)
+        record = ObjectRow(**entry)
         if "content" in record.hidden:
             record.hidden["content"] = base64.b64decode(record.hidden["content"])
         self._seq = max(self._seq, record.seq)
         self._put(record)
 
 
-def _as_entry(record: Record) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in Record.__slots__}
+def _as_entry(record: ObjectRow) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ObjectRow.__slots__}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from reconciler.emulator.errors import ApiError, rate_limited
-from reconciler.emulator.options import Options
+from reconciler.emulator.errors import ErrorAnswer, rate_limited
+from reconciler.emulator.options import EmulatorOptions
 
 _WINDOW_SECONDS = 60.0
 
 
-class Throttle:
+class RateLimiter:
     """Counts requests per route in windows that open with their first request."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Throttle:
     def reset(self) -> None:
         self._windows.clear()
 
-    def check(self, route: str, now: float, options: Options) -> None:
+    def check(self, route: str, now: float, options: EmulatorOptions) -> None:
         """Count a request to this route, or refuse it with 429."""
         if options.admin_rpm == 0:
             return
@@ -31,7 +31,7 @@ class Throttle:
         self._windows[route] = (opened, count + 1)
 
 
-def _refusal(wait_seconds: float, options: Options) -> ApiError:
+def _refusal(wait_seconds: float, options: EmulatorOptions) -> ErrorAnswer:
     message = "Rate limit reached for this endpoint."
     if options.throttle_style == "retry-after":
         return rate_limited(message, {"Retry-After": str(max(1, math.ceil(wait_seconds)))})

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 
 DAY = 86_400
 _PEOPLE = {"user_id": "user_ids", "api_key_id": "api_key_ids"}
@@ -137,7 +137,7 @@ class Charge:
     nano_dollars: int
 
 
-def uses(store: Store, sort: Sort) -> list[Record]:
+def uses(store: Store, sort: Sort) -> list[ObjectRow]:
     """All uses of one type."""
     return store.collection("usage", sort.name).ordered()
 
@@ -174,7 +174,7 @@ def make(store: Store, days: int) -> None:
                         _make_one(store, project, sort, model, ago)
 
 
-def _make_one(store: Store, project: Record, sort: Sort, model: str, ago: int) -> None:
+def _make_one(store: Store, project: ObjectRow, sort: Sort, model: str, ago: int) -> None:
     chance = random.Random(f"{project.body['name']}/{sort.name}/{model}/{ago}")  # noqa: S311 - figures, no secrets
     requests = chance.randint(1, 40)
     at = store.now() - ago * DAY
@@ -191,7 +191,7 @@ def _make_one(store: Store, project: Record, sort: Sort, model: str, ago: int) -
     store.add("usage", sort.name, body, id=f"{project.id}/{model}/{at}")
 
 
-def _dimension(store: Store, project: Record, name: str, model: str) -> Any:
+def _dimension(store: Store, project: ObjectRow, name: str, model: str) -> Any:
     if name == "model":
         return model
     if name == "api_key_id":

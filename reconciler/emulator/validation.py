@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.emulator.errors import ApiError, bad_request
+from reconciler.emulator.errors import ErrorAnswer, bad_request
 
 Check = Callable[[Any, str], Any]
 
@@ -26,7 +26,7 @@ _NAMES = {
 }
 
 
-def wrong_type(value: Any, place: str, expected: str) -> ApiError:
+def wrong_type(value: Any, place: str, expected: str) -> ErrorAnswer:
     got = _NAMES[type(value).__name__]
     got = got if got == "null" else f"{got} instead"
     return bad_request(
@@ -36,7 +36,7 @@ def wrong_type(value: Any, place: str, expected: str) -> ApiError:
     )
 
 
-def invalid_value(value: str, place: str, supported: tuple[str, ...]) -> ApiError:
+def invalid_value(value: str, place: str, supported: tuple[str, ...]) -> ErrorAnswer:
     listed = [f"'{item}'" for item in supported]
     text = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])}, and {listed[-1]}"
     return bad_request(
@@ -86,7 +86,7 @@ def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = 
 
 def _bound(
     place: str, what: str, how: str, bound: str, limit: int, got: int, code: str
-) -> ApiError:
+) -> ErrorAnswer:
     article = "an" if what == "array" else "a"
     return bad_request(
         f"Invalid '{place}': {what} too {how}. Expected {article} {what} with {bound} {limit}, "

@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.emulator import ids
 from reconciler.emulator.auth import ADMIN_KEY, ADMIN_KEY_ID, PROJECT_KEY, redacted
-from reconciler.emulator.store import ORGANIZATION, Record, Store, digest
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store, digest
 
 DEFAULT_PROJECT = "proj_EmulatorDefaultProject00"
 
@@ -37,7 +37,7 @@ def found(store: Store) -> None:
     )
 
 
-def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any) -> Record:
+def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any) -> ObjectRow:
     body = {
         "id": id or ids.fresh("project"),
         "object": "organization.project",
@@ -54,7 +54,7 @@ def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any)
 
 def add_user(
     store: Store, name: str, email: str, role: str, scim: bool = False, *, id: str | None = None
-) -> Record:
+) -> ObjectRow:
     now = store.now()
     user_id = id or ids.fresh("user")
     body: dict[str, Any] = {
@@ -86,7 +86,7 @@ def add_user(
     return store.add("user", ORGANIZATION, body)
 
 
-def add_member(store: Store, project: Record, user: Record, role: str) -> Record:
+def add_member(store: Store, project: ObjectRow, user: ObjectRow, role: str) -> ObjectRow:
     """Make a user a member of a project."""
     body = {
         "object": "organization.project.user",
@@ -99,14 +99,14 @@ def add_member(store: Store, project: Record, user: Record, role: str) -> Record
     return store.add("project_user", project.id, body)
 
 
-def add_person(store: Store, number: int) -> Record:
+def add_person(store: Store, number: int) -> ObjectRow:
     """Add one of many readers, to make the organization large."""
     return add_user(store, f"Person {number}", f"person-{number}@example.com", "reader", False)
 
 
 def add_key(
     store: Store,
-    project: Record,
+    project: ObjectRow,
     secret: str,
     *,
     name: str,
@@ -114,7 +114,7 @@ def add_key(
     expires_at: int | None = None,
     roams: bool = False,
     scopes: list[str] | None = None,
-) -> Record:
+) -> ObjectRow:
     """Add a key to a project; only its digest is stored."""
     body = {
         "object": "organization.project.api_key",
@@ -135,7 +135,7 @@ def add_key(
 
 def add_admin_key(
     store: Store, secret: str, *, name: str, id: str | None = None, expires_at: int | None = None
-) -> Record:
+) -> ObjectRow:
     """Add an admin key of the first owner; only its digest is stored."""
     owner = next(iter(store.collection("user", ORGANIZATION).ordered()), None)
     person = {} if owner is None else {name: owner.body[name] for name in ("id", "name", "role")}
@@ -156,7 +156,7 @@ def add_admin_key(
     return store.add("admin_key", ORGANIZATION, body, digest=digest(secret), last_used_at=None)
 
 
-def add_copied_key(store: Store, secret: str, *, project_id: str = "") -> Record:
+def add_copied_key(store: Store, secret: str, *, project_id: str = "") -> ObjectRow:
     """Add a key to a loaded organization that no list shows; an admin key without a project."""
     hidden: dict[str, Any] = {"digest": digest(secret), "last_used_at": None}
     body: dict[str, Any] = {"id": ids.fresh("api_key"), "expires_at": None}
@@ -183,7 +183,7 @@ def default_project(store: Store) -> str:
     return named[0]
 
 
-def add_service_account(store: Store, project: Record, name: str, role: str) -> Record:
+def add_service_account(store: Store, project: ObjectRow, name: str, role: str) -> ObjectRow:
     body = {
         "object": "organization.project.service_account",
         "id": ids.fresh("service_account"),

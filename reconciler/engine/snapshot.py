@@ -29,7 +29,7 @@ from reconciler.model.values import Reference, Unknown, by_content, value_at
 UNBOUND = Binding()
 
 
-class Problem(Struct, frozen=True):
+class BlockingProblem(Struct, frozen=True):
     """A diagnostic, and the addresses that it blocks."""
 
     diagnostic: Diagnostic
@@ -74,7 +74,7 @@ class Snapshot(Struct, frozen=True, dict=True):
     errors: Mapping[Address, Diagnostic] = {}
     """Why an address cannot be planned. Addresses can share a diagnostic."""
 
-    def with_problems(self, problems: Iterable[Problem]) -> Snapshot:
+    def with_problems(self, problems: Iterable[BlockingProblem]) -> Snapshot:
         """The snapshot with more diagnostics. The first error of an address stays."""
         # Never mutate: earlier phases may still hold the old snapshot.
         diagnostics, errors = list(self.diagnostics), dict(self.errors)

@@ -49,7 +49,7 @@ _FLOW_KEYS = frozenset({"metadata"})
 _SUFFIXES = ("s", "x", "z", "ch", "sh")
 
 
-class Layout(StrEnum):
+class FileLayout(StrEnum):
     """How documents are distributed over files."""
 
     PROJECT = "project"  # a folder for each project, a file for each kind
@@ -57,7 +57,7 @@ class Layout(StrEnum):
     FLAT = "flat"  # one file
 
 
-class Document(Struct, frozen=True):
+class YamlDocument(Struct, frozen=True):
     """One YAML document. Texts that are expressions are `Raw`."""
 
     kind: Kind
@@ -80,13 +80,13 @@ class Document(Struct, frozen=True):
 
 def document_of(
     resource: ExportedResource, kind: Kind, *, adopt: bool = False, **lifecycle: Any
-) -> Document:
+) -> YamlDocument:
     """The document of a resource; with `adopt`, it names the object that it declares."""
     if resource.prevent_destroy:
         lifecycle["prevent_destroy"] = True
     if adopt:
         lifecycle["adopt"] = resource.id
-    return Document(
+    return YamlDocument(
         kind,
         resource.address.name,
         resource.address.project,
@@ -97,9 +97,9 @@ def document_of(
 
 
 def files_of(
-    documents: Iterable[Document],
+    documents: Iterable[YamlDocument],
     *,
-    layout: Layout = Layout.PROJECT,
+    layout: FileLayout = FileLayout.PROJECT,
     prefix: str = "",
     header: str = "",
 ) -> dict[str, str]:
@@ -217,12 +217,12 @@ class _Folders:
         return name
 
 
-def _stem(document: Document, layout: Layout, folders: _Folders) -> str:
+def _stem(document: YamlDocument, layout: FileLayout, folders: _Folders) -> str:
     """The path of a document's file, without its suffix."""
-    if layout is Layout.FLAT:
+    if layout is FileLayout.FLAT:
         return "manifests"
     file = _plural(kebab(document.kind.name))
-    if layout is Layout.KIND:
+    if layout is FileLayout.KIND:
         return file
     if document.kind.defines_project and isinstance(document.name, str):
         return f"{folders.of(document.name)}/project"
@@ -264,7 +264,7 @@ def _split(stem: str, parts: list[str], header: str) -> Iterator[tuple[str, str]
 # --- the text of a document
 
 
-def _document_text(document: Document, prompts: _Prompts) -> str:
+def _document_text(document: YamlDocument, prompts: _Prompts) -> str:
     metadata: dict[str, Any] = {"name": document.name}
     if document.project is not None:
         metadata["project"] = document.project
@@ -278,7 +278,7 @@ def _document_text(document: Document, prompts: _Prompts) -> str:
     return above + yaml_text.document(content, flow=_FLOW_KEYS)
 
 
-def _spec(document: Document, prompts: _Prompts) -> dict[str, Any]:
+def _spec(document: YamlDocument, prompts: _Prompts) -> dict[str, Any]:
     fields = {declared.name: declared for declared in document.kind.fields}
     known = [name for name in fields if name in document.spec or name in document.comments]
     spec: dict[str, Any] = {}
@@ -358,12 +358,12 @@ class _Prompts:
     Where several would have one name, all of them take the project, the kind and the field along.
     """
 
-    def __init__(self, documents: Iterable[Document], prefix: str) -> None:
+    def __init__(self, documents: Iterable[YamlDocument], prefix: str) -> None:
         self.files: dict[str, str] = {}
         self._prefix = f"{prefix}/" if prefix not in ("", ".") else ""
         self._names = self._chosen(documents)
 
-    def replaced(self, document: Document, path: tuple[str, ...], value: Any) -> Any:
+    def replaced(self, document: YamlDocument, path: tuple[str, ...], value: Any) -> Any:
         """The value with an expression in place of each long text."""
 
         def replaced(text: str, at: tuple[str, ...]) -> Any:
@@ -375,12 +375,12 @@ class _Prompts:
 
         return _with_texts(value, path, replaced)
 
-    def _chosen(self, documents: Iterable[Document]) -> dict[tuple[int, tuple[str, ...]], str]:
+    def _chosen(self, documents: Iterable[YamlDocument]) -> dict[tuple[int, tuple[str, ...]], str]:
         rest = [(one, at) for one in documents for at in _long_texts(one)]
         names: dict[tuple[int, tuple[str, ...]], str] = {}
         taken: set[str] = set()
         for spelling in (_name, _name_and_project, _name_and_kind, _name_and_field):
-            groups: dict[str, list[tuple[Document, tuple[str, ...]]]] = defaultdict(list)
+            groups: dict[str, list[tuple[YamlDocument, tuple[str, ...]]]] = defaultdict(list)
             for one, at in rest:
                 groups[spelling(one, at).casefold()].append((one, at))
             rest = []
@@ -393,25 +393,25 @@ class _Prompts:
         return names
 
 
-def _name(document: Document, at: tuple[str, ...]) -> str:
+def _name(document: YamlDocument, at: tuple[str, ...]) -> str:
     del at
     return document.name if isinstance(document.name, str) else kebab(document.kind.name)
 
 
-def _name_and_project(document: Document, at: tuple[str, ...]) -> str:
+def _name_and_project(document: YamlDocument, at: tuple[str, ...]) -> str:
     project = document.project if isinstance(document.project, str) else ""
     return "-".join(filter(None, (project, _name(document, at))))
 
 
-def _name_and_kind(document: Document, at: tuple[str, ...]) -> str:
+def _name_and_kind(document: YamlDocument, at: tuple[str, ...]) -> str:
     return f"{_name_and_project(document, at)}-{kebab(document.kind.name)}"
 
 
-def _name_and_field(document: Document, at: tuple[str, ...]) -> str:
+def _name_and_field(document: YamlDocument, at: tuple[str, ...]) -> str:
     return f"{_name_and_kind(document, at)}-{'-'.join(at)}"
 
 
-def _long_texts(document: Document) -> Iterator[tuple[str, ...]]:
+def _long_texts(document: YamlDocument) -> Iterator[tuple[str, ...]]:
     """The paths of the texts that get files."""
     if not isinstance(document.name, str):
         return

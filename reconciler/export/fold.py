@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reconciler.export.files import Document
+from reconciler.export.files import YamlDocument
 from reconciler.export.yaml_text import Raw
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.values import encode
@@ -19,14 +19,14 @@ FEWEST = 3
 _EACH_KEY, _EACH_VALUE = Raw("${each.key}"), Raw("${each.value}")
 
 
-def folded(documents: Iterable[Document]) -> list[Document]:
+def folded(documents: Iterable[YamlDocument]) -> list[YamlDocument]:
     """The documents, with one for each that several projects have alike.
 
     Documents are alike if they differ in their project alone, in a name that is that of the
     project, and in the id that they adopt.
     """
-    groups: dict[bytes, list[Document]] = defaultdict(list)
-    result: list[Document] = []
+    groups: dict[bytes, list[YamlDocument]] = defaultdict(list)
+    result: list[YamlDocument] = []
     for one in documents:
         if isinstance(one.project, str) and one.for_each is None:
             groups[_likeness(one)].append(one)
@@ -40,11 +40,11 @@ def folded(documents: Iterable[Document]) -> list[Document]:
     return result
 
 
-def _is_named_after_project(document: Document) -> bool:
+def _is_named_after_project(document: YamlDocument) -> bool:
     return document.name == document.project
 
 
-def _likeness(document: Document) -> bytes:
+def _likeness(document: YamlDocument) -> bytes:
     """Equal for documents that can be folded into one."""
     lifecycle = {key: value for key, value in document.lifecycle.items() if key != "adopt"}
     name = None if _is_named_after_project(document) else document.name
@@ -60,7 +60,7 @@ def _likeness(document: Document) -> bytes:
     )
 
 
-def _one_of(group: list[Document]) -> Document:
+def _one_of(group: list[YamlDocument]) -> YamlDocument:
     first = group[0]
     projects = sorted(str(one.project) for one in group)
     for_each: Any = projects

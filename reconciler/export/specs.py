@@ -49,7 +49,7 @@ class Unexportable(Exception):
     """An object that no manifest can describe. The text says why."""
 
 
-class Known(Struct, frozen=True):
+class ReferenceTargets(Struct, frozen=True):
     """What specs can refer to."""
 
     ids: Mapping[str, Address]
@@ -72,7 +72,7 @@ class _Notes(Struct):
 
 
 def resource_of(
-    live: LiveObject, address: Address, known: Known, *, norm: Spec | None = None
+    live: LiveObject, address: Address, known: ReferenceTargets, *, norm: Spec | None = None
 ) -> ExportedResource:
     """The declaration of an object, without optional values that are those of `norm`.
 
@@ -155,7 +155,7 @@ def is_chosen_by_api(declared: Field) -> bool:
     return is_free and is_choice and declared.mutability is not Mutability.IN_PLACE
 
 
-def _is_usual(declared: Field, value: Any, kind: Kind, known: Known, norm: Spec) -> bool:
+def _is_usual(declared: Field, value: Any, kind: Kind, known: ReferenceTargets, norm: Spec) -> bool:
     """Whether a value is the one that the API gave most others."""
     if declared.required or declared.name in kind.natural_key:
         return False
@@ -257,7 +257,7 @@ def _attached_member(member: Member, type_: FileSetType) -> dict[str, Any]:
 # --- references
 
 
-def _with_references(value: Any, live: LiveObject, known: Known, notes: _Notes) -> Any:
+def _with_references(value: Any, live: LiveObject, known: ReferenceTargets, notes: _Notes) -> Any:
     """The value with references in place of ids of exported objects."""
     if isinstance(value, str):
         return _referring(value, live, known, notes)
@@ -269,13 +269,13 @@ def _with_references(value: Any, live: LiveObject, known: Known, notes: _Notes) 
     return value
 
 
-def _secret_headers(headers: Any, known: Known) -> Iterator[str]:
+def _secret_headers(headers: Any, known: ReferenceTargets) -> Iterator[str]:
     """Names headers that carry credentials, whose values have no form to be recognized by."""
     if isinstance(headers, MAP):
         yield from (f"the header {name}" for name in headers if known.is_secret_header(name))
 
 
-def _referring(text: str, live: LiveObject, known: Known, notes: _Notes) -> Any:
+def _referring(text: str, live: LiveObject, known: ReferenceTargets, notes: _Notes) -> Any:
     credential = known.secret_in(text)
     if credential:
         notes.secrets.append(credential)
@@ -295,7 +295,7 @@ def _is_itself(address: Address, live: LiveObject, text: str) -> bool:
     return address.kind == live.kind.name and text == live.own_id
 
 
-def _composed(text: str, live: LiveObject, known: Known) -> Template | None:
+def _composed(text: str, live: LiveObject, known: ReferenceTargets) -> Template | None:
     """An id that is composed of others, each of them a reference."""
     parts: list[str | Reference] = []
     for piece in re.split(r"([/=])", text):
@@ -307,7 +307,7 @@ def _composed(text: str, live: LiveObject, known: Known) -> Template | None:
 # --- comments
 
 
-def _comment(notes: _Notes, known: Known) -> str:
+def _comment(notes: _Notes, known: ReferenceTargets) -> str:
     ids = [_with_name(id, known) for id in dict.fromkeys(notes.unknown_ids)]
     if not ids:
         return ""
@@ -315,7 +315,7 @@ def _comment(notes: _Notes, known: Known) -> str:
     return f"Not exported, so by id: {shown}"
 
 
-def _with_name(id: str, known: Known) -> str:
+def _with_name(id: str, known: ReferenceTargets) -> str:
     name = known.names.get(id)
     return f"{id} ({name})" if name else id
 

@@ -14,7 +14,7 @@ from reconciler.fleet.stacks import FoundStack
 from reconciler.manifests.configuration import STACK_FILES
 from reconciler.manifests.discover import SUFFIXES
 from reconciler.manifests.paths import walk
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 
 _EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
 _STACK = re.compile(r"(?<![\w.])stack\.([A-Za-z_][A-Za-z0-9_-]*)\.")
@@ -83,5 +83,5 @@ def _files(root: Path) -> Iterator[Path]:
             path = root / file
             if file.endswith(SUFFIXES) and not path.is_symlink():
                 yield path
-    except Problem:
+    except ValueProblem:
         return  # planning the stack reports it

@@ -20,7 +20,7 @@ from reconciler.manifests import Settings
 from reconciler.manifests.configuration import MODULE_FILES, STACK_FILES
 from reconciler.manifests.outline import EnvironmentOutline, StackOutline, read_outline
 from reconciler.manifests.paths import Glob, normal
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.fleet import StackId
 from reconciler.model.secret import Secret
@@ -118,7 +118,7 @@ def _glob(pattern: str) -> Glob:
     glob = Glob(simple)
     try:
         glob.matches("")
-    except Problem as problem:
+    except ValueProblem as problem:
         raise UsageError(f'--stacks "{pattern}": {problem.detail}') from problem
     return glob
 

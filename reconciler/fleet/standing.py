@@ -13,9 +13,9 @@ from reconciler.fleet.stacks import FoundStack, runnable
 from reconciler.fleet.summary import HERE, next_command, stack_file
 from reconciler.manifests import Settings
 from reconciler.model.fleet import StackId, StackReport, StackStatus
-from reconciler.model.fleet_history import Look, StackHistory, standing_of
+from reconciler.model.fleet_history import HistoryEntry, StackHistory, standing_of
 from reconciler.model.secret import Redactor
-from reconciler.state.runs import Run
+from reconciler.state.runs import RunRecord
 
 COMMAND = "report"
 _READERS = 8
@@ -77,7 +77,7 @@ def recorded(histories: Iterable[StackHistory], *, since: float) -> Iterator[Sta
 
 def of_looks(
     id: StackId,
-    looks: tuple[Look, ...],
+    looks: tuple[HistoryEntry, ...],
     organization: str,
     *,
     since: float,
@@ -111,22 +111,26 @@ def of_looks(
     )
 
 
-def _together(looks: tuple[Look, ...], others: Sequence[Look]) -> tuple[Look, ...]:
+def _together(
+    looks: tuple[HistoryEntry, ...], others: Sequence[HistoryEntry]
+) -> tuple[HistoryEntry, ...]:
     """The entries of a history and of a state by time; what a fleet did is in both."""
     recorded_applies = {look.digest for look in looks if look.outcomes}
     added = [look for look in others if not (look.outcomes and look.digest in recorded_applies)]
     return tuple(sorted((*looks, *added), key=lambda look: look.last_at))
 
 
-def _looks_of_state(stack: FoundStack, settings: Settings, redactor: Redactor) -> Sequence[Look]:
+def _looks_of_state(
+    stack: FoundStack, settings: Settings, redactor: Redactor
+) -> Sequence[HistoryEntry]:
     own = runnable(stack, settings).settings
     with Session(own, redactor=redactor) as session:
         return [_look(run) for run in session.store.runs()]
 
 
-def _look(run: Run) -> Look:
+def _look(run: RunRecord) -> HistoryEntry:
     at = run.began_at if run.ended_at is None else run.ended_at
-    return Look(
+    return HistoryEntry(
         run.command,
         # A run without an end was killed, or runs now.
         _STATUSES.get(run.status or "", StackStatus.INTERRUPTED),

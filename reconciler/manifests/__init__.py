@@ -13,7 +13,7 @@ from reconciler.manifests.configuration import (
 from reconciler.manifests.configuration_loader import load_configuration, load_stack
 from reconciler.manifests.credentials import check_credentials
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 
 __all__ = [
     "Configuration",
@@ -22,10 +22,10 @@ __all__ = [
     "GivenInputs",
     "Guards",
     "ParsedFiles",
-    "Problem",
     "Remembered",
     "Settings",
     "Stack",
+    "ValueProblem",
     "check_credentials",
     "load_configuration",
     "load_stack",

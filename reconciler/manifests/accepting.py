@@ -19,11 +19,11 @@ from reconciler.manifests.configuration import Settings
 from reconciler.manifests.credential_scan import CredentialScan
 from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
-from reconciler.manifests.expressions import Context, Evaluator, Expression, Source, parse
+from reconciler.manifests.expressions import Context, Evaluator, Expression, ExpressionSource, parse
 from reconciler.manifests.load import compose, load_documents
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import require_file, require_inside
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.stack import open_stack
 from reconciler.manifests.text_edit import Edit, TextEditor, Uneditable, edited
@@ -238,7 +238,7 @@ class ManifestEditor:
             value = self._declared.reference(text, project)
             return self._identify(value) if isinstance(value, Reference) else value
 
-        def report(problem: Problem, _: Any) -> None:
+        def report(problem: ValueProblem, _: Any) -> None:
             raise Uneditable("an expression in it cannot be evaluated") from problem
 
         base = self._opened.context
@@ -271,7 +271,7 @@ class ManifestEditor:
         spec = opened.document.value.get("spec") or {}
         environments = spec.get("environments") or {}
         own = (environments.get(opened.stack.environment) or {}).get("variables") or {}
-        users = self._users.get((Source.VARIABLE, name), frozenset())
+        users = self._users.get((ExpressionSource.VARIABLE, name), frozenset())
         if name in own:
             trail = ["spec", "environments", opened.stack.environment, "variables", name]
         else:
@@ -462,15 +462,15 @@ class _Proposals:
             raise Uneditable("the value is put together from text and expressions")
         if expression.default is not None:
             raise Uneditable("the expression has a default, so the value may stand in two places")
-        if expression.source is Source.EACH:
+        if expression.source is ExpressionSource.EACH:
             self._in_each(expression, new)
-        elif expression.source is Source.VARIABLE:
+        elif expression.source is ExpressionSource.VARIABLE:
             self._in_variable(expression.name, expression.path, new)
-        elif expression.source is Source.FILE:
+        elif expression.source is ExpressionSource.FILE:
             self._in_file(expression, new)
-        elif expression.source is Source.REFERENCE:
+        elif expression.source is ExpressionSource.REFERENCE:
             self._in_place_of_reference(spot, new)
-        elif expression.source is Source.STACK:
+        elif expression.source is ExpressionSource.STACK:
             raise Uneditable(f"the value is an output of the stack {expression.name}")
         else:
             raise Uneditable(f"the value comes from the environment variable {expression.name}")
@@ -483,7 +483,9 @@ class _Proposals:
         if isinstance(repeated.raw, str):
             parts = parse(repeated.raw)
             source = parts[0]
-            is_variable = isinstance(source, Expression) and source.source is Source.VARIABLE
+            is_variable = (
+                isinstance(source, Expression) and source.source is ExpressionSource.VARIABLE
+            )
             if len(parts) != 1 or not is_variable or not isinstance(source, Expression):
                 raise Uneditable("for_each does not list the value itself")
             self._in_variable(source.name, (*source.path, each[0], *expression.path), new, own=True)
@@ -513,7 +515,7 @@ class _Proposals:
             raise Uneditable(f"the value comes from the file {expression.name}")
         try:
             file = self._editor.text_file(expression.name)
-        except Problem as error:
+        except ValueProblem as error:
             raise Uneditable(f"the file {expression.name} cannot be edited") from error
         self.place = SourceLocation(expression.name, 1, 1)
         self._made.append(
@@ -598,16 +600,17 @@ def _expressions(value: Any) -> Iterator[Expression]:
 
 def _mentions(value: Any, variable: str) -> bool:
     return any(
-        part.source is Source.VARIABLE and part.name == variable for part in _expressions(value)
+        part.source is ExpressionSource.VARIABLE and part.name == variable
+        for part in _expressions(value)
     )
 
 
-def _users_of(instances: Sequence[Instance]) -> dict[tuple[Source, str], frozenset[str]]:
+def _users_of(instances: Sequence[Instance]) -> dict[tuple[ExpressionSource, str], frozenset[str]]:
     """The addresses that read each variable and each file."""
-    users: dict[tuple[Source, str], set[str]] = {}
+    users: dict[tuple[ExpressionSource, str], set[str]] = {}
     for instance in instances:
         for part in _expressions(instance.document.value):
-            if part.source is Source.VARIABLE and instance.context.module is not None:
+            if part.source is ExpressionSource.VARIABLE and instance.context.module is not None:
                 continue  # a variable of the module, not of the stack
             users.setdefault((part.source, part.name), set()).add(str(instance.address))
     return {key: frozenset(addresses) for key, addresses in users.items()}

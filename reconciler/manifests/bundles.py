@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import load_documents
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.model.bundle import root_of
 from reconciler.model.types import BundleType
 from reconciler.model.values import FileSet, Member
@@ -27,19 +27,19 @@ def bundle_of(by_path: Mapping[str, Member], type: BundleType, files: Files) -> 
     root = root_of(by_path, type.entry)
     if root is None:
         count = sum(path.rpartition("/")[2] == type.entry for path in by_path) or "none"
-        raise Problem(
+        raise ValueProblem(
             f"No {type.entry}", f"The files must contain exactly one {type.entry}; found {count}."
         )
     for path in by_path:
         if not path.startswith(root):
-            raise Problem(
+            raise ValueProblem(
                 "File outside the folder",
                 f'"{path}" is outside "{root}", the folder of {type.entry}.',
             )
     size = sum(member.content.size for member in by_path.values() if member.content)
     if len(by_path) > type.max_files or size > type.max_bytes:
         most = f"the limit is {type.max_files} files and {type.max_bytes // 1_048_576} MiB in total"
-        raise Problem(
+        raise ValueProblem(
             "Folder too large", f'"{root}" has {len(by_path)} files of {size:,} bytes; {most}.'
         )
     members = {path.removeprefix(root): member for path, member in by_path.items()}
@@ -57,14 +57,16 @@ def _described(entry: Member, files: Files) -> dict[str, str]:
     text = files.text(path)
     head, fence, _ = text.removeprefix(_FENCE).partition(f"\n{_FENCE}")
     if not text.startswith(_FENCE) or not fence:
-        raise Problem(
+        raise ValueProblem(
             "No front matter",
             f'"{path}" must start with YAML front matter between two "---" lines.',
         )
     front_matter = _read(head, path)
     for name in _DESCRIBED_BY:
         if not isinstance(front_matter.get(name), str) or not front_matter[name].strip():
-            raise Problem(f'Missing "{name}"', f'The front matter of "{path}" must have a {name}.')
+            raise ValueProblem(
+                f'Missing "{name}"', f'The front matter of "{path}" must have a {name}.'
+            )
     return {name: front_matter[name] for name in _DESCRIBED_BY}
 
 
@@ -73,6 +75,6 @@ def _read(head: str, path: str) -> Mapping[str, Any]:
     documents = load_documents(head, path, problems)
     wrong = problems.in_reading_order()
     if wrong:
-        raise Problem(wrong[0].summary, f'"{path}": {wrong[0].detail}')
+        raise ValueProblem(wrong[0].summary, f'"{path}": {wrong[0].detail}')
     value = documents[0].value if len(documents) == 1 else None
     return value if isinstance(value, Mapping) else {}

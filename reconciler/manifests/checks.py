@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.manifests.destinations import targets_in
 from reconciler.manifests.key_checks import key_problems
 from reconciler.manifests.paths import relative
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.manifests.references import AddressIndex, unknown_part
 from reconciler.manifests.validate import SchemaViolation
 from reconciler.model.address import Address
@@ -165,7 +165,7 @@ def _file(path: Any, trail: Trail) -> Iterator[SchemaViolation]:
         return
     try:
         relative(path)
-    except Problem as problem:
+    except ValueProblem as problem:
         yield SchemaViolation(trail, problem.summary, problem.detail)
         return
     if ".." in path.replace("\\", "/").split("/"):

@@ -19,7 +19,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.manifests.configuration import STATE_FOLDER
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 
 LEAK = "A credential does not belong in a manifest"
 
@@ -109,7 +109,7 @@ class ClosedFiles:
         """Raise Problem if the file or folder at `real` is closed. The message calls it `text`."""
         self.require_no_key(text, real)
         if self.is_secret_place(real):
-            raise Problem(
+            raise ValueProblem(
                 LEAK, f'"{text}" is in the folder "{SENT_FOLDER}/", which resources must not read.'
             )
 
@@ -117,9 +117,9 @@ class ClosedFiles:
         """Raise Problem if a key was or will be delivered to the file, or if it belongs to the
         state."""
         if real in self.withheld or real in self._delivered or self.has_proof(real):
-            raise Problem(LEAK, f'"{text}" holds a key: resources must not contain it.')
+            raise ValueProblem(LEAK, f'"{text}" holds a key: resources must not contain it.')
         if as_prefix(real).startswith(self._state_folders):
-            raise Problem(
+            raise ValueProblem(
                 "File belongs to the state",
                 f'"{text}" is part of the state: resources must not read it.',
             )
@@ -184,7 +184,7 @@ class ClosedFiles:
     def require_no_link(self, text: str, status: os.stat_result) -> None:
         """Raise Problem if a hard link of the file is closed."""
         if status.st_nlink > 1 and (status.st_dev, status.st_ino) in self._identities:
-            raise Problem(
+            raise ValueProblem(
                 LEAK,
                 f'"{text}" is a hard link to a file that holds a secret: resources must not contain it.',
             )
@@ -204,18 +204,18 @@ class ClosedFiles:
         """Raise Problem if the content of a file is or contains a known secret."""
         if self._contents.whole and self._contents.are_in(data):
             detail = f'"{text}" contains a secret from a file in "{SENT_FOLDER}/": resources must not contain it.'
-            raise Problem(LEAK, detail)
+            raise ValueProblem(LEAK, detail)
         for candidate in self._candidates(text, data):
             if self.remembered.holds(candidate):
                 detail = f'"{text}" contains a secret that was delivered or sent before: resources must not contain it.'
-                raise Problem(LEAK, detail)
+                raise ValueProblem(LEAK, detail)
 
     def _candidates(self, text: str, data: bytes) -> list[bytes]:
         """Parts of a file that could be secrets known only by digest: a small file as a whole, and
         each word that looks like a key."""
         candidates: list[bytes] = list(set(_KEY.findall(data))) if b"sk-" in data else []
         if len(candidates) > _MOST_TOKENS:
-            raise Problem(
+            raise ValueProblem(
                 LEAK,
                 f'"{text}" contains more than {_MOST_TOKENS:,} strings that look like API keys.',
             )

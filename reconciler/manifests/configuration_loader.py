@@ -23,7 +23,7 @@ from reconciler.manifests.expressions import Evaluator
 from reconciler.manifests.key_targets import KeyTargets
 from reconciler.manifests.modules import ModuleReader
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.problems import Absent, Problem, Problems
+from reconciler.manifests.problems import Absent, Problems, ValueProblem
 from reconciler.manifests.references import AddressIndex, guess_reference
 from reconciler.manifests.resolve import Resolver
 from reconciler.manifests.room import NoRoomError, Room
@@ -126,7 +126,7 @@ def _with_stacks(opened: OpenStack, outputs_of: OutputsOf) -> OpenStack:
     def outputs(name: str) -> Any:
         if name == opened.stack.name:
             detail = f'"{name}" is this stack. Refer to the resource itself, with ${{Kind/name}}.'
-            raise Problem("No outputs of other stacks", detail)
+            raise ValueProblem("No outputs of other stacks", detail)
         found = outputs_of(opened.stack, name)
         if found is None:
             return Unknown(f"stack.{name}")
@@ -272,7 +272,7 @@ def _digest(value: Any) -> str:
 
 
 def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[str, Any]:
-    def report(problem: Problem, trail: Trail) -> None:
+    def report(problem: ValueProblem, trail: Trail) -> None:
         problems.take(problem, place=opened.place_of("outputs", *trail))
 
     outputs = Evaluator(replace(opened.context, reference=reference), report).evaluate(

@@ -11,12 +11,12 @@ from msgspec import Struct
 from reconciler.errors import SinkError
 from reconciler.manifests.configuration import Configuration, Credential, Credentials
 from reconciler.manifests.destinations import key_files
-from reconciler.manifests.expressions import Expression, Source, parse
+from reconciler.manifests.expressions import Expression, ExpressionSource, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.shapes import OPENAI_KEY, credential_in
-from reconciler.manifests.variables import Allowance, how_to_allow
+from reconciler.manifests.variables import AllowedVariables, how_to_allow
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.paths import Trail
@@ -39,7 +39,7 @@ _TELLING = frozenset(
 )
 _LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@\S*")
 
-Report = Callable[[Problem, Trail], None]
+Report = Callable[[ValueProblem, Trail], None]
 
 
 class CredentialReader(Struct, frozen=True):
@@ -50,7 +50,7 @@ class CredentialReader(Struct, frozen=True):
 
     env: Mapping[str, str]
     files: Files
-    allowed: Allowance = Allowance()
+    allowed: AllowedVariables = AllowedVariables()
     learn: Callable[[Secret], None] = lambda _: None
     stack_file: str = "reconciler.yaml"
 
@@ -82,7 +82,7 @@ class CredentialReader(Struct, frozen=True):
             if isinstance(value, Mapping):
                 return self._of_sink(value.get("from_sink"), trail, entry)
             return self._credential(str(value), entry)
-        except Problem as problem:
+        except ValueProblem as problem:
             report(problem, trail)
             return None
 
@@ -90,13 +90,13 @@ class CredentialReader(Struct, frozen=True):
         try:
             writer = Address.parse(str(address))
         except ValueError as error:
-            raise Problem("Not an address", f"{entry}.from_sink: {error}") from error
+            raise ValueProblem("Not an address", f"{entry}.from_sink: {error}") from error
         if writer.project != trail[-1]:
             detail = (
                 f"{entry} is the key of the project {trail[-1]}, and {writer} is not in it. Name a "
                 "ServiceAccount or ServiceAccountKey of that project."
             )
-            raise Problem("Key of another project", detail)
+            raise ValueProblem("Key of another project", detail)
         source = f"the destination of {writer} ({entry} in {self.stack_file})"
         return Credential(source, from_sink=writer)
 
@@ -105,14 +105,14 @@ class CredentialReader(Struct, frozen=True):
         part = parts[0]
         where = f"{entry} in {self.stack_file}"
         if len(parts) == 1 and isinstance(part, Expression) and part.default is None:
-            if part.source is Source.ENVIRONMENT:
+            if part.source is ExpressionSource.ENVIRONMENT:
                 return Credential(f"{part.name} ({where})", self._sendable(part.name, entry))
-            if part.source is Source.FILE:
+            if part.source is ExpressionSource.FILE:
                 path = relative(part.name)
                 require_inside(self.files.root, self.files.root / path, part.name)
                 self._require_key_in(path, entry)
                 return Credential(f"{path} ({where})", None, path)
-        raise Problem(
+        raise ValueProblem(
             "A key does not belong in a file", f"Write ${{env.NAME}} or ${{file:PATH}} for {entry}."
         )
 
@@ -128,17 +128,17 @@ class CredentialReader(Struct, frozen=True):
         self.learn(secret)
         if name.startswith(SENT_PREFIX):
             detail = f"{entry} reads {name}, but {SENT_PREFIX}… variables hold secrets for from_env, not keys."
-            raise Problem(_NOT_A_KEY, detail)
+            raise ValueProblem(_NOT_A_KEY, detail)
         if name not in self.allowed and not OPENAI_KEY.fullmatch(secret.reveal()):
             detail = f"{entry} reads {name}, which does not look like an OpenAI key (sk-…), so it was not used."
-            raise Problem(_NOT_A_KEY, f"{detail} If it is a key: {how_to_allow(name)}")
+            raise ValueProblem(_NOT_A_KEY, f"{detail} If it is a key: {how_to_allow(name)}")
         return secret
 
     def _require_key_in(self, path: str, entry: str) -> None:
         text = _file_text(self.files, path)
         if text and not OPENAI_KEY.fullmatch(text) and not self.files.was_delivered(path):
             detail = f'{entry} reads "{path}", which does not contain an OpenAI key (sk-…), so it was not used.'
-            raise Problem(_NOT_A_KEY, detail)
+            raise ValueProblem(_NOT_A_KEY, detail)
 
     def _secret(self, name: str) -> Secret | None:
         value = self.env.get(name, "").strip()
@@ -192,7 +192,7 @@ def _is_secret(name: str, value: str) -> bool:
 def _file_text(files: Files, path: str) -> str:
     try:
         return require_file(files.root, path).read_text(encoding="utf-8").strip()
-    except (Problem, OSError, UnicodeDecodeError):
+    except (ValueProblem, OSError, UnicodeDecodeError):
         return ""
 
 

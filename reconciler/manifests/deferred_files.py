@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.manifests.file_advice import is_refused, refused_by_size_or_name
 from reconciler.manifests.files import Files
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.source_map import Document
 from reconciler.model.address import Address
 from reconciler.model.resource import Resource
@@ -78,7 +78,7 @@ class DeferredFiles:
             return member
         try:
             return replace(member, content=self._files.content(member.content.path))
-        except Problem as problem:
+        except ValueProblem as problem:
             place = due.document.location_of(("spec", due.field, due.item_of[member.key], "path"))
             self._problems.take(problem, place=place, address=resource.address)
             return member

@@ -10,7 +10,7 @@ from msgspec import Struct
 from reconciler.errors import SinkError
 from reconciler.manifests.key_targets import KeyTargets, folder_among
 from reconciler.manifests.paths import relative
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.model.allowance import OPTION, VARIABLE, Allowance
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
@@ -37,7 +37,7 @@ class Destination(Struct, frozen=True):
             return ""
         try:
             return relative(path)
-        except Problem:
+        except ValueProblem:
             return ""  # reported where the resource is checked by itself
 
 

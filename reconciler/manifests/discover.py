@@ -22,7 +22,7 @@ from reconciler.manifests.paths import (
     shown,
     walk,
 )
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.source_map import Document
 from reconciler.model.diagnostic import SourceLocation, nearest
 
@@ -80,7 +80,7 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
             require_file(files.root, path)
     except OSError:
         pass  # reading it says why
-    except Problem as problem:
+    except ValueProblem as problem:
         problems.take(problem, place=SourceLocation(name, 1, 1))
         return None
     return read_text(file, name, problems)
@@ -117,7 +117,7 @@ def _files(
     for index, entry in enumerate(entries):
         try:
             paths.update(dict.fromkeys(_expand(files, entry)))
-        except Problem as problem:
+        except ValueProblem as problem:
             problems.take(problem, place=place_of("manifests", index))
     return sorted(path for path in paths if path not in STACK_FILES)
 
@@ -132,7 +132,7 @@ def _expand(files: Files, entry: str) -> list[str]:
         files.require_open(glob.prefix or ".")
         paths = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]
         if not paths:
-            raise Problem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
+            raise ValueProblem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
         return paths
     real = require_inside(root, root / path, entry)
     files.require_open(path or ".")
@@ -140,7 +140,7 @@ def _expand(files: Files, entry: str) -> list[str]:
         return list(_walk(root, path))
     require_file(root, path)
     if not path.endswith(SUFFIXES):
-        raise Problem("Not a manifest", f'"{entry}" is not a .yaml, .yml or .json file.')
+        raise ValueProblem("Not a manifest", f'"{entry}" is not a .yaml, .yml or .json file.')
     return [path]
 
 

@@ -21,7 +21,7 @@ from reconciler.manifests.modules import (
     module_values,
 )
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import NoRoomError, Room
 from reconciler.manifests.source_map import Document
@@ -153,16 +153,18 @@ class Expander:
             self._problems.take(self._unknown_kind(value), place=document.location_of(("kind",)))
         return kind
 
-    def _unknown_kind(self, value: Mapping[str, Any]) -> Problem:
+    def _unknown_kind(self, value: Mapping[str, Any]) -> ValueProblem:
         known = list(self._declared.declarable)
         if "kind" not in value:
             guess = next((nearest(key, ["kind"]) for key in value if nearest(key, ["kind"])), "")
-            return Problem('Missing "kind"', f"A document needs a kind.{guess} {_ALL_KINDS}")
+            return ValueProblem('Missing "kind"', f"A document needs a kind.{guess} {_ALL_KINDS}")
         if value["kind"] == "Stack":
-            return Problem("Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml.")
+            return ValueProblem(
+                "Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml."
+            )
         kind_name = masked(value["kind"], self._leaks.redact)
         guess = nearest_few(kind_name, known) if isinstance(kind_name, str) else ""
-        return Problem(
+        return ValueProblem(
             "Unknown kind", f"There is no kind {shortened(kind_name)}.{guess} {_ALL_KINDS}"
         )
 
@@ -175,12 +177,12 @@ class Expander:
         # An unknown without an error is a reference; with one, its cause was reported where it is.
         if isinstance(value, Unknown) and not self._problems.errors:
             detail = "The value of when must be known before apply."
-            report(Problem("Cannot decide when", detail), ("when",))
+            report(ValueProblem("Cannot decide when", detail), ("when",))
         elif not isinstance(value, bool | Unknown):
             detail = (
                 f"when must be true or false; found {masked(shortened(value), self._leaks.redact)}."
             )
-            report(Problem("Wrong type", detail), ("when",))
+            report(ValueProblem("Wrong type", detail), ("when",))
         if value is False:
             self._leave_out(document, kind, context)
         elif value is not True:
@@ -214,7 +216,7 @@ class Expander:
             return None  # the cause was reported where the value comes from
         try:
             pairs = list(_pairs_of(value))
-        except Problem as problem:
+        except ValueProblem as problem:
             self._problems.take(problem, place=document.location_of(("for_each",)))
             return None
         # Variables of a module can contain references too.
@@ -248,7 +250,7 @@ class Expander:
         call = call if isinstance(call, dict) else {}
         try:
             source = self._source(instance, call.get("source"), scope)
-        except Problem as problem:
+        except ValueProblem as problem:
             self._problems.take(problem, place=document.location_of(("spec", "source")))
             source = None
         if source is None or instance.address is None:
@@ -301,10 +303,10 @@ class Expander:
         # By path, because a module may be declared under several names.
         if source.path in scope.modules:
             detail = f"The module declares itself: {' → '.join(chain)}."
-            raise Problem("Cycle of modules", detail)
+            raise ValueProblem("Cycle of modules", detail)
         if len(chain) > MAX_DEPTH:
             detail = f"Modules can nest {MAX_DEPTH} levels deep: {' → '.join(chain)}."
-            raise Problem("Modules nested too deeply", detail)
+            raise ValueProblem("Modules nested too deeply", detail)
         return source
 
     # --- names
@@ -325,7 +327,7 @@ class Expander:
         return instance
 
     def _reporter(self, document: Document) -> Any:
-        def report(problem: Problem, trail: Trail) -> None:
+        def report(problem: ValueProblem, trail: Trail) -> None:
             self._problems.take(problem, place=document.location_of(trail))
 
         return report
@@ -357,7 +359,7 @@ class _Stop(Exception):
     """A limit was reached, so expanding stops."""
 
 
-def _ignore(problem: Problem, trail: Trail) -> None:
+def _ignore(problem: ValueProblem, trail: Trail) -> None:
     """For an evaluation whose problems are reported elsewhere."""
 
 
@@ -391,15 +393,19 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
         _require_few(pairs)
         twice = next((text for text, count in Counter(value).items() if count > 1), None)
         if twice is not None:
-            raise Problem("Not unique", f"for_each contains {shortened(twice)} more than once.")
+            raise ValueProblem(
+                "Not unique", f"for_each contains {shortened(twice)} more than once."
+            )
     elif isinstance(value, Unknown):
-        raise Problem("Cannot expand for_each", "The value of for_each must be known before apply.")
+        raise ValueProblem(
+            "Cannot expand for_each", "The value of for_each must be known before apply."
+        )
     else:
         if isinstance(value, list):
             description = "a list that does not only contain strings"
         else:
             description = shortened(value)
-        raise Problem(
+        raise ValueProblem(
             "Wrong type", f"for_each must be a map or a list of strings; found {description}."
         )
     yield from pairs
@@ -407,6 +413,6 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
 
 def _require_few(pairs: Sized) -> None:
     if len(pairs) > MAX_INSTANCES:
-        raise Problem(
+        raise ValueProblem(
             "Too many", f"for_each has {len(pairs):,} entries; the maximum is {MAX_INSTANCES:,}."
         )

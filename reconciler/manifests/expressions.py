@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.manifests.files import Files
-from reconciler.manifests.problems import Absent, Problem
+from reconciler.manifests.problems import Absent, ValueProblem
 from reconciler.manifests.room import Room
 from reconciler.model.address import NAME_PATTERN
 from reconciler.model.diagnostic import nearest
@@ -37,7 +37,7 @@ _FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key}, ${e
 _DEFAULT_FORMS = 'Write a number, true, false, null, "text" or another expression after ??.'
 
 
-class Source(Enum):
+class ExpressionSource(Enum):
     """What an expression reads from."""
 
     VARIABLE = "var"
@@ -58,7 +58,7 @@ class Literal(Struct, frozen=True):
 class Expression(Struct, frozen=True):
     """One `${…}`: the source, the name, path or reference to read there, and the keys below it."""
 
-    source: Source
+    source: ExpressionSource
     name: str
     path: tuple[str, ...]
     text: str
@@ -75,7 +75,7 @@ Lookup = Callable[[str], Any]
 def no_stack(name: str) -> Any:
     """The outputs of another stack, where none can be read. Raises Problem."""
     detail = f'"${{stack.{name}.…}}" cannot be read here: only manifests and outputs can.'
-    raise Problem("No outputs of other stacks", detail)
+    raise ValueProblem("No outputs of other stacks", detail)
 
 
 class ModuleFacts(Struct, frozen=True):
@@ -111,7 +111,7 @@ def parse(text: str) -> tuple[str | Expression, ...]:
             literal += "${"
             continue
         if token[1] is None:
-            raise Problem("Unfinished expression", f"A ${{ has no closing }}. {_literally()}")
+            raise ValueProblem("Unfinished expression", f"A ${{ has no closing }}. {_literally()}")
         parts += [literal] if literal else []
         parts.append(_expression(token[1].strip()))
         literal = ""
@@ -121,7 +121,7 @@ def parse(text: str) -> tuple[str | Expression, ...]:
 
 def _expression(text: str) -> Expression:
     if len(text) > _LONGEST:
-        raise Problem(
+        raise ValueProblem(
             "Expression too long", f"An expression may have at most {_LONGEST:,} characters."
         )
     # The first operand contains no quotes, so the first ?? outside of inner expressions is the
@@ -132,9 +132,9 @@ def _expression(text: str) -> Expression:
     if at < 0:
         return expression
     # A default is chosen now, and a reference has its value only after apply.
-    if expression.source is Source.REFERENCE:
+    if expression.source is ExpressionSource.REFERENCE:
         detail = f'"${{{text}}}": {first.strip()} is known only after apply, so ?? cannot decide.'
-        raise Problem("No default for a reference", detail)
+        raise ValueProblem("No default for a reference", detail)
     default = _default(text[at + 2 :].strip(), text)
     return Expression(expression.source, expression.name, expression.path, text, default)
 
@@ -143,15 +143,15 @@ def _operand(part: str, text: str) -> Expression:
     """An expression without `??`. `text` is the whole one, for messages."""
     head, dot, rest = part.partition(".")
     if part.startswith("file:"):
-        return Expression(Source.FILE, part[5:].strip(), (), text)
+        return Expression(ExpressionSource.FILE, part[5:].strip(), (), text)
     if _REFERENCE.fullmatch(part):
         parts = parse(part) if "${" in part else ()
         if any(isinstance(inner, Expression) and inner.parts for inner in parts):
-            raise Problem("Nested too deeply", f'"${{{text}}}" nests expressions twice.')
-        return Expression(Source.REFERENCE, part, (), text, None, parts)
+            raise ValueProblem("Nested too deeply", f'"${{{text}}}" nests expressions twice.')
+        return Expression(ExpressionSource.REFERENCE, part, (), text, None, parts)
     if "${" in part:
         detail = f'"${{{text}}}": only the names in a reference can be expressions, such as ${{File/${{each.key}}}}.'
-        raise Problem("Nested expression", detail)
+        raise ValueProblem("Nested expression", detail)
     name, *path = rest.split(".") if dot else ("",)
     if (
         head in ("var", "env")
@@ -159,24 +159,26 @@ def _operand(part: str, text: str) -> Expression:
         and all(path)
         and (head == "var" or not path)
     ):
-        return Expression(Source(head), name, tuple(path), text)
+        return Expression(ExpressionSource(head), name, tuple(path), text)
     if head == "each" and all(path) and (name == "value" or (name == "key" and not path)):
-        return Expression(Source.EACH, name, tuple(path), text)
+        return Expression(ExpressionSource.EACH, name, tuple(path), text)
     if head == "module" and name in ("name", "path") and not path:
-        return Expression(Source.MODULE, name, (), text)
+        return Expression(ExpressionSource.MODULE, name, (), text)
     if head == "stack" and dot:
         if not (_NAME.fullmatch(name) and path and all(path)):
             detail = f'"${{{text}}}": write ${{stack.NAME.OUTPUT}} for an output of another stack.'
-            raise Problem("Incomplete expression", detail)
-        return Expression(Source.STACK, name, tuple(path), text)
-    raise Problem("Unknown expression", f'"${{{text}}}" is not one of {_FORMS}. {_literally()}')
+            raise ValueProblem("Incomplete expression", detail)
+        return Expression(ExpressionSource.STACK, name, tuple(path), text)
+    raise ValueProblem(
+        "Unknown expression", f'"${{{text}}}" is not one of {_FORMS}. {_literally()}'
+    )
 
 
 def _default(part: str, text: str) -> Expression | Literal:
     if part.startswith(('"', "'")):
         if len(part) < 2 or part[-1] != part[0] or part[0] in part[1:-1]:
             detail = f'"${{{text}}}": the text after ?? must end with the quote it begins with.'
-            raise Problem("Unfinished default", detail)
+            raise ValueProblem("Unfinished default", detail)
         return Literal(part[1:-1])
     if part in _WORDS:
         return Literal(_WORDS[part])
@@ -184,11 +186,11 @@ def _default(part: str, text: str) -> Expression | Literal:
         return Literal(int(part) if _INTEGER.fullmatch(part) else float(part))
     try:
         return _expression(part)
-    except Problem as problem:
+    except ValueProblem as problem:
         if problem.summary != "Unknown expression":
             raise
         detail = f'"${{{text}}}": {part or "nothing"} is no default. {_DEFAULT_FORMS}'
-        raise Problem("Unknown default", detail) from None
+        raise ValueProblem("Unknown default", detail) from None
 
 
 def _literally() -> str:
@@ -203,7 +205,10 @@ class Evaluator:
     """
 
     def __init__(
-        self, context: Context, report: Callable[[Problem, Trail], None], room: Room | None = None
+        self,
+        context: Context,
+        report: Callable[[ValueProblem, Trail], None],
+        room: Room | None = None,
     ) -> None:
         """Inserted values count against `room`, if given. NoRoomError ends the evaluation."""
         self._context = context
@@ -252,7 +257,7 @@ class Evaluator:
     def _text(self, text: str) -> Any:
         try:
             value = evaluate_text(text, self._context)
-        except Problem as problem:
+        except ValueProblem as problem:
             self._report(problem, tuple(self._trail))
             return Unknown(text)
         if self._room is not None:
@@ -295,7 +300,7 @@ def _inline(value: Any, part: str | Expression) -> str | Reference:
     else:
         what = "a map" if isinstance(value, Mapping) else "a list"
     name = part.text if isinstance(part, Expression) else part
-    raise Problem(
+    raise ValueProblem(
         "Cannot be inserted into text",
         f'"${{{name}}}" is {what}; only strings, numbers and booleans can be inserted into text.',
     )
@@ -320,22 +325,22 @@ def _look_up(part: Expression, context: Context) -> Any:
 def _read(part: Expression, context: Context) -> Any:
     """The value of an expression, without its default."""
     match part.source:
-        case Source.VARIABLE:
+        case ExpressionSource.VARIABLE:
             value = context.variable(part.name)
             return descend(value, part.path, f"var.{part.name}", guess=part.default is None)
-        case Source.ENVIRONMENT:
+        case ExpressionSource.ENVIRONMENT:
             return context.environment(part.name)
-        case Source.FILE:
+        case ExpressionSource.FILE:
             return context.files.text(_path_of(part.name, context.module))
-        case Source.EACH:
+        case ExpressionSource.EACH:
             return _each(part, context.each)
-        case Source.MODULE:
+        case ExpressionSource.MODULE:
             return _module(part, context.module)
-        case Source.STACK:
+        case ExpressionSource.STACK:
             outputs = context.stack(part.name)
             return descend(outputs, part.path, f"stack.{part.name}", guess=part.default is None)
     if context.reference is None:
-        raise Problem(
+        raise ValueProblem(
             "Reference not possible here",
             f'"${{{part.text}}}" is known only after apply, but this value must be known before.',
         )
@@ -356,7 +361,7 @@ def _name(part: Expression, context: Context) -> str | Unknown:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not _IS_NAME.fullmatch(text):
         detail = f'"${{{part.text}}}" must be a name here: letters, digits, ".", "_" and "-".'
-        raise Problem("Not a name", detail)
+        raise ValueProblem("Not a name", detail)
     return text
 
 
@@ -370,13 +375,13 @@ def _path_of(path: str, module: ModuleFacts | None) -> str:
 def _module(part: Expression, module: ModuleFacts | None) -> str:
     if module is None:
         detail = f'"${{{part.text}}}" is only valid in the manifests of a module.'
-        raise Problem("Not in a module", detail)
+        raise ValueProblem("Not in a module", detail)
     return module.name if part.name == "name" else module.path
 
 
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
     if each is None:
-        raise Problem(
+        raise ValueProblem(
             "No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.'
         )
     if part.name == "key":
@@ -396,7 +401,7 @@ def descend(value: Any, path: Sequence[str], name: str, *, guess: bool = True) -
             return value
         if isinstance(value, Reference | Template):
             detail = f'"{name}" is known only after apply, so nothing below it can be read.'
-            raise Problem("Known only after apply", detail)
+            raise ValueProblem("Known only after apply", detail)
         if isinstance(value, list) and path[at].isdecimal() and int(path[at]) < len(value):
             value, name, at = value[int(path[at])], f"{name}.{path[at]}", at + 1
             continue
@@ -408,7 +413,7 @@ def descend(value: Any, path: Sequence[str], name: str, *, guess: bool = True) -
             known = f" It has {_listed(keys)}." if keys else ""
             advice = (nearest(path[at], keys) or known) if guess else ""
             # A text or number that should be a map is a mistake, which a default must not hide.
-            problem = Absent if value is None or isinstance(value, dict | list) else Problem
+            problem = Absent if value is None or isinstance(value, dict | list) else ValueProblem
             raise problem("No such key", f'"{name}" has no "{path[at]}".{advice}')
         key = ".".join(path[at:end])
         value, name, at = value[key], f"{name}.{key}", end

@@ -26,7 +26,7 @@ from reconciler.manifests.paths import (
     require_inside,
     walk,
 )
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.manifests.shapes import credential_in
 from reconciler.model.values import LocalFile, Member
 
@@ -67,8 +67,8 @@ class Files:
             self._closed.withhold(path)
         self._folders: dict[str, str] = {}
         self._walked_files = 0
-        self._texts: dict[str, str | Problem] = {}
-        self._contents: dict[str, LocalFile | Problem] = {}
+        self._texts: dict[str, str | ValueProblem] = {}
+        self._contents: dict[str, LocalFile | ValueProblem] = {}
 
     def withhold(self, path: Path) -> None:
         """Close one more file."""
@@ -110,7 +110,9 @@ class Files:
         real = require_inside(self.root, self.root / relative(path), path)
         # After links were followed: one in the folder may lead out of it.
         if not real.is_relative_to(self.root / SENT_FOLDER):
-            raise Problem("Not a file of secrets", f'"{path}" points outside "{SENT_FOLDER}/".')
+            raise ValueProblem(
+                "Not a file of secrets", f'"{path}" points outside "{SENT_FOLDER}/".'
+            )
         self._closed.require_no_key(path, str(real))
         if not real.exists():
             return None
@@ -173,7 +175,7 @@ class Files:
         for path in self._keys_to_come(glob):
             if is_meant(path):
                 detail = f'"{path}" is the destination of a key, and "{pattern}" matches it: resources must not contain it.'
-                raise Problem(LEAK, detail)
+                raise ValueProblem(LEAK, detail)
         paths = [path for path in self._walked(glob) if is_meant(path)]
         for path in paths:
             _require_utf8_name(path)
@@ -185,7 +187,7 @@ class Files:
             self._walked_files += 1
             if self._walked_files > MAX_WALKED:
                 detail = f'With "{glob.pattern}", the patterns search more than {MAX_WALKED:,} files in total.'
-                raise Problem(
+                raise ValueProblem(
                     "Too many files", f"{detail} Start each pattern with the folder to search."
                 )
             yield path
@@ -195,7 +197,7 @@ class Files:
         for folder in sorted(folders):
             if self._closed.is_secret_place(f"{as_prefix(self.root)}{folder}"):
                 detail = f'"{pattern}" matches files in the folder "{folder}/", which resources must not read.'
-                raise Problem(LEAK, f'{detail} Add "{folder}/" to ignore.')
+                raise ValueProblem(LEAK, f'{detail} Add "{folder}/" to ignore.')
 
     def _keys_to_come(self, glob: Glob) -> list[str]:
         """Key files below a glob's fixed prefix that do not exist yet. Hidden files never match."""
@@ -215,7 +217,7 @@ class Files:
     def _read_text(self, path: str) -> str:
         text = self._decoded(path, self._allowed(path), is_secret=False)
         if what := credential_in(text):
-            raise Problem(
+            raise ValueProblem(
                 LEAK,
                 f'"{path}" contains what looks like {what}: manifests must not contain secrets.',
             )
@@ -225,19 +227,23 @@ class Files:
         try:
             file, status = _opened_regular(real)
         except OSError as error:
-            raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+            raise ValueProblem(
+                "Cannot read the file", f'"{path}": {error.strerror or error}'
+            ) from error
         with os.fdopen(file, "rb") as stream:
             if not is_secret:
                 self._closed.require_no_link(path, status)
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise Problem("File too large", f'"{path}" is larger than {MAX_BYTES // 1_000_000} MB.')
+            raise ValueProblem(
+                "File too large", f'"{path}" is larger than {MAX_BYTES // 1_000_000} MB.'
+            )
         if not is_secret:
             self._closed.require_no_copy(path, data)
         try:
             return data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
-            raise Problem("Not UTF-8", f'"{path}" is not UTF-8 text.') from error
+            raise ValueProblem("Not UTF-8", f'"{path}" is not UTF-8 text.') from error
 
     def _read_content(self, path: str) -> LocalFile:
         plain = self._opened_plainly(path)
@@ -259,7 +265,9 @@ class Files:
                 path if plain else relative(path), hashlib.sha256(data).hexdigest(), len(data)
             )
         except OSError as error:
-            raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+            raise ValueProblem(
+                "Cannot read the file", f'"{path}": {error.strerror or error}'
+            ) from error
         finally:
             os.close(file)
 
@@ -277,7 +285,7 @@ class Files:
     def _refuse_keys(self, path: str, data: bytes) -> None:
         for secret in self.secrets:
             if secret in data:
-                raise Problem(
+                raise ValueProblem(
                     LEAK, f'"{path}" contains a key that is in use: resources must not contain it.'
                 )
         self._closed.require_no_copy(path, data)
@@ -325,7 +333,9 @@ class Files:
         try:
             return _opened_regular(real)
         except OSError as error:
-            raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+            raise ValueProblem(
+                "Cannot read the file", f'"{path}": {error.strerror or error}'
+            ) from error
 
     def _allowed(self, path: str) -> str:
         """The real path of a file that may be read. Raises Problem.
@@ -342,7 +352,7 @@ def _require_size(path: str, size: int, most: int) -> None:
     """Raise Problem if a file is larger than permitted."""
     if size > most:
         detail = f'"{path}" has {size:,} bytes; the maximum is {most:,}.'
-        raise Problem("File too large", detail)
+        raise ValueProblem("File too large", detail)
 
 
 def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:
@@ -369,7 +379,7 @@ def _require_utf8_name(path: str) -> None:
         else:
             cure = "its name cannot be decoded in this locale. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1."
         shown = path.encode(errors="backslashreplace").decode()
-        raise Problem("File name not readable", f'"{shown}": {cure}') from None
+        raise ValueProblem("File name not readable", f'"{shown}": {cure}') from None
 
 
 class MemberFinder:
@@ -401,14 +411,14 @@ class MemberFinder:
         for path in paths:
             key = normal(path)
             if len(key) > MAX_KEY:
-                raise Problem(
+                raise ValueProblem(
                     "Path too long",
                     f'"{key[:60]}…" has {len(key)} characters; the maximum is {MAX_KEY}.',
                 )
             self._put(index, key, Member(key, self._content(path), **shared))
         if not paths and item.get("allow_empty") is not True:
             # A build step that did not run looks the same as a folder that was emptied on purpose.
-            raise Problem(
+            raise ValueProblem(
                 "No files",
                 f'"{item["path"]}" matches no file. If this is intended, add `allow_empty: true`.',
             )
@@ -420,19 +430,19 @@ class MemberFinder:
                 which = "twice by the same item"
             else:
                 which = f"by files[{other}] and by files[{index}]"
-            raise Problem("File matched twice", f'"{key}" is matched {which}.')
+            raise ValueProblem("File matched twice", f'"{key}" is matched {which}.')
         self.members[key] = member
         self.item_of[key] = index
 
 
-def _once(known: dict[str, T | Problem], read: Callable[[str], T], path: str) -> T:
+def _once(known: dict[str, T | ValueProblem], read: Callable[[str], T], path: str) -> T:
     """The result of `read` for a path, or its problem, cached."""
     if path not in known:
         try:
             known[path] = read(path)
-        except Problem as problem:
+        except ValueProblem as problem:
             known[path] = problem
     result = known[path]
-    if isinstance(result, Problem):
-        raise Problem(result.summary, result.detail)
+    if isinstance(result, ValueProblem):
+        raise ValueProblem(result.summary, result.detail)
     return result

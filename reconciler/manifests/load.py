@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.room import Room
 from reconciler.manifests.source_map import COLUMN_BITS, Document
 from reconciler.model.diagnostic import SourceLocation
@@ -112,7 +112,7 @@ def parse_flow(text: str) -> Any:
     documents = load_documents(text, "", problems)
     diagnostics = problems.in_reading_order()
     if diagnostics or len(documents) != 1:
-        raise Problem("Not valid YAML", diagnostics[0].detail if diagnostics else "")
+        raise ValueProblem("Not valid YAML", diagnostics[0].detail if diagnostics else "")
     return documents[0].value
 
 

@@ -20,7 +20,7 @@ from reconciler.manifests.expressions import Context, Evaluator, descend
 from reconciler.manifests.files import Files
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import normal, relative, require_inside, shown
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.shapes import credential_below
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.validate import Checker
@@ -32,7 +32,7 @@ from reconciler.model.values import Reference, Template, Unknown
 MAX_DEPTH = 8
 """How deep modules can nest."""
 
-Report = Callable[[Problem, Trail], None]
+Report = Callable[[ValueProblem, Trail], None]
 
 
 class ModuleSource(Struct, frozen=True):
@@ -69,7 +69,7 @@ class ModuleVariables(Struct):
             return Unknown(name)  # the declaration without a value was reported at its document
         guess = nearest(name, self.source.declarations)
         hint = guess or f" Add it to variables in {self.source.definition.file}."
-        raise Problem("Unknown variable", f'The module declares no variable "{name}".{hint}')
+        raise ValueProblem("Unknown variable", f'The module declares no variable "{name}".{hint}')
 
     def _require_harmless(self, name: str) -> None:
         if name in self.harmless:
@@ -79,7 +79,7 @@ class ModuleVariables(Struct):
                 f'The variable "{name}" contains what looks like {what}: '
                 "manifests must not contain secrets."
             )
-            raise Problem(LEAK, detail)
+            raise ValueProblem(LEAK, detail)
         self.harmless.add(name)
 
 
@@ -100,12 +100,14 @@ class DeclaredModule(Struct):
         if not path:
             names = ", ".join(f"${{{text}.{name}}}" for name in self.source.outputs)
             known = f"Write one of {names}." if names else "The module declares no outputs."
-            raise Problem("Incomplete reference", f'"${{{text}}}" names no output. {known}')
+            raise ValueProblem("Incomplete reference", f'"${{{text}}}" names no output. {known}')
         name = path[0]
         if name not in self.source.outputs:
             guess = nearest(name, self.source.outputs)
             hint = guess or f" Add it to outputs in {self.source.definition.file}."
-            raise Problem("Unknown output", f'{self.source.path} has no output "{name}".{hint}')
+            raise ValueProblem(
+                "Unknown output", f'{self.source.path} has no output "{name}".{hint}'
+            )
         if name not in self.known:
             self.known[name] = self._evaluated(name, reference)
         return descend(self.known[name], path[1:], f"Module/{self.name}.{name}")
@@ -113,12 +115,12 @@ class DeclaredModule(Struct):
     def _evaluated(self, name: str, reference: Callable[[str], Any]) -> Any:
         if name in self.in_progress:
             detail = f"The output {name} of Module/{self.name} depends on itself."
-            raise Problem("Cycle of outputs", detail)
+            raise ValueProblem("Cycle of outputs", detail)
         self.in_progress.add(name)
         context = replace(self.context, reference=reference)
         definition = self.source.definition.declared_by(self.caller)
 
-        def report(problem: Problem, trail: Trail) -> None:
+        def report(problem: ValueProblem, trail: Trail) -> None:
             place = definition.location_of(("outputs", name, *trail))
             self.problems.take(problem, place=place)
 
@@ -159,18 +161,18 @@ class ModuleReader:
                 f'"{written}" is a network address. Copy the module into the stack, for example '
                 "with git subtree or a submodule."
             )
-            raise Problem("Module outside of the stack", detail)
+            raise ValueProblem("Module outside of the stack", detail)
         path = normal(relative(written)).removesuffix("/")
         root = self._files.root
         real = require_inside(root, root / path, written)
         self._files.require_open(path)
         if not real.is_dir():
-            raise Problem("No such module", f'"{written}" is not a folder of the stack.')
+            raise ValueProblem("No such module", f'"{written}" is not a folder of the stack.')
         if not has_module(real):
             detail = f'"{written}" has no {MODULE_FILES[0]}, which declares the variables.'
-            raise Problem("Not a module", detail)
+            raise ValueProblem("Not a module", detail)
         if path == ".":
-            raise Problem("Not a module", "The stack's own folder cannot be a module.")
+            raise ValueProblem("Not a module", "The stack's own folder cannot be a module.")
         return path
 
     def _read(self, path: str) -> ModuleSource | None:
@@ -209,7 +211,7 @@ def module_values(source: ModuleSource, given: Mapping[str, Any], report: Report
             guess = nearest(name, source.declarations)
             known = f" It declares {', '.join(source.declarations)}." if source.declarations else ""
             detail = f'{source.path} declares no variable "{name}".{guess or known}'
-            report(Problem("Unknown variable", detail), ("spec", "variables", name))
+            report(ValueProblem("Unknown variable", detail), ("spec", "variables", name))
     for name, declaration in source.declarations.items():
         entry = declared_entry(declaration)
         if name in given:
@@ -218,11 +220,11 @@ def module_values(source: ModuleSource, given: Mapping[str, Any], report: Report
             values[name] = entry["default"]
         else:
             detail = f'{source.path} needs the variable "{name}". Add it to spec.variables.'
-            report(Problem("Variable without a value", detail), ("spec", "variables"))
+            report(ValueProblem("Variable without a value", detail), ("spec", "variables"))
             continue
         if not _fits(values[name], entry.get("type")):
             detail = f'The variable "{name}" of {source.path} must be of type {entry["type"]}.'
-            report(Problem("Wrong type", detail), ("spec", "variables", name))
+            report(ValueProblem("Wrong type", detail), ("spec", "variables", name))
             values[name] = Unknown(name)
     return values
 

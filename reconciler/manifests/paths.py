@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 
 _WILD = re.compile(r"[*?\[]")
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -57,15 +57,17 @@ def relative(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     if not text or "\0" in text:
-        raise Problem("Not a path", "Write the path of a file in the stack's folder.")
+        raise ValueProblem("Not a path", "Write the path of a file in the stack's folder.")
     if text.startswith("/") or os.path.isabs(text):  # noqa: PTH117 - a Path takes ten times as long to say so
-        raise Problem(
+        raise ValueProblem(
             "Path outside the stack",
             f'"{text}" is absolute: write it relative to the stack\'s folder.',
         )
     simple = os.path.normpath(text).replace(os.sep, "/")
     if simple == ".." or simple.startswith("../"):
-        raise Problem("Path outside the stack", f'"{text}" points outside the stack\'s folder.')
+        raise ValueProblem(
+            "Path outside the stack", f'"{text}" points outside the stack\'s folder.'
+        )
     _require_no_git(simple.split("/"), text)
     return simple
 
@@ -75,9 +77,9 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
     try:
         real = path.resolve()
     except (OSError, RuntimeError) as error:
-        raise Problem("Cannot read the file", f'"{text}": {error}') from error
+        raise ValueProblem("Cannot read the file", f'"{text}": {error}') from error
     if not real.is_relative_to(root):
-        raise Problem(
+        raise ValueProblem(
             "Path outside the stack", f'"{text}" points outside the stack\'s folder through a link.'
         )
     _require_no_git(real.relative_to(root).parts, text)
@@ -87,7 +89,7 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
 def _require_no_git(parts: Iterable[str], text: str) -> None:
     # A checkout of a CI job keeps its token in .git/config.
     if any(part.casefold() == ".git" for part in parts):
-        raise Problem(
+        raise ValueProblem(
             "Path inside .git", f'"{text}" is in a .git folder, which may contain credentials.'
         )
 
@@ -98,13 +100,17 @@ def require_file(root: Path, text: str) -> Path:
     try:
         mode = real.stat().st_mode
     except FileNotFoundError:
-        raise Problem("No such file", f'"{text}" does not exist in the stack\'s folder.') from None
+        raise ValueProblem(
+            "No such file", f'"{text}" does not exist in the stack\'s folder.'
+        ) from None
     except OSError as error:
-        raise Problem("Cannot read the file", f'"{text}": {error.strerror or error}') from error
+        raise ValueProblem(
+            "Cannot read the file", f'"{text}": {error.strerror or error}'
+        ) from error
     if stat.S_ISDIR(mode):
-        raise Problem("Not a file", f'"{text}" is a folder.')
+        raise ValueProblem("Not a file", f'"{text}" is a folder.')
     if not stat.S_ISREG(mode):
-        raise Problem("Not a file", f'"{text}" is not a regular file.')
+        raise ValueProblem("Not a file", f'"{text}" is not a regular file.')
     return real
 
 
@@ -171,7 +177,7 @@ def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Patt
             "|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL
         )
     except re.error as error:
-        raise Problem("Not a glob", f"{error.msg}.") from error
+        raise ValueProblem("Not a glob", f"{error.msg}.") from error
 
 
 def _glob_regex(pattern: str) -> str:
@@ -260,4 +266,6 @@ def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return iter(())
     except OSError as error:
-        raise Problem("Cannot read the folder", f'"{folder}": {error.strerror or error}') from error
+        raise ValueProblem(
+            "Cannot read the folder", f'"{folder}": {error.strerror or error}'
+        ) from error

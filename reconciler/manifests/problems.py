@@ -14,7 +14,7 @@ from reconciler.model.secret import Redactor, Secret
 _NOWHERE = SourceLocation("", 0, 0)
 
 
-class Problem(Exception):
+class ValueProblem(Exception):
     """A problem with one value. The caller that knows the value's source location turns it into a
     diagnostic."""
 
@@ -24,7 +24,7 @@ class Problem(Exception):
         self.detail = detail
 
 
-class Absent(Problem):
+class Absent(ValueProblem):
     """A value does not exist. In an expression, `??` may provide a default for it."""
 
 
@@ -61,9 +61,9 @@ class Problems:
         self.add(summary, detail, place=place, address=address, severity=Severity.WARNING)
 
     def take(
-        self, problem: Problem, *, place: SourceLocation | None, address: Address | None = None
+        self, problem: ValueProblem, *, place: SourceLocation | None, address: Address | None = None
     ) -> None:
-        """Add a `Problem` raised by code that did not know the location."""
+        """Add a `ValueProblem` raised by code that did not know the location."""
         self.add(problem.summary, problem.detail, place=place, address=address)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.kind import Declaration, Kind
@@ -103,8 +103,8 @@ class AddressIndex:
                 detail = (
                     f'"${{{text}}}": kind {name} declares no object, so it cannot be referred to.'
                 )
-                raise Problem("Reference not possible", detail)
-            raise Problem(
+                raise ValueProblem("Reference not possible", detail)
+            raise ValueProblem(
                 "Unknown kind",
                 f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}',
             )
@@ -115,7 +115,7 @@ class AddressIndex:
             self._refuse_left_out(text)
             if (text, project) not in self._guesses:
                 self._guesses[text, project] = self._guess(text, kind, project)
-            raise Problem(
+            raise ValueProblem(
                 "Unknown reference", f'No manifest declares "{text}".{self._guesses[text, project]}'
             )
         if path == ("id",):
@@ -134,7 +134,7 @@ class AddressIndex:
         self._refuse_left_out(text)
         known = map(str, self._modules)
         hint = nearest(text.partition(".")[0], known)
-        raise Problem("Unknown reference", f'No manifest declares "{text}".{hint}')
+        raise ValueProblem("Unknown reference", f'No manifest declares "{text}".{hint}')
 
     def _refuse_left_out(self, text: str) -> None:
         end = len(text)
@@ -145,7 +145,7 @@ class AddressIndex:
                 f'"{text[:end]}" does not exist here: its "when" at {self._left_out[text[:end]]} '
                 'is false. Give this document the same "when", or use a variable instead.'
             )
-            raise Problem("Reference to nothing", detail)
+            raise ValueProblem("Reference to nothing", detail)
 
     def _longest(self, text: str) -> tuple[Address | None, tuple[str, ...]]:
         # Names have dots, and so have paths: the longest declared address wins.
@@ -181,7 +181,7 @@ def guess_reference(text: str) -> Reference:
     try:
         return Reference(Address.parse(text[:end]), () if path == ("id",) else path)
     except ValueError as error:
-        raise Problem("Unknown reference", f"{error}.") from error
+        raise ValueProblem("Unknown reference", f"{error}.") from error
 
 
 def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
@@ -202,20 +202,20 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
             ),
             *results,
         ]
-        raise Problem(
+        raise ValueProblem(
             "Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}'
         )
     if field.has_own_calls:
-        raise Problem(
+        raise ValueProblem(
             "Field cannot be referenced",
             f'"{path[0]}" of {kind.name} cannot be used in a reference.',
         )
     wrong = unknown_part(field.type, path[1:])
     if wrong:
-        raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
+        raise ValueProblem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
     if _holds_secret(_at(field.type, path[1:])):
         detail = f'"{".".join(path)}" of {kind.name} is or contains a secret, which is sent only to the API.'
-        raise Problem("Secret cannot be referenced", detail)
+        raise ValueProblem("Secret cannot be referenced", detail)
 
 
 def unknown_part(kind: Type, path: Sequence[str | int]) -> str:

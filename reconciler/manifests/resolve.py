@@ -20,7 +20,7 @@ from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.fast_validation import LATER
 from reconciler.manifests.files import MAX_FILE_BYTES, Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import Room
 from reconciler.manifests.secret_inputs import SecretInputs, with_sources
@@ -166,7 +166,7 @@ class Resolver:
         def reference(text: str) -> Any:
             return self._declared.reference(text, project)
 
-        def report(problem: Problem, trail: Trail) -> None:
+        def report(problem: ValueProblem, trail: Trail) -> None:
             self._failed = True
             self._problems.take(
                 problem, place=instance.document.location_of(trail), address=instance.address
@@ -279,7 +279,7 @@ class Resolver:
     def _sent(self, instance: Instance, field: Field, value: Any) -> Any:
         """A value with the sources of secrets in place of what names them."""
 
-        def report(problem: Problem, trail: Trail) -> None:
+        def report(problem: ValueProblem, trail: Trail) -> None:
             self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
 
         return with_sources(field.type, value, self._inputs, report, ("spec", field.name))
@@ -311,7 +311,7 @@ class Resolver:
     ) -> Any:
         try:
             return self._files.content(path, most=most)
-        except Problem as problem:
+        except ValueProblem as problem:
             self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
             return path
 
@@ -333,7 +333,7 @@ class Resolver:
             at: Trail = (*trail, index, "file_id" if "file_id" in entry else "path")
             try:
                 finder.add(index, entry)
-            except Problem as problem:
+            except ValueProblem as problem:
                 self._note(instance, SchemaViolation(at, problem.summary, problem.detail))
                 self._failed = True
         return finder
@@ -348,7 +348,7 @@ class Resolver:
             return members
         try:
             return bundle_of({member.key: member for member in members.members}, type, self._files)
-        except Problem as problem:
+        except ValueProblem as problem:
             self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
             return members
 

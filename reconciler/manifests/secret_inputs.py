@@ -19,7 +19,7 @@ from reconciler.manifests.closed import SENT_FOLDER
 from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.model.allowance import SourceAllowance, how_to_allow_source
 from reconciler.model.secret import LEAST_LENGTH, Secret
 from reconciler.model.sinks import place_of
@@ -44,18 +44,18 @@ class SecretInputs:
         self._env = env
         self._in_use = in_use
         self._learn = learn
-        self._known: dict[str, Secret | Problem | None] = {}
+        self._known: dict[str, Secret | ValueProblem | None] = {}
 
     def read(self, value: SecretValue) -> Secret | None:
         """The secret; None if it is not set. Raises Problem if it must not be sent."""
         if value.source not in self._known:
             try:
                 self._known[value.source] = self._read(value.source)
-            except Problem as problem:
+            except ValueProblem as problem:
                 self._known[value.source] = problem
         known = self._known[value.source]
-        if isinstance(known, Problem):
-            raise Problem(known.summary, known.detail)
+        if isinstance(known, ValueProblem):
+            raise ValueProblem(known.summary, known.detail)
         return known
 
     def value(self, written: Mapping[str, Any], kind: SecretValueType) -> SecretValue:
@@ -72,7 +72,7 @@ class SecretInputs:
             and not kind.multiline
             and any(char in secret.reveal() for char in "\r\n\0")
         ):
-            raise Problem(
+            raise ValueProblem(
                 "Not one line",
                 f"The secret from {named.source} has several lines; only one line is allowed here.",
             )
@@ -84,21 +84,21 @@ class SecretInputs:
             detail = (
                 "The place of a secret must be known before apply, so it cannot be a reference."
             )
-            raise Problem("Reference not possible here", detail)
+            raise ValueProblem("Reference not possible here", detail)
         try:
             source, place = source_text(target), place_of(target)
         except SinkError as error:
-            raise Problem("Not a source of secrets", f"{error}. {error.hint}.") from None
+            raise ValueProblem("Not a source of secrets", f"{error}. {error.hint}.") from None
         if not self._allowed.allows(place):
             detail = f'Manifests may read "{place}" only if the caller allows it.'
-            raise Problem("Source not allowed", f"{detail} {how_to_allow_source(place)}")
+            raise ValueProblem("Source not allowed", f"{detail} {how_to_allow_source(place)}")
         return SecretValue(source)
 
     def _file(self, path: str) -> SecretValue:
         simple = relative(path)
         if not simple.startswith(f"{SENT_FOLDER}/"):
             detail = f'"{path}" is not in "{SENT_FOLDER}/": only files in that folder can be sent as secrets.'
-            raise Problem("Not a file of secrets", detail)
+            raise ValueProblem("Not a file of secrets", detail)
         return SecretValue(f"file {simple}")
 
     def _read(self, source: str) -> Secret | None:
@@ -125,14 +125,14 @@ def require_sendable(source: str, text: str, in_use: Iterable[Secret]) -> Secret
             f"The secret from {source} contains a key that reconciler authenticates with, "
             "which must not be sent to the API as a secret."
         )
-        raise Problem("Secret contains a credential", detail)
+        raise ValueProblem("Secret contains a credential", detail)
     if len(text) < LEAST_LENGTH:
         detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
-        raise Problem("Secret too short", detail)
+        raise ValueProblem("Secret too short", detail)
     return Secret(text)
 
 
-Report = Callable[[Problem, tuple[str | int, ...]], None]
+Report = Callable[[ValueProblem, tuple[str | int, ...]], None]
 
 
 def one_line_sources(kind: Type, value: Any) -> Iterator[str]:
@@ -168,7 +168,7 @@ def with_sources(
         case SecretValueType() if isinstance(value, Mapping):
             try:
                 return inputs.value(value, kind)
-            except Problem as problem:
+            except ValueProblem as problem:
                 report(problem, trail)
         case Object(properties) if isinstance(value, Mapping):
             types = {part.name: part.type for part in properties}

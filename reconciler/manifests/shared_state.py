@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from reconciler.manifests.configuration import Settings
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import ValueProblem
 from reconciler.manifests.shapes import credential_in
 from reconciler.model.paths import Trail
 from reconciler.model.values import Unknown
@@ -32,7 +32,7 @@ RECIPIENT_MESSAGE = (
 )
 _IDENTITY = re.compile(r"AGE-(SECRET-KEY|PLUGIN)-|PRIVATE KEY", re.IGNORECASE)
 
-Report = Callable[[Problem, Trail], None]
+Report = Callable[[ValueProblem, Trail], None]
 
 
 def given_address(settings: Settings) -> str:
@@ -84,7 +84,7 @@ def recipients_of(encryption: Mapping[str, Any] | None) -> tuple[str, ...]:
 def refuse_address(path: str) -> None:
     """Raise Problem where the folder of a local backend is the address of a remote one."""
     if "://" in path:
-        raise Problem("Not a folder", HOW_TO_SET)
+        raise ValueProblem("Not a folder", HOW_TO_SET)
 
 
 def _sections(settings: Any, above: Trail, report: Report) -> Any:
@@ -92,7 +92,7 @@ def _sections(settings: Any, above: Trail, report: Report) -> Any:
         return settings
     checked = dict(settings)
     if _is_address(settings.get("backend")):
-        report(Problem("Unknown backend", HOW_TO_SET), (*above, "backend"))
+        report(ValueProblem("Unknown backend", HOW_TO_SET), (*above, "backend"))
         checked["backend"] = Unknown()
     encryption = _map(settings.get("encryption"))
     age = _map(encryption.get("age"))
@@ -123,5 +123,5 @@ def _recipient(text: Any, trail: Trail, report: Report) -> Any:
         "Write the public recipient, which `age-keygen -y FILE` prints. Replace the private key: "
         "whoever can read this file can decrypt with it."
     )
-    report(Problem("A private key does not belong in a file", detail), trail)
+    report(ValueProblem("A private key does not belong in a file", detail), trail)
     return Unknown()

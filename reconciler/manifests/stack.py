@@ -36,7 +36,7 @@ from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.shared_state import (
     given_folder,
@@ -51,7 +51,7 @@ from reconciler.manifests.type_schema import ID_SCHEMA
 from reconciler.manifests.validate import Checker, SchemaViolation
 from reconciler.manifests.variables import (
     MAY_NOT_READ,
-    Allowance,
+    AllowedVariables,
     Environment,
     Variables,
     allowance,
@@ -228,7 +228,7 @@ def _credentials(
     settings: Settings,
     layers: Layers,
     files: Files,
-    allowed: Allowance,
+    allowed: AllowedVariables,
     file: Path | None,
     problems: Problems,
 ) -> Credentials:
@@ -273,7 +273,7 @@ def stack_document(
         # The stack file can be a link to a secret, and messages quote its text.
         Files(root).require_open(path.name)
         require_file(root, path.name)
-    except Problem as problem:
+    except ValueProblem as problem:
         problems.take(problem, place=SourceLocation(name, 1, 1))
         return None, path
     text = read_text(path, name, problems)
@@ -296,7 +296,7 @@ def _checked(
         return None
     document = documents[0]
 
-    def report(problem: Problem, trail: Trail) -> None:
+    def report(problem: ValueProblem, trail: Trail) -> None:
         problems.take(problem, place=document.location_of(trail))
 
     value = quotable(masked(document.value, redact), report)
@@ -364,12 +364,12 @@ def _variables(settings: Settings, layers: Layers, root: Path, problems: Problem
             place = SourceLocation("", 1, 1)
         try:
             variables.declare(name, declaration, place)
-        except Problem as problem:
+        except ValueProblem as problem:
             problems.take(problem, place=place)
     for name, value in (layers.overlay.get("variables") or {}).items():
         try:
             variables.put(name, _over(variables.values.get(name), value))
-        except Problem as problem:
+        except ValueProblem as problem:
             problems.take(problem, place=layers.place_of("variables", name, key=True))
     put_saved(variables, settings.saved_variables)
     put_from_command_line(variables, settings.variable_files, settings.variables, root, problems)
@@ -383,8 +383,10 @@ def _over(default: Any, value: Any) -> Any:
     return value
 
 
-def _reporter(layers: Layers, problems: Problems, section: str) -> Callable[[Problem, Trail], None]:
-    def report(problem: Problem, trail: Trail) -> None:
+def _reporter(
+    layers: Layers, problems: Problems, section: str
+) -> Callable[[ValueProblem, Trail], None]:
+    def report(problem: ValueProblem, trail: Trail) -> None:
         problems.take(problem, place=layers.place_of(section, *trail))
 
     return report
@@ -398,7 +400,7 @@ def _projects(
     for name, id in found.items():
         if leaks.holds(name) or leaks.holds(str(id)):
             report(
-                Problem(
+                ValueProblem(
                     "A credential does not belong in a stack file",
                     "The value is a key that is in use.",
                 ),
@@ -406,7 +408,7 @@ def _projects(
             )
         elif not isinstance(id, Unknown):
             for finding in _ID.findings(id, ("spec", "projects", name)):
-                report(Problem(finding.summary, finding.detail), (name,))
+                report(ValueProblem(finding.summary, finding.detail), (name,))
     return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
 
 
@@ -417,7 +419,7 @@ def _ignore(layers: Layers, leaks: CredentialScan, problems: Problems) -> Ignore
     for index, pattern in enumerate(patterns):
         if leaks.holds(pattern):
             report(
-                Problem(
+                ValueProblem(
                     "A credential does not belong in a stack file",
                     "The value is a key that is in use.",
                 ),
@@ -430,10 +432,10 @@ def _ignore(layers: Layers, leaks: CredentialScan, problems: Problems) -> Ignore
                 f'"{kind}" is not a kind.{nearest(kind, KINDS)} Write KIND/NAME; a name that '
                 f'contains a slash needs its kind too, such as "File/{pattern}".'
             )
-            report(Problem("Unknown kind", detail), (index,))
+            report(ValueProblem("Unknown kind", detail), (index,))
         elif slash and not rest:
             detail = f'"{pattern}" names no object. For all objects of the kind, write "{kind}/*".'
-            report(Problem("Incomplete address", detail), (index,))
+            report(ValueProblem("Incomplete address", detail), (index,))
     return IgnoreRules(tuple(patterns))
 
 
@@ -446,13 +448,13 @@ def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> 
         kind, slash, rest = entry.partition("/")
         if leaks.holds(entry):
             summary = "A credential does not belong in a stack file"
-            report(Problem(summary, "The value is a key that is in use."), (index,))
+            report(ValueProblem(summary, "The value is a key that is in use."), (index,))
         elif not slash or not rest.strip("*?/"):
             detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
-            report(Problem("Too wide", detail), (index,))
+            report(ValueProblem("Too wide", detail), (index,))
         elif not is_wild(kind) and kind not in KINDS and kind not in RULE_KINDS:
             detail = f'"{kind}" is not a kind.{nearest(kind, KINDS)}'
-            report(Problem("Unknown kind", detail), (index,))
+            report(ValueProblem("Unknown kind", detail), (index,))
         else:
             allowed.append(entry)
     return tuple(allowed)
@@ -461,7 +463,7 @@ def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> 
 def _readable(
     settings: Settings,
     layers: Layers,
-    allowed: Allowance,
+    allowed: AllowedVariables,
     leaks: CredentialScan,
     problems: Problems,
 ) -> Environment:
@@ -493,7 +495,7 @@ def _backend(
     layers: Layers,
     settings: Settings,
     context: Context,
-    allowed: Allowance,
+    allowed: AllowedVariables,
     leaks: CredentialScan,
     problems: Problems,
 ) -> Path:
@@ -509,22 +511,24 @@ def _backend(
         return root / STATE_FOLDER
     if leaks.holds(path):
         report(
-            Problem("A credential does not belong in a stack file", "The path contains a key."),
+            ValueProblem(
+                "A credential does not belong in a stack file", "The path contains a key."
+            ),
             ("local", "path"),
         )
         return root / STATE_FOLDER
     try:
         refuse_address(path)
-    except Problem as problem:
+    except ValueProblem as problem:
         report(problem, ("local", "path"))
         return root / STATE_FOLDER
     if Path(path).is_absolute() and text.lstrip().startswith("${env."):
         return Path(path)
     try:
         return require_inside(root, root / relative(path), path)
-    except Problem as problem:
+    except ValueProblem as problem:
         hint = "A folder outside the stack must come from an environment variable, for example ${env.STATE_FOLDER}."
-        report(Problem(problem.summary, f"{problem.detail} {hint}"), ("local", "path"))
+        report(ValueProblem(problem.summary, f"{problem.detail} {hint}"), ("local", "path"))
         return root / STATE_FOLDER
 
 
@@ -541,14 +545,14 @@ def _organization(
         return None, ""
     if not isinstance(named, str) or not _ORGANIZATION_ID.fullmatch(named):
         detail = "Write the id of the organization, such as org-abc123."
-        report(Problem("Invalid organization id", detail), ())
+        report(ValueProblem("Invalid organization id", detail), ())
         return None, ""
     if of_process not in (None, named):
         detail = (
             f"The stack file names {named}, and {_ORGANIZATION_VARIABLE} is {of_process}. Unset "
             "the variable, or correct one of the two."
         )
-        report(Problem("Conflicting organizations", detail), ())
+        report(ValueProblem("Conflicting organizations", detail), ())
     return named, "`organization` in the stack file"
 
 

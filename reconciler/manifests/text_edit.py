@@ -47,7 +47,7 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
     return "".join([*parts, text[position:]])
 
 
-class Layout(Struct, frozen=True):
+class TextLayout(Struct, frozen=True):
     """Writes new values as text."""
 
     is_json: bool
@@ -116,7 +116,7 @@ class TextEditor:
         self.text = text
         self._is_json = is_json
         self._newline = "\r\n" if "\r\n" in text else "\n"
-        self._layout = Layout(is_json, self._newline)
+        self._layout = TextLayout(is_json, self._newline)
 
     # Scalars and whole values
 

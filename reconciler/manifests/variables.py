@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from reconciler.manifests.closed import LEAK
 from reconciler.manifests.load import load_documents, parse_flow, read_text
 from reconciler.manifests.paths import shown
-from reconciler.manifests.problems import Absent, Problem, Problems
+from reconciler.manifests.problems import Absent, Problems, ValueProblem
 from reconciler.manifests.shapes import credential_below
 from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.values import Unknown
@@ -86,7 +86,7 @@ class Variables(Struct):
         wanted = self.types.get(name)
         if wanted and not fits_type(value, wanted):
             self.values[name] = Unknown(name)
-            raise Problem("Wrong type", f'The variable "{name}" must be of type {wanted}.')
+            raise ValueProblem("Wrong type", f'The variable "{name}" must be of type {wanted}.')
         self.values[name] = value
 
     def put_text(self, name: str, text: str) -> None:
@@ -108,20 +108,20 @@ class Variables(Struct):
         if name in self.missing and self.missing_are_noted:
             return Unknown(name)
         if name in self.missing:
-            raise Problem("Variable without a value", _how_to_set(name))
-        raise Problem("Unknown variable", self._not_declared(name))
+            raise ValueProblem("Variable without a value", _how_to_set(name))
+        raise ValueProblem("Unknown variable", self._not_declared(name))
 
     def _require_harmless(self, name: str) -> None:
         if name in self.harmless:
             return
         if what := credential_below(self.values[name]):
             detail = f'The variable "{name}" contains what looks like {what}: manifests must not contain secrets.'
-            raise Problem(LEAK, detail)
+            raise ValueProblem(LEAK, detail)
         self.harmless.add(name)
 
     def _require_declared(self, name: str) -> None:
         if name not in self.values and name not in self.missing:
-            raise Problem("Unknown variable", self._not_declared(name))
+            raise ValueProblem("Unknown variable", self._not_declared(name))
 
     def _not_declared(self, name: str) -> str:
         guess = (
@@ -145,7 +145,7 @@ def put_saved(variables: Variables, saved: Mapping[str, Any]) -> None:
     """Apply the values of a saved plan. Values from the command line take precedence."""
     for name, value in saved.items():
         # A variable that is gone, or of another type now, changes the manifests: the plan is stale.
-        with suppress(Problem):
+        with suppress(ValueProblem):
             variables.give(name, value)
 
 
@@ -162,7 +162,7 @@ def put_from_command_line(
     for name, text in texts.items():
         try:
             variables.put_text(name, text)
-        except Problem as problem:
+        except ValueProblem as problem:
             problems.add(problem.summary, f"--var {name}: {problem.detail}")
 
 
@@ -178,11 +178,11 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
         for key, value in document.value.items():
             try:
                 variables.give(key, value)
-            except Problem as problem:
+            except ValueProblem as problem:
                 problems.take(problem, place=document.location_of((key,), key=True))
 
 
-class Allowance(Struct, frozen=True):
+class AllowedVariables(Struct, frozen=True):
     """The environment variables that manifests may read, as decided by whoever runs the program."""
 
     names: frozenset[str] = frozenset()
@@ -191,7 +191,7 @@ class Allowance(Struct, frozen=True):
         return name.startswith(OPEN_PREFIX) or name in self.names
 
 
-def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) -> Allowance:
+def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) -> AllowedVariables:
     """The names given with --allow-env and RECONCILER_ALLOW_ENV. Reports malformed names."""
     given = [(name, "--allow-env") for name in names]
     given += [
@@ -201,7 +201,7 @@ def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) 
         if not _VARIABLE.fullmatch(name):
             detail = f'{source}: "{name}" is not the name of an environment variable. Use exact names, not patterns.'
             problems.add("Not a name", detail)
-    return Allowance(frozenset(name for name, _ in given))
+    return AllowedVariables(frozenset(name for name, _ in given))
 
 
 def how_to_allow(name: str) -> str:
@@ -222,7 +222,7 @@ class Environment:
     def __init__(
         self,
         env: Mapping[str, str],
-        allowed: Allowance,
+        allowed: AllowedVariables,
         listed: Iterable[str] | None = None,
         *,
         noted: Iterable[str] = (),
@@ -241,15 +241,15 @@ class Environment:
         if name in self._noted:
             return Unknown(name)
         if name not in self._allowed or (self._listed is not None and name not in self._listed):
-            raise Problem("Environment variable not allowed", self._not_allowed(name))
+            raise ValueProblem("Environment variable not allowed", self._not_allowed(name))
         if name not in self._env:
             raise Absent("Environment variable not set", f'"{name}" is not set.')
         if "\ufffd" in self._env[name]:
-            raise Problem(
+            raise ValueProblem(
                 "Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.'
             )
         if what := self._secret(name):
-            raise Problem(MAY_NOT_READ, f'"{name}" holds {what}.')
+            raise ValueProblem(MAY_NOT_READ, f'"{name}" holds {what}.')
         self.read[name] = self._env[name]
         return self._env[name]
 

@@ -114,7 +114,7 @@ def _seconds_of(date: str | None) -> float | None:
         return None
 
 
-class Window(Struct, frozen=True):
+class CreationWindow(Struct, frozen=True):
     """The interval in which an attempt can have created an object, in unix seconds of the server."""
 
     began: float
@@ -123,7 +123,7 @@ class Window(Struct, frozen=True):
     @classmethod
     def of(
         cls, began: float, ended: float | None, *, longest_seconds: float = ATTEMPT_SECONDS
-    ) -> Window:
+    ) -> CreationWindow:
         """The window of an attempt that ended without an answer, or whose end is unknown."""
         return cls(began, (began + longest_seconds if ended is None else ended) + LATE_SECONDS)
 

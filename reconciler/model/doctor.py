@@ -10,7 +10,7 @@ from msgspec import Struct
 from reconciler.model.pace import RouteUse
 
 
-class Status(StrEnum):
+class FindingStatus(StrEnum):
     """How serious a finding is."""
 
     OK = "ok"
@@ -19,16 +19,16 @@ class Status(StrEnum):
     ERROR = "error"  # a plan or an apply of this stack would fail
 
 
-class Finding(Struct, frozen=True):
+class DoctorFinding(Struct, frozen=True):
     """One sentence about one topic, and what to do about it; `cure` is empty where nothing is."""
 
     topic: str
-    status: Status
+    status: FindingStatus
     sentence: str
     cure: str = ""
 
 
-class Readable(StrEnum):
+class ReadPermission(StrEnum):
     """Whether a key may read a list."""
 
     YES = "yes"
@@ -37,12 +37,12 @@ class Readable(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Access(Struct, frozen=True):
+class ListAccess(Struct, frozen=True):
     """One list that was read with one key. `needs` are the kinds, or other uses, of the list."""
 
     path: str
     needs: tuple[str, ...]
-    readable: Readable
+    readable: ReadPermission
     reason: str = ""
     """Why the list cannot be read."""
 
@@ -55,7 +55,7 @@ class KeyReport(Struct, frozen=True):
     project: str | None = None
     """The project's name in the configuration; None for the admin key and the default key."""
     organization: str = ""
-    access: Sequence[Access] = ()
+    access: Sequence[ListAccess] = ()
 
 
 class Needs(Struct, frozen=True):
@@ -69,7 +69,7 @@ class Needs(Struct, frozen=True):
 class Examination(Struct, frozen=True):
     """Everything that was found out."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[DoctorFinding]
     keys: Sequence[KeyReport] = ()
     pace: Sequence[RouteUse] = ()
     """The routes of the pace that runs share."""
@@ -84,4 +84,4 @@ class Examination(Struct, frozen=True):
     @property
     def is_healthy(self) -> bool:
         """Whether no finding is an error."""
-        return all(finding.status is not Status.ERROR for finding in self.findings)
+        return all(finding.status is not FindingStatus.ERROR for finding in self.findings)

@@ -27,7 +27,7 @@ class Level(StrEnum):
     NONE = "none"
 
 
-class Verdict(StrEnum):
+class TestVerdict(StrEnum):
     """What a finding is as a test case."""
 
     PASSED = "passed"
@@ -36,7 +36,7 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
 
 
-class Rule(Struct, frozen=True):
+class FindingRule(Struct, frozen=True):
     """What kind of finding it is. `name` is part of the id of each finding, and stays the same."""
 
     name: str
@@ -47,10 +47,10 @@ class Rule(Struct, frozen=True):
 class Finding(Struct, frozen=True):
     """One statement about one subject. `message` is a sentence; `detail` has further lines."""
 
-    rule: Rule
+    rule: FindingRule
     message: str
     level: Level = Level.NONE
-    verdict: Verdict = Verdict.PASSED
+    verdict: TestVerdict = TestVerdict.PASSED
     address: Address | None = None
     subject: str = ""
     """What the finding is about, if that has no address."""
@@ -80,7 +80,7 @@ class Finding(Struct, frozen=True):
         return self.known_id or finding_id(self.rule, self.about, self.key)
 
 
-def finding_id(rule: Rule, about: str, key: str = "") -> str:
+def finding_id(rule: FindingRule, about: str, key: str = "") -> str:
     """`drift-3f2a9c01b7de`: the rule, and a digest of what the finding is about."""
     named = "\0".join((rule.name, about, key)).encode("utf-8", "surrogatepass")
     return f"{rule.name}-{hashlib.sha256(named).hexdigest()[:_ID_LENGTH]}"

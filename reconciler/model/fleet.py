@@ -123,7 +123,7 @@ class FailureNote(Struct, frozen=True):
     message: str
 
 
-class Standing(Struct, frozen=True):
+class StackHealth(Struct, frozen=True):
     """How a stack stands according to its history. Times are unix seconds."""
 
     last_look: float | None
@@ -181,7 +181,7 @@ class StackReport(Struct, frozen=True):
     """Whether nothing was read, because the audit log shows no change since the last apply."""
     began_at: float = 0.0
     ended_at: float = 0.0
-    standing: Standing | None = None
+    standing: StackHealth | None = None
     """How the stack stands according to its history; only in `fleet report`."""
     file: str = ""
     """The path of the stack file, as the user would type it."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from reconciler.model.fleet import Command, StackReport, StackStatus, Standing
+from reconciler.model.fleet import Command, StackHealth, StackReport, StackStatus
 from reconciler.model.run_origin import RunOrigin
 
 MOST_LOOKS = 100
@@ -21,7 +21,7 @@ _SILENT = frozenset({StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRU
 """The statuses that say nothing about drift."""
 
 
-class Look(Struct, frozen=True, omit_defaults=True):
+class HistoryEntry(Struct, frozen=True, omit_defaults=True):
     """What one or more runs in a row found. Times are unix seconds."""
 
     command: str
@@ -47,7 +47,7 @@ class Look(Struct, frozen=True, omit_defaults=True):
     url: str = ""
     """The page of its CI job."""
 
-    def is_same(self, other: Look) -> bool:
+    def is_same(self, other: HistoryEntry) -> bool:
         """Whether another run found the same. What an apply did is an event of its own."""
         if self.outcomes or other.outcomes:
             return False
@@ -75,12 +75,12 @@ class StackHistory(Struct, frozen=True):
     environment: str
     folder: str = ""
     organization: str = ""
-    looks: tuple[Look, ...] = ()
+    looks: tuple[HistoryEntry, ...] = ()
 
 
-def look_at(report: StackReport, origin: RunOrigin) -> Look:
+def look_at(report: StackReport, origin: RunOrigin) -> HistoryEntry:
     """The entry of one run."""
-    return Look(
+    return HistoryEntry(
         report.command,
         report.status,
         report.reason,
@@ -99,11 +99,11 @@ def look_at(report: StackReport, origin: RunOrigin) -> Look:
     )
 
 
-def with_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:
+def with_look(looks: tuple[HistoryEntry, ...], look: HistoryEntry) -> tuple[HistoryEntry, ...]:
     """The entries with one more, or with the last one extended; bounded in number and age."""
     if looks and looks[-1].is_same(look):
         last = looks[-1]
-        extended = Look(
+        extended = HistoryEntry(
             **{name: getattr(look, name) for name in look.__struct_fields__ if name not in _SUMMED},
             first_at=min(last.first_at, look.first_at),
             last_at=max(last.last_at, look.last_at),
@@ -121,7 +121,7 @@ def with_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:
 _SUMMED = frozenset({"first_at", "last_at", "runs", "calls"})
 
 
-def standing_of(looks: tuple[Look, ...], *, since: float) -> Standing:
+def standing_of(looks: tuple[HistoryEntry, ...], *, since: float) -> StackHealth:
     """How a stack stands; `since` begins the period of the numbers. Needs at least one entry."""
     latest = looks[-1]
     status_since = latest.first_at
@@ -139,7 +139,7 @@ def standing_of(looks: tuple[Look, ...], *, since: float) -> Standing:
         if look.command != Command.PLAN and look.outcomes:
             applied = look
     period = [look for look in looks if look.last_at >= since]
-    return Standing(
+    return StackHealth(
         last_look,
         status_since,
         drift_since,
@@ -152,7 +152,7 @@ def standing_of(looks: tuple[Look, ...], *, since: float) -> Standing:
     )
 
 
-def _drift_after(look: Look, before: float | None) -> float | None:
+def _drift_after(look: HistoryEntry, before: float | None) -> float | None:
     """Since when there is drift after a look, given since when there was before."""
     if look.status in _SILENT:
         return before

@@ -12,7 +12,7 @@ from msgspec import Struct
 from reconciler.model.address import Address
 
 
-class Standing(StrEnum):
+class ObjectRelation(StrEnum):
     """How an object relates to the stack."""
 
     MANAGED = "managed"
@@ -30,7 +30,7 @@ class InventoryObject(Struct, frozen=True):
     """The id, with the ids of the parent where it is unique only there."""
     label: str
     """The name of the object, or what identifies it instead."""
-    standing: Standing
+    standing: ObjectRelation
     project: str | None = None
     """The project's name: that of the configuration, else that at the API."""
     project_id: str | None = None
@@ -68,7 +68,7 @@ class Inventory(Struct, frozen=True, dict=True):
     seconds: float = 0.0
 
     @cached_property
-    def counts(self) -> Mapping[Standing, int]:
+    def counts(self) -> Mapping[ObjectRelation, int]:
         """The number of objects of each standing."""
         return Counter(entry.standing for entry in self.objects)
 
@@ -85,7 +85,7 @@ class Inventory(Struct, frozen=True, dict=True):
         """The managed share of all managed and unmanaged objects, in per cent."""
         return coverage_of(self.objects)
 
-    def of(self, standing: Standing) -> list[InventoryObject]:
+    def of(self, standing: ObjectRelation) -> list[InventoryObject]:
         """The objects of a standing."""
         return [entry for entry in self.objects if entry.standing is standing]
 
@@ -96,7 +96,7 @@ def coverage_of(objects: Iterable[InventoryObject]) -> float | None:
     Ignored, built-in and ended objects do not count.
     """
     counts = Counter(entry.standing for entry in objects)
-    managed, unmanaged = counts[Standing.MANAGED], counts[Standing.UNMANAGED]
+    managed, unmanaged = counts[ObjectRelation.MANAGED], counts[ObjectRelation.UNMANAGED]
     return 100 * managed / (managed + unmanaged) if managed + unmanaged else None
 
 

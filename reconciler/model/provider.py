@@ -32,7 +32,7 @@ MINT = "mint key"
 """The journal's name for the step that creates a key of an object."""
 
 
-class Step(Protocol):
+class JournalledCall(Protocol):
     """One journalled call. Leaving its context without a call of `done` records a failure."""
 
     def done(self, id: str | None = None, **result: Any) -> None:
@@ -42,7 +42,7 @@ class Step(Protocol):
 class Steps(Protocol):
     """The journal of one change."""
 
-    def step(self, name: str, **intent: Any) -> AbstractContextManager[Step]:
+    def step(self, name: str, **intent: Any) -> AbstractContextManager[JournalledCall]:
         """Write the intent before a call. `name` is such as `create` or `upload handbook/a.md`."""
 
     def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Sink, named_sink, sink_classes
 
 
-class Source(Sink, Protocol):
+class SecretSource(Sink, Protocol):
     """A driver that can also read what somebody else put there."""
 
     def fetch(self, target: Any) -> Secret | None:

@@ -32,7 +32,7 @@ class Grant(Struct, frozen=True):
     """The digest in the annotation that is used up by applying; empty in the mode apply."""
 
 
-class Verdict(StrEnum):
+class ApprovalVerdict(StrEnum):
     """What follows from a plan."""
 
     APPLY = "apply"
@@ -51,7 +51,7 @@ class Verdict(StrEnum):
 class Decision(Struct, frozen=True):
     """A verdict, and the grant if it is to apply."""
 
-    verdict: Verdict
+    verdict: ApprovalVerdict
     grant: Grant | None = None
 
 
@@ -62,31 +62,31 @@ def decide(stack: StackObject, planned: StackResult, *, destroy: bool = False) -
     """
     plan, spec = planned.plan, stack.spec
     if plan is None or spec is None or spec.suspend:
-        return Decision(Verdict.NOTHING)
+        return Decision(ApprovalVerdict.NOTHING)
     if stack.is_deleting != destroy:
-        return Decision(Verdict.NOTHING)
+        return Decision(ApprovalVerdict.NOTHING)
     if destroy and stack.deletion_policy is not DeletionPolicy.DELETE:
-        return Decision(Verdict.NOT_PERMITTED)
+        return Decision(ApprovalVerdict.NOT_PERMITTED)
     if plan.is_empty:
-        return Decision(Verdict.NOTHING)
+        return Decision(ApprovalVerdict.NOTHING)
     if spec.mode is Mode.APPLY or spec.mode is Mode.APPROVE:
         return _decide_writing(stack, spec.mode, planned, destroy=destroy)
-    return Decision(Verdict.NOT_PERMITTED)
+    return Decision(ApprovalVerdict.NOT_PERMITTED)
 
 
 def _decide_writing(
     stack: StackObject, mode: Mode, planned: StackResult, *, destroy: bool
 ) -> Decision:
     if planned.status is StackStatus.REFUSED:
-        return Decision(Verdict.REFUSED)
+        return Decision(ApprovalVerdict.REFUSED)
     if mode is Mode.APPLY:
-        return Decision(Verdict.APPLY, Grant(stack.uid, mode, destroy, digest=""))
+        return Decision(ApprovalVerdict.APPLY, Grant(stack.uid, mode, destroy, digest=""))
     if not stack.approve:
-        return Decision(Verdict.AWAITS)
+        return Decision(ApprovalVerdict.AWAITS)
     if stack.approve != planned.digest:
-        return Decision(Verdict.OUTDATED)
+        return Decision(ApprovalVerdict.OUTDATED)
     grant = Grant(stack.uid, mode, destroy, digest=planned.digest, approval=stack.approve)
-    return Decision(Verdict.APPLY, grant)
+    return Decision(ApprovalVerdict.APPLY, grant)
 
 
 def still_holds(grant: Grant, stack: StackObject | None) -> bool:

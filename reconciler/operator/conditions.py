@@ -11,14 +11,14 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.model.fleet import StackResult, StackStatus
-from reconciler.operator.approval import Verdict
+from reconciler.operator.approval import ApprovalVerdict
 from reconciler.operator.crds import MAX_MESSAGE
 from reconciler.operator.resources import Mode
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
 
-class Reason(Struct, frozen=True):
+class ReadyReason(Struct, frozen=True):
     """What a reason of `Ready` means, and whether progress needs a person."""
 
     meaning: str
@@ -28,59 +28,67 @@ class Reason(Struct, frozen=True):
     """Whether it is as somebody intended, though not ready."""
 
 
-REASONS: Mapping[str, Reason] = {
-    "InSync": Reason("Live objects are as the manifests declare.", is_ready=True),
-    "Applied": Reason("The plan was applied, all of it.", is_ready=True),
-    "Observed": Reason("Live objects were read. The mode never writes.", is_ready=True),
-    "Suspended": Reason("`suspend` is true, so there are no runs.", is_calm=True),
-    "Destroyed": Reason("The Stack is being deleted, and its objects are gone.", is_calm=True),
-    "AwaitingApproval": Reason("The plan waits for the annotation with its digest.", is_calm=True),
-    "ApprovalOutdated": Reason(
+REASONS: Mapping[str, ReadyReason] = {
+    "InSync": ReadyReason("Live objects are as the manifests declare.", is_ready=True),
+    "Applied": ReadyReason("The plan was applied, all of it.", is_ready=True),
+    "Observed": ReadyReason("Live objects were read. The mode never writes.", is_ready=True),
+    "Suspended": ReadyReason("`suspend` is true, so there are no runs.", is_calm=True),
+    "Destroyed": ReadyReason("The Stack is being deleted, and its objects are gone.", is_calm=True),
+    "AwaitingApproval": ReadyReason(
+        "The plan waits for the annotation with its digest.", is_calm=True
+    ),
+    "ApprovalOutdated": ReadyReason(
         "The annotation names another plan than the present one.", is_blocked=True
     ),
-    "SpecInvalid": Reason("The spec cannot be used.", is_blocked=True),
-    "SourceNotFound": Reason("The ConfigMap or the folder does not exist.", is_blocked=True),
-    "SourceInvalid": Reason("The source is not a stack, or leaves its folder.", is_blocked=True),
-    "SourceMoved": Reason("The source changed during the run. The run is repeated.", is_calm=True),
-    "OrganizationNotFound": Reason("The Organization does not exist.", is_blocked=True),
-    "OrganizationNotAllowed": Reason(
+    "SpecInvalid": ReadyReason("The spec cannot be used.", is_blocked=True),
+    "SourceNotFound": ReadyReason("The ConfigMap or the folder does not exist.", is_blocked=True),
+    "SourceInvalid": ReadyReason(
+        "The source is not a stack, or leaves its folder.", is_blocked=True
+    ),
+    "SourceMoved": ReadyReason(
+        "The source changed during the run. The run is repeated.", is_calm=True
+    ),
+    "OrganizationNotFound": ReadyReason("The Organization does not exist.", is_blocked=True),
+    "OrganizationNotAllowed": ReadyReason(
         "The Organization does not allow the namespace of the Stack.", is_blocked=True
     ),
-    "OrganizationInvalid": Reason("The Organization cannot be used.", is_blocked=True),
-    "OrganizationMismatch": Reason(
+    "OrganizationInvalid": ReadyReason("The Organization cannot be used.", is_blocked=True),
+    "OrganizationMismatch": ReadyReason(
         "Keys, state and stack file belong to different organizations.", is_blocked=True
     ),
-    "KeyNotFound": Reason("A Secret with a key does not exist or lacks it.", is_blocked=True),
-    "KeyRefused": Reason("The API refuses a key.", is_blocked=True),
-    "CredentialMissing": Reason("The stack needs a key that nothing provides.", is_blocked=True),
-    "StackNameTaken": Reason(
+    "KeyNotFound": ReadyReason("A Secret with a key does not exist or lacks it.", is_blocked=True),
+    "KeyRefused": ReadyReason("The API refuses a key.", is_blocked=True),
+    "CredentialMissing": ReadyReason(
+        "The stack needs a key that nothing provides.", is_blocked=True
+    ),
+    "StackNameTaken": ReadyReason(
         "Another Stack manages the same stack name and environment.", is_blocked=True
     ),
-    "ConfigurationInvalid": Reason("The manifests have errors.", is_blocked=True),
-    "RequestInvalid": Reason("A setting cannot be used.", is_blocked=True),
-    "GuardRefused": Reason("A guard or a policy refuses the plan.", is_blocked=True),
-    "PolicyFailed": Reason("A policy over live objects fails.", is_blocked=True),
-    "ResourceBlocked": Reason("A resource has an error.", is_blocked=True),
-    "ResourceUnreadable": Reason("A managed object cannot be read.", is_blocked=True),
-    "NotConverging": Reason(
+    "ConfigurationInvalid": ReadyReason("The manifests have errors.", is_blocked=True),
+    "RequestInvalid": ReadyReason("A setting cannot be used.", is_blocked=True),
+    "GuardRefused": ReadyReason("A guard or a policy refuses the plan.", is_blocked=True),
+    "PolicyFailed": ReadyReason("A policy over live objects fails.", is_blocked=True),
+    "ResourceBlocked": ReadyReason("A resource has an error.", is_blocked=True),
+    "ResourceUnreadable": ReadyReason("A managed object cannot be read.", is_blocked=True),
+    "NotConverging": ReadyReason(
         "Applies of the same source always leave changes. Runs become rarer.", is_blocked=True
     ),
-    "DeletionNotPermitted": Reason(
+    "DeletionNotPermitted": ReadyReason(
         "`deletionPolicy` is Delete, and the mode never writes.", is_blocked=True
     ),
-    "ApplyFailed": Reason("No change was applied.", is_blocked=True),
-    "ApplyIncomplete": Reason("Some changes were applied.", is_blocked=True),
-    "SinkFailed": Reason("A key could not be delivered.", is_blocked=True),
-    "PlanStale": Reason(
+    "ApplyFailed": ReadyReason("No change was applied.", is_blocked=True),
+    "ApplyIncomplete": ReadyReason("Some changes were applied.", is_blocked=True),
+    "SinkFailed": ReadyReason("A key could not be delivered.", is_blocked=True),
+    "PlanStale": ReadyReason(
         "Something changed between plan and apply. The run is repeated.", is_calm=True
     ),
-    "Locked": Reason("Another run has held the lock of the state for long."),
-    "Interrupted": Reason("The run was stopped. It is repeated.", is_calm=True),
-    "StateUnavailable": Reason("The shared state cannot be reached or read."),
-    "ApiFailed": Reason("The API cannot be reached, or fails."),
-    "Throttled": Reason("The API allows no more requests for now."),
-    "SystemFailed": Reason("The operating system refused something."),
-    "Unexpected": Reason("A fault of this program. The log has more."),
+    "Locked": ReadyReason("Another run has held the lock of the state for long."),
+    "Interrupted": ReadyReason("The run was stopped. It is repeated.", is_calm=True),
+    "StateUnavailable": ReadyReason("The shared state cannot be reached or read."),
+    "ApiFailed": ReadyReason("The API cannot be reached, or fails."),
+    "Throttled": ReadyReason("The API allows no more requests for now."),
+    "SystemFailed": ReadyReason("The operating system refused something."),
+    "Unexpected": ReadyReason("A fault of this program. The log has more."),
 }
 """Every reason of the condition `Ready`; `Blocked` has the same one while it is true."""
 
@@ -94,12 +102,12 @@ class Judgement(Struct, frozen=True):
     message: str = ""
 
     @property
-    def entry(self) -> Reason:
+    def entry(self) -> ReadyReason:
         """What the reason means."""
         return REASONS.get(self.reason, REASONS["Unexpected"])
 
 
-def judge(mode: Mode, result: StackResult, verdict: Verdict) -> Judgement:
+def judge(mode: Mode, result: StackResult, verdict: ApprovalVerdict) -> Judgement:
     """What a run says about a Stack. `verdict` is about the plan of the result."""
     if result.status not in _GOOD:
         reason = result.reason if result.reason in REASONS else "Unexpected"
@@ -109,13 +117,13 @@ def judge(mode: Mode, result: StackResult, verdict: Verdict) -> Judgement:
     if result.plan is not None and result.plan.blocked:
         # A report about drift alone is good in spite of them.
         return Judgement("ResourceBlocked", _explained(result))
-    if verdict is Verdict.AWAITS:
+    if verdict is ApprovalVerdict.AWAITS:
         return Judgement("AwaitingApproval", "The plan waits for approval.")
-    if verdict is Verdict.OUTDATED:
+    if verdict is ApprovalVerdict.OUTDATED:
         return Judgement("ApprovalOutdated", "Another plan was approved.")
     if result.status is StackStatus.IN_SYNC:
         return Judgement("InSync", "Live objects are as the manifests declare.")
-    if verdict is Verdict.NOT_PERMITTED:
+    if verdict is ApprovalVerdict.NOT_PERMITTED:
         return Judgement("Observed", f"The mode {mode} reports changes and makes none.")
     return Judgement("InSync", "Only the state changes.")
 

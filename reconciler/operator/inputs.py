@@ -18,7 +18,7 @@ from reconciler.operator.conditions import Judgement
 from reconciler.operator.crds import SOURCE_LABEL
 from reconciler.operator.keys import KeyProblem, KeyReader
 from reconciler.operator.ownership import ownership_environment
-from reconciler.operator.registry import Claim, Registry
+from reconciler.operator.registry import Registry, StateClaim
 from reconciler.operator.resources import (
     ConfigMapReference,
     ObjectKey,
@@ -40,7 +40,7 @@ class Obstacle(Exception):
         self.reason = reason
 
 
-class Options(Struct, frozen=True):
+class OperatorOptions(Struct, frozen=True):
     """The settings of the operator that runs need."""
 
     env: Mapping[str, str]
@@ -78,7 +78,7 @@ class InputReader:
         registry: Registry,
         sources: SourceFolder,
         keys: KeyReader,
-        options: Options,
+        options: OperatorOptions,
         redactor: Redactor,
         tell: Callable[[OrganizationObject, Judgement], None],
     ) -> None:
@@ -123,7 +123,7 @@ class InputReader:
         except SourceError:
             return True
 
-    def claimed(self, stack: StackObject, settings: Settings) -> Claim:
+    def claimed(self, stack: StackObject, settings: Settings) -> StateClaim:
         """What the Stack manages, if no other one does."""
         try:
             declared = load_stack(replace(settings, learn=self._redactor.add))
@@ -138,7 +138,7 @@ class InputReader:
                 "SourceInvalid",
                 "The source has no reconciler.yaml with a metadata.name, which identifies the state.",
             )
-        claim = Claim(declared.name, declared.environment)
+        claim = StateClaim(declared.name, declared.environment)
         other = self._registry.claim(stack.key, claim)
         if other is not None:
             raise Obstacle(

@@ -18,12 +18,12 @@ from reconciler.manifests.shapes import OPENAI_KEY
 from reconciler.model.secret import Redactor
 from reconciler.operator.crds import DEFAULT_INTERVAL, INTERVAL_PATTERN
 from reconciler.operator.health import HealthServer
-from reconciler.operator.inputs import Options
+from reconciler.operator.inputs import OperatorOptions
 from reconciler.operator.kube import KubeClient
 from reconciler.operator.queue import WorkQueue
 from reconciler.operator.reconcile import Reconciler
 from reconciler.operator.registry import Registry
-from reconciler.operator.service import Service, ServiceOptions
+from reconciler.operator.service import OperatorService, ServiceOptions
 from reconciler.operator.sources import SourceFolder
 from reconciler.state.address import parse_address, secret_parts
 from reconciler.telemetry.recorder import NoRecorder, Recorder
@@ -35,7 +35,7 @@ _NO_RECORDER = NoRecorder()
 class OperatorSettings(Struct, frozen=True):
     """What the command line and the environment say."""
 
-    runs: Options
+    runs: OperatorOptions
     service: ServiceOptions
     interval: str = DEFAULT_INTERVAL
     """The interval of Stacks that name none."""
@@ -107,7 +107,7 @@ def run_operator(
         recorder=recorder,
         wake=queue.wake,
     )
-    service = Service(registry, queue, kube, sources, reconciler, settings.service)
+    service = OperatorService(registry, queue, kube, sources, reconciler, settings.service)
     health = _health(settings, service)
     try:
         if settings.once:
@@ -121,7 +121,7 @@ def run_operator(
     return 0
 
 
-def _health(settings: OperatorSettings, service: Service) -> HealthServer | None:
+def _health(settings: OperatorSettings, service: OperatorService) -> HealthServer | None:
     if settings.liveness_port is None:
         return None
     try:

@@ -47,7 +47,7 @@ class Next(StrEnum):
     """There is no such Stack any more."""
 
 
-class Outcome(Struct, frozen=True):
+class RunEnd(Struct, frozen=True):
     """The end of a run."""
 
     next: Next
@@ -56,7 +56,7 @@ class Outcome(Struct, frozen=True):
     """How often an apply of the same source left changes."""
 
 
-def delay_after(outcome: Outcome, failures: int) -> float:
+def delay_after(outcome: RunEnd, failures: int) -> float:
     """Seconds until the next run, without jitter. `failures` counts ends of the same sort in a row."""
     factor = 2.0 ** min(max(failures - 1, 0), 30)
     interval = outcome.interval
@@ -128,7 +128,7 @@ class WorkQueue:
                 self._changed.wait(wait)
             return None
 
-    def finish(self, key: ObjectKey, outcome: Outcome, group: ObjectKey | None = None) -> float:
+    def finish(self, key: ObjectKey, outcome: RunEnd, group: ObjectKey | None = None) -> float:
         """Note the end of a run; seconds to the next one. Stacks of a group are looked at together."""
         with self._changed:
             entry = self._entries.setdefault(key, _Entry())

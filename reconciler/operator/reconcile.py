@@ -22,10 +22,10 @@ from reconciler.model.secret import Redactor
 from reconciler.operator.approval import Decision, decide, differences
 from reconciler.operator.conditions import Judgement, judge
 from reconciler.operator.crds import APPROVE, MAX_CHANGES
-from reconciler.operator.inputs import InputReader, Obstacle, Options, RunInputs
+from reconciler.operator.inputs import InputReader, Obstacle, OperatorOptions, RunInputs
 from reconciler.operator.keys import KeyReader
 from reconciler.operator.kube import KubeClient, KubeError
-from reconciler.operator.queue import Next, Outcome
+from reconciler.operator.queue import Next, RunEnd
 from reconciler.operator.registry import Registry
 from reconciler.operator.reports import StatusWriter
 from reconciler.operator.resources import (
@@ -35,7 +35,7 @@ from reconciler.operator.resources import (
     StackSpec,
     may_write,
 )
-from reconciler.operator.runs import Run, Taking, not_begun, stack_id
+from reconciler.operator.runs import StackRun, Taking, not_begun, stack_id
 from reconciler.operator.sources import SourceError, SourceFolder
 from reconciler.operator.status import RunFacts, changes_of, summary_of
 from reconciler.telemetry.recorder import NoRecorder, Recorder
@@ -55,7 +55,7 @@ BUSY_SECONDS = 600.0
 class Ended(Struct, frozen=True):
     """How a run ended: what follows, and what the status says."""
 
-    outcome: Outcome
+    outcome: RunEnd
     judgement: Judgement
 
 
@@ -85,7 +85,7 @@ class Reconciler:
         registry: Registry,
         kube: KubeClient,
         sources: SourceFolder,
-        options: Options,
+        options: OperatorOptions,
         redactor: Redactor,
         *,
         sharing: Sharing | None = None,
@@ -109,12 +109,12 @@ class Reconciler:
         )
         self._progress: dict[ObjectKey, _Progress] = {}
 
-    def look_at(self, key: ObjectKey, stop: threading.Event) -> Outcome:
+    def look_at(self, key: ObjectKey, stop: threading.Event) -> RunEnd:
         """Do what a Stack needs now. Setting `stop` ends it after the calls in flight."""
         stack = self._registry.stack(key)
         if stack is None:
             self._forget(key)
-            return Outcome(Next.GONE)
+            return RunEnd(Next.GONE)
         progress = self._progress_of(stack)
         progress.number += 1
         try:
@@ -125,7 +125,7 @@ class Reconciler:
             return self._stopped(stack, progress, problem).outcome
         except KubeError as error:
             LOG.warning("%s: %s", key, error)
-            return Outcome(Next.FAILED, stack.interval)
+            return RunEnd(Next.FAILED, stack.interval)
 
     def _places(self, stack: str, environment: str) -> frozenset[str]:
         """Where the keys of a stack are. Raises Obstacle."""
@@ -153,19 +153,19 @@ class Reconciler:
 
     # --- a Stack that stays
 
-    def _reconcile(self, stack: StackObject, progress: _Progress, stop: threading.Event) -> Outcome:
+    def _reconcile(self, stack: StackObject, progress: _Progress, stop: threading.Event) -> RunEnd:
         if stack.spec is None:
             return self._stopped(stack, progress, Obstacle("SpecInvalid", stack.problem)).outcome
         if not self._writer.align_finalizer(stack):
-            return Outcome(Next.SOON, stack.interval)
+            return RunEnd(Next.SOON, stack.interval)
         if stack.spec.suspend:
             return self._suspended(stack, progress)
         return self._run(stack, stack.spec, progress, stop, destroy=False).outcome
 
-    def _suspended(self, stack: StackObject, progress: _Progress) -> Outcome:
+    def _suspended(self, stack: StackObject, progress: _Progress) -> RunEnd:
         facts = RunFacts(Judgement("Suspended", "spec.suspend is true."), number=progress.number)
         self._writer.write(stack, facts, is_run=False)
-        return Outcome(Next.DONE, stack.interval)
+        return RunEnd(Next.DONE, stack.interval)
 
     def _run(
         self,
@@ -182,7 +182,7 @@ class Reconciler:
                 self._writer.record_claim(stack, claim)
                 name = claim.stack
                 self._identify(progress, stack_id(stack.key, spec.environment, name))
-                run = Run(
+                run = StackRun(
                     stack.key,
                     spec.mode,
                     inputs,
@@ -215,7 +215,7 @@ class Reconciler:
         if judgement.entry.is_blocked:
             follows = Next.BLOCKED
             self._record_failure(stack, progress, problem)
-        return Ended(Outcome(follows, stack.interval), judgement)
+        return Ended(RunEnd(follows, stack.interval), judgement)
 
     def _identify(self, progress: _Progress, id: StackId) -> None:
         """Note how metrics name a Stack. One that changed its environment is another one there."""
@@ -236,7 +236,7 @@ class Reconciler:
         stack: StackObject,
         spec: StackSpec,
         progress: _Progress,
-        run: Run,
+        run: StackRun,
         name: str,
         *,
         destroy: bool,
@@ -248,7 +248,7 @@ class Reconciler:
         current = self._registry.stack(stack.key)
         if current is None or (current.uid, current.generation) != (stack.uid, stack.generation):
             # The plan is that of an older spec. The change has woken the Stack.
-            return Ended(Outcome(Next.SOON, stack.interval), Judgement("SourceMoved"))
+            return Ended(RunEnd(Next.SOON, stack.interval), Judgement("SourceMoved"))
         decision = decide(current, result, destroy=destroy)
         approved = ""
         if decision.grant is not None:
@@ -322,17 +322,17 @@ class Reconciler:
             progress.repeats = progress.repeats + 1 if progress.applied == fingerprint else 1
             progress.applied = fingerprint
             if progress.repeats >= LOOP_AFTER:
-                outcome = Outcome(Next.LOOPING, interval, progress.repeats - LOOP_AFTER + 1)
+                outcome = RunEnd(Next.LOOPING, interval, progress.repeats - LOOP_AFTER + 1)
                 return Ended(outcome, Judgement("NotConverging", _looping(progress, result)))
         elif status is StackStatus.IN_SYNC:
             progress.repeats = 0
-        return Ended(Outcome(_next_of(status, judgement), interval), judgement)
+        return Ended(RunEnd(_next_of(status, judgement), interval), judgement)
 
     # --- a Stack that is being deleted
 
-    def _delete(self, stack: StackObject, progress: _Progress, stop: threading.Event) -> Outcome:
+    def _delete(self, stack: StackObject, progress: _Progress, stop: threading.Event) -> RunEnd:
         if not stack.has_finalizer:
-            return Outcome(Next.GONE)
+            return RunEnd(Next.GONE)
         if stack.deletion_policy is DeletionPolicy.RETAIN:
             return self._released(stack)
         if stack.spec is None:
@@ -351,11 +351,11 @@ class Reconciler:
             return self._released(current)
         return ended.outcome
 
-    def _released(self, stack: StackObject) -> Outcome:
+    def _released(self, stack: StackObject) -> RunEnd:
         if self._writer.release(stack):
             self._forget(stack.key)
-            return Outcome(Next.GONE)
-        return Outcome(Next.SOON, stack.interval)
+            return RunEnd(Next.GONE)
+        return RunEnd(Next.SOON, stack.interval)
 
 
 def _next_of(status: StackStatus, judgement: Judgement) -> Next:

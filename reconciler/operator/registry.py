@@ -24,14 +24,14 @@ from reconciler.operator.resources import (
 from reconciler.operator.sources import StoredConfigMap, stored
 
 
-class Claim(Struct, frozen=True):
+class StateClaim(Struct, frozen=True):
     """The stack and environment that a Stack manages, which identify a state."""
 
     stack: str
     environment: str
 
 
-class Known(Struct, frozen=True):
+class KnownKeys(Struct, frozen=True):
     """Keys of objects."""
 
     stacks: frozenset[ObjectKey] = frozenset()
@@ -48,8 +48,8 @@ class Registry:
         self._stacks: dict[ObjectKey, StackObject] = {}
         self._organizations: dict[ObjectKey, OrganizationObject] = {}
         self._config_maps: dict[ObjectKey, StoredConfigMap] = {}
-        self._claims: dict[ObjectKey, Claim] = {}
-        self._refused: dict[ObjectKey, Claim] = {}
+        self._claims: dict[ObjectKey, StateClaim] = {}
+        self._refused: dict[ObjectKey, StateClaim] = {}
 
     # --- changes
 
@@ -117,16 +117,16 @@ class Registry:
                 return set()
             return self._readers_of(key)
 
-    def known(self) -> Known:
+    def known(self) -> KnownKeys:
         """The keys of everything that is known now."""
         with self._lock:
-            return Known(
+            return KnownKeys(
                 frozenset(self._stacks),
                 frozenset(self._organizations),
                 frozenset(self._config_maps),
             )
 
-    def drop_missing(self, before: Known, listed: Known) -> set[ObjectKey]:
+    def drop_missing(self, before: KnownKeys, listed: KnownKeys) -> set[ObjectKey]:
         """Forget what was known before a complete list was read, and is not in it."""
         affected: set[ObjectKey] = set()
         for key in before.stacks - listed.stacks:
@@ -139,7 +139,7 @@ class Registry:
 
     # --- claims
 
-    def claim(self, key: ObjectKey, claim: Claim) -> ObjectKey | None:
+    def claim(self, key: ObjectKey, claim: StateClaim) -> ObjectKey | None:
         """Note what a Stack manages. Returns the Stack that manages it already, if there is one.
 
         The first one keeps it. By age, an older Stack could take over a state by changing its
@@ -158,7 +158,7 @@ class Registry:
             return None
 
     def _holder_besides(
-        self, own: StackObject | None, key: ObjectKey, claim: Claim
+        self, own: StackObject | None, key: ObjectKey, claim: StateClaim
     ) -> ObjectKey | None:
         holders = [
             stack
@@ -234,13 +234,13 @@ def _is_older(stack: StackObject, known: StackObject) -> bool:
     return stack.uid == known.uid and 0 < stack.version < known.version
 
 
-def claim_of(stack: StackObject | None) -> Claim | None:
+def claim_of(stack: StackObject | None) -> StateClaim | None:
     """What the status of a Stack says that it manages."""
     status = stack.status if stack is not None else {}
     name, environment = status.get("stack"), status.get("environment")
     if not isinstance(name, str) or not isinstance(environment, str):
         return None
-    return Claim(name, environment)
+    return StateClaim(name, environment)
 
 
 def _age(stack: StackObject) -> tuple[str, str]:

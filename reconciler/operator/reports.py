@@ -18,7 +18,7 @@ from reconciler.operator.conditions import Judgement
 from reconciler.operator.crds import API_VERSION, FINALIZER, ORGANIZATIONS, STACKS
 from reconciler.operator.kube import COMPONENT, KubeClient, KubeError
 from reconciler.operator.ownership import set_owned
-from reconciler.operator.registry import Claim, Registry, claim_of
+from reconciler.operator.registry import Registry, StateClaim, claim_of
 from reconciler.operator.resources import (
     DeletionPolicy,
     ObjectKey,
@@ -124,7 +124,7 @@ class StatusWriter:
         if answer is not None:
             self._registry.put_organization(answer)
 
-    def record_claim(self, stack: StackObject, claim: Claim) -> None:
+    def record_claim(self, stack: StackObject, claim: StateClaim) -> None:
         """Let the status name what a Stack manages, before the first run writes anything.
 
         It says who manages a state after a restart, and whose state knows where the Secrets are.

@@ -93,7 +93,7 @@ class ConfigMapReference(Struct, frozen=True):
     items: Annotated[tuple[ConfigMapItem, ...], Meta(max_length=1000)] = ()
 
 
-class Source(Struct, frozen=True, rename="camel"):
+class StackSource(Struct, frozen=True, rename="camel"):
     """Where a stack file and its manifests are. Exactly one of `config_map` and `path` is given."""
 
     config_map: ConfigMapReference | None = None
@@ -118,7 +118,7 @@ class OrganizationReference(Struct, frozen=True):
 class StackSpec(Struct, frozen=True, rename="camel"):
     """The `spec` of a Stack."""
 
-    source: Source
+    source: StackSource
     organization_ref: OrganizationReference
     environment: (
         Annotated[str, Meta(max_length=63, pattern=_pattern(ENVIRONMENT_PATTERN))] | None

@@ -49,7 +49,7 @@ def not_begun(id: StackId, reason: str, message: str) -> StackResult:
     )
 
 
-class Run(Struct, frozen=True):
+class StackRun(Struct, frozen=True):
     """The plan and the apply of one look at a Stack."""
 
     key: ObjectKey

@@ -13,9 +13,9 @@ from msgspec import Struct
 from reconciler.errors import ReconcilerError
 from reconciler.operator.crds import SOURCE_LABEL
 from reconciler.operator.kube import KubeClient, KubeError
-from reconciler.operator.queue import Next, Outcome, WorkQueue
+from reconciler.operator.queue import Next, RunEnd, WorkQueue
 from reconciler.operator.reconcile import Reconciler
-from reconciler.operator.registry import Known, Registry
+from reconciler.operator.registry import KnownKeys, Registry
 from reconciler.operator.resources import ObjectKey
 from reconciler.operator.sources import SourceError, SourceFolder
 
@@ -42,7 +42,7 @@ class ServiceOptions(Struct, frozen=True):
     """How long runs may take to finish the calls in flight after a signal."""
 
 
-class Service:
+class OperatorService:
     """Runs Stacks until it is stopped."""
 
     def __init__(
@@ -158,7 +158,7 @@ class Service:
             group = stack.organization if stack is not None else None
             self._queue.finish(key, outcome, group)
 
-    def _look_at(self, key: ObjectKey) -> Outcome:
+    def _look_at(self, key: ObjectKey) -> RunEnd:
         stop = threading.Event()
         with self._lock:
             self._running[key] = stop
@@ -169,7 +169,7 @@ class Service:
         except Exception:
             # One Stack must not end the operator. The log has what to report.
             LOG.exception("%s: unexpected error", key)
-            return Outcome(Next.FAILED, _FAULT_INTERVAL)
+            return RunEnd(Next.FAILED, _FAULT_INTERVAL)
         finally:
             with self._lock:
                 self._running.pop(key, None)
@@ -276,7 +276,7 @@ class Service:
             for body in self._kube.stacks(namespace):
                 stacks.add(_key(body))
                 self.stack(body, is_gone=False)
-        listed = Known(frozenset(stacks), frozenset(organizations), frozenset(config_maps))
+        listed = KnownKeys(frozenset(stacks), frozenset(organizations), frozenset(config_maps))
         gone = before.stacks - listed.stacks
         self.wake(self._registry.drop_missing(before, listed) | gone)
 

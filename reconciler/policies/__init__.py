@@ -6,7 +6,7 @@ from reconciler.policies.declared import Policy, policy_of
 from reconciler.policies.evaluation import Judged, judge
 from reconciler.policies.fields import field_problems
 from reconciler.policies.subjects import (
-    Declared,
+    DeclaredSubject,
     Subjects,
     Surroundings,
     declared_subjects,
@@ -16,7 +16,7 @@ from reconciler.policies.subjects import (
 from reconciler.policies.testing import run_tests
 
 __all__ = [
-    "Declared",
+    "DeclaredSubject",
     "Judged",
     "Policy",
     "Subjects",

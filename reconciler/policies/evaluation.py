@@ -82,7 +82,7 @@ def judge(
     use up their share of the budget.
     """
     run = RunBudget(len(subjects.subjects))
-    selection = Selection(subjects.subjects)
+    selection = MatchedResources(subjects.subjects)
     scope = {
         "resources": subjects.resources,
         "now": subjects.now,
@@ -106,7 +106,7 @@ def judge(
     return [judged[name] for name in sorted(judged)]
 
 
-class Selection:
+class MatchedResources:
     """The resources that policies match. Many policies match the same ones."""
 
     def __init__(self, subjects: Sequence[Subject]) -> None:

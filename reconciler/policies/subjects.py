@@ -49,7 +49,7 @@ class Subject(Struct, frozen=True):
     """None while it is not known, offline."""
 
 
-class Declared(Struct, frozen=True):
+class DeclaredSubject(Struct, frozen=True):
     """A declared resource, before it is planned."""
 
     address: Address
@@ -244,7 +244,7 @@ def _resource(
 
 
 def declared_subjects(
-    resources: Iterable[Declared],
+    resources: Iterable[DeclaredSubject],
     around: Surroundings,
 ) -> Subjects:
     """Declared resources, offline: what the plan does to them and what exists is not known yet."""
@@ -263,7 +263,7 @@ def _open(address: Address, spec: Spec, around: Surroundings) -> dict[str, Any]:
 
 
 def _declared(
-    resources: Iterable[Declared],
+    resources: Iterable[DeclaredSubject],
     around: Surroundings,
 ) -> Iterator[Subject]:
     plan, live = Later("the plan"), Later("the live object")

@@ -110,7 +110,7 @@ class Recording(Struct, frozen=True):
     """Whether an interrupted run had left work, which the recording lacks."""
 
 
-class _Envelope(Struct):
+class _RecordingEnvelope(Struct):
     format: str = ""
     version: Any = None
 
@@ -186,9 +186,9 @@ def _masked_headers(headers: dict[str, Any], kept: Collection[_Header]) -> dict[
 def load(text: str, *, name: str) -> Recording:
     """Parse a recording; raises UsageError that names the file."""
     try:
-        envelope = msgspec.json.decode(text, type=_Envelope)
+        envelope = msgspec.json.decode(text, type=_RecordingEnvelope)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
-        envelope = _Envelope()
+        envelope = _RecordingEnvelope()
     if envelope.format != FORMAT:
         raise UsageError(f"{name} is not a recording", hint=_RECORD_AGAIN)
     if envelope.version != VERSION:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from reconciler.api.transport.client import Client
 from reconciler.app.session import RunListener, Session, SilentListener
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 from reconciler.model.change import Outcome
 from reconciler.rehearsal.copies import (
     SETTLE_SECONDS,
@@ -60,7 +60,7 @@ class Stage:
         self._folder = tempfile.TemporaryDirectory(prefix="reconciler-rehearsal-")
         self._states = 0
         milliseconds = round(lag_seconds * 1000)
-        options = Options(list_lag_ms=milliseconds, read_lag_ms=milliseconds)
+        options = EmulatorOptions(list_lag_ms=milliseconds, read_lag_ms=milliseconds)
         self.emulator = Emulator(options, clock=clock_of(recording))
 
     def __enter__(self) -> Self:

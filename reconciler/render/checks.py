@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, CheckStatus
 from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
-from reconciler.render.lines import Line, Span, cells, line, padded, painted
+from reconciler.render.lines import Line, StyledText, cells, line, padded, painted
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.values import count
 
@@ -53,27 +53,29 @@ def check_lines(report: CheckReport) -> list[Line]:
         lines += _lines(outcome, width)
     if lines:
         lines.append(line(""))
-    return [*lines, line(Span(totals(report), "bold"))]
+    return [*lines, line(StyledText(totals(report), "bold"))]
 
 
 def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
     symbol, style = _SYMBOLS[outcome.status]
-    head = line(Span(f"  {symbol} ", style), Span(padded(str(outcome.address), width), "bold"))
+    head = line(
+        StyledText(f"  {symbol} ", style), StyledText(padded(str(outcome.address), width), "bold")
+    )
     if outcome.status is CheckStatus.SKIPPED:
-        yield (*head, *line(Span(f"   not run: {outcome.message}", "dim")))
+        yield (*head, *line(StyledText(f"   not run: {outcome.message}", "dim")))
         yield from _notes(outcome)
         return
-    yield (*head, *line(f"   {outcome.what}", Span(f"   {outcome.seconds:.1f} s", "dim")))
+    yield (*head, *line(f"   {outcome.what}", StyledText(f"   {outcome.seconds:.1f} s", "dim")))
     if outcome.status is not CheckStatus.PASSED and outcome.location:
-        yield line("      ", Span(str(outcome.location), "dim"))
+        yield line("      ", StyledText(str(outcome.location), "dim"))
     for text in _complaints(outcome):
-        yield line("      ", Span(text, style))
+        yield line("      ", StyledText(text, style))
     yield from _notes(outcome)
 
 
 def _notes(outcome: CheckOutcome) -> Iterator[Line]:
     for note in outcome.notes:
-        yield line("      ", Span("Warning: ", "yellow"), note)
+        yield line("      ", StyledText("Warning: ", "yellow"), note)
 
 
 def _complaints(outcome: CheckOutcome) -> list[str]:

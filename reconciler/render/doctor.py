@@ -8,7 +8,13 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from reconciler.model.doctor import Examination, Finding, KeyReport, Readable, Status
+from reconciler.model.doctor import (
+    DoctorFinding,
+    Examination,
+    FindingStatus,
+    KeyReport,
+    ReadPermission,
+)
 from reconciler.render.escape import code_span, prose, terminal
 from reconciler.render.jsonview import document
 from reconciler.render.phrases import cost_of
@@ -16,8 +22,18 @@ from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.values import count, redacted
 
 FORMAT_VERSION = "1.0"
-_MARKS = {Status.OK: "ok", Status.UNKNOWN: "?", Status.WARNING: "warning", Status.ERROR: "ERROR"}
-_SIGNS = {Status.OK: "✅", Status.UNKNOWN: "❔", Status.WARNING: "⚠️", Status.ERROR: "❌"}
+_MARKS = {
+    FindingStatus.OK: "ok",
+    FindingStatus.UNKNOWN: "?",
+    FindingStatus.WARNING: "warning",
+    FindingStatus.ERROR: "ERROR",
+}
+_SIGNS = {
+    FindingStatus.OK: "✅",
+    FindingStatus.UNKNOWN: "❔",
+    FindingStatus.WARNING: "⚠️",
+    FindingStatus.ERROR: "❌",
+}
 
 
 def as_text(examination: Examination) -> str:
@@ -85,7 +101,7 @@ FORMATS: dict[str, Callable[[Examination], str]] = {
 
 def _headline(examination: Examination) -> str:
     parts = []
-    for status, noun in ((Status.ERROR, "error"), (Status.WARNING, "warning")):
+    for status, noun in ((FindingStatus.ERROR, "error"), (FindingStatus.WARNING, "warning")):
         number = sum(finding.status is status for finding in examination.findings)
         if number:
             parts.append(count(number, noun))
@@ -97,7 +113,7 @@ def _totals(examination: Examination) -> str:
     return f"{text[:1].upper()}{text[1:]}. {cost_of(examination.calls, examination.seconds)}."
 
 
-def _markdown_finding(finding: Finding) -> str:
+def _markdown_finding(finding: DoctorFinding) -> str:
     cure = " ".join(finding.cure.split())
     advice = f" {prose(redacted(cure))}" if cure else ""
     sentence = prose(redacted(finding.sentence))
@@ -114,8 +130,8 @@ def _markdown_key(report: KeyReport) -> str:
     return "\n".join([*lines, "\n</details>\n\n"])
 
 
-def _yes_or_no(readable: Readable) -> str:
-    return "no such list" if readable is Readable.ABSENT else readable.value
+def _yes_or_no(readable: ReadPermission) -> str:
+    return "no such list" if readable is ReadPermission.ABSENT else readable.value
 
 
 def _markdown_needs(name: str, calls: Mapping[str, tuple[str, ...]]) -> str:

@@ -12,7 +12,7 @@ from reconciler.render import Renderer, get
 from reconciler.render.report_renderer import ReportRenderer
 
 
-class Failure(Struct, frozen=True):
+class RunFailure(Struct, frozen=True):
     """Why a run ended. `plan` is set if planning had finished; `refusals` come from guards."""
 
     command: str
@@ -21,7 +21,7 @@ class Failure(Struct, frozen=True):
     plan: Plan | None = None
 
 
-def failure_report(failure: Failure, renderer: Renderer) -> str:
+def failure_report(failure: RunFailure, renderer: Renderer) -> str:
     """The failure in the format of a renderer."""
     if isinstance(renderer, ReportRenderer):
         return renderer.report(_as_report(failure))
@@ -33,7 +33,7 @@ def failure_report(failure: Failure, renderer: Renderer) -> str:
     return renderer.plan(replace(failure.plan, diagnostics=diagnostics, refusals=refusals))
 
 
-def plain_failure(failure: Failure, name: str) -> str:
+def plain_failure(failure: RunFailure, name: str) -> str:
     """The failure in a format that only some commands have."""
     if name == "csv":
         return _csv(failure)
@@ -43,7 +43,7 @@ def plain_failure(failure: Failure, name: str) -> str:
     return text
 
 
-def _as_report(failure: Failure) -> Report:
+def _as_report(failure: RunFailure) -> Report:
     plan = failure.plan
     own = () if plan is None else plan.diagnostics
     planned = () if plan is None else plan.refusals
@@ -56,7 +56,7 @@ def _as_report(failure: Failure) -> Report:
     )
 
 
-def _csv(failure: Failure) -> str:
+def _csv(failure: RunFailure) -> str:
     import csv
     import io
 

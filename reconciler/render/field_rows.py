@@ -43,7 +43,7 @@ MOST_DIFF_LINES = 200
 MOST_ADOPTED_FIELDS = 4
 
 
-class Layout(NamedTuple):
+class RowLayout(NamedTuple):
     """How much a row may show: values up to `width` characters take one line.
 
     Longer ones are abbreviated, unless `full`.
@@ -73,7 +73,7 @@ class FieldRow(Struct, frozen=True):
         return self.before is not None and self.after is not None
 
 
-def rows_of(change: Change, layout: Layout) -> list[FieldRow]:
+def rows_of(change: Change, layout: RowLayout) -> list[FieldRow]:
     """The rows below the heading of a change."""
     if change.action is Action.CREATE:
         return listing(change.after or change.desired, sign="+", layout=layout)
@@ -85,20 +85,20 @@ def rows_of(change: Change, layout: Layout) -> list[FieldRow]:
     return _field_entries(fields, _with_members(change), layout, happened=False)
 
 
-def _recognizable(before: Spec, layout: Layout) -> list[FieldRow]:
+def _recognizable(before: Spec, layout: RowLayout) -> list[FieldRow]:
     """The first short fields of an object that is adopted: an id alone does not say whose it is."""
     short = {name: value for name, value in before.items() if not is_container(value)}
     rows = [row for row in listing(short, sign="=", layout=layout) if row.value is not None]
     return rows if layout.full else rows[:MOST_ADOPTED_FIELDS]
 
 
-def drift_entries(drift: Drift, layout: Layout) -> list[FieldRow]:
+def drift_entries(drift: Drift, layout: RowLayout) -> list[FieldRow]:
     """The fields that changed live, without the remark that each of them drifted."""
     fields = [replace(field, origin=Origin.CONFIG) for field in drift.fields]
     return _field_entries(fields, frozenset(), layout, happened=True)
 
 
-def moved_entries(outcome: Outcome, layout: Layout) -> list[FieldRow]:
+def moved_entries(outcome: Outcome, layout: RowLayout) -> list[FieldRow]:
     """The fields that changed since the plan was made: from the planned value to the live one."""
     changed = outcome.changed_since_plan
     fields = [replace(field, origin=Origin.CONFIG, forces_replacement=False) for field in changed]
@@ -106,7 +106,7 @@ def moved_entries(outcome: Outcome, layout: Layout) -> list[FieldRow]:
 
 
 def _field_entries(
-    fields: Sequence[FieldChange], members: frozenset[str], layout: Layout, *, happened: bool
+    fields: Sequence[FieldChange], members: frozenset[str], layout: RowLayout, *, happened: bool
 ) -> list[FieldRow]:
     """The rows of field changes. The changes below a field in `members` share one row."""
     shown: list[FieldRow] = []
@@ -122,12 +122,12 @@ def _field_entries(
     return shown
 
 
-def output_entries(outputs: Sequence[OutputChange], layout: Layout) -> list[FieldRow]:
+def output_entries(outputs: Sequence[OutputChange], layout: RowLayout) -> list[FieldRow]:
     """The rows of changed outputs."""
     return [_output(output, layout) for output in outputs]
 
 
-def listing(spec: Spec, *, sign: str, layout: Layout) -> list[FieldRow]:
+def listing(spec: Spec, *, sign: str, layout: RowLayout) -> list[FieldRow]:
     """The fields of an object that is added or removed, without empty ones."""
     rows = []
     for name, value in spec.items():
@@ -136,7 +136,7 @@ def listing(spec: Spec, *, sign: str, layout: Layout) -> list[FieldRow]:
     return rows
 
 
-def _output(output: OutputChange, layout: Layout) -> FieldRow:
+def _output(output: OutputChange, layout: RowLayout) -> FieldRow:
     if output.before is None:
         return _listed(output.name, output.after, "+", layout)
     if output.after is None:
@@ -160,7 +160,7 @@ def _with_members(change: Change) -> frozenset[str]:
     return frozenset(names)
 
 
-def _listed(name: str, value: Any, sign: str, layout: Layout) -> FieldRow:
+def _listed(name: str, value: Any, sign: str, layout: RowLayout) -> FieldRow:
     if isinstance(value, FileSet):
         names = member_names([(sign, member.key) for member in value.members], full=layout.full)
         return FieldRow(name, sign, count(len(value.members), "file"), body=tuple(names))
@@ -173,7 +173,7 @@ def _listed(name: str, value: Any, sign: str, layout: Layout) -> FieldRow:
     return FieldRow(name, sign, size, body=tuple(_shortened(lines, layout)))
 
 
-def _shortened(lines: list[DiffLine], layout: Layout) -> list[DiffLine]:
+def _shortened(lines: list[DiffLine], layout: RowLayout) -> list[DiffLine]:
     if layout.full or len(lines) <= MOST_BLOCK_LINES:
         return lines
     kept = lines[: MOST_BLOCK_LINES - 1]
@@ -185,7 +185,7 @@ def _size_of(value: Any) -> str:
 
 
 def _members(
-    name: str, fields: Sequence[FieldChange], layout: Layout, *, happened: bool
+    name: str, fields: Sequence[FieldChange], layout: RowLayout, *, happened: bool
 ) -> FieldRow:
     forces_replacement = any(field.forces_replacement for field in fields)
     remark = field_remarks(
@@ -199,7 +199,7 @@ def _members(
     )
 
 
-def _moved(field: FieldChange, layout: Layout) -> FieldRow:
+def _moved(field: FieldChange, layout: RowLayout) -> FieldRow:
     remark = field_remarks(
         field.origin,
         forces_replacement=field.forces_replacement,
@@ -221,7 +221,7 @@ def _moved(field: FieldChange, layout: Layout) -> FieldRow:
     )
 
 
-def _body(field: FieldChange, layout: Layout) -> Iterator[DiffLine] | list[DiffLine] | None:
+def _body(field: FieldChange, layout: RowLayout) -> Iterator[DiffLine] | list[DiffLine] | None:
     """The lines of a change that does not fit on one line; None if it fits."""
     before, after = field.before, field.after
     if isinstance(before, str) and isinstance(after, str) and (is_long(before) or is_long(after)):
@@ -233,19 +233,19 @@ def _body(field: FieldChange, layout: Layout) -> Iterator[DiffLine] | list[DiffL
     return [*_one_side("-", before, layout), *_one_side("+", after, layout)]
 
 
-def _diffed(sides: tuple[list[str], list[str]], layout: Layout) -> list[DiffLine]:
+def _diffed(sides: tuple[list[str], list[str]], layout: RowLayout) -> list[DiffLine]:
     if layout.full:
         return diff_lines(*sides, context=None)
     return abridged(diff_lines(*sides), MOST_DIFF_LINES)
 
 
-def _needs_lines(value: Any, layout: Layout) -> bool:
+def _needs_lines(value: Any, layout: RowLayout) -> bool:
     if layout.full and is_long(value):
         return True
     return is_container(value) and brief(value, layout.width // 2) is None
 
 
-def _one_side(sign: str, value: Any, layout: Layout) -> Iterator[DiffLine]:
+def _one_side(sign: str, value: Any, layout: RowLayout) -> Iterator[DiffLine]:
     needs_lines = _needs_lines(value, layout)
     lines = block(value) if needs_lines else [_side(value, layout.width)]
     kept = [DiffLine(sign, line) for line in lines if value is not None]

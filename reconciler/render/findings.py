@@ -8,7 +8,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
 from reconciler.model.diagnostic import Diagnostic, Severity
-from reconciler.model.finding import Finding, Level, Rule, Verdict, finding_id
+from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict, finding_id
 from reconciler.model.policy import (
     NO_POLICIES,
     PolicyOutcome,
@@ -20,22 +20,28 @@ from reconciler.model.report import Report
 from reconciler.render import phrases
 from reconciler.render.values import count
 
-ERROR = Rule("error", "Error", "The run, or the resource, cannot go on until this is corrected.")
-WARNING = Rule("warning", "Warning", "The run goes on, and the outcome may surprise.")
-REFUSED = Rule("refused", "Refused by a guard", "The message names the option that allows it.")
-CHANGE = Rule("change", "Planned change")
-DESTRUCTIVE = Rule(
+ERROR = FindingRule(
+    "error", "Error", "The run, or the resource, cannot go on until this is corrected."
+)
+WARNING = FindingRule("warning", "Warning", "The run goes on, and the outcome may surprise.")
+REFUSED = FindingRule(
+    "refused", "Refused by a guard", "The message names the option that allows it."
+)
+CHANGE = FindingRule("change", "Planned change")
+DESTRUCTIVE = FindingRule(
     "destructive",
     "Destructive change",
     "Something stops working, or data, access or a limit is lost.",
 )
-SKIPPED = Rule("skipped", "Skipped", "A resource that it depends on has an error.")
-DRIFT = Rule("drift", "Drift", "The object was changed outside reconciler since the last apply.")
-FAILED = Rule("failed", "Change failed", "The API refused the change, or did not answer.")
-STALE = Rule("stale", "Changed since the plan", "Plan again and review.")
-REFUSED_FILE = Rule("refused-file", "File refused", "The API refused a file of the object.")
-CHECK = Rule("check", "Check", "An answer of the API is not what the check expects.")
-UNMANAGED = Rule("unmanaged", "Unmanaged object", "No manifest declares it.")
+SKIPPED = FindingRule("skipped", "Skipped", "A resource that it depends on has an error.")
+DRIFT = FindingRule(
+    "drift", "Drift", "The object was changed outside reconciler since the last apply."
+)
+FAILED = FindingRule("failed", "Change failed", "The API refused the change, or did not answer.")
+STALE = FindingRule("stale", "Changed since the plan", "Plan again and review.")
+REFUSED_FILE = FindingRule("refused-file", "File refused", "The API refused a file of the object.")
+CHECK = FindingRule("check", "Check", "An answer of the API is not what the check expects.")
+UNMANAGED = FindingRule("unmanaged", "Unmanaged object", "No manifest declares it.")
 RULES = (
     ERROR, WARNING, REFUSED, CHANGE, DESTRUCTIVE, SKIPPED, DRIFT, FAILED, STALE, REFUSED_FILE,
     CHECK, UNMANAGED,
@@ -49,10 +55,10 @@ _OUTCOME_RULES = {
     OutcomeStatus.STALE: STALE,
 }
 _CHECK_VERDICTS = {
-    CheckStatus.PASSED: Verdict.PASSED,
-    CheckStatus.FAILED: Verdict.FAILED,
-    CheckStatus.ERROR: Verdict.ERROR,
-    CheckStatus.SKIPPED: Verdict.SKIPPED,
+    CheckStatus.PASSED: TestVerdict.PASSED,
+    CheckStatus.FAILED: TestVerdict.FAILED,
+    CheckStatus.ERROR: TestVerdict.ERROR,
+    CheckStatus.SKIPPED: TestVerdict.SKIPPED,
 }
 
 
@@ -112,7 +118,7 @@ def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
             rule=ERROR if is_error else WARNING,
             message=problem.summary,
             level=Level.ERROR if is_error else Level.WARNING,
-            verdict=Verdict.ERROR if is_error else Verdict.PASSED,
+            verdict=TestVerdict.ERROR if is_error else TestVerdict.PASSED,
             address=problem.address,
             subject=_file_of(problem),
             key=_problem_key(problem),
@@ -138,7 +144,7 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
                 location=change.location,
             )
     # A plan is read for what it changes, so objects that nobody declared fail no test case.
-    yield from _unmanaged(plan, Verdict.SKIPPED)
+    yield from _unmanaged(plan, TestVerdict.SKIPPED)
 
 
 def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
@@ -154,10 +160,10 @@ def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
                 DRIFT, "has not drifted", address=change.address, location=change.location
             )
     if unmanaged:
-        yield from _unmanaged(plan, Verdict.FAILED)
+        yield from _unmanaged(plan, TestVerdict.FAILED)
 
 
-def _unmanaged(plan: Plan, verdict: Verdict) -> Iterator[Finding]:
+def _unmanaged(plan: Plan, verdict: TestVerdict) -> Iterator[Finding]:
     for listed in plan.unmanaged:
         name = f"{listed.kind} {listed.id}"
         yield Finding(
@@ -182,7 +188,7 @@ def outcome_findings(result: ApplyResult) -> Iterator[Finding]:
                 rule=REFUSED_FILE,
                 message=sentence,
                 level=Level.ERROR,
-                verdict=Verdict.FAILED,
+                verdict=TestVerdict.FAILED,
                 address=outcome.change.address,
                 key=sentence,
                 location=outcome.change.location,
@@ -194,7 +200,7 @@ def policy_findings(report: PolicyReport) -> Iterator[Finding]:
     named = {result.policy for result in report.results}
     rules = {policy.name: _policy_rule(policy) for policy in report.policies}
     for result in report.results:
-        rule = rules.get(result.policy) or Rule(f"policy/{result.policy}", result.policy)
+        rule = rules.get(result.policy) or FindingRule(f"policy/{result.policy}", result.policy)
         lines = (result.message, result.override and f"Overridden: {result.override}")
         yield Finding(
             rule=rule,
@@ -214,8 +220,8 @@ def policy_findings(report: PolicyReport) -> Iterator[Finding]:
             yield Finding(rule, message, subject=policy.name, location=policy.location)
 
 
-def _policy_rule(policy: PolicySummary) -> Rule:
-    return Rule(f"policy/{policy.name}", policy.name, policy.description)
+def _policy_rule(policy: PolicySummary) -> FindingRule:
+    return FindingRule(f"policy/{policy.name}", policy.name, policy.description)
 
 
 def _policy_level(result: PolicyResult) -> Level:
@@ -226,12 +232,12 @@ def _policy_level(result: PolicyResult) -> Level:
     return Level.NOTE
 
 
-def _policy_verdict(result: PolicyResult) -> Verdict:
+def _policy_verdict(result: PolicyResult) -> TestVerdict:
     if result.outcome is PolicyOutcome.ERROR:
-        return Verdict.ERROR
+        return TestVerdict.ERROR
     if result.refuses:
-        return Verdict.FAILED
-    return Verdict.PASSED if result.is_failure else Verdict.SKIPPED
+        return TestVerdict.FAILED
+    return TestVerdict.PASSED if result.is_failure else TestVerdict.SKIPPED
 
 
 def check_findings(report: CheckReport) -> Iterator[Finding]:
@@ -239,7 +245,7 @@ def check_findings(report: CheckReport) -> Iterator[Finding]:
     return map(_checked, report.outcomes)
 
 
-def _rule_of(change: Change) -> Rule:
+def _rule_of(change: Change) -> FindingRule:
     if change.blocked:
         return SKIPPED if change.reason is Reason.WAITS else ERROR
     return DESTRUCTIVE if change.is_change and change.is_destructive else CHANGE
@@ -247,12 +253,12 @@ def _rule_of(change: Change) -> Rule:
 
 def _planned(change: Change) -> Finding:
     rule = _rule_of(change)
-    level, verdict, message = Level.NONE, Verdict.PASSED, "has no changes"
+    level, verdict, message = Level.NONE, TestVerdict.PASSED, "has no changes"
     detail = ""
     if change.blocked:
         is_error = rule is ERROR
         level = Level.ERROR if is_error else Level.NOTE
-        verdict = Verdict.ERROR if is_error else Verdict.SKIPPED
+        verdict = TestVerdict.ERROR if is_error else TestVerdict.SKIPPED
         message = f"{'not planned' if is_error else 'skipped'}: {change.blocked}"
     elif change.is_change:
         level = Level.WARNING if rule is DESTRUCTIVE else Level.NONE
@@ -277,7 +283,7 @@ def _drifted(drift: Drift) -> Finding:
         rule=DRIFT,
         message=phrases.drift_sentence(drift),
         level=Level.WARNING,
-        verdict=Verdict.FAILED,
+        verdict=TestVerdict.FAILED,
         address=drift.address,
         location=drift.location,
         detail="\n".join(filter(None, parts)),
@@ -287,11 +293,11 @@ def _drifted(drift: Drift) -> Finding:
 def _outcome(outcome: Outcome) -> Finding:
     change, status = outcome.change, outcome.status
     rule = _OUTCOME_RULES[status]
-    level, verdict = Level.ERROR, Verdict.FAILED
+    level, verdict = Level.ERROR, TestVerdict.FAILED
     if status is OutcomeStatus.APPLIED:
-        rule, level, verdict = _rule_of(change), Level.NONE, Verdict.PASSED
+        rule, level, verdict = _rule_of(change), Level.NONE, TestVerdict.PASSED
     elif status is OutcomeStatus.SKIPPED:
-        level, verdict = Level.NOTE, Verdict.SKIPPED
+        level, verdict = Level.NOTE, TestVerdict.SKIPPED
     request = f"Request id: {outcome.request_id}" if outcome.request_id else ""
     moved = [field.dotted for field in outcome.changed_since_plan]
     changed = f"Changed: {', '.join(moved)}." if moved else ""
@@ -311,7 +317,7 @@ def _outcome(outcome: Outcome) -> Finding:
 def _checked(outcome: CheckOutcome) -> Finding:
     complaints = [text for text in (*map(str, outcome.findings), outcome.message) if text]
     verdict = _CHECK_VERDICTS[outcome.status]
-    is_failed = verdict in (Verdict.FAILED, Verdict.ERROR)
+    is_failed = verdict in (TestVerdict.FAILED, TestVerdict.ERROR)
     lines = (*complaints[1:], *outcome.notes)
     return Finding(
         rule=CHECK,
@@ -345,7 +351,7 @@ def refusal_findings(refusals: Sequence[str], plan: Plan | None) -> Iterator[Fin
             rule=REFUSED,
             message=sentence,
             level=Level.ERROR,
-            verdict=Verdict.FAILED,
+            verdict=TestVerdict.FAILED,
             address=_address_of(change),
             key=sentence if change is None else "",
             location=None if change is None else change.location,

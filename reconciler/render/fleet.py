@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 from msgspec.structs import asdict
 
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
-from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict
 from reconciler.model.fleet import (
     DriftNote,
     FleetReport,
+    StackHealth,
     StackReport,
     StackStatus,
-    Standing,
 )
 from reconciler.render import phrases
 from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
-from reconciler.render.lines import Line, Span, line, padded
+from reconciler.render.lines import Line, StyledText, line, padded
 from reconciler.render.sections import Section
 from reconciler.render.values import count, redacted
 
@@ -51,14 +51,14 @@ _SIGNS = {
     StackStatus.IN_SYNC: "✅",
 }
 _LEVELS = {
-    StackStatus.FAILED: (Level.ERROR, Verdict.ERROR),
-    StackStatus.REFUSED: (Level.ERROR, Verdict.FAILED),
-    StackStatus.LOCKED: (Level.WARNING, Verdict.SKIPPED),
-    StackStatus.DRIFTED: (Level.WARNING, Verdict.FAILED),
-    StackStatus.PENDING: (Level.NONE, Verdict.PASSED),
-    StackStatus.INTERRUPTED: (Level.NOTE, Verdict.SKIPPED),
-    StackStatus.APPLIED: (Level.NONE, Verdict.PASSED),
-    StackStatus.IN_SYNC: (Level.NONE, Verdict.PASSED),
+    StackStatus.FAILED: (Level.ERROR, TestVerdict.ERROR),
+    StackStatus.REFUSED: (Level.ERROR, TestVerdict.FAILED),
+    StackStatus.LOCKED: (Level.WARNING, TestVerdict.SKIPPED),
+    StackStatus.DRIFTED: (Level.WARNING, TestVerdict.FAILED),
+    StackStatus.PENDING: (Level.NONE, TestVerdict.PASSED),
+    StackStatus.INTERRUPTED: (Level.NOTE, TestVerdict.SKIPPED),
+    StackStatus.APPLIED: (Level.NONE, TestVerdict.PASSED),
+    StackStatus.IN_SYNC: (Level.NONE, TestVerdict.PASSED),
 }
 _HELP = {
     StackStatus.FAILED: "The stack could not be planned, or not all of it was applied.",
@@ -76,7 +76,7 @@ _MOST_SHOWN = 5
 _INDENT = "      "
 
 
-class Note(NamedTuple):
+class StackNote(NamedTuple):
     """One thing to say about a stack. `what` names the sort."""
 
     what: str
@@ -134,7 +134,7 @@ def sentence_of(stack: StackReport) -> str:
     return ", ".join(parts) or (stack.reason or "no changes")
 
 
-def standing_text(standing: Standing) -> str:
+def standing_text(standing: StackHealth) -> str:
     """`since 2026-11-30 08:15 UTC, last looked at 2026-11-30 22:10 UTC, …`."""
     parts = [f"since {_time(standing.status_since)}"]
     if standing.drift_since is not None:
@@ -155,21 +155,21 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def notes_of(stack: StackReport, *, most: int) -> Iterator[Note]:
+def notes_of(stack: StackReport, *, most: int) -> Iterator[StackNote]:
     """What destroys something first, then refusals, errors, failures and drift."""
     losses = [
-        Note("loss", each.address, f"{each.action} destroys: {each.sentence}", "red")
+        StackNote("loss", each.address, f"{each.action} destroys: {each.sentence}", "red")
         for each in stack.losses
     ]
     yield from _bounded(losses, stack.destructive, most, "destructive change")
-    refusals = [Note("refusal", "", f"Refused: {text}", "red") for text in stack.refusals]
+    refusals = [StackNote("refusal", "", f"Refused: {text}", "red") for text in stack.refusals]
     yield from _bounded(refusals, stack.refused, most, "refusal")
     problems = [_problem(each) for each in stack.diagnostics if not _repeats(each, stack)]
     hidden = len(stack.diagnostics) - len(problems)
     yield from _bounded(problems, stack.problems - hidden, most, "problem")
-    failures = [Note("failure", each.address, each.message, "red") for each in stack.failures]
+    failures = [StackNote("failure", each.address, each.message, "red") for each in stack.failures]
     yield from _bounded(failures, stack.failed, most, "change not applied", "changes not applied")
-    drift = [Note("drift", each.address, drift_text(each), "yellow") for each in stack.drift]
+    drift = [StackNote("drift", each.address, drift_text(each), "yellow") for each in stack.drift]
     yield from _bounded(drift, stack.drifted, most, "drifted object")
 
 
@@ -193,21 +193,23 @@ def cost(report: FleetReport) -> str:
 
 
 def _bounded(
-    notes: Sequence[Note], total: int, most: int, word: str, plural: str = ""
-) -> Iterator[Note]:
+    notes: Sequence[StackNote], total: int, most: int, word: str, plural: str = ""
+) -> Iterator[StackNote]:
     yield from notes[:most]
     left = total - len(notes[:most])
     if left > 0 and notes:
-        yield Note(word, "", f"… and {count(left, f'more {word}', plural and f'more {plural}')}")
+        yield StackNote(
+            word, "", f"… and {count(left, f'more {word}', plural and f'more {plural}')}"
+        )
     elif left > 0:  # a history has numbers alone
-        yield Note(word, "", count(left, word, plural))
+        yield StackNote(word, "", count(left, word, plural))
 
 
-def _problem(problem: Diagnostic) -> Note:
+def _problem(problem: Diagnostic) -> StackNote:
     where = phrases.where(problem.location)
     about = f"{problem.address}: " if problem.address else ""
     text = ": ".join(filter(None, (problem.summary, problem.detail)))
-    return Note("problem", where, f"{about}{' '.join(text.split())}", "red")
+    return StackNote("problem", where, f"{about}{' '.join(text.split())}", "red")
 
 
 def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
@@ -224,12 +226,12 @@ def text_lines(report: FleetReport, *, full: bool) -> Iterator[Line]:
     for status, stacks in stacks_by_status(report).items():
         if is_quiet(status, report.command) and not full:
             continue
-        yield line(Span(str(status).capitalize(), STYLES[status]), f": {len(stacks):,}")
+        yield line(StyledText(str(status).capitalize(), STYLES[status]), f": {len(stacks):,}")
         yield from _group_lines(stacks, min(width, 44), full=full)
         yield ()
-    yield line(Span(f"{headline(report)}.", "bold"), f" {cost(report)}.")
+    yield line(StyledText(f"{headline(report)}.", "bold"), f" {cost(report)}.")
     if report.digest:
-        yield line(Span(f"Fleet digest: {report.digest}", "dim"))
+        yield line(StyledText(f"Fleet digest: {report.digest}", "dim"))
 
 
 def _group_lines(stacks: Sequence[StackReport], width: int, *, full: bool) -> Iterator[Line]:
@@ -237,7 +239,7 @@ def _group_lines(stacks: Sequence[StackReport], width: int, *, full: bool) -> It
     for index, stack in enumerate(shown):
         head = padded(str(stack.id), width)
         reason = f"{stack.reason}: " if stack.reason and stack.status not in _QUIET else ""
-        yield line("  ", Span(head, "bold"), f"  {reason}{redacted(sentence_of(stack))}")
+        yield line("  ", StyledText(head, "bold"), f"  {reason}{redacted(sentence_of(stack))}")
         if index < _MOST_DETAILED or full:
             yield from _note_lines(stack, full=full)
     if len(shown) < len(stacks):
@@ -247,9 +249,9 @@ def _group_lines(stacks: Sequence[StackReport], width: int, *, full: bool) -> It
 def _note_lines(stack: StackReport, *, full: bool) -> Iterator[Line]:
     for note in notes_of(stack, most=len(stack.diagnostics) + 20 if full else _MOST_SHOWN):
         head = f"{note.head}  " if note.head else ""
-        yield line(_INDENT, Span(head), Span(redacted(note.text), note.style))
+        yield line(_INDENT, StyledText(head), StyledText(redacted(note.text), note.style))
     if stack.next_command:
-        yield line(_INDENT, Span(f"$ {stack.next_command}", "dim"))
+        yield line(_INDENT, StyledText(f"$ {stack.next_command}", "dim"))
 
 
 # --- JSON
@@ -400,7 +402,7 @@ def _stack_finding(stack: StackReport) -> Finding:
     status = stack.status
     level, verdict = _LEVELS[status]
     name = str(status).replace(" ", "-")
-    rule = Rule(f"stack-{name}", f"Stack {status}", _HELP.get(status, ""))
+    rule = FindingRule(f"stack-{name}", f"Stack {status}", _HELP.get(status, ""))
     notes = notes_of(stack, most=_MOST_SHOWN)
     lines = [f"{note.head}: {note.text}" if note.head else note.text for note in notes]
     if stack.next_command:
@@ -420,10 +422,10 @@ def _stack_finding(stack: StackReport) -> Finding:
 def _problem_finding(stack: StackReport, problem: Diagnostic) -> Finding:
     is_error = problem.severity is Severity.ERROR
     return Finding(
-        rule=Rule("error", "Error") if is_error else Rule("warning", "Warning"),
+        rule=FindingRule("error", "Error") if is_error else FindingRule("warning", "Warning"),
         message=redacted(problem.summary),
         level=Level.ERROR if is_error else Level.WARNING,
-        verdict=Verdict.ERROR if is_error else Verdict.PASSED,
+        verdict=TestVerdict.ERROR if is_error else TestVerdict.PASSED,
         subject=str(stack.id),
         key=f"{problem.address or ''}\0{problem.summary}\0{problem.detail}",
         location=problem.location,

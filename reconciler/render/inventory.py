@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.model.inventory import (
     Inventory,
     InventoryObject,
-    Standing,
+    ObjectRelation,
     UnreadList,
     coverage_of,
     sentences_of,
@@ -46,7 +46,7 @@ def as_text(inventory: Inventory) -> str:
     """The counts by project and kind, then the unmanaged objects, then what is unknown."""
     rows = list(_rows(inventory))
     parts = [text_table(_HEADERS, rows, numbers=range(2, len(_HEADERS)))] if rows else []
-    unmanaged = inventory.of(Standing.UNMANAGED)
+    unmanaged = inventory.of(ObjectRelation.UNMANAGED)
     if unmanaged:
         lines = [f"Unmanaged: {count(len(unmanaged), 'object')}", *_listed(unmanaged)]
         parts.append("".join(f"{terminal(line)}\n" for line in lines))
@@ -89,7 +89,7 @@ def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
     if rows:
         head += _MARKDOWN_HEAD
     sections = [Section(partial(_markdown_row, row), "row") for row in rows]
-    unmanaged = inventory.of(Standing.UNMANAGED)
+    unmanaged = inventory.of(ObjectRelation.UNMANAGED)
     if unmanaged:
         sections.append(Section(partial(_markdown_objects, unmanaged), "list of unmanaged objects"))
     if inventory.unread:
@@ -102,7 +102,7 @@ def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
 def as_html(inventory: Inventory) -> str:
     """One page without network access: every count, every object that could be managed."""
     title = f"Inventory: {_headline(inventory)}"
-    shown = [entry for entry in inventory.objects if entry.standing is not Standing.BUILT_IN]
+    shown = [entry for entry in inventory.objects if entry.standing is not ObjectRelation.BUILT_IN]
     body = [
         f"<h1>{markup(title)}</h1>",
         f"<p>{markup(totals(inventory))}</p>",
@@ -135,7 +135,7 @@ FORMATS: dict[str, Callable[[Inventory], str]] = {
 def totals(inventory: Inventory) -> str:
     """How many objects there are, the coverage, and what it took to find out."""
     counts = inventory.counts
-    parts = [f"{counts[standing]:,} {standing}" for standing in Standing if counts[standing]]
+    parts = [f"{counts[standing]:,} {standing}" for standing in ObjectRelation if counts[standing]]
     listed = f": {', '.join(parts)}" if parts else ""
     unknown = f" {_unknown(inventory.unread)}." if inventory.unread else ""
     cost = f"{count(inventory.calls, 'API call')} in {duration(inventory.seconds)}"
@@ -145,11 +145,11 @@ def totals(inventory: Inventory) -> str:
 
 def _headline(inventory: Inventory) -> str:
     counts = inventory.counts
-    manageable = counts[Standing.MANAGED] + counts[Standing.UNMANAGED]
+    manageable = counts[ObjectRelation.MANAGED] + counts[ObjectRelation.UNMANAGED]
     if not manageable:
         return "nothing to manage"
     share = percent(inventory.coverage)
-    return f"{share} managed, {count(counts[Standing.UNMANAGED], 'unmanaged object')}"
+    return f"{share} managed, {count(counts[ObjectRelation.UNMANAGED], 'unmanaged object')}"
 
 
 def _coverage(inventory: Inventory) -> str:
@@ -173,7 +173,9 @@ def _unknown(unread: Sequence[UnreadList]) -> str:
 def _rows(inventory: Inventory) -> Iterator[list[str]]:
     for (project, kind), objects in inventory.groups.items():
         counts = Counter(entry.standing for entry in objects)
-        numbers = [f"{counts[standing]:,}" if counts[standing] else "" for standing in Standing]
+        numbers = [
+            f"{counts[standing]:,}" if counts[standing] else "" for standing in ObjectRelation
+        ]
         yield [project or OUTSIDE, kind, *numbers, percent(coverage_of(objects))]
 
 
@@ -197,7 +199,7 @@ def _owner(entry: InventoryObject) -> str:
 
 def _counts(objects: Sequence[InventoryObject]) -> dict[str, int]:
     counts = Counter(entry.standing for entry in objects)
-    return {standing.value: counts[standing] for standing in Standing}
+    return {standing.value: counts[standing] for standing in ObjectRelation}
 
 
 def _group(project: str | None, objects: Sequence[InventoryObject]) -> dict[str, Any]:

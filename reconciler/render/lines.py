@@ -15,20 +15,20 @@ from reconciler.render.escape import terminal
 _HANGING = 2
 
 
-class Span(NamedTuple):
+class StyledText(NamedTuple):
     """Text with a style; an empty style is the terminal's default."""
 
     text: str
     style: str = ""
 
 
-Line = tuple[Span, ...]
+Line = tuple[StyledText, ...]
 
 
-def line(*parts: str | Span) -> Line:
+def line(*parts: str | StyledText) -> Line:
     """A line of spans, escaped, without empty parts."""
-    spans = (part if isinstance(part, Span) else Span(part) for part in parts)
-    return tuple(Span(terminal(span.text), span.style) for span in spans if span.text)
+    spans = (part if isinstance(part, StyledText) else StyledText(part) for part in parts)
+    return tuple(StyledText(terminal(span.text), span.style) for span in spans if span.text)
 
 
 def plain(lines: Iterable[Line]) -> str:
@@ -44,7 +44,7 @@ def painted(lines: Iterable[Line], *, color: bool) -> str:
     return "".join("".join(map(_sequence, spans)) + "\n" for spans in lines)
 
 
-def _sequence(span: Span) -> str:
+def _sequence(span: StyledText) -> str:
     if not span.style:
         return span.text
     start, end = _codes(span.style)
@@ -80,8 +80,8 @@ def wrapped(spans: Line, width: int) -> list[Line]:
         indent = len(whole) - len(whole.lstrip(" ")) + _HANGING
     texts = _filled_lines(text, width - before, width - indent)
     lead = last.text[: len(last.text) - len(text)]
-    lines: list[Line] = [(*head, Span(lead + texts[0], last.style))]
-    lines += [(Span(" " * indent), Span(rest, last.style)) for rest in texts[1:]]
+    lines: list[Line] = [(*head, StyledText(lead + texts[0], last.style))]
+    lines += [(StyledText(" " * indent), StyledText(rest, last.style)) for rest in texts[1:]]
     return lines
 
 

@@ -22,7 +22,7 @@ from reconciler.render.findings import refusal_findings
 from reconciler.render.lines import shortened
 from reconciler.render.markdown_parts import MOST_NAME, Parts, group_of, run_line, table
 from reconciler.render.policies import policy_sections
-from reconciler.render.sections import COMMENT_LIMIT, Budget, Frame, Section, fitted
+from reconciler.render.sections import COMMENT_LIMIT, Frame, Section, SizeLimit, fitted
 from reconciler.render.values import count
 
 _LEAST = 2_500
@@ -37,13 +37,13 @@ class MarkdownRenderer:
         self,
         limit: int = COMMENT_LIMIT,
         context: ReportContext = NO_CONTEXT,
-        budget: Budget | None = None,
+        budget: SizeLimit | None = None,
     ) -> None:
         if limit < _LEAST:
             raise ValueError(f"no room for a plan in {limit:,} characters: it needs {_LEAST:,}")
-        self._budget = budget or Budget.in_characters(limit)
+        self._budget = budget or SizeLimit.in_characters(limit)
         if context.full and budget is None:
-            self._budget = Budget.unlimited()
+            self._budget = SizeLimit.unlimited()
         self._context = context
         self._parts = Parts(full=context.full)
 

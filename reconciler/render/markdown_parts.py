@@ -23,7 +23,7 @@ from reconciler.render.differences import DiffLine
 from reconciler.render.escape import code, code_span, fenced, markup, prose, web_link
 from reconciler.render.field_rows import (
     FieldRow,
-    Layout,
+    RowLayout,
     drift_entries,
     moved_entries,
     output_entries,
@@ -59,7 +59,7 @@ class Parts:
 
     def __init__(self, *, full: bool) -> None:
         self._full = full
-        self._layout = Layout(_WIDTH, full)
+        self._layout = RowLayout(_WIDTH, full)
 
     # --- plans ------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.policy import PolicyOutcome, PolicyReport, PolicyResult, PolicySummary
 from reconciler.render.escape import code_span, prose
-from reconciler.render.lines import Line, Span, line, shortened
+from reconciler.render.lines import Line, StyledText, line, shortened
 from reconciler.render.sections import Section
 from reconciler.render.values import count
 
@@ -72,12 +72,12 @@ def policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
         for result in group[:_MOST]:
             lines += _lines(result)
         if len(group) > _MOST:
-            lines.append(line("    ", Span(_more(group), "dim")))
+            lines.append(line("    ", StyledText(_more(group), "dim")))
     if lines:
-        lines.insert(0, line(Span("Policies", "bold")))
+        lines.insert(0, line(StyledText("Policies", "bold")))
         lines.append(line(""))
     head, _, rest = totals(report).partition(":")
-    return [*lines, line(Span(f"{head}:", "bold"), rest)]
+    return [*lines, line(StyledText(f"{head}:", "bold"), rest)]
 
 
 def _groups(report: PolicyReport, *, refusing: bool) -> list[list[PolicyResult]]:
@@ -97,10 +97,10 @@ def _more(group: Sequence[PolicyResult]) -> str:
 def _lines(result: PolicyResult) -> Iterator[Line]:
     symbol, style = _STYLES[result.outcome]
     head = f"{result.policy} {verdict(result)}"
-    address = Span(f"{result.address}", "bold")
-    yield line(Span(f"  {symbol} ", style), address, Span(f"   {head}", style))
+    address = StyledText(f"{result.address}", "bold")
+    yield line(StyledText(f"  {symbol} ", style), address, StyledText(f"   {head}", style))
     if result.location:
-        yield line("      ", Span(str(result.location), "dim"))
+        yield line("      ", StyledText(str(result.location), "dim"))
     for text in result.message.split("\n"):
         yield line("      ", text)
     if result.override:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from reconciler.model.change import Change, Outcome, OutcomeStatus
 from reconciler.render import phrases
-from reconciler.render.lines import Line, Span, line, painted
+from reconciler.render.lines import Line, StyledText, line, painted
 from reconciler.render.text import ACTION_STYLES, MARKS
 
 if TYPE_CHECKING:
@@ -74,12 +74,14 @@ class Progress:
             return
         if not self._enabled:
             return
-        head = Span(f"{change.action.symbol} ", ACTION_STYLES[change.action])
-        self._write(line(head, Span(str(change.address), "bold"), f": {phrases.doing(change)}…"))
+        head = StyledText(f"{change.action.symbol} ", ACTION_STYLES[change.action])
+        self._write(
+            line(head, StyledText(str(change.address), "bold"), f": {phrases.doing(change)}…")
+        )
 
     def told(self, change: Change, text: str) -> None:
         """News of a job that the run waits for; also written if not `enabled`: jobs take hours."""
-        self._write(line(Span("… ", "dim"), Span(f"{change.address}: ", "bold"), text))
+        self._write(line(StyledText("… ", "dim"), StyledText(f"{change.address}: ", "bold"), text))
 
     def finished(self, outcome: Outcome) -> None:
         """A change ended, successfully or not."""
@@ -93,9 +95,9 @@ class Progress:
         done = outcome.status is OutcomeStatus.APPLIED
         took = f" in {phrases.duration(outcome.seconds)}" if outcome.seconds and done else ""
         ident = f" ({outcome.id})" if outcome.id else ""
-        sentence = Span(f" {phrases.outcome_sentence(outcome)}", style)
-        head = (Span(f"{mark} ", style), Span(f"{outcome.change.address}:", "bold"))
-        self._write(line(*head, sentence, Span(f"{took}{ident}", "dim")))
+        sentence = StyledText(f" {phrases.outcome_sentence(outcome)}", style)
+        head = (StyledText(f"{mark} ", style), StyledText(f"{outcome.change.address}:", "bold"))
+        self._write(line(*head, sentence, StyledText(f"{took}{ident}", "dim")))
 
     def waiting(self, reason: str, seconds: float, *, until: float, left: str = "") -> None:
         """The run pauses for `reason`; `until` is in unix seconds, `left` describes the work left.
@@ -108,7 +110,7 @@ class Progress:
             self._reported_until[reason] = until
         end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
         text = f"waiting {phrases.duration(seconds)}, until {end} UTC: {reason}{left}"
-        self._write(line(Span("… ", "dim"), text))
+        self._write(line(StyledText("… ", "dim"), text))
 
     def _rows(self) -> list[str]:
         """The changes that have run longest, each with its time, and how many more there are."""
@@ -117,11 +119,13 @@ class Progress:
         now = time.monotonic()
         rows = []
         for change, began in running[:_MOST_ROWS]:
-            sign = Span(f"  {change.action.symbol} ", ACTION_STYLES[change.action])
+            sign = StyledText(f"  {change.action.symbol} ", ACTION_STYLES[change.action])
             doing = f"  {phrases.doing(change)}, {phrases.duration(now - began)}"
-            rows.append(line(sign, Span(str(change.address), "bold"), Span(doing, "dim")))
+            rows.append(
+                line(sign, StyledText(str(change.address), "bold"), StyledText(doing, "dim"))
+            )
         if len(running) > _MOST_ROWS:
-            rows.append(line(Span(f"    and {len(running) - _MOST_ROWS:,} more", "dim")))
+            rows.append(line(StyledText(f"    and {len(running) - _MOST_ROWS:,} more", "dim")))
         return [painted([row], color=self._color).rstrip("\n") for row in rows]
 
     def _write(self, text: Line) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from reconciler.model.change import Action
-from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
@@ -27,8 +27,8 @@ from reconciler.render.tables import text_table
 from reconciler.render.values import count
 
 FORMAT_VERSION = "1.0"
-_WORDS = {Verdict.PASSED: "ok", Verdict.FAILED: "FAILED", Verdict.SKIPPED: "skipped"}
-_SYMBOLS = {Verdict.PASSED: "✅", Verdict.FAILED: "❌", Verdict.SKIPPED: "⚪"}
+_WORDS = {TestVerdict.PASSED: "ok", TestVerdict.FAILED: "FAILED", TestVerdict.SKIPPED: "skipped"}
+_SYMBOLS = {TestVerdict.PASSED: "✅", TestVerdict.FAILED: "❌", TestVerdict.SKIPPED: "⚪"}
 _FOR_ALL = "`reconciler rehearse --format json`"
 
 
@@ -132,14 +132,16 @@ def _finding(check: RehearsalCheck) -> Finding:
     return Finding(
         REHEARSAL,
         first or check.name,
-        level=Level.ERROR if check.verdict is Verdict.FAILED else Level.NONE,
+        level=Level.ERROR if check.verdict is TestVerdict.FAILED else Level.NONE,
         verdict=check.verdict,
         subject=check.name,
         detail="\n".join(rest),
     )
 
 
-REHEARSAL = Rule("rehearsal", "Rehearsal", "An apply to a copy of the organization showed this.")
+REHEARSAL = FindingRule(
+    "rehearsal", "Rehearsal", "An apply to a copy of the organization showed this."
+)
 
 FORMATS: dict[str, Callable[[Rehearsal], str]] = {
     "text": as_text,
@@ -153,7 +155,7 @@ FORMATS: dict[str, Callable[[Rehearsal], str]] = {
 
 def verdict(rehearsal: Rehearsal) -> str:
     """One sentence: whether the rehearsal succeeded."""
-    failed = [check for check in rehearsal.checks if check.verdict is Verdict.FAILED]
+    failed = [check for check in rehearsal.checks if check.verdict is TestVerdict.FAILED]
     if rehearsal.refusals:
         return "The rehearsal failed: the plan is refused, so it was not applied."
     if failed:

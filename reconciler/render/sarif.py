@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler import __version__
-from reconciler.model.finding import Finding, Level, Rule
+from reconciler.model.finding import Finding, FindingRule, Level
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import Report
 from reconciler.render.escape import terminal
@@ -59,7 +59,7 @@ class SarifRenderer(ReportRenderer):
             run["properties"] = {"planDigest": plan_digest(report.plan)}
         return document({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
-    def _result(self, finding: Finding, rules: Mapping[Rule, int]) -> dict[str, Any]:
+    def _result(self, finding: Finding, rules: Mapping[FindingRule, int]) -> dict[str, Any]:
         lines = [finding.sentence, *finding.detail.split("\n")]
         region = {"startLine": 1}
         if finding.location:
@@ -88,14 +88,14 @@ def _category(report: Report) -> str:
     return "/".join(["reconciler", *words, report.stack or "stack"]) + "/"
 
 
-def _rules(findings: Sequence[Finding]) -> dict[Rule, int]:
+def _rules(findings: Sequence[Finding]) -> dict[FindingRule, int]:
     used = {finding.rule for finding in findings}
     ordered = [rule for rule in RULES if rule in used]
     ordered += sorted(used.difference(ordered), key=lambda rule: rule.name)
     return {rule: index for index, rule in enumerate(ordered)}
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: FindingRule) -> dict[str, Any]:
     # GitHub insists on the full description.
     help = {"text": rule.help or rule.title}
     return {

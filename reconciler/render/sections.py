@@ -23,24 +23,24 @@ _LEAST = 2_500
 _GROUP_ROOM = 80
 
 
-class Budget(NamedTuple):
+class SizeLimit(NamedTuple):
     """The most that a host accepts, in its unit. No limit means that everything is shown."""
 
     limit: int | None
     measure: Callable[[str], int]
 
     @classmethod
-    def in_characters(cls, limit: int) -> Budget:
+    def in_characters(cls, limit: int) -> SizeLimit:
         """A number of characters, counted as hosts written in JavaScript do: in UTF-16 units."""
         return cls(limit, _utf16_units)
 
     @classmethod
-    def in_bytes(cls, limit: int) -> Budget:
+    def in_bytes(cls, limit: int) -> SizeLimit:
         """A number of bytes of UTF-8."""
         return cls(limit, _utf8_bytes)
 
     @classmethod
-    def unlimited(cls) -> Budget:
+    def unlimited(cls) -> SizeLimit:
         """Everything is shown."""
         return cls(None, len)
 
@@ -79,10 +79,10 @@ class Frame(NamedTuple):
 
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
     """As `fitted`, with a limit in characters. `command` is what shows everything."""
-    return fitted(Frame(head, foot, command), sections, Budget.in_characters(limit))
+    return fitted(Frame(head, foot, command), sections, SizeLimit.in_characters(limit))
 
 
-def fitted(frame: Frame, sections: Sequence[Section], budget: Budget) -> str:
+def fitted(frame: Frame, sections: Sequence[Section], budget: SizeLimit) -> str:
     """The head, the sections in the longest form that fits, the foot, and a note about the rest."""
     if budget.limit is None:
         return frame.head + _joined([section.render() for section in sections]) + frame.foot
@@ -96,7 +96,7 @@ def fitted(frame: Frame, sections: Sequence[Section], budget: Budget) -> str:
 class _Fitting:
     """Chooses the form of each section: critical ones first, then in order."""
 
-    def __init__(self, sections: Sequence[Section], budget: Budget, frame: Frame) -> None:
+    def __init__(self, sections: Sequence[Section], budget: SizeLimit, frame: Frame) -> None:
         self._sections = sections
         self._measure = budget.measure
         self._frame = frame

@@ -23,7 +23,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.keys import KeyAction
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
-from reconciler.render.lines import Line, Span, cells, line, padded, painted, wrapped
+from reconciler.render.lines import Line, StyledText, cells, line, padded, painted, wrapped
 from reconciler.render.values import block, brief, count
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import FleetReport
     from reconciler.model.policy import PolicyReport
     from reconciler.render.differences import DiffLine
-    from reconciler.render.field_rows import FieldRow, Layout
+    from reconciler.render.field_rows import FieldRow, RowLayout
 
 ACTION_STYLES = {
     Action.NO_OP: "",
@@ -84,11 +84,11 @@ class TextRenderer:
         self._width = max(60, width)
 
     @cached_property
-    def _layout(self) -> Layout:
+    def _layout(self) -> RowLayout:
         # Rows of fields are loaded by the methods that show some: most plans have no change.
-        from reconciler.render.field_rows import Layout
+        from reconciler.render.field_rows import RowLayout
 
-        return Layout(self._width - 30, self._context.full)
+        return RowLayout(self._width - 30, self._context.full)
 
     def plan(self, plan: Plan) -> str:
         """Problems, changes by scope, changed outputs, totals, refusals."""
@@ -100,13 +100,13 @@ class TextRenderer:
         ]
         for heading, changes in phrases.by_importance(plan.pending):
             style = "bold red" if heading == phrases.DESTRUCTIVE else "bold"
-            lines.append(line(Span(heading, style)))
+            lines.append(line(StyledText(heading, style)))
             lines += self._changes(changes)
         if plan.outputs:
             from reconciler.render.field_rows import output_entries
 
             entries = output_entries(plan.outputs, self._layout)
-            lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
+            lines += [line(StyledText("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
         lines += _policy_lines(plan.policies, refusing=False)
@@ -119,7 +119,7 @@ class TextRenderer:
         lines += _finding_lines(self._context.findings)
         width = _column(str(drift.address) for drift in plan.drift)
         for heading, drifts in _drift_by_scope(plan.drift):
-            lines.append(line(Span(heading, "bold")))
+            lines.append(line(StyledText(heading, "bold")))
             for drift in drifts:
                 lines += [*self._drifted(drift, width), _BLANK]
         if unmanaged:
@@ -136,13 +136,17 @@ class TextRenderer:
         if lines:
             lines.append(_BLANK)
         if result.outputs:
-            lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
+            lines += [
+                line(StyledText("Outputs", "bold")),
+                *_output_lines(result.outputs, "  "),
+                _BLANK,
+            ]
         lines += _policy_lines(result.policies, refusing=True)
         lines += [_emphasized(phrases.result_totals(result)), *_digest(result.plan)]
         if result.checks:
             from reconciler.render.checks import check_lines
 
-            lines += [_BLANK, line(Span("Checks", "bold")), *check_lines(result.checks)]
+            lines += [_BLANK, line(StyledText("Checks", "bold")), *check_lines(result.checks)]
         return self._painted(lines)
 
     def checks(self, report: CheckReport) -> str:
@@ -204,10 +208,10 @@ class TextRenderer:
 
         style, symbol = ("red", "-") if drift.deleted else ("yellow", "~")
         aside = " · ".join(filter(None, (phrases.where(drift.location), drift.id, drift.blame)))
-        address = Span(padded(str(drift.address), width), "bold")
-        sentence = Span(f"   {phrases.drift_sentence(drift)}", style)
-        yield line(Span(f"  {symbol} ", style), address, sentence)
-        yield line(_FIELD_INDENT, Span(aside, "dim"))
+        address = StyledText(padded(str(drift.address), width), "bold")
+        sentence = StyledText(f"   {phrases.drift_sentence(drift)}", style)
+        yield line(StyledText(f"  {symbol} ", style), address, sentence)
+        yield line(_FIELD_INDENT, StyledText(aside, "dim"))
         yield from self._entries(drift_entries(drift, self._layout))
 
     def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
@@ -215,19 +219,19 @@ class TextRenderer:
 
         yield from _outcome_lines(outcome, width, self._width, is_terminal=self._wraps)
         if outcome.blame:
-            yield line(_FIELD_INDENT, Span(outcome.blame, "dim"))
+            yield line(_FIELD_INDENT, StyledText(outcome.blame, "dim"))
         yield from self._entries(moved_entries(outcome, self._layout))
 
     def _diagnostics(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Line]:
         for problem in diagnostics:
-            severity = Span(
+            severity = StyledText(
                 f"{problem.severity.capitalize()}: ", _SEVERITY_STYLES[problem.severity]
             )
-            yield line(severity, Span(problem.summary, "bold"))
+            yield line(severity, StyledText(problem.summary, "bold"))
             if aside := "  ".join(
                 str(part) for part in (problem.location, problem.address) if part
             ):
-                yield line("  ", Span(aside, "dim"))
+                yield line("  ", StyledText(aside, "dim"))
             yield from (line("  ", text) for text in problem.detail.split("\n") if text)
             yield _BLANK
 
@@ -238,10 +242,10 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
         mark, style = _VERDICT_MARKS[finding.verdict]
         if finding.verdict == "passed" and finding.level == "warning":
             style = "yellow"
-        head = Span(f"  {mark} ", style)
-        yield line(head, Span(f"{finding.rule.title}: ", "bold"), finding.sentence)
+        head = StyledText(f"  {mark} ", style)
+        yield line(head, StyledText(f"{finding.rule.title}: ", "bold"), finding.sentence)
         if place := phrases.where(finding.location):
-            yield line(_FIELD_INDENT, Span(place, "dim"))
+            yield line(_FIELD_INDENT, StyledText(place, "dim"))
         yield from (line(_FIELD_INDENT, text) for text in finding.detail.split("\n") if text)
     if findings:
         yield _BLANK
@@ -252,12 +256,12 @@ def _digest(plan: Plan) -> list[Line]:
         return []
     from reconciler.model.plan_digest import plan_digest
 
-    return [line(Span(f"Plan digest: {plan_digest(plan)}", "dim"))]
+    return [line(StyledText(f"Plan digest: {plan_digest(plan)}", "dim"))]
 
 
 def _refusals(refusals: Iterable[str]) -> Iterator[Line]:
     for sentence in refusals:
-        yield line(Span("Refused: ", "bold red"), sentence)
+        yield line(StyledText("Refused: ", "bold red"), sentence)
 
 
 def _column(texts: Iterable[str], most: int = _MOST_COLUMN) -> int:
@@ -269,44 +273,44 @@ def _emphasized(text: str) -> Line:
     """A totals line with its start in bold: up to the colon, or else the first full stop."""
     separator = ":" if ": " in text.partition(".")[0] else "."
     head, separator, rest = text.partition(separator)
-    return line(Span(head + separator, "bold"), rest)
+    return line(StyledText(head + separator, "bold"), rest)
 
 
 def _heading(change: Change, width: int) -> Line:
     style = ACTION_STYLES[change.action]
-    address = Span(padded(str(change.address), width), "bold")
-    sentence = Span(f"   {phrases.will_be(change)}", style)
-    return line(Span(f"  {change.action.symbol} ", style), address, sentence)
+    address = StyledText(padded(str(change.address), width), "bold")
+    sentence = StyledText(f"   {phrases.will_be(change)}", style)
+    return line(StyledText(f"  {change.action.symbol} ", style), address, sentence)
 
 
 def _remarks(change: Change) -> Iterator[Line]:
     if aside := " · ".join(filter(None, (phrases.where(change.location), change.id))):
-        yield line(_FIELD_INDENT, Span(aside, "dim"))
+        yield line(_FIELD_INDENT, StyledText(aside, "dim"))
     if steps := phrases.steps(change):
-        yield line(_FIELD_INDENT, Span(steps, "magenta"))
+        yield line(_FIELD_INDENT, StyledText(steps, "magenta"))
     if lost := phrases.destruction(change):
-        yield line(_FIELD_INDENT, Span(f"destroys: {lost}", "red"))
+        yield line(_FIELD_INDENT, StyledText(f"destroys: {lost}", "red"))
     for step in change.keys:
-        yield line(_FIELD_INDENT, Span(phrases.key_step(step), _KEY_STYLES[step.action]))
+        yield line(_FIELD_INDENT, StyledText(phrases.key_step(step), _KEY_STYLES[step.action]))
     if note := phrases.job_note(change):
-        yield line(_FIELD_INDENT, Span(note, "dim"))
+        yield line(_FIELD_INDENT, StyledText(note, "dim"))
     if marking := phrases.marking(change):
-        yield line(_FIELD_INDENT, Span(marking, "cyan"))
+        yield line(_FIELD_INDENT, StyledText(marking, "cyan"))
     if change.renamed_from:
-        yield line(_FIELD_INDENT, Span(f"renamed from {change.renamed_from}", "cyan"))
+        yield line(_FIELD_INDENT, StyledText(f"renamed from {change.renamed_from}", "cyan"))
     for warning in change.warnings:
-        yield line(_FIELD_INDENT, Span("Warning: ", "yellow"), warning)
+        yield line(_FIELD_INDENT, StyledText("Warning: ", "yellow"), warning)
 
 
 def _entry_line(entry: FieldRow, width: int) -> Line:
-    sign = Span(f"    {entry.sign or '~'} ", _SIGN_STYLES[entry.sign or "~"])
+    sign = StyledText(f"    {entry.sign or '~'} ", _SIGN_STYLES[entry.sign or "~"])
     has_value = entry.is_pair or bool(entry.value)
     name = f"{padded(f'{entry.name}:', width + 1)} " if has_value else f"{entry.name}:"
-    remark = Span(f"  # {entry.remark}" if entry.remark else "", "dim")
+    remark = StyledText(f"  # {entry.remark}" if entry.remark else "", "dim")
     if entry.is_pair:
-        before = Span(entry.before or "", "red")
-        after = Span(entry.after or "", "green")
-        return line(sign, name, before, Span(" → ", "dim"), after, remark)
+        before = StyledText(entry.before or "", "red")
+        after = StyledText(entry.after or "", "green")
+        return line(sign, name, before, StyledText(" → ", "dim"), after, remark)
     return line(sign, name, entry.value or "", remark)
 
 
@@ -315,7 +319,7 @@ def _body_line(diff_line: DiffLine, sign: str) -> Line:
     mark = "" if diff_line.sign == sign != "~" else f"{diff_line.sign} "
     return line(
         f"{_FIELD_INDENT}    ",
-        Span(f"{mark}{diff_line.text}", _SIGN_STYLES.get(diff_line.sign, "")),
+        StyledText(f"{mark}{diff_line.text}", _SIGN_STYLES.get(diff_line.sign, "")),
     )
 
 
@@ -334,9 +338,9 @@ def _blocked_lines(plan: Plan) -> list[Line]:
         skipped = change.reason is Reason.WAITS
         mark, style = MARKS[OutcomeStatus.SKIPPED if skipped else OutcomeStatus.FAILED]
         verb = "skipped" if skipped else "not planned"
-        address = Span(padded(str(change.address), width), "bold")
+        address = StyledText(padded(str(change.address), width), "bold")
         summary = change.blocked.partition(": ")[0]
-        lines.append(line(Span(f"  {mark} ", style), address, f"   {verb}: {summary}"))
+        lines.append(line(StyledText(f"  {mark} ", style), address, f"   {verb}: {summary}"))
     return [*lines, _BLANK] if lines else []
 
 
@@ -347,14 +351,15 @@ def _quiet_notes(plan: Plan) -> list[Line]:
     for change in plan.changes:
         if change.is_change:
             continue
-        address = Span(f"{change.address}: ", "bold")
+        address = StyledText(f"{change.address}: ", "bold")
         for text in change.warnings:
-            label = Span("Warning: ", _SEVERITY_STYLES[Severity.WARNING])
+            label = StyledText("Warning: ", _SEVERITY_STYLES[Severity.WARNING])
             warnings.append(line(label, address, text))
         if note := phrases.job_note(change):
-            notes.append(line(Span("note: ", "yellow"), address, note))
+            notes.append(line(StyledText("note: ", "yellow"), address, note))
         notes += [
-            line(Span("note: ", "yellow"), address, phrases.key_step(step)) for step in change.keys
+            line(StyledText("note: ", "yellow"), address, phrases.key_step(step))
+            for step in change.keys
         ]
     lines = [*warnings, *notes]
     return [*lines, _BLANK] if lines else []
@@ -372,7 +377,7 @@ def _drift_hint(plan: Plan) -> list[Line]:
         return []
     names = ", ".join(others[:3])
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return [line(Span(f"Changed outside, no action needed: {names}{more}.", "dim"))]
+    return [line(StyledText(f"Changed outside, no action needed: {names}{more}.", "dim"))]
 
 
 def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
@@ -392,7 +397,10 @@ def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool
     took = f"  {phrases.duration(outcome.seconds)}" if outcome.seconds else ""
     verb = phrases.outcome_verb(outcome)
     message = phrases.outcome_message(outcome)
-    head = (Span(f"  {mark} ", style), Span(padded(str(outcome.change.address), width), "bold"))
+    head = (
+        StyledText(f"  {mark} ", style),
+        StyledText(padded(str(outcome.change.address), width), "bold"),
+    )
     # A message that does not fit beside the address goes below it, as do messages of several lines.
     beside = f"   {verb}: {message}" if message else f"   {verb}"
     used = max(width, cells(str(outcome.change.address))) + cells(f"{beside}{ident}{took}")
@@ -402,16 +410,16 @@ def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool
         message = ""
     if used + 4 > room and is_terminal:
         ident = ""  # `state list` has the ids, and an object has one line
-    yield line(*head, Span(beside, style), Span(f"{ident}{took}", "dim"))
+    yield line(*head, StyledText(beside, style), StyledText(f"{ident}{took}", "dim"))
     for text in (message, outcome.hint):
         for part in text.split("\n") if text else ():
             yield line(_FIELD_INDENT, part)
     if outcome.request_id:
-        yield line(_FIELD_INDENT, Span("request id: ", "dim"), outcome.request_id)
+        yield line(_FIELD_INDENT, StyledText("request id: ", "dim"), outcome.request_id)
     for sentence in outcome.refused:
-        yield line(_FIELD_INDENT, Span("✗ ", "red"), sentence)
+        yield line(_FIELD_INDENT, StyledText("✗ ", "red"), sentence)
     for note in outcome.notes:
-        yield line(_FIELD_INDENT, Span("note: ", "yellow"), note)
+        yield line(_FIELD_INDENT, StyledText("note: ", "yellow"), note)
 
 
 def _policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
@@ -426,12 +434,12 @@ def _unmanaged_section(plan: Plan) -> list[Line]:
     if not plan.unmanaged:
         return []
     number = count(len(plan.unmanaged), "object")
-    lines = [line(Span(f"Unmanaged: {number} not declared in any manifest", "bold"))]
+    lines = [line(StyledText(f"Unmanaged: {number} not declared in any manifest", "bold"))]
     owners = [_owner(unmanaged.kind, unmanaged.project) for unmanaged in plan.unmanaged]
     owner_width = _column(owners)
     id_width = _column(unmanaged.id for unmanaged in plan.unmanaged)
     for owner, unmanaged in zip(owners, plan.unmanaged, strict=True):
-        ident = Span(padded(unmanaged.id, id_width), "dim")
+        ident = StyledText(padded(unmanaged.id, id_width), "dim")
         lines.append(line(f"  ? {padded(owner, owner_width)}  ", ident, f"  {unmanaged.label}"))
     return [*lines, _BLANK]
 

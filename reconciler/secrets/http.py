@@ -28,7 +28,7 @@ _UNAUTHORIZED = (401, 403)
 _SHOWN_CHARACTERS = 300
 
 
-class Answer(Struct, frozen=True):
+class SinkResponse(Struct, frozen=True):
     """An answer: its status, its JSON (None if it has none), and its headers in lower case."""
 
     status: int
@@ -58,7 +58,7 @@ class SinkHttp:
         self._message_of = message_of
         self._busy = busy
 
-    def get(self, path: str, **more: Any) -> Answer:
+    def get(self, path: str, **more: Any) -> SinkResponse:
         """Send a read. Raises SinkError if there is no answer."""
         return self.send("GET", path, is_write=False, **more)
 
@@ -72,7 +72,7 @@ class SinkHttp:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         is_write: bool = True,
-    ) -> Answer:
+    ) -> SinkResponse:
         """Send a request until there is an answer that is no excuse; any status is an answer.
 
         Raises UncertainDeliveryError for a write that may have happened, and SinkError for a
@@ -119,7 +119,7 @@ class SinkHttp:
                 self._context.sleep(PAUSES[attempt] if pause is None else pause)
         raise self._unanswered(problem, is_uncertain)
 
-    def explanation(self, answer: Answer) -> str:
+    def explanation(self, answer: SinkResponse) -> str:
         """What the server says about an error, redacted: `: …`, or an empty string."""
         said = self._message_of(answer.body) if isinstance(answer.body, dict | list) else ""
         text = " ".join(self._context.redactor(said).split())
@@ -142,7 +142,7 @@ class SinkHttp:
         content: bytes | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
-    ) -> Answer:
+    ) -> SinkResponse:
         with self._client.stream(
             method, path, content=content, params=params, headers=headers
         ) as response:
@@ -155,7 +155,7 @@ class SinkHttp:
             body = json.loads(received) if received else None
         except ValueError:
             body = None
-        return Answer(response.status_code, body, dict(response.headers))
+        return SinkResponse(response.status_code, body, dict(response.headers))
 
 
 class _TooLarge(Exception):
@@ -166,6 +166,6 @@ def _why(error: httpx.TransportError) -> str:
     return str(error) or type(error).__name__
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: SinkResponse) -> float | None:
     text = answer.headers.get("retry-after", "")
     return min(float(text), _LONGEST_PAUSE) if text.isdigit() else None

@@ -25,7 +25,7 @@ from reconciler.model.sinks import (
     places_of,
     receipts_in,
 )
-from reconciler.model.sources import Source, is_source
+from reconciler.model.sources import SecretSource, is_source
 from reconciler.model.values import Spec
 from reconciler.secrets import digests
 
@@ -147,7 +147,7 @@ class SinkSet:
         sink, value = self._sink(target)
         if not is_source(type(sink)):
             raise SinkError(f'"{sink.name}" cannot be read')
-        secret = cast("Source", sink).fetch(value)
+        secret = cast("SecretSource", sink).fetch(value)
         if secret is not None:
             self._redactor.add(secret)
         return secret

@@ -5,21 +5,21 @@ runs, and the lock.
 """
 
 from reconciler.state.identity import Identity
-from reconciler.state.journal import ChangeJournal, Journal, JournalEntry, Status
+from reconciler.state.journal import ChangeJournal, EntryStatus, Journal, JournalEntry
 from reconciler.state.lock import Holder
 from reconciler.state.origin import current_origin
-from reconciler.state.runs import PreImage, Run
+from reconciler.state.runs import PreImage, RunRecord
 from reconciler.state.store import StateStore
 
 __all__ = [
     "ChangeJournal",
+    "EntryStatus",
     "Holder",
     "Identity",
     "Journal",
     "JournalEntry",
     "PreImage",
-    "Run",
+    "RunRecord",
     "StateStore",
-    "Status",
     "current_origin",
 ]

@@ -24,7 +24,7 @@ from msgspec import Struct, field
 
 from reconciler.errors import AmbiguousError, UncertainDeliveryError
 from reconciler.model.address import Address
-from reconciler.model.provider import Step
+from reconciler.model.provider import JournalledCall
 from reconciler.model.resource import Record
 from reconciler.state import resources, runs
 from reconciler.state.database import Transactions
@@ -37,7 +37,7 @@ _NO_RESULT = "it ended without a result"
 _HAS_TRACES = "EXISTS (SELECT 1 FROM journal AS s WHERE s.change = c.seq AND s.status <> 'failed')"
 
 
-class Status(StrEnum):
+class EntryStatus(StrEnum):
     """How an entry stands."""
 
     BEGUN = "begun"
@@ -60,7 +60,7 @@ class JournalEntry(Struct, frozen=True):
     address: Address
     name: str
     intent: Mapping[str, Any]
-    status: Status
+    status: EntryStatus
     id: str | None
     result: Mapping[str, Any]
     message: str
@@ -148,7 +148,7 @@ class Journal:
             str(address),
             plain(name),
             to_json(intent),
-            Status.BEGUN,
+            EntryStatus.BEGUN,
             self._clock(),
         )
 
@@ -163,7 +163,13 @@ class Journal:
         """The same, inside a transaction of the caller."""
         connection.execute(
             "UPDATE journal SET status = ?, id = ?, result = ?, ended_at = ? WHERE seq = ?",
-            (Status.DONE, None if id is None else plain(id), to_json(result), self._clock(), seq),
+            (
+                EntryStatus.DONE,
+                None if id is None else plain(id),
+                to_json(result),
+                self._clock(),
+                seq,
+            ),
         )
 
     def fail(self, seq: int, error: Exception | None) -> None:
@@ -184,7 +190,7 @@ class Journal:
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE journal SET status = ?, message = ?, ended_at = ? WHERE seq = ?",
-                (Status.FAILED, plain(message[:_MESSAGE_CHARACTERS]), self._clock(), seq),
+                (EntryStatus.FAILED, plain(message[:_MESSAGE_CHARACTERS]), self._clock(), seq),
             )
 
 
@@ -209,7 +215,7 @@ class ChangeJournal:
         self.finished_whole = False
 
     @contextmanager
-    def step(self, name: str, **intent: Any) -> Iterator[Step]:
+    def step(self, name: str, **intent: Any) -> Iterator[JournalledCall]:
         """Write the intent, on disk before the block starts. The block makes the call and calls
         `done`.
         """
@@ -228,7 +234,7 @@ class ChangeJournal:
         """Intents of earlier runs at this address under `name` that are open, oldest first, with
         their times.
         """
-        rows = self._earlier_steps(name, Status.BEGUN)
+        rows = self._earlier_steps(name, EntryStatus.BEGUN)
         return [
             {**from_json(intent), "began_at": began_at, "ended_at": ended_at}
             for intent, began_at, ended_at, *_ in rows
@@ -238,7 +244,7 @@ class ChangeJournal:
         """`id` and result of earlier runs' steps under `name` that ended, in changes that did not,
         oldest first.
         """
-        rows = self._earlier_steps(name, Status.DONE)
+        rows = self._earlier_steps(name, EntryStatus.DONE)
         return [{"id": id, **from_json(result)} for *_, id, result in rows]
 
     def finish(self, record: Record | None = None, *, remove: bool = False) -> None:
@@ -259,7 +265,7 @@ class ChangeJournal:
                 resources.remove(connection, self.address)
         self.finished_whole = True
 
-    def _earlier_steps(self, name: str, status: Status) -> list[tuple[Any, ...]]:
+    def _earlier_steps(self, name: str, status: EntryStatus) -> list[tuple[Any, ...]]:
         with self._database.read() as connection:
             return connection.execute(
                 "SELECT s.intent, s.began_at, s.ended_at, s.id, s.result FROM journal AS s JOIN "
@@ -353,7 +359,7 @@ def _entry(row: tuple[Any, ...], steps: Sequence[JournalEntry]) -> JournalEntry:
         address=Address.parse(row[2]),
         name=row[3],
         intent=from_json(row[4]),
-        status=Status(row[5]),
+        status=EntryStatus(row[5]),
         id=row[6],
         result=from_json(row[7]),
         message=row[8],

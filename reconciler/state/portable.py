@@ -71,7 +71,7 @@ _WORDS = {
 }
 
 
-class Origin(Struct, frozen=True):
+class ExportOrigin(Struct, frozen=True):
     """Where an export comes from, or where it is imported to."""
 
     stack: str
@@ -141,13 +141,13 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     return records, outputs
 
 
-def origin_of(data: Mapping[str, Any]) -> Origin:
+def origin_of(data: Mapping[str, Any]) -> ExportOrigin:
     """Where an export comes from. The export has been checked by `from_data`."""
     parts = (data.get(name, "") for name in ("lineage", "server", "organization"))
-    return Origin(data["stack"], data["environment"], data["serial"], Identity(*parts))
+    return ExportOrigin(data["stack"], data["environment"], data["serial"], Identity(*parts))
 
 
-def check_is_ours(theirs: Origin, own: Origin) -> None:
+def check_is_ours(theirs: ExportOrigin, own: ExportOrigin) -> None:
     """Raise StateError for the export of another stack, environment, place or lineage."""
     hint = "If this is intended, use --from-elsewhere."
     if theirs.name != own.name:
@@ -169,7 +169,7 @@ def check_is_ours(theirs: Origin, own: Origin) -> None:
         )
 
 
-def check_is_newer(theirs: Origin, own: Origin, forgotten: Sequence[Address]) -> None:
+def check_is_newer(theirs: ExportOrigin, own: ExportOrigin, forgotten: Sequence[Address]) -> None:
     """Raise StateError for an export with a lower serial, naming what it would forget."""
     # Serials of different states count different things.
     if theirs.name != own.name or is_foreign(theirs, own) or theirs.serial >= own.serial:
@@ -181,7 +181,7 @@ def check_is_newer(theirs: Origin, own: Origin, forgotten: Sequence[Address]) ->
     )
 
 
-def merged_identity(theirs: Origin, own: Origin) -> Identity:
+def merged_identity(theirs: ExportOrigin, own: ExportOrigin) -> Identity:
     """The identity after an import: the objects of the export, in the place that it names."""
     # The export of another stack is a copy: its lineage stays with the original.
     lineage = theirs.identity.lineage if theirs.name == own.name else ""
@@ -192,7 +192,7 @@ def merged_identity(theirs: Origin, own: Origin) -> Identity:
     )
 
 
-def is_foreign(theirs: Origin, own: Origin) -> bool:
+def is_foreign(theirs: ExportOrigin, own: ExportOrigin) -> bool:
     """Whether both have a lineage, they differ, and there is something here to lose."""
     lineages = {theirs.identity.lineage, own.identity.lineage} - {""}
     return len(lineages) > 1 and own.serial > 0

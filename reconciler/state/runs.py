@@ -29,7 +29,7 @@ RUNS_WITH_PRE_IMAGES = 50
 """How many runs can be rolled back; pre-images are the bulk of the file, and old ones no longer fit anything."""
 
 
-class Run(Struct, frozen=True):
+class RunRecord(Struct, frozen=True):
     """One command that could write.
 
     Times are unix seconds; a run that was killed has no end and no status. `origin` repeats `user`
@@ -65,7 +65,7 @@ class PreImage(Struct, frozen=True):
     done: bool = False
 
 
-def begin(connection: sqlite3.Connection, run: Run) -> int:
+def begin(connection: sqlite3.Connection, run: RunRecord) -> int:
     """Write a run's beginning; gives its number. The number in `run` is not looked at."""
     cursor = connection.execute(
         "INSERT INTO runs (command, user, host, pid, plan_digest, began_at, origin)"
@@ -99,7 +99,7 @@ def end(
     )
 
 
-def read_runs(connection: sqlite3.Connection) -> list[Run]:
+def read_runs(connection: sqlite3.Connection) -> list[RunRecord]:
     """All runs, oldest first."""
     rows = connection.execute(
         "SELECT id, command, user, host, pid, plan_digest, began_at, ended_at, status,"
@@ -107,7 +107,7 @@ def read_runs(connection: sqlite3.Connection) -> list[Run]:
     )
     runs = []
     for *values, counts, origin in rows:
-        run = Run(*values)
+        run = RunRecord(*values)
         origin = _origin_from_json(origin, user=run.user, host=run.host)
         runs.append(replace(run, counts=from_json(counts), origin=origin))
     return runs

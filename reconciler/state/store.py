@@ -35,7 +35,7 @@ from reconciler.state.identity import Identity
 from reconciler.state.journal import Journal, JournalEntry
 from reconciler.state.lock import Holder, LocalLock, StateLock, present_holder
 from reconciler.state.rows import DAMAGED_HINT, plain
-from reconciler.state.runs import PreImage, Run
+from reconciler.state.runs import PreImage, RunRecord
 
 _FORMER_OWNERS = "former owners"
 _MOVED_TO = "moved to"
@@ -324,7 +324,7 @@ class StateStore:
         origin: RunOrigin | None = None,
     ) -> int:
         """Write that a run begins; gives its number, which grows from 1."""
-        run = Run(
+        run = RunRecord(
             id=0,
             command=command,
             user=user,
@@ -349,7 +349,7 @@ class StateStore:
             runs.prune_pre_images(connection)
         self._database.shrink()
 
-    def runs(self) -> Sequence[Run]:
+    def runs(self) -> Sequence[RunRecord]:
         """All runs, oldest first."""
         with self._database.read() as connection:
             return runs.read_runs(connection)
@@ -506,7 +506,7 @@ class StateStore:
             {*self.former_owners(), stack_of_export} - {f"{self.stack}/{self.environment}"}
         )
         with self._database.write() as connection:
-            own = portable.Origin(
+            own = portable.ExportOrigin(
                 self.stack,
                 self.environment,
                 resources.serial(connection),

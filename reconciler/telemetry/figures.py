@@ -15,7 +15,7 @@ from reconciler.model.keys import KeyAction
 ACTIONS = tuple(action for action in Action if action.writes or action is not Action.NO_OP)
 
 
-class Look(Struct, frozen=True):
+class StackReading(Struct, frozen=True):
     """What a plan showed of a stack; after an apply, what is left of it."""
 
     at: float
@@ -35,7 +35,7 @@ class StackFigures(Struct):
     environment: str
     organization: str = ""
     status: StackStatus = StackStatus.IN_SYNC
-    look: Look | None = None
+    look: StackReading | None = None
     ended_at: float = 0.0
     seconds: float = 0.0
     calls: int = 0
@@ -68,7 +68,7 @@ class StackFigures(Struct):
             self.conflicts += 1
 
 
-def look_of(result: StackResult) -> Look | None:
+def look_of(result: StackResult) -> StackReading | None:
     """What a run showed of live state; None if it did not read all of it."""
     plan = result.plan
     if plan is None or plan.refresh.is_offline or any(change.id for change in plan.blocked):
@@ -86,7 +86,7 @@ def look_of(result: StackResult) -> Look | None:
         drifted &= unapplied
     due, overdue = _keys(plan, {change.address for change in left})
     counts = Counter(change.action for change in left)
-    return Look(
+    return StackReading(
         at=result.ended_at,
         drifted=len(drifted),
         pending=tuple(sorted(counts.items())),

@@ -42,7 +42,7 @@ _TITLES = {
 }
 
 
-class Severity(StrEnum):
+class NoticeSeverity(StrEnum):
     """How a target shows a notice."""
 
     FAILURE = "failure"
@@ -55,7 +55,7 @@ class Notice(Struct, frozen=True):
 
     title: str
     body: str
-    severity: Severity
+    severity: NoticeSeverity
 
 
 class NoticeMemory(Protocol):
@@ -188,12 +188,12 @@ def _name(id: StackId) -> str:
     return name if is_plain else f"{name} ({id.environment})"
 
 
-def _severity(events: Sequence[Event]) -> Severity:
+def _severity(events: Sequence[Event]) -> NoticeSeverity:
     if all(event.is_over for event in events):
-        return Severity.SUCCESS
+        return NoticeSeverity.SUCCESS
     if any(event.topic is Topic.FAILED and not event.is_over for event in events):
-        return Severity.FAILURE
-    return Severity.WARNING
+        return NoticeSeverity.FAILURE
+    return NoticeSeverity.WARNING
 
 
 def _known(states: Mapping[str, str]) -> dict[Topic, str]:

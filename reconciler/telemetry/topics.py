@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from reconciler.model.change import OutcomeStatus
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
-from reconciler.telemetry.figures import Look, look_of
+from reconciler.telemetry.figures import StackReading, look_of
 
 _MOST_REMEMBERED = 200
 _HASH_LENGTH = 8
@@ -115,7 +115,7 @@ def events_between(
             yield Event(id, topic, is_over=True)
 
 
-def _shown(result: StackResult, look: Look | None) -> dict[Topic, str]:
+def _shown(result: StackResult, look: StackReading | None) -> dict[Topic, str]:
     """The states that a run shows."""
     if result.reason in _NOT_RUN:
         return {}
@@ -193,7 +193,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
 
 
-def _text(topic: Topic, result: StackResult, look: Look | None) -> str:
+def _text(topic: Topic, result: StackResult, look: StackReading | None) -> str:
     match topic:
         case Topic.DRIFT:
             addresses = drifted_addresses(result)

@@ -13,13 +13,13 @@ from reconciler.model.kind import Kind
 from reconciler.terraform.drafted import Drafted, has_unique_ids
 from reconciler.terraform.mapping import FindFile
 from reconciler.terraform.names import label_of, module_label, project_label
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 _Projects = Mapping[str | None, str | None]
 """Names of projects by id. Objects of the organization are in the project None."""
 
 
-class Known(Struct, frozen=True):
+class ExistingResources(Struct, frozen=True):
     """What the stack has already."""
 
     projects: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Addressing(Struct, frozen=True):
 def addressed(
     drafts: Iterable[Drafted],
     kinds: Mapping[str, Kind],
-    known: Known,
+    known: ExistingResources,
     display_names: Mapping[str, str],
 ) -> Addressing:
     """Give everything an address. `display_names` are those of projects that nobody declares."""
@@ -55,7 +55,9 @@ def addressed(
 
 
 class _Namer:
-    def __init__(self, drafts: list[Drafted], kinds: Mapping[str, Kind], known: Known) -> None:
+    def __init__(
+        self, drafts: list[Drafted], kinds: Mapping[str, Kind], known: ExistingResources
+    ) -> None:
         self._drafts = drafts
         self._kinds = kinds
         self._known = known
@@ -76,7 +78,7 @@ class _Namer:
         )
         return Addressing(named, dict(self._by_id(named)), new)
 
-    def _label(self, instance: Instance) -> str:
+    def _label(self, instance: TerraformInstance) -> str:
         return label_of(instance, is_only=self._count[instance.resource_address] == 1)
 
     def _reserved(self) -> Iterator[tuple[ObjectKey, Address]]:

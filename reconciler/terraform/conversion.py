@@ -14,13 +14,13 @@ from msgspec import Struct
 from reconciler.export.resource import ExportedResource
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
-from reconciler.terraform.addressing import Known, addressed
+from reconciler.terraform.addressing import ExistingResources, addressed
 from reconciler.terraform.drafted import Drafted, object_id
 from reconciler.terraform.mapping import NotCarriedOver, TypeMapping
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.resources import resource_of
 from reconciler.terraform.secrets import ClearKey, holds_key, keys_elsewhere
-from reconciler.terraform.state import Instance, TerraformState
+from reconciler.terraform.state import TerraformInstance, TerraformState
 from reconciler.terraform.survey import (
     archived_projects,
     lookup_of,
@@ -37,10 +37,10 @@ _IS_NOT_MANAGED_HERE = (
 )
 
 
-class LeftOut(Struct, frozen=True):
+class SkippedInstance(Struct, frozen=True):
     """An instance that was not carried over."""
 
-    instance: Instance
+    instance: TerraformInstance
     reason: str
     """A clause without a full stop."""
 
@@ -49,11 +49,11 @@ class Conversion(Struct, frozen=True):
     """What a state becomes."""
 
     resources: tuple[ExportedResource, ...]
-    sources: Mapping[Address, Instance]
+    sources: Mapping[Address, TerraformInstance]
     """The instance that each resource was made from."""
-    carried_over: tuple[Instance, ...]
+    carried_over: tuple[TerraformInstance, ...]
     """The instances that Terraform has to let go."""
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedInstance, ...]
     other_providers: Mapping[str, int]
     """How many instances other providers manage, by provider."""
     keys: tuple[ClearKey, ...]
@@ -65,20 +65,24 @@ class Conversion(Struct, frozen=True):
     """The organizations that the state mentions."""
 
 
-def convert(state: TerraformState, kinds: Mapping[str, Kind], known: Known) -> Conversion:
+def convert(
+    state: TerraformState, kinds: Mapping[str, Kind], known: ExistingResources
+) -> Conversion:
     """Convert a state. `kinds` are the kinds by name."""
     return _Converter(state, kinds, known).result()
 
 
 class _Converter:
-    def __init__(self, state: TerraformState, kinds: Mapping[str, Kind], known: Known) -> None:
+    def __init__(
+        self, state: TerraformState, kinds: Mapping[str, Kind], known: ExistingResources
+    ) -> None:
         self._state = state
         self._kinds = kinds
         self._known = known
-        self._left_out: list[LeftOut] = []
+        self._left_out: list[SkippedInstance] = []
         self._notes: list[str] = []
         self._others: Counter[str] = Counter()
-        self._carried_over: list[Instance] = []
+        self._carried_over: list[TerraformInstance] = []
         self._archived = frozenset(archived_projects(state.instances))
         self._lookup = lookup_of(state, known.find_file)
 
@@ -122,17 +126,17 @@ class _Converter:
             if mapping is None:
                 unknown = f"this type of {provider.name} is not supported"
                 reason = provider.without_counterpart.get(instance.type, unknown)
-                self._left_out.append(LeftOut(instance, reason))
+                self._left_out.append(SkippedInstance(instance, reason))
                 continue
             try:
                 yield from self._of_instance(instance, mapping)
             except NotCarriedOver as error:
-                self._left_out.append(LeftOut(instance, str(error)))
+                self._left_out.append(SkippedInstance(instance, str(error)))
             except (AttributeError, KeyError, TypeError, ValueError):
                 # An edited state, or one of a later version of the provider.
-                self._left_out.append(LeftOut(instance, _OF_OTHER_TYPES))
+                self._left_out.append(SkippedInstance(instance, _OF_OTHER_TYPES))
 
-    def _of_instance(self, instance: Instance, mapping: TypeMapping) -> list[Drafted]:
+    def _of_instance(self, instance: TerraformInstance, mapping: TypeMapping) -> list[Drafted]:
         if instance.is_deposed:
             raise NotCarriedOver(_IS_DEPOSED)
         if instance.address in self._known.refused:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.export.files import Document, document_of
+from reconciler.export.files import YamlDocument, document_of
 from reconciler.export.resource import ExportedResource
 from reconciler.export.yaml_text import Raw
 from reconciler.model.address import Address
@@ -24,7 +24,7 @@ _Keyed = Sequence[tuple[str, ExportedResource]]
 
 def documents_of(
     conversion: Conversion, kinds: Mapping[str, Kind], *, adopting: Collection[Address] = ()
-) -> Iterator[Document]:
+) -> Iterator[YamlDocument]:
     """The documents of a conversion. Those of `adopting` name their object by its id."""
     groups: dict[tuple[str, str], list[tuple[str, ExportedResource]]] = defaultdict(list)
     for resource in conversion.resources:
@@ -44,7 +44,7 @@ def documents_of(
             yield from (document_of(resource, kinds[name]) for _, resource in members)
 
 
-def _folded(members: _Keyed, kind: Kind) -> Document | None:
+def _folded(members: _Keyed, kind: Kind) -> YamlDocument | None:
     """One document for several resources; None if it would not declare the same."""
     keys = [key for key, _ in members]
     resources = [resource for _, resource in members]
@@ -67,7 +67,7 @@ def _folded(members: _Keyed, kind: Kind) -> Document | None:
     comments = _comments(members, spec)
     if comments is None:
         return None
-    return Document(
+    return YamlDocument(
         kind,
         name,
         project,

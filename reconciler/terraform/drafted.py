@@ -6,14 +6,14 @@ from msgspec import Struct
 
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.terraform.mapping import Draft, NotCarriedOver, TypeMapping
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 
 class Drafted(Struct, frozen=True):
     """A draft with the instance that it was made from, and the id of its object."""
 
     draft: Draft
-    instance: Instance
+    instance: TerraformInstance
     mapping: TypeMapping
     id: str
     """The id as records of the state have it."""

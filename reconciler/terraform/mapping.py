@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.values import Spec
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 FindFile = Callable[[str, int], str | None]
 """Finds a local file of a size in bytes, by the path that Terraform has: its path in the stack's
@@ -55,14 +55,14 @@ class Lookup(Struct, frozen=True):
     usual_limits: Callable[[str, str, int], bool] = lambda model, name, value: False  # noqa: ARG005
     """Whether a rate limit of a model is what the organization has anyway."""
 
-    def sets(self, instance: Instance, attribute: str) -> bool | None:
+    def sets(self, instance: TerraformInstance, attribute: str) -> bool | None:
         """Whether the configuration sets an attribute; None if nobody knows."""
         if self.configured is None:
             return None
         return attribute in self.configured.get(instance.configuration_address, frozenset())
 
 
-Convert = Callable[[Instance, Lookup], Iterable[Draft]]
+Convert = Callable[[TerraformInstance, Lookup], Iterable[Draft]]
 
 
 class Take(Struct, frozen=True):
@@ -97,13 +97,13 @@ class TypeMapping(Struct, frozen=True):
     note: str = ""
     """What is particular about the type, for the documentation."""
 
-    def drafts(self, instance: Instance, lookup: Lookup) -> Iterable[Draft]:
+    def drafts(self, instance: TerraformInstance, lookup: Lookup) -> Iterable[Draft]:
         """The resources that an instance becomes. Raises NotCarriedOver."""
         if self.convert is not None:
             return self.convert(instance, lookup)
         return [self.draft(instance, lookup)]
 
-    def draft(self, instance: Instance, lookup: Lookup, **changes: Any) -> Draft:
+    def draft(self, instance: TerraformInstance, lookup: Lookup, **changes: Any) -> Draft:
         """The draft that the table describes."""
         given: dict[str, Any] = {
             "kind": self.kinds[0],
@@ -114,7 +114,7 @@ class TypeMapping(Struct, frozen=True):
         return Draft(**{**given, **changes})
 
 
-class Provider(Struct, frozen=True):
+class TerraformProvider(Struct, frozen=True):
     """A provider of the OpenAI API."""
 
     name: str
@@ -124,7 +124,9 @@ class Provider(Struct, frozen=True):
     """Types that have no declaration here, with the reason as a clause."""
 
 
-def _fields(takes: Iterable[Take], instance: Instance, lookup: Lookup) -> Iterable[tuple[str, Any]]:
+def _fields(
+    takes: Iterable[Take], instance: TerraformInstance, lookup: Lookup
+) -> Iterable[tuple[str, Any]]:
     for take in takes:
         value = value_at(instance.attributes, take.source)
         if value is None:
@@ -148,7 +150,7 @@ def value_at(attributes: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def text_of(instance: Instance, attribute: str) -> str:
+def text_of(instance: TerraformInstance, attribute: str) -> str:
     """An attribute that must be text. Raises NotCarriedOver if it is missing."""
     value = value_at(instance.attributes, attribute)
     if not isinstance(value, str) or not value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.terraform.mapping import Provider, Take, TypeMapping, as_list
+from reconciler.terraform.mapping import Take, TerraformProvider, TypeMapping, as_list
 from reconciler.terraform.shared import (
     CURRENCY,
     GROUP,
@@ -32,7 +32,7 @@ def _channel(value: object) -> dict[str, object]:
 _ALERT = (*CURRENCY, Take("notification_channel", change=_channel))
 _ROLE = (Take("role_name", "name"), *ROLE_TAKES)
 
-PROVIDER = Provider(
+PROVIDER = TerraformProvider(
     "jianyuan/openai",
     {
         "openai_project": PROJECT,

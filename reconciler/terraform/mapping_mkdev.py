@@ -12,8 +12,8 @@ from reconciler.terraform.mapping import (
     Draft,
     Lookup,
     NotCarriedOver,
-    Provider,
     Take,
+    TerraformProvider,
     TypeMapping,
     as_list,
     last_part,
@@ -31,7 +31,7 @@ from reconciler.terraform.shared import (
     role_assignments,
     user,
 )
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 _LIMITS = {
     "max_requests_per_1_minute": "max_requests_per_minute",
@@ -44,7 +44,7 @@ _LIMITS = {
 _MEMBER, _OWNER = "role-api-project-member", "role-api-project-owner"
 
 
-def _rate_limit(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _rate_limit(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """The limits that the configuration sets; only those are stored."""
     model = text_of(instance, "model")
     declared, zeros = {}, []
@@ -72,13 +72,13 @@ def _rate_limit(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     )
 
 
-def _service_account(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _service_account(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     own_id = instance.attributes.get("service_account_id") or last_part(text_of(instance, "id"))
     table = TypeMapping(("ServiceAccount",), (Take("name"),), own_id="", in_project=True)
     yield table.draft(instance, lookup, own_id=own_id)
 
 
-def _role(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _role(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A role of the organization or, with a composed id, of a project."""
     if instance.attributes.get("predefined_role") is True:
         raise NotCarriedOver("it is a predefined role, which nobody can change")
@@ -92,7 +92,7 @@ def _role(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     )
 
 
-def _project_user(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _project_user(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A member of a project: version 0 of the schema has a role, version 1 a set of role ids.
 
     The provider adds the user as a member and then assigns the roles.
@@ -118,7 +118,7 @@ def _project_user(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     yield from role_assignments(instance, role_ids, "user_id")
 
 
-def _project_group(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _project_group(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A group in a project: the first role came with the membership, the others were assigned."""
     del lookup
     role_ids = _role_ids(instance)
@@ -132,12 +132,12 @@ def _project_group(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     yield from role_assignments(instance, role_ids[1:], "group_id")
 
 
-def _role_ids(instance: Instance) -> list[str]:
+def _role_ids(instance: TerraformInstance) -> list[str]:
     value = instance.attributes.get("role_ids") or instance.attributes.get("role_id") or []
     return [id for id in as_list(value) if isinstance(id, str)]
 
 
-def _vector_store(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _vector_store(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A vector store. Its files are declared only if the state knows all of them."""
     takes = (Take("name"), Take("metadata", change=dict), Take("expires_after", change=_block))
     draft = TypeMapping(("VectorStore",), takes).draft(instance, lookup)
@@ -183,14 +183,14 @@ def _block(value: Any) -> dict[str, Any]:
     return set_parts
 
 
-def _store_file(instance: Instance, lookup: Lookup) -> tuple[Draft, ...]:
+def _store_file(instance: TerraformInstance, lookup: Lookup) -> tuple[Draft, ...]:
     """An attachment: part of the store, and nothing without it."""
     if instance.attributes.get("vector_store_id") not in lookup.stores:
         raise NotCarriedOver("its vector store is not in the state, and files are declared there")
     return ()
 
 
-def _file(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _file(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A file, if its content is in the stack's folder too."""
     path, size = instance.attributes.get("file"), instance.attributes.get("bytes")
     is_known = isinstance(path, str) and isinstance(size, int | float)
@@ -212,7 +212,7 @@ def _file(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     )
 
 
-def _batch(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _batch(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     takes = (
         Take("input_file_id"),
         Take("endpoint"),
@@ -223,7 +223,7 @@ def _batch(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     yield Draft("Batch", {"completion_window": "24h", **draft.spec}, own_id=draft.own_id)
 
 
-def _fine_tuning_job(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _fine_tuning_job(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     takes = (
         *map(Take, ("model", "training_file", "validation_file", "suffix")),
         Take("seed", change=int),
@@ -273,7 +273,7 @@ _MEDIA = (
     "image_variation", "embedding", "moderation",
 )  # fmt: skip
 
-PROVIDER = Provider(
+PROVIDER = TerraformProvider(
     "mkdev-me/openai",
     {
         "openai_project": PROJECT,

@@ -9,8 +9,8 @@ from reconciler.terraform.mapping import (
     Draft,
     Lookup,
     NotCarriedOver,
-    Provider,
     Take,
+    TerraformProvider,
     TypeMapping,
     as_list,
     short_role,
@@ -32,12 +32,12 @@ from reconciler.terraform.shared import (
     spend_limit,
     user,
 )
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 _TOOLS = ("file_search", "web_search", "image_generation", "mcp", "code_interpreter")
 
 
-def _project_user(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _project_user(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A member of a project: by id where the state has it, because ids do not change."""
     user_id = instance.attributes.get("user_id")
     if not isinstance(user_id, str) or not user_id:
@@ -48,7 +48,7 @@ def _project_user(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     )
 
 
-def _spend_alert(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _spend_alert(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A spend alert, whose channel is flat here and an object at the API."""
     table = TypeMapping(("SpendAlert",), CURRENCY)
     draft = table.draft(instance, lookup)
@@ -68,7 +68,7 @@ def _spend_alert(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     )
 
 
-def _hosted_tools(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _hosted_tools(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     del lookup
     switches = {}
     for tool in _TOOLS:
@@ -78,7 +78,7 @@ def _hosted_tools(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     yield Draft("HostedTools", switches, project_id=text_of(instance, "project_id"))
 
 
-def _certificate(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def _certificate(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A certificate, which is public; a private key beside it stays where it is."""
     del lookup
     pem = text_of(instance, "certificate")
@@ -100,7 +100,7 @@ def _channel(*, in_project: bool) -> TypeMapping:
     return TypeMapping(("SpendAlert",), in_project=in_project, convert=_spend_alert)
 
 
-PROVIDER = Provider(
+PROVIDER = TerraformProvider(
     "openai/openai",
     {
         "openai_project": PROJECT,

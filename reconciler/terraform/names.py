@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from reconciler.export.naming import slug
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 _SAY_NOTHING = frozenset({"this", "main", "default", "self", "it", "resource", "all"})
 """Names of resources that only their key or their module explains."""
 
 
-def label_of(instance: Instance, *, is_only: bool) -> str:
+def label_of(instance: TerraformInstance, *, is_only: bool) -> str:
     """What a person calls an instance. The key of the only instance of a `count` says nothing."""
     key = "" if instance.key is None or (is_only and instance.key == 0) else str(instance.key)
     name = instance.name
@@ -18,7 +18,7 @@ def label_of(instance: Instance, *, is_only: bool) -> str:
     return "-".join(part for part in (name, key) if part)
 
 
-def module_label(instance: Instance) -> str:
+def module_label(instance: TerraformInstance) -> str:
     """The path of the module, for instances whose names are the same."""
     parts = []
     for step in instance.module:
@@ -31,7 +31,7 @@ def project_label(name: str | None, id: str) -> str:
     return slug(name or "") or slug(id.removeprefix("proj_"))
 
 
-def _last_module(instance: Instance) -> str:
+def _last_module(instance: TerraformInstance) -> str:
     if not instance.module:
         return ""
     step = instance.module[-1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reconciler.terraform.conversion import LeftOut
-from reconciler.terraform.state import Instance
+from reconciler.terraform.conversion import SkippedInstance
+from reconciler.terraform.state import TerraformInstance
 
 FILE_NAME = "terraform-removed.tf"
 
@@ -35,7 +35,9 @@ _PARTLY = """
 """
 
 
-def removed_blocks(carried_over: Sequence[Instance], left_out: Iterable[LeftOut]) -> str:
+def removed_blocks(
+    carried_over: Sequence[TerraformInstance], left_out: Iterable[SkippedInstance]
+) -> str:
     """The text of the file. Instance keys are not allowed in `removed` blocks."""
     kept = {entry.instance.configuration_address for entry in left_out}
     blocks: dict[str, None] = {}

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from reconciler.model.secret import Secret
 from reconciler.terraform.providers import PROVIDERS
-from reconciler.terraform.state import Instance, TerraformState
+from reconciler.terraform.state import TerraformInstance, TerraformState
 
 _KEY = re.compile(r"(?<![A-Za-z0-9])sk-(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{16,}")
 
@@ -57,7 +57,7 @@ def key_values(state: TerraformState) -> Iterator[Secret]:
                 yield Secret(value)
 
 
-def _places(instance: Instance) -> Iterator[str]:
+def _places(instance: TerraformInstance) -> Iterator[str]:
     for path, text in _texts(instance.attributes, instance.address):
         if _KEY.search(text):
             yield path

@@ -18,7 +18,7 @@ from reconciler.terraform.mapping import (
     unless_empty,
     value_at,
 )
-from reconciler.terraform.state import Instance
+from reconciler.terraform.state import TerraformInstance
 
 ARCHIVED = "the project is archived: it cannot be used, changed or restored"
 INVITE_IS_OVER = "the invitation has expired, and keeping it would send another e-mail"
@@ -26,7 +26,7 @@ CURRENCY = (Take("threshold_amount", change=int), Take("currency"), Take("interv
 ROLE_TAKES = (Take("permissions", change=as_list), Take("description", change=unless_empty))
 
 
-def project(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def project(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A project. Its region is left out: the attribute has other values than the API's field."""
     if instance.attributes.get("status") == "archived":
         raise NotCarriedOver(ARCHIVED)
@@ -46,7 +46,7 @@ PROJECT = TypeMapping(
 )
 
 
-def rate_limit(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+def rate_limit(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """Limits of a provider that stores the API's values of all limits."""
     model = model_of(instance)
     stored = dict(stored_limits(instance))
@@ -79,7 +79,7 @@ def rate_limit(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     )
 
 
-def model_of(instance: Instance) -> str:
+def model_of(instance: TerraformInstance) -> str:
     """The model of a rate limit; one provider stores it only inside the id of the limit."""
     model = instance.attributes.get("model")
     if isinstance(model, str) and model:
@@ -87,7 +87,7 @@ def model_of(instance: Instance) -> str:
     return text_of(instance, "rate_limit_id").removeprefix("rl-")
 
 
-def stored_limits(instance: Instance) -> Iterator[tuple[str, int]]:
+def stored_limits(instance: TerraformInstance) -> Iterator[tuple[str, int]]:
     """The limits that an instance holds, by the API's names."""
     for name in LIMITS:
         value = instance.attributes.get(name)
@@ -139,7 +139,7 @@ def invite(takes: Iterable[Take], own_id: str = "id") -> TypeMapping:
     """An invitation, unless it has expired."""
     table = TypeMapping(("Invite",), (Take("email"), Take("role"), *takes), own_id=own_id)
 
-    def convert(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+    def convert(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
         if instance.attributes.get("status") == "expired":
             raise NotCarriedOver(INVITE_IS_OVER)
         yield table.draft(instance, lookup)
@@ -159,7 +159,7 @@ def user(*takes: Take) -> TypeMapping:
     """A member of the organization, whose e-mail address may stand elsewhere in the state."""
     table = TypeMapping(("User",), takes, own_id="")
 
-    def convert(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
+    def convert(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
         user_id = value_at(instance.attributes, "user_id") or text_of(instance, "id")
         email = instance.attributes.get("email") or lookup.emails.get(user_id)
         if not email:
@@ -177,7 +177,7 @@ def user(*takes: Take) -> TypeMapping:
 
 
 def role_assignments(
-    instance: Instance, role_ids: Iterable[str], principal: str
+    instance: TerraformInstance, role_ids: Iterable[str], principal: str
 ) -> Iterator[Draft]:
     """A role assignment in a project for each role of a list."""
     for role_id in map(short_role, role_ids):

@@ -33,7 +33,7 @@ class ModuleStep(Struct, frozen=True):
     key: IndexKey = None
 
 
-class Instance(Struct, frozen=True):
+class TerraformInstance(Struct, frozen=True):
     """One instance of a resource."""
 
     type: str
@@ -68,8 +68,8 @@ class Instance(Struct, frozen=True):
 class TerraformState(Struct, frozen=True):
     """What a state holds of the resources of all providers."""
 
-    instances: tuple[Instance, ...]
-    data: tuple[Instance, ...] = ()
+    instances: tuple[TerraformInstance, ...]
+    data: tuple[TerraformInstance, ...] = ()
     """The results of data sources, which name objects that Terraform does not manage."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     configured: Mapping[str, frozenset[str]] | None = None
@@ -139,8 +139,8 @@ def _damaged(name: str, what: str) -> UsageError:
 
 
 def _stored_state(document: Mapping[str, Any], name: str) -> TerraformState:
-    managed: list[Instance] = []
-    data: list[Instance] = []
+    managed: list[TerraformInstance] = []
+    data: list[TerraformInstance] = []
     for resource in _list_of_maps(document.get("resources"), "resources", name):
         module = _module_path(str(resource.get("module") or ""), name)
         target = managed if resource.get("mode") == "managed" else data
@@ -155,14 +155,14 @@ def _stored_state(document: Mapping[str, Any], name: str) -> TerraformState:
 
 def _stored_instances(
     resource: Mapping[str, Any], module: tuple[ModuleStep, ...], name: str
-) -> Iterator[Instance]:
+) -> Iterator[TerraformInstance]:
     type_, label = resource.get("type"), resource.get("name")
     if not isinstance(type_, str) or not isinstance(label, str):
         raise _damaged(name, "a resource has no type or no name")
     provider = _provider_name(str(resource.get("provider") or ""))
     place = f"the instances of {type_}.{label}"
     for stored in _list_of_maps(resource.get("instances"), place, name):
-        yield Instance(
+        yield TerraformInstance(
             type=type_,
             name=label,
             provider=provider,
@@ -215,8 +215,8 @@ def _shown_state(document: Mapping[str, Any], name: str) -> TerraformState:
         )
     if not isinstance(values, dict):
         values = {}
-    managed: list[Instance] = []
-    data: list[Instance] = []
+    managed: list[TerraformInstance] = []
+    data: list[TerraformInstance] = []
     for resource, module in _shown_resources(values.get("root_module"), name):
         target = managed if resource.get("mode") == "managed" else data
         target.append(_shown_instance(resource, module, name))
@@ -247,12 +247,12 @@ def _shown_resources(
 
 def _shown_instance(
     resource: Mapping[str, Any], module: tuple[ModuleStep, ...], name: str
-) -> Instance:
+) -> TerraformInstance:
     type_, label = resource.get("type"), resource.get("name")
     if not isinstance(type_, str) or not isinstance(label, str):
         raise _damaged(name, "a resource has no type or no name")
     source = str(resource.get("provider_name") or "")
-    return Instance(
+    return TerraformInstance(
         type=type_,
         name=label,
         provider="/".join(source.split("/")[-2:]),

@@ -11,7 +11,7 @@ from reconciler.terraform.limits import usual_limits
 from reconciler.terraform.mapping import FindFile, Lookup, NotCarriedOver
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.shared import model_of, stored_limits
-from reconciler.terraform.state import Instance, TerraformState
+from reconciler.terraform.state import TerraformInstance, TerraformState
 
 _ORGANIZATION = re.compile(r"__api-organization__(org-[A-Za-z0-9_-]+)")
 
@@ -44,7 +44,7 @@ def lookup_of(state: TerraformState, find_file: FindFile) -> Lookup:
     )
 
 
-def _limits_of(instance: Instance) -> Iterator[tuple[str, str, int]]:
+def _limits_of(instance: TerraformInstance) -> Iterator[tuple[str, str, int]]:
     try:
         model = model_of(instance)
     except NotCarriedOver:
@@ -67,7 +67,7 @@ def _note_emails(value: Any, emails: dict[str, str]) -> None:
             _note_emails(part, emails)
 
 
-def archived_projects(instances: Iterable[Instance]) -> Iterator[str]:
+def archived_projects(instances: Iterable[TerraformInstance]) -> Iterator[str]:
     """The ids of projects that are archived."""
     for instance in instances:
         is_project = instance.provider in PROVIDERS and instance.type == "openai_project"

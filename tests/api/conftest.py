@@ -16,7 +16,7 @@ from reconciler.api.keys import Key, KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.throttle import Throttle
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 from reconciler.errors import AmbiguousError, SinkError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
@@ -234,8 +234,10 @@ def clock(server: tuple[Emulator, Clock]) -> Clock:
 @pytest.fixture
 def emulator(server: tuple[Emulator, Clock], clock: Clock) -> Emulator:
     """The emulator as it was at the beginning."""
-    emulator, defaults = server[0], Options()
-    names = [item.name for item in fields(Options) if item.name not in ("data", "seed", "faults")]
+    emulator, defaults = server[0], EmulatorOptions()
+    names = [
+        item.name for item in fields(EmulatorOptions) if item.name not in ("data", "seed", "faults")
+    ]
     emulator.set_options(**{name: getattr(defaults, name) for name in names})
     emulator.clear_faults()
     emulator.reset()

@@ -22,7 +22,7 @@ from reconciler.errors import AmbiguousError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.resource import Record
 from reconciler.model.values import FileSet, LocalFile, Member
 from tests.api.conftest import World, kind
@@ -108,12 +108,12 @@ def test_an_answer_with_the_id_of_another_resource_is_refused(
 
 def test_a_lost_upload_is_not_found_in_the_file_of_another_resource(world: World) -> None:
     local, _ = file_in(world, F)
-    assert orphans_of(world).find(local, [Window(world.clock())]) is None
+    assert orphans_of(world).find(local, [CreationWindow(world.clock())]) is None
 
 
 def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
     local, id = file_by_hand(world)
-    assert orphans_of(world).find(local, [Window(world.clock())]) == id
+    assert orphans_of(world).find(local, [CreationWindow(world.clock())]) == id
 
 
 def finder_of(world: World) -> tuple[ObjectSearch, SearchCriteria]:
@@ -122,7 +122,7 @@ def finder_of(world: World) -> tuple[ObjectSearch, SearchCriteria]:
     finder = ObjectSearch(
         world.provider, world.provider.reservations, Ownership("shop", "test"), ConsistencyWindow()
     )
-    attempts = (CreateAttempt(Window(world.clock())),)
+    attempts = (CreateAttempt(CreationWindow(world.clock())),)
     return finder, SearchCriteria(
         F, kind("File"), spec, is_marked=False, is_known=lambda _: False, attempts=attempts
     )
@@ -164,7 +164,7 @@ def test_a_file_that_turns_out_to_be_in_use_is_not_said_to_be_left_over(world: W
     local, first = file_by_hand(world)
     _, second = file_by_hand(world)
     orphans = orphans_of(world)
-    assert orphans.find(local, [Window(world.clock())]) is None
+    assert orphans.find(local, [CreationWindow(world.clock())]) is None
     world.provider.reservations.reserve(first, F)
     (remark,) = orphans.remarks()
     assert (first in remark, second in remark) == (False, True)

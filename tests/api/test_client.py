@@ -19,7 +19,7 @@ from reconciler.api.transport.circuit_breaker import CircuitBreaker
 from reconciler.api.transport.client import ANSWER_SECONDS, Client, Left
 from reconciler.api.transport.connection import CONNECT_SECONDS
 from reconciler.api.transport.request import Form
-from reconciler.api.transport.retry import Policy
+from reconciler.api.transport.retry import RetryPolicy
 from reconciler.api.transport.throttle import WINDOW_SECONDS, RateLimitKey, Throttle
 from reconciler.emulator import Emulator
 from reconciler.errors import (
@@ -350,7 +350,7 @@ def test_weather_that_does_not_end_ends_a_request_in_bounded_time(
     began = clock.now
     with pytest.raises(ApiError):
         talking_to(storm(clock), clock).request(method, "/organization/projects", key=ADMIN)
-    assert clock.now - began <= Policy().bound_seconds(CONNECT_SECONDS + 2 * ANSWER_SECONDS)
+    assert clock.now - began <= RetryPolicy().bound_seconds(CONNECT_SECONDS + 2 * ANSWER_SECONDS)
 
 
 def test_a_server_that_accepts_and_never_answers_is_given_up(clock: Clock) -> None:
@@ -360,7 +360,7 @@ def test_a_server_that_accepts_and_never_answers_is_given_up(clock: Clock) -> No
         with pytest.raises(ApiError, match="did not answer in time"):
             client.request("GET", "/files", key=KEY)
         client.close()
-    assert client.calls == Policy().attempts
+    assert client.calls == RetryPolicy().attempts
 
 
 def test_an_answer_that_drips_is_given_up(clock: Clock) -> None:
@@ -555,7 +555,7 @@ def test_short_waits_are_announced_once_they_are_long_together(clock: Clock) -> 
         always(503, json={}),
         clock,
         on_wait=lambda reason, until: waits.append(reason),
-        policy=Policy(random=lambda: 0),
+        policy=RetryPolicy(random=lambda: 0),
     )
     with pytest.raises(ApiError):
         client.request("GET", "/files", key=KEY)

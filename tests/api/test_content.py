@@ -14,7 +14,7 @@ from reconciler.api.keys import Key
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.content import MAX_ANSWER_BYTES, MAX_DOWNLOAD_BYTES
 from reconciler.api.transport.request import Request
-from reconciler.api.transport.retry import Policy
+from reconciler.api.transport.retry import RetryPolicy
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.secret import Secret
 from tests.api.conftest import Clock
@@ -52,7 +52,7 @@ def answering(content: bytes, encoding: str, clock: Clock, status: int = 200) ->
         headers = {"content-type": "application/json", "content-encoding": encoding}
         return httpx.Response(status, headers=headers, stream=Wire(content))
 
-    options = {"clock": clock, "sleep": clock.sleep, "policy": Policy(attempts=2)}
+    options = {"clock": clock, "sleep": clock.sleep, "policy": RetryPolicy(attempts=2)}
     return Client("https://api.example/v1", transport=httpx.MockTransport(answer), **options)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.emulator import indexing
 from reconciler.emulator.errors import bad_request
-from reconciler.emulator.store import Record as Stored
+from reconciler.emulator.store import ObjectRow as Stored
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record

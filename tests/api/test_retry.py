@@ -8,10 +8,10 @@ import pytest
 from reconciler.api.transport.client import ANSWER_SECONDS
 from reconciler.api.transport.connection import CONNECT_SECONDS
 from reconciler.api.transport.retry import (
-    Failure,
+    FailedAttempt,
     FailureKind,
     Idempotency,
-    Policy,
+    RetryPolicy,
     duration,
     retry_after_seconds,
 )
@@ -48,8 +48,8 @@ def test_what_is_no_duration_is_none(text: str) -> None:
     assert duration(text) is None
 
 
-def failure(trouble: FailureKind, told: float | None = None) -> Failure:
-    return Failure(ApiError("it failed", status=500), trouble, told)
+def failure(trouble: FailureKind, told: float | None = None) -> FailedAttempt:
+    return FailedAttempt(ApiError("it failed", status=500), trouble, told)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def failure(trouble: FailureKind, told: float | None = None) -> Failure:
 def test_a_request_that_may_have_created_something_is_never_repeated(
     trouble: FailureKind, effect: Idempotency, repeats: bool
 ) -> None:
-    wait = Policy().wait(failure(trouble), effect, attempt=1, spent_seconds=0)
+    wait = RetryPolicy().wait(failure(trouble), effect, attempt=1, spent_seconds=0)
     assert (wait is not None) is repeats
 
 
@@ -79,23 +79,23 @@ def test_a_request_that_may_have_created_something_is_never_repeated(
     [FailureKind.UNCLEAR, FailureKind.GARBLED, FailureKind.CUT_SHORT, FailureKind.CONFLICT],
 )
 def test_a_create_of_unknown_outcome_is_ambiguous(trouble: FailureKind) -> None:
-    assert isinstance(Policy().raised(failure(trouble), Idempotency.ONCE), AmbiguousError)
+    assert isinstance(RetryPolicy().raised(failure(trouble), Idempotency.ONCE), AmbiguousError)
 
 
 def test_a_write_that_meets_a_conflict_to_the_end_was_refused() -> None:
     assert not isinstance(
-        Policy().raised(failure(FailureKind.CONFLICT), Idempotency.REPEATABLE), AmbiguousError
+        RetryPolicy().raised(failure(FailureKind.CONFLICT), Idempotency.REPEATABLE), AmbiguousError
     )
 
 
 def test_a_read_is_never_ambiguous() -> None:
     assert not isinstance(
-        Policy().raised(failure(FailureKind.UNCLEAR), Idempotency.READ), AmbiguousError
+        RetryPolicy().raised(failure(FailureKind.UNCLEAR), Idempotency.READ), AmbiguousError
     )
 
 
 def test_backing_off_doubles_up_to_thirty_seconds() -> None:
-    policy = Policy(random=lambda: 1.0)
+    policy = RetryPolicy(random=lambda: 1.0)
     waits = [
         policy.wait(failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=n, spent_seconds=0)
         for n in range(1, 8)
@@ -104,14 +104,14 @@ def test_backing_off_doubles_up_to_thirty_seconds() -> None:
 
 
 def test_a_wait_of_over_two_minutes_is_not_waited_for() -> None:
-    told = Failure(ThrottledError("busy", status=429), FailureKind.THROTTLED, 121.0)
-    assert Policy().wait(told, Idempotency.READ, attempt=1, spent_seconds=0) is None
-    assert "121 seconds" in str(Policy().raised(told, Idempotency.READ))
+    told = FailedAttempt(ThrottledError("busy", status=429), FailureKind.THROTTLED, 121.0)
+    assert RetryPolicy().wait(told, Idempotency.READ, attempt=1, spent_seconds=0) is None
+    assert "121 seconds" in str(RetryPolicy().raised(told, Idempotency.READ))
 
 
 def test_the_waits_of_a_request_are_bounded_together() -> None:
     assert (
-        Policy().wait(
+        RetryPolicy().wait(
             failure(FailureKind.THROTTLED, 100), Idempotency.READ, attempt=2, spent_seconds=250
         )
         is None
@@ -120,7 +120,7 @@ def test_the_waits_of_a_request_are_bounded_together() -> None:
 
 def test_attempts_are_bounded() -> None:
     assert (
-        Policy(attempts=3).wait(
+        RetryPolicy(attempts=3).wait(
             failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=3, spent_seconds=0
         )
         is None
@@ -130,16 +130,16 @@ def test_attempts_are_bounded() -> None:
 def test_the_docs_say_how_long_a_request_can_take() -> None:
     page = (Path(__file__).parents[2] / "docs" / "timeouts.md").read_text(encoding="utf-8")
     attempt = CONNECT_SECONDS + 2 * ANSWER_SECONDS
-    assert f"for {Policy().total_seconds:.0f} seconds" in page
+    assert f"for {RetryPolicy().total_seconds:.0f} seconds" in page
     assert f"one attempt takes {attempt:.0f} seconds at most" in page
-    assert f"within {Policy().bound_seconds(attempt):.0f} seconds" in page
+    assert f"within {RetryPolicy().bound_seconds(attempt):.0f} seconds" in page
 
 
 @pytest.mark.parametrize(("told", "latest"), [(1.0, 1.1), (60.0, 61.0), (0.0, 0.0)])
 def test_a_told_wait_is_kept_and_stretched_a_little(told: float, latest: float) -> None:
-    busy = Failure(ThrottledError("busy", status=429), FailureKind.THROTTLED, told)
+    busy = FailedAttempt(ThrottledError("busy", status=429), FailureKind.THROTTLED, told)
     waits = [
-        Policy(random=lambda part=part: part).wait(
+        RetryPolicy(random=lambda part=part: part).wait(
             busy, Idempotency.READ, attempt=1, spent_seconds=0
         )  # type: ignore[misc]
         for part in (0.0, 1.0)

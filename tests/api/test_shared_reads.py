@@ -16,7 +16,7 @@ from reconciler.api.keys import Key
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.organization import Expectation
 from reconciler.api.transport.request import Request, Reuse
-from reconciler.api.transport.retry import Policy
+from reconciler.api.transport.retry import RetryPolicy
 from reconciler.api.transport.shared_reads import SharedReader, SharedReads
 from reconciler.api.transport.throttle import Throttle
 from reconciler.errors import (
@@ -121,7 +121,7 @@ class Fleet:
             "clock": self.clock,
             "sleep": self.clock.sleep,
             "server_clock": server_clock,
-            "policy": Policy(),
+            "policy": RetryPolicy(),
         }
         return Client(
             base_url,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from reconciler.api.objects.uploads import Window
+from reconciler.api.objects.uploads import FilePart
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from tests.api.conftest import World
 
@@ -161,12 +161,12 @@ def test_a_completion_of_unknown_outcome_is_ambiguous_and_not_cancelled(parts: W
 
 
 def test_a_window_reads_its_part_alone() -> None:
-    window = Window(io.BytesIO(b"0123456789"), start=2, size=5)
+    window = FilePart(io.BytesIO(b"0123456789"), start=2, size=5)
     assert window.read() == b"23456"
 
 
 def test_a_window_that_is_read_twice_has_the_digest_of_one_reading() -> None:
-    window = Window(io.BytesIO(b"0123456789"), start=0, size=10)
+    window = FilePart(io.BytesIO(b"0123456789"), start=0, size=10)
     for _ in range(2):
         window.seek(0)
         window.read()

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from reconciler.emulator import Emulator
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.state import StateStore
 from tests.conftest import Workspace
 
@@ -45,7 +45,7 @@ class AuditLog:
                 self._add("audit_log", ORGANIZATION, body, **hidden)
             self._held.clear()
 
-    def entries(self) -> list[Record]:
+    def entries(self) -> list[ObjectRow]:
         """All that the log shows."""
         return list(self._collection("audit_log", ORGANIZATION).ordered())
 

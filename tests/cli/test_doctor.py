@@ -13,9 +13,9 @@ import pytest
 from reconciler.app.doctor.network import clock_finding
 from reconciler.app.doctor.state import lock_finding
 from reconciler.app.model_shutdowns import shutdown_warnings
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 from reconciler.model.consistency import ServerClock
-from reconciler.model.doctor import Status
+from reconciler.model.doctor import FindingStatus
 from reconciler.state.lock import Holder
 from reconciler.state.process import Process
 from tests.conftest import Workspace
@@ -147,7 +147,7 @@ def test_broken_manifests_do_not_hide_the_rest(workspace: Workspace) -> None:
 
 def test_a_state_of_another_server_is_an_error(workspace: Workspace) -> None:
     workspace.declare("kind: Project\nmetadata: {name: p}\nspec: {name: P}\n").apply()
-    with Emulator(Options(organization="org-elsewhere")) as other:
+    with Emulator(EmulatorOptions(organization="org-elsewhere")) as other:
         report = examined(workspace, "--base-url", other.base_url, expect=1)
     [error] = findings(report, "state", "error")
     assert "The state belongs to the organization org-emulator" in error
@@ -194,7 +194,7 @@ def test_a_wrong_clock_is_a_warning_with_its_direction(ahead: int, words: str) -
     date_header = format_datetime(datetime.fromtimestamp(1_800_000_000 + ahead, UTC), usegmt=True)
     clock.learn(date_header, sent_at=1_800_000_000.0, received_at=1_800_000_000.0)
     finding = clock_finding(clock)
-    assert finding.status is Status.WARNING
+    assert finding.status is FindingStatus.WARNING
     assert f"seconds {words} the server's" in finding.sentence
 
 

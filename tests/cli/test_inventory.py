@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.model.inventory import Inventory, InventoryObject, Standing
+from reconciler.model.inventory import Inventory, InventoryObject, ObjectRelation
 from reconciler.render.inventory import as_markdown
 from tests.conftest import Workspace
 
@@ -237,7 +237,7 @@ def test_a_hostile_name_is_no_markup_in_the_page(workspace: Workspace) -> None:
 
 def test_a_long_inventory_fits_into_a_comment_and_says_what_it_lacks() -> None:
     objects = [
-        InventoryObject("File", f"file-{at}", "a", Standing.UNMANAGED, f"project {at:04}")
+        InventoryObject("File", f"file-{at}", "a", ObjectRelation.UNMANAGED, f"project {at:04}")
         for at in range(2000)
     ]
     comment = as_markdown(Inventory(objects), limit=5000)

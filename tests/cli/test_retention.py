@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.world import DEFAULT_PROJECT
 from tests.conftest import Workspace
 
@@ -55,7 +55,7 @@ class Platform:
         assert found is not None
         self._aged(found, **{name: days})
 
-    def _aged(self, made: Record, **ages: float) -> str:
+    def _aged(self, made: ObjectRow, **ages: float) -> str:
         made.body.update(
             {name: int(self.store.clock() - days * 86_400) for name, days in ages.items()}
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 from tests.cli.test_plan_and_apply import ASSISTANT
 from tests.conftest import Workspace
 
@@ -28,7 +28,7 @@ def applied(workspace: Workspace) -> Workspace:
 @pytest.fixture
 def rival() -> Iterator[Emulator]:
     """The API of another organization."""
-    with Emulator(Options(organization="org-rival")) as running:
+    with Emulator(EmulatorOptions(organization="org-rival")) as running:
         yield running
 
 
@@ -90,7 +90,7 @@ def test_a_saved_plan_is_not_applied_with_keys_of_another_organization(
 def test_the_same_organization_at_another_address_is_accepted(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    kept = Options(data=tmp_path_factory.mktemp("data") / "organization.json")
+    kept = EmulatorOptions(data=tmp_path_factory.mktemp("data") / "organization.json")
     with Emulator(kept) as first:
         workspace.declare(ASSISTANT).run("apply", "--yes", "--base-url", first.base_url, expect=0)
     with Emulator(kept) as second:

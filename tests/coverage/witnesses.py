@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator.recorder import Recorder, RequestRecord
+from reconciler.emulator.recorder import RequestRecord, RequestRecorder
 from tests.coverage.endpoints import all_endpoints, endpoint_of
 
 FILE = Path(__file__).parent / "witnesses.csv"
@@ -78,19 +78,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def _reached() -> Generator[set[str], None, None]:
     """The endpoints that any emulator in this process answers well meanwhile."""
     found: set[str] = set()
-    add = Recorder.add
+    add = RequestRecorder.add
 
-    def note(self: Recorder, record: RequestRecord) -> None:
+    def note(self: RequestRecorder, record: RequestRecord) -> None:
         add(self, record)
         endpoint = endpoint_of(record.method, record.path) if 200 <= record.status < 300 else None
         if endpoint is not None:
             found.add(endpoint.call)
 
-    Recorder.add = note  # type: ignore[method-assign]
+    RequestRecorder.add = note  # type: ignore[method-assign]
     try:
         yield found
     finally:
-        Recorder.add = add  # type: ignore[method-assign]
+        RequestRecorder.add = add  # type: ignore[method-assign]
 
 
 def choose(folder: Path, kinds_of: Mapping[str, Iterable[str]]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 
 ASSISTANTS = {"OpenAI-Beta": "assistants=v2"}
 
@@ -38,7 +38,7 @@ def start(clock: Clock) -> Iterator[Callable[..., Emulator]]:
     running: list[Emulator] = []
 
     def start_one(**options: Any) -> Emulator:
-        running.append(Emulator(Options(**options), clock=clock))
+        running.append(Emulator(EmulatorOptions(**options), clock=clock))
         running[-1].start()
         return running[-1]
 

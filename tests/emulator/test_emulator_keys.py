@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 
 Connect = Callable[..., httpx.Client]
 
@@ -89,7 +89,7 @@ def test_another_organization_is_refused(emulator: Emulator, connect: Connect) -
 
 
 def test_an_emulator_can_stand_for_another_organization(connect: Connect) -> None:
-    with Emulator(Options(organization="org-x")) as other:
+    with Emulator(EmulatorOptions(organization="org-x")) as other:
         answer = connect(other, other.api_key, OpenAI_Organization="org-x").get("/models")
         assert refusal(
             connect(other, other.api_key, OpenAI_Organization="org-emulator").get("/models")

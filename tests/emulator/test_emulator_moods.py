@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 
 
 def test_latency_delays_every_answer(emulator: Emulator, http: httpx.Client) -> None:
@@ -124,7 +124,7 @@ def test_retired_assistants_are_as_if_they_had_never_been(
 def test_a_bad_option_is_refused(emulator: Emulator, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         emulator.set_options(**changes)
-    assert emulator.options == Options()
+    assert emulator.options == EmulatorOptions()
 
 
 def test_a_store_can_be_seeded_from_the_start(start: Callable[..., Emulator]) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from reconciler.emulator import Emulator, Options, create_app, serve
+from reconciler.emulator import Emulator, EmulatorOptions, create_app, serve
 
 _SERVE = """
 import sys
@@ -132,7 +132,7 @@ def test_a_port_in_use_is_an_error() -> None:
     with Emulator() as emulator:
         port = int(emulator.base_url.split(":")[2].partition("/")[0])
         with pytest.raises(OSError, match="in use"):
-            serve(Options(), port=port, on_ready=lambda _: None)
+            serve(EmulatorOptions(), port=port, on_ready=lambda _: None)
         with pytest.raises(OSError, match="in use"):
             Emulator(port=port).start()
 
@@ -162,7 +162,7 @@ def test_the_application_works_without_the_server() -> None:
     import asyncio
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(create_app(Options()))
+        transport = httpx.ASGITransport(create_app(EmulatorOptions()))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost/v1") as http:
             return await http.get("/models", headers={"Authorization": "Bearer sk-emulator"})
 

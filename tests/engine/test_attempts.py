@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.kinds import KINDS
-from reconciler.model.consistency import ATTEMPT_SECONDS, ServerClock, Window, pauses
+from reconciler.model.consistency import ATTEMPT_SECONDS, CreationWindow, ServerClock, pauses
 from reconciler.model.resource import LiveObject
 
 NOW = 1_800_000_000.0
@@ -64,29 +64,29 @@ def test_a_date_that_cannot_be_read_says_nothing(date: str | None) -> None:
 def test_an_attempt_without_an_answer_has_a_beginning_and_an_end(
     created_at: float, holds: bool
 ) -> None:
-    assert Window.of(NOW, NOW + 1).holds(NOW + created_at) is holds
+    assert CreationWindow.of(NOW, NOW + 1).holds(NOW + created_at) is holds
 
 
 @pytest.mark.parametrize(("seconds", "holds"), [(ATTEMPT_SECONDS - 1, True), (DAY, False)])
 def test_an_attempt_of_a_dead_process_ends_as_well(seconds: float, holds: bool) -> None:
-    assert Window.of(NOW, None).holds(NOW + seconds) is holds
+    assert CreationWindow.of(NOW, None).holds(NOW + seconds) is holds
 
 
 @pytest.mark.parametrize("created_at", [None, "2026-11-30", True])
 def test_an_age_that_is_no_time_proves_nothing(created_at: object) -> None:
-    assert not Window.of(NOW, None).holds(created_at)
+    assert not CreationWindow.of(NOW, None).holds(created_at)
 
 
 @pytest.mark.parametrize(("seconds", "is_taken"), [(60.0, True), (DAY, False)])
 def test_an_object_without_an_age_is_an_attempts_only_for_a_while(
     seconds: float, is_taken: bool
 ) -> None:
-    attempt = CreateAttempt(Window.of(NOW, NOW), clock=lambda: NOW + seconds)
+    attempt = CreateAttempt(CreationWindow.of(NOW, NOW), clock=lambda: NOW + seconds)
     assert attempt.can_have_made(LiveObject(KINDS["Role"], "role_1", {})) is is_taken
 
 
 def test_an_attempt_that_was_answered_made_what_has_that_id_alone() -> None:
-    attempt = CreateAttempt(Window.of(NOW, NOW), id="group_1")
+    attempt = CreateAttempt(CreationWindow.of(NOW, NOW), id="group_1")
     made = {
         id: attempt.can_have_made(LiveObject(KINDS["Group"], id, {"created_at": NOW}))
         for id in ("group_1", "g2")

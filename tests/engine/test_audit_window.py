@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.engine.refresh.audit_window import (
+    AuditWindow,
     Counted,
     LogPage,
     LogQuery,
-    Window,
     read_window,
     window_of,
 )
@@ -40,7 +40,7 @@ class Log:
 
 def window(
     counted: Counted | None, *, since: float = NEWEST - 900, late: tuple[float, ...] = ()
-) -> Window:
+) -> AuditWindow:
     return window_of(since, newest=NEWEST, counted=counted, late=late)
 
 

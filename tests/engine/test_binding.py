@@ -10,7 +10,7 @@ from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.binding.matcher import BindingSource
 from reconciler.engine.inputs import PlanOptions
 from reconciler.engine.ownership import Ownership, parse_mark
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from tests.engine.tables import NOW, OTHERS, World, at, declared, recorded, shown, store
 
 STORE = "VectorStore/docs"
@@ -23,7 +23,7 @@ def journal(
     address: str, *, id: str | None = None, name: str = "Docs", began: float = NOW - 60
 ) -> Ownership:
     """A run that died over the create of an address."""
-    attempt = CreateAttempt(Window(began, began + 60), id=id, identity={"name": name})
+    attempt = CreateAttempt(CreationWindow(began, began + 60), id=id, identity={"name": name})
     created = {id: at(address)} if id else {}
     return Ownership(
         "shop",
@@ -292,7 +292,7 @@ def test_every_source_occurs_in_a_row() -> None:
 
 
 def test_one_object_is_bound_once() -> None:
-    attempt = CreateAttempt(Window(NOW - 60, NOW), identity={"name": "Docs"})
+    attempt = CreateAttempt(CreationWindow(NOW - 60, NOW), identity={"name": "Docs"})
     snapshot = World(
         [declared(STORE, DOCS), declared("VectorStore/other", DOCS)],
         live=[store("vs_1", created_at=NOW - 30)],

@@ -10,7 +10,7 @@ from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.inputs import PlanOptions
 from reconciler.engine.ownership import Ownership
 from reconciler.kinds import KINDS
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.resource import MARK_KEY, LiveObject
 from tests.engine.tables import DAY, NOW, OTHERS, OURS, World, at, declared, recorded, shown, store
@@ -29,7 +29,7 @@ def dead_run(
     began: float = NOW - 60,
 ) -> Ownership:
     """A run that died over the create of an address; with `id`, after its answer."""
-    attempt = CreateAttempt(Window(began, began + 60), id=id, identity=identity or {})
+    attempt = CreateAttempt(CreationWindow(began, began + 60), id=id, identity=identity or {})
     return Ownership(
         "shop",
         "prod",

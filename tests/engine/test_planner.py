@@ -15,7 +15,7 @@ from reconciler.errors import RetiredError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Reason
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import MARK_KEY, LiveObject, Resource
@@ -81,7 +81,7 @@ def unfinished(
     address: str, identity: dict[str, Any] | None = None, id: str | None = None
 ) -> Ownership:
     """The journal of a run that died while it created an address."""
-    attempt = CreateAttempt(Window(NOW - 60, NOW), id=id, identity=identity or {})
+    attempt = CreateAttempt(CreationWindow(NOW - 60, NOW), id=id, identity=identity or {})
     return Ownership(
         "shop", "prod", unfinished={at(address): NOW - 60}, create_attempts={at(address): [attempt]}
     )

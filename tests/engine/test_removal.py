@@ -11,7 +11,7 @@ from reconciler.engine.inputs import PlanOptions
 from reconciler.engine.ownership import Ownership
 from reconciler.errors import ApiError
 from reconciler.model.change import Action, Reason
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import LiveObject
 from tests.engine.tables import NOW, World, at, declared, recorded, shown, store
@@ -22,7 +22,7 @@ DESTROY = PlanOptions(destroy=True)
 
 
 def journal(address: str, *, id: str | None = None, name: str = "Docs") -> Ownership:
-    attempt = CreateAttempt(Window(NOW - 60, NOW), id=id, identity={"name": name})
+    attempt = CreateAttempt(CreationWindow(NOW - 60, NOW), id=id, identity={"name": name})
     return Ownership(
         "shop", "prod", unfinished={at(address): NOW - 60}, create_attempts={at(address): [attempt]}
     )

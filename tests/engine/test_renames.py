@@ -10,7 +10,7 @@ from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanOptions
 from reconciler.engine.ownership import Ownership
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from tests.engine.tables import NOW, OURS, World, at, declared, recorded
 
 OLD, NEW = "ServiceAccount/search/ci", "ServiceAccount/find/ci"
@@ -134,7 +134,7 @@ def test_a_declared_key_writer_outranks_a_recorded_one() -> None:
 
 
 def test_unfinished_work_follows_its_project() -> None:
-    attempt = CreateAttempt(Window(NOW - 60, NOW))
+    attempt = CreateAttempt(CreationWindow(NOW - 60, NOW))
     ownership = Ownership(
         "shop",
         "prod",

@@ -14,7 +14,7 @@ from reconciler.engine.retention_match import last_use, matches
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Reason
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.resource import MARK_KEY, LiveObject
 from reconciler.model.rule import Rule
 from reconciler.model.values import FileSet, Member, Reference, Template, texts_in
@@ -150,7 +150,9 @@ KEPT = [
                 "shop",
                 "prod",
                 create_attempts={
-                    at("File/out"): [CreateAttempt(Window(NOW - 50 * DAY, NOW), id="file-1")]
+                    at("File/out"): [
+                        CreateAttempt(CreationWindow(NOW - 50 * DAY, NOW), id="file-1")
+                    ]
                 },
             )
         ),

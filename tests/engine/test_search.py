@@ -13,13 +13,13 @@ from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.errors import ApiError
 from reconciler.kinds import KINDS
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.resource import LiveObject
 from tests.engine.tables import DAY, NOW, OTHERS, MemoryReader, at, shown, store
 
 STORE, ROLE = "VectorStore/docs", "Role/auditor"
 OWNERSHIP = Ownership("shop", "prod")
-ATTEMPT = CreateAttempt(Window(NOW - 60, NOW))
+ATTEMPT = CreateAttempt(CreationWindow(NOW - 60, NOW))
 
 
 def role(id: str = "role_1", name: str = "auditor", **more: Any) -> LiveObject:
@@ -192,7 +192,7 @@ def test_a_search_ends_with_the_first_sight() -> None:
 def test_the_time_since_an_earlier_run_counts(ended: float, waited: float) -> None:
     clock = Clock()
     search, _, _ = search_in(clock=clock)
-    attempt = CreateAttempt(Window(NOW - 300, ended), ended=ended)
+    attempt = CreateAttempt(CreationWindow(NOW - 300, ended), ended=ended)
     search.find_until_settled(criteria(STORE, DOCS, attempt), by_earlier_run=True)
     assert clock.now == pytest.approx(NOW + waited)
 

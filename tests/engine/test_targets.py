@@ -15,7 +15,7 @@ from reconciler.engine.scope import LiveState, Scope
 from reconciler.engine.selection import select
 from reconciler.errors import ApiError, UsageError
 from reconciler.kinds import KINDS
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.values import Reference
 from tests.engine.tables import NOW, World, at, declared, recorded, shown, store
 
@@ -82,7 +82,7 @@ def test_an_object_of_a_project_key_needs_the_resource_that_delivers_the_key() -
 
 
 def test_declared_and_recorded_objects_and_unfinished_creates_are_listed() -> None:
-    attempts = {at("Container/box"): [CreateAttempt(Window(NOW))]}
+    attempts = {at("Container/box"): [CreateAttempt(CreationWindow(NOW))]}
     world = World(
         [declared(STORE, {})],
         [recorded("Assistant/bot", "asst_1")],
@@ -219,7 +219,7 @@ def test_a_refused_list_is_an_error_of_what_needed_it() -> None:
 
 
 def test_a_refused_search_is_a_warning_that_is_due_again() -> None:
-    attempts = {at("Container/box"): [CreateAttempt(Window(NOW))]}
+    attempts = {at("Container/box"): [CreateAttempt(CreationWindow(NOW))]}
     world = World(
         ownership=Ownership("shop", "prod", create_attempts=attempts),
         refuses={"Container": ApiError("no", status=500)},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import UsageError
-from reconciler.export.files import Document, Layout, files_of, write_files
+from reconciler.export.files import FileLayout, YamlDocument, files_of, write_files
 from reconciler.export.fold import folded
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
@@ -16,27 +16,27 @@ from reconciler.model.values import Reference, Template
 LONG = "\n".join(f"Line {number}." for number in range(9))
 
 
-def group(name: str) -> Document:
-    return Document(KINDS["Group"], name, None, {"name": name})
+def group(name: str) -> YamlDocument:
+    return YamlDocument(KINDS["Group"], name, None, {"name": name})
 
 
-def agent(name: str, project: str | None = None, text: str = LONG) -> Document:
-    return Document(KINDS["Agent"], name, project, {"model": "gpt-5.1", "instructions": text})
+def agent(name: str, project: str | None = None, text: str = LONG) -> YamlDocument:
+    return YamlDocument(KINDS["Agent"], name, project, {"model": "gpt-5.1", "instructions": text})
 
 
 @pytest.mark.parametrize("name", ["secrets", "organization", "prompts", "venv", "shared"])
 def test_a_project_with_the_name_of_a_special_folder_gets_another(name: str) -> None:
-    document = Document(KINDS["Project"], name, None, {"name": name})
+    document = YamlDocument(KINDS["Project"], name, None, {"name": name})
     assert list(files_of([document])) == [f"{name}-project/project.yaml"]
 
 
 def test_projects_whose_names_differ_in_case_get_two_folders() -> None:
-    documents = [Document(KINDS["Project"], name, None, {"name": name}) for name in ("a", "A")]
+    documents = [YamlDocument(KINDS["Project"], name, None, {"name": name}) for name in ("a", "A")]
     assert len({name.casefold() for name in files_of(documents)}) == 2
 
 
 def test_fields_have_the_order_of_the_kind() -> None:
-    document = Document(KINDS["Agent"], "a", None, {"name": "A", "model": "gpt-5.1"})
+    document = YamlDocument(KINDS["Agent"], "a", None, {"name": "A", "model": "gpt-5.1"})
     assert "spec: {model: gpt-5.1, name: A}" in files_of([document])["default-key/agents.yaml"]
 
 
@@ -59,13 +59,13 @@ def test_the_path_of_a_prompt_begins_with_the_folder_of_the_export() -> None:
 def test_references_and_literal_text_are_told_apart() -> None:
     target = Reference(Address("Group", "a"))
     spec = {"name": Template(("${x} ", target))}
-    text = files_of([Document(KINDS["Group"], "b", None, spec)])["organization/groups.yaml"]
+    text = files_of([YamlDocument(KINDS["Group"], "b", None, spec)])["organization/groups.yaml"]
     assert 'spec: {name: "$${x} ${Group/a}"}' in text
 
 
 def test_a_large_file_is_split() -> None:
     documents = [group(f"group-{number:05}") for number in range(20_000)]
-    files = files_of(documents, layout=Layout.FLAT)
+    files = files_of(documents, layout=FileLayout.FLAT)
     assert list(files) == ["manifests-2.yaml", "manifests.yaml"]
     assert max(map(len, files.values())) < 1_100_000
 

@@ -22,12 +22,12 @@ from typing import Self
 
 from starlette.types import Receive, Scope, Send
 
-from reconciler.emulator import Options
+from reconciler.emulator import EmulatorOptions
 from reconciler.emulator._uvicorn import make_server
 from reconciler.emulator.app import App
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.emulator.state import State
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 from reconciler.emulator.world import DEFAULT_PROJECT, add_admin_key, add_key
 
 
@@ -86,7 +86,7 @@ class Organization:
             if self.store.key_record(self.admin_key) is None:
                 _add_admin_key(self.store, self.admin_key)
 
-    def objects(self, kind: str) -> list[Record]:
+    def objects(self, kind: str) -> list[ObjectRow]:
         """The records of a kind, archived ones left out."""
         with self.store.lock:
             return [item for item in self.store.all(kind) if item.body.get("status") != "archived"]
@@ -98,11 +98,11 @@ class Organizations:
     def __init__(
         self,
         count: int,
-        options: Options | None = None,
+        options: EmulatorOptions | None = None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        given = options or Options()
+        given = options or EmulatorOptions()
         self._all = [_new(number, given, clock) for number in range(count)]
         self.base_url = ""
         self._listener: socket.socket | None = None
@@ -199,7 +199,7 @@ def key_variable(number: int) -> str:
     return f"ORG_{number:02}_API_KEY"
 
 
-def _new(number: int, options: Options, clock: Callable[[], float]) -> Organization:
+def _new(number: int, options: EmulatorOptions, clock: Callable[[], float]) -> Organization:
     id = f"org-fleet{number:02}"
     state = State(replace(options, organization=id), clock=clock)
     admin_key, api_key = f"sk-admin-fleet{number:02}{'a' * 24}", f"sk-fleet{number:02}{'p' * 24}"

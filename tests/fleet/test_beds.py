@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.emulator import Options
+from reconciler.emulator import EmulatorOptions
 from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, run_stack
 from reconciler.manifests import Settings
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
@@ -81,7 +81,7 @@ def test_what_is_missing_and_what_is_too_much_is_named(bed: FleetBed) -> None:
 
 
 def test_each_organization_has_a_limit_of_its_own() -> None:
-    with Organizations(2, Options(admin_rpm=7)) as platform:
+    with Organizations(2, EmulatorOptions(admin_rpm=7)) as platform:
         codes = [projects(platform, platform[0].admin_key)[0] for _ in range(8)]
         assert codes == [200] * 7 + [429]
         assert projects(platform, platform[1].admin_key)[0] == 200
@@ -90,7 +90,7 @@ def test_each_organization_has_a_limit_of_its_own() -> None:
 def test_the_clock_jumps_over_the_minutes_in_which_everybody_waits() -> None:
     with (
         JumpingClock() as clock,
-        Organizations(1, Options(admin_rpm=7), clock=clock) as platform,
+        Organizations(1, EmulatorOptions(admin_rpm=7), clock=clock) as platform,
     ):
         started, sent = clock(), 0
         while clock() < started + 300:

@@ -15,7 +15,7 @@ from reconciler.model.fleet import StackId, StackReport, StackStatus
 from reconciler.model.fleet_history import (
     KEPT_SECONDS,
     MOST_LOOKS,
-    Look,
+    HistoryEntry,
     look_at,
     standing_of,
     with_look,
@@ -167,8 +167,8 @@ def test_a_history_that_cannot_be_written_is_one_notice(tmp_path: Path) -> None:
 # --- entries
 
 
-def looks_of(*reports: StackReport) -> tuple[Look, ...]:
-    looks: tuple[Look, ...] = ()
+def looks_of(*reports: StackReport) -> tuple[HistoryEntry, ...]:
+    looks: tuple[HistoryEntry, ...] = ()
     for each in reports:
         looks = with_look(looks, look_at(each, ORIGIN))
     return looks

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.world import DEFAULT_PROJECT
 from tests.cli.test_plan_and_apply import PROJECT, admin, project_id
 from tests.conftest import Workspace
@@ -60,7 +60,7 @@ def keys(workspace: Workspace, project: str = "") -> list[dict[str, Any]]:
         return found
 
 
-def stored(workspace: Workspace, name: str = "nightly") -> Record:
+def stored(workspace: Workspace, name: str = "nightly") -> ObjectRow:
     """The one key of a name, with what no answer shows."""
     (found,) = [
         record for record in workspace.emulator.store.all("api_key") if record.body["name"] == name

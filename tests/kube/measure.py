@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from reconciler.emulator import Options
+from reconciler.emulator import EmulatorOptions
 from tests.fleet.measure import postgres
 from tests.fleet.organizations import Organization, Organizations
 from tests.kube.operated_fleet import OperatedFleet, OperatedStack
@@ -255,7 +255,9 @@ def measure(size: str, options: argparse.Namespace) -> None:
     cluster = running_cluster()
     with (
         postgres() as server,
-        Organizations(int(organizations), Options(admin_rpm=options.per_minute)) as platform,
+        Organizations(
+            int(organizations), EmulatorOptions(admin_rpm=options.per_minute)
+        ) as platform,
         tempfile.TemporaryDirectory(prefix="operators-") as folder,
     ):
         database = server.create_database()

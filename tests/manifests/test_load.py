@@ -17,7 +17,7 @@ from reconciler.manifests.load import (
     plain_value,
     read_text,
 )
-from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.source_map import Document
 
 
@@ -214,7 +214,7 @@ def test_a_value_of_the_command_line_is_a_scalar_or_in_brackets(text: str, meant
 
 
 def test_a_broken_value_of_the_command_line_is_refused() -> None:
-    with pytest.raises(Problem):
+    with pytest.raises(ValueProblem):
         parse_flow("[a")
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from reconciler.emulator import Emulator
 from reconciler.model.secret import Redactor
 from reconciler.operator.crds import APPROVE, SOURCE_LABEL
-from reconciler.operator.inputs import Options
+from reconciler.operator.inputs import OperatorOptions
 from reconciler.operator.kube import KubeClient
-from reconciler.operator.queue import Outcome
+from reconciler.operator.queue import RunEnd
 from reconciler.operator.reconcile import Reconciler
 from reconciler.operator.registry import Registry
 from reconciler.operator.resources import ObjectKey
@@ -40,7 +40,7 @@ class Bed:
         kubeconfig.write_text(_kubeconfig(cluster.address))
         env = {"KUBECONFIG": str(kubeconfig), "RECONCILER_SETTLE_SECONDS": "0.1"}
         self.kube = KubeClient(env, self.redactor, clock=lambda: self.now)
-        self.options = Options(
+        self.options = OperatorOptions(
             env=env, backend=f"local:{folder / 'state'}", base_url=emulator.base_url
         )
         self.reconciler = self.new_operator()
@@ -107,7 +107,7 @@ class Bed:
             if ("organizations", *_parts(key)) not in self.cluster.objects:
                 self.registry.drop_organization(key)
 
-    def look(self, name: str = "search", *, reconciler: Reconciler | None = None) -> Outcome:
+    def look(self, name: str = "search", *, reconciler: Reconciler | None = None) -> RunEnd:
         """Let the operator see the cluster, and look at a Stack."""
         self.list()
         looking = reconciler or self.reconciler

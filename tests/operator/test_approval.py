@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.model.fleet import StackStatus
-from reconciler.operator.approval import Verdict, decide, differences, still_holds
+from reconciler.operator.approval import ApprovalVerdict, decide, differences, still_holds
 from reconciler.operator.resources import Mode
 from tests.operator.makers import DIGEST, OTHER, a_change, a_plan, a_result, a_stack
 
@@ -43,7 +43,7 @@ def test_a_grant_needs_the_mode_apply_or_the_approval_of_exactly_this_plan() -> 
         is_permitted = mode == "apply" or (mode == "approve" and approve == DIGEST)
         expected = is_wanted and is_permitted and status is not StackStatus.REFUSED
         assert (decision.grant is not None) == expected, (mode, approve, policy, suspend, status)
-        assert (decision.verdict is Verdict.APPLY) == expected
+        assert (decision.verdict is ApprovalVerdict.APPLY) == expected
         granted += expected
     assert granted == 36
 
@@ -61,8 +61,12 @@ def test_a_grant_of_mode_approve_covers_one_digest() -> None:
     assert decision.grant.digest == decision.grant.approval == DIGEST
 
 
-@pytest.mark.parametrize(("approve", "verdict"), [("", Verdict.AWAITS), (OTHER, Verdict.OUTDATED)])
-def test_without_the_right_approval_the_verdict_says_why(approve: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(
+    ("approve", "verdict"), [("", ApprovalVerdict.AWAITS), (OTHER, ApprovalVerdict.OUTDATED)]
+)
+def test_without_the_right_approval_the_verdict_says_why(
+    approve: str, verdict: ApprovalVerdict
+) -> None:
     result = a_result(StackStatus.PENDING, a_plan(a_change()))
     assert decide(a_stack(approve, mode="approve"), result).verdict is verdict
 
@@ -109,8 +113,8 @@ def test_only_one_function_makes_grants_and_only_one_applies() -> None:
 def test_every_mode_is_decided_about() -> None:
     result = a_result(StackStatus.PENDING, a_plan(a_change()))
     assert {decide(a_stack(DIGEST, mode=str(mode)), result).verdict for mode in Mode} == {
-        Verdict.NOT_PERMITTED,
-        Verdict.APPLY,
+        ApprovalVerdict.NOT_PERMITTED,
+        ApprovalVerdict.APPLY,
     }
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from reconciler.model.change import Action
 from reconciler.model.fleet import StackResult, StackStatus
 from reconciler.model.secret import Redactor, Secret
-from reconciler.operator.approval import Verdict
+from reconciler.operator.approval import ApprovalVerdict
 from reconciler.operator.conditions import REASONS, Judgement, conditions_of, judge
 from reconciler.operator.crds import MAX_CHANGES
 from reconciler.operator.resources import Mode
@@ -30,18 +30,18 @@ from tests.operator.makers import a_change, a_plan, a_result, a_stack
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 IN_SYNC = Judgement("InSync")
 CASES = [
-    (Mode.OBSERVE, StackStatus.IN_SYNC, Verdict.NOTHING, "InSync"),
-    (Mode.OBSERVE, StackStatus.DRIFTED, Verdict.NOT_PERMITTED, "Observed"),
-    (Mode.PLAN, StackStatus.PENDING, Verdict.NOT_PERMITTED, "Observed"),
-    (Mode.APPROVE, StackStatus.PENDING, Verdict.AWAITS, "AwaitingApproval"),
-    (Mode.APPROVE, StackStatus.DRIFTED, Verdict.OUTDATED, "ApprovalOutdated"),
-    (Mode.APPLY, StackStatus.APPLIED, Verdict.APPLY, "Applied"),
+    (Mode.OBSERVE, StackStatus.IN_SYNC, ApprovalVerdict.NOTHING, "InSync"),
+    (Mode.OBSERVE, StackStatus.DRIFTED, ApprovalVerdict.NOT_PERMITTED, "Observed"),
+    (Mode.PLAN, StackStatus.PENDING, ApprovalVerdict.NOT_PERMITTED, "Observed"),
+    (Mode.APPROVE, StackStatus.PENDING, ApprovalVerdict.AWAITS, "AwaitingApproval"),
+    (Mode.APPROVE, StackStatus.DRIFTED, ApprovalVerdict.OUTDATED, "ApprovalOutdated"),
+    (Mode.APPLY, StackStatus.APPLIED, ApprovalVerdict.APPLY, "Applied"),
 ]
 
 
 @pytest.mark.parametrize(("mode", "status", "verdict", "reason"), CASES)
 def test_a_good_run_has_the_reason_of_its_mode(
-    mode: Mode, status: StackStatus, verdict: Verdict, reason: str
+    mode: Mode, status: StackStatus, verdict: ApprovalVerdict, reason: str
 ) -> None:
     assert judge(mode, a_result(status), verdict).reason == reason
 
@@ -49,13 +49,13 @@ def test_a_good_run_has_the_reason_of_its_mode(
 @pytest.mark.parametrize("status", [StackStatus.FAILED, StackStatus.REFUSED, StackStatus.LOCKED])
 def test_a_bad_run_has_the_reason_of_its_result(status: StackStatus) -> None:
     result = a_result(status, reason="KeyRefused", message="No.")
-    assert judge(Mode.APPLY, result, Verdict.NOTHING) == Judgement("KeyRefused", "No.")
+    assert judge(Mode.APPLY, result, ApprovalVerdict.NOTHING) == Judgement("KeyRefused", "No.")
 
 
 def test_a_resource_with_an_error_is_not_in_sync_in_a_report_about_drift_either() -> None:
     blocked = a_change(action=Action.NO_OP, blocked="Another one has its name.")
     result = a_result(StackStatus.IN_SYNC, a_plan(blocked))
-    judgement = judge(Mode.OBSERVE, result, Verdict.NOTHING)
+    judgement = judge(Mode.OBSERVE, result, ApprovalVerdict.NOTHING)
     assert judgement.reason == "ResourceBlocked"
     assert "Another one has its name." in judgement.message
     (synced,) = [c for c in _status(result=result)["conditions"] if c["type"] == "Synced"]
@@ -71,7 +71,7 @@ def test_a_run_that_could_not_tell_causes_no_event_about_drift() -> None:
 
 def test_an_unknown_reason_becomes_a_known_one() -> None:
     result = a_result(StackStatus.FAILED, reason="SomethingNew")
-    assert judge(Mode.APPLY, result, Verdict.NOTHING).reason == "Unexpected"
+    assert judge(Mode.APPLY, result, ApprovalVerdict.NOTHING).reason == "Unexpected"
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -12,7 +12,7 @@ from reconciler.errors import UsageError
 from reconciler.model.secret import Redactor
 from reconciler.operator import main
 from reconciler.operator.health import HealthServer
-from reconciler.operator.inputs import Options
+from reconciler.operator.inputs import OperatorOptions
 from reconciler.operator.main import (
     OperatorSettings,
     check_state,
@@ -23,7 +23,7 @@ from reconciler.operator.service import ServiceOptions
 
 
 def _settings(backend: str | None, *, allow_local_state: bool = False) -> OperatorSettings:
-    options = Options(env={}, backend=backend)
+    options = OperatorOptions(env={}, backend=backend)
     return OperatorSettings(options, ServiceOptions(), allow_local_state=allow_local_state)
 
 

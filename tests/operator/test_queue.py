@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from reconciler.operator.queue import Next, Outcome, WorkQueue, delay_after
+from reconciler.operator.queue import Next, RunEnd, WorkQueue, delay_after
 from reconciler.operator.resources import ObjectKey
 
 A, B, C = (ObjectKey("team", name) for name in "abc")
@@ -34,7 +34,7 @@ def queue(clock: Clock) -> WorkQueue:
 def test_a_stack_is_due_after_its_interval(queue: WorkQueue, clock: Clock) -> None:
     queue.wake(A)
     assert queue.take() == A
-    assert queue.finish(A, Outcome(Next.DONE, 600)) == 600
+    assert queue.finish(A, RunEnd(Next.DONE, 600)) == 600
     clock.now = 599
     assert queue.waiting() == 0
     clock.now = 600
@@ -46,17 +46,17 @@ def test_intervals_are_spread_by_at_most_a_tenth(clock: Clock) -> None:
         queue = WorkQueue(clock=clock, jitter=lambda share=share: share)  # type: ignore[misc]
         queue.wake(A)
         queue.take()
-        assert 540 <= queue.finish(A, Outcome(Next.DONE, 600)) <= 660
+        assert 540 <= queue.finish(A, RunEnd(Next.DONE, 600)) <= 660
 
 
 def test_a_change_ends_every_back_off(queue: WorkQueue) -> None:
     queue.wake(A)
     for _ in range(10):
         queue.take()
-        queue.finish(A, Outcome(Next.FAILED, 60))
+        queue.finish(A, RunEnd(Next.FAILED, 60))
         queue.wake(A)
     queue.take()
-    assert queue.finish(A, Outcome(Next.FAILED, 60)) == 15
+    assert queue.finish(A, RunEnd(Next.FAILED, 60)) == 15
 
 
 def test_a_change_during_a_run_leads_to_one_more(queue: WorkQueue) -> None:
@@ -65,18 +65,18 @@ def test_a_change_during_a_run_leads_to_one_more(queue: WorkQueue) -> None:
     queue.wake(A)
     queue.wake(A)
     assert queue.waiting() == 0
-    queue.finish(A, Outcome(Next.DONE, 600))
+    queue.finish(A, RunEnd(Next.DONE, 600))
     assert queue.take() == A
-    assert queue.finish(A, Outcome(Next.DONE, 600)) == 600
+    assert queue.finish(A, RunEnd(Next.DONE, 600)) == 600
 
 
 def test_a_stack_that_is_gone_is_forgotten_unless_it_came_back(queue: WorkQueue) -> None:
     queue.wake(A)
     queue.take()
     queue.wake(A)
-    queue.finish(A, Outcome(Next.GONE))
+    queue.finish(A, RunEnd(Next.GONE))
     assert queue.take() == A
-    queue.finish(A, Outcome(Next.GONE))
+    queue.finish(A, RunEnd(Next.GONE))
     assert queue.waiting() == 0
 
 
@@ -85,7 +85,7 @@ def test_stacks_of_an_organization_are_looked_at_together(queue: WorkQueue, cloc
         clock.now = start
         queue.wake(key)
         queue.take()
-        queue.finish(key, Outcome(Next.DONE, 600), group)
+        queue.finish(key, RunEnd(Next.DONE, 600), group)
     clock.now = 600
     assert queue.take() == A
     assert queue.waiting() == 1  # B, a hundred seconds early; C is of another organization
@@ -113,7 +113,7 @@ def test_closing_frees_whoever_waits(queue: WorkQueue) -> None:
 @pytest.mark.parametrize("next", [each for each in Next if each is not Next.GONE])
 @pytest.mark.parametrize("interval", [30, 600, 86_400])
 def test_delays_grow_are_bounded_and_never_zero(next: Next, interval: float) -> None:
-    delays = [delay_after(Outcome(next, interval, number), number) for number in range(1, 200)]
+    delays = [delay_after(RunEnd(next, interval, number), number) for number in range(1, 200)]
     assert delays == sorted(delays)
     assert delays[0] >= 2
     assert delays[-1] <= max(interval, 6 * 3600)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.operator.registry import Claim, Known, Registry
+from reconciler.operator.registry import KnownKeys, Registry, StateClaim
 from reconciler.operator.resources import ObjectKey
 from tests.operator.makers import DIGEST, stack_body
 
@@ -88,10 +88,10 @@ def test_policies_of_the_organization_wake_its_stacks() -> None:
     assert registry.drop_organization(ObjectKey("team", "acme")) == {KEY}
 
 
-YOUNG, CLAIM = ObjectKey("team", "young"), Claim("search", "prod")
+YOUNG, CLAIM = ObjectKey("team", "young"), StateClaim("search", "prod")
 
 
-def _aged(day: int, name: str = "search", *, manages: Claim | None = None) -> dict[str, Any]:
+def _aged(day: int, name: str = "search", *, manages: StateClaim | None = None) -> dict[str, Any]:
     """A Stack that was created on a day, and what its status says that it manages."""
     body = _body(creationTimestamp=f"2026-01-0{day}T00:00:00Z", uid=f"uid-{name}", name=name)
     if manages is not None:
@@ -105,7 +105,7 @@ def test_the_first_stack_keeps_its_claim_until_it_is_gone() -> None:
     registry.put_stack(_aged(2, "young"))
     assert registry.claim(KEY, CLAIM) is None
     assert registry.claim(YOUNG, CLAIM) == KEY
-    assert registry.claim(YOUNG, Claim("search", "test")) is None
+    assert registry.claim(YOUNG, StateClaim("search", "test")) is None
     assert registry.claim(YOUNG, CLAIM) == KEY
     assert registry.drop_stack(KEY) == {YOUNG}
     assert registry.claim(YOUNG, CLAIM) is None
@@ -114,7 +114,7 @@ def test_the_first_stack_keeps_its_claim_until_it_is_gone() -> None:
 def test_an_older_stack_cannot_take_over_what_a_younger_one_manages() -> None:
     registry = Registry()
     registry.put_stack(_aged(2, "young"))
-    registry.put_stack(_aged(1, manages=Claim("other", "prod")))
+    registry.put_stack(_aged(1, manages=StateClaim("other", "prod")))
     assert registry.claim(YOUNG, CLAIM) is None
     assert registry.claim(KEY, CLAIM) == YOUNG
     assert registry.claim(YOUNG, CLAIM) is None
@@ -122,7 +122,7 @@ def test_an_older_stack_cannot_take_over_what_a_younger_one_manages() -> None:
 
 def test_after_a_restart_the_status_says_who_was_first() -> None:
     registry = Registry()
-    registry.put_stack(_aged(1, manages=Claim("other", "prod")))
+    registry.put_stack(_aged(1, manages=StateClaim("other", "prod")))
     registry.put_stack(_aged(2, "young", manages=CLAIM))
     assert registry.claim(KEY, CLAIM) == YOUNG
     assert registry.drop_stack(YOUNG) == {KEY}
@@ -142,5 +142,5 @@ def test_a_list_drops_what_it_lacks_and_not_what_came_meanwhile() -> None:
     registry.put_stack(_body())
     before = registry.known()
     registry.put_stack(_body(name="new", uid="uid-2"))
-    registry.drop_missing(before, Known())
+    registry.drop_missing(before, KnownKeys())
     assert [str(stack.key) for stack in registry.stacks()] == ["team/new"]

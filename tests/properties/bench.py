@@ -20,7 +20,7 @@ from reconciler.emulator import Emulator, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store
 from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.ownership import Ownership
@@ -246,7 +246,7 @@ class Bench:
         return Stack(self, root, {PROJECT: self.emulator.project_id, OTHER_PROJECT: other.id})
 
 
-def _furnish(store: Store, project: Record) -> None:
+def _furnish(store: Store, project: ObjectRow) -> None:
     """Service accounts, and keys that a person made, in a project."""
     for id in ACCOUNT_IDS:
         made = world.add_service_account(store, project, id, "member")

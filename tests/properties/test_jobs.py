@@ -19,7 +19,7 @@ from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.exit_codes import exit_code_of
 from reconciler.app.plans import retired
 from reconciler.emulator import Emulator
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, OutcomeStatus, Plan, Reason
@@ -99,7 +99,7 @@ class Stack(Life):
         """Until every job is done that can be."""
         self.clock.sleep(HALF_AN_HOUR + 1)
 
-    def jobs(self, kind: str) -> list[Record]:
+    def jobs(self, kind: str) -> list[ObjectRow]:
         """The objects of a kind that there are, oldest first."""
         return list(self.emulator.store.all(kind))
 

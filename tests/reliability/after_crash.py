@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.emulator.store import Record, Store
+from reconciler.emulator.store import ObjectRow, Store
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.keys import earlier_keys
 from tests.reliability.backends import LOCAL, Backend
@@ -98,11 +98,11 @@ def aftermath(store: Store, folder: Path, backend: Backend = LOCAL) -> Aftermath
     return Aftermath(objects, bindings | {f"unfinished {entry}": () for entry in left}, owners)
 
 
-def _name(record: Record) -> str:
+def _name(record: ObjectRow) -> str:
     return f"{record.kind} {record.body.get('name') or record.body.get('filename') or ''}".strip()
 
 
-def _described(record: Record, names: Mapping[str, str]) -> str:
+def _described(record: ObjectRow, names: Mapping[str, str]) -> str:
     if record.kind == "api_key":
         return f"key of {names.get(record.hidden.get('owner', {}).get('id'), 'nobody')}"
     hidden = {name: record.hidden[name] for name in ("limits",) if record.hidden.get(name)}

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from reconciler.api.objects.provider import HttpProvider
-from reconciler.api.transport.retry import Policy
+from reconciler.api.transport.retry import RetryPolicy
 from reconciler.cli.main import run
 from reconciler.secrets import http
 from reconciler.secrets.drivers.aws import client as aws
@@ -27,7 +27,7 @@ from tests.reliability.boundaries import Boundaries
 
 def main() -> None:
     """Run a command until its end, or its death."""
-    Policy._backoff = lambda *_: 0.01  # type: ignore[method-assign] # bad weather here is over when it has struck
+    RetryPolicy._backoff = lambda *_: 0.01  # type: ignore[method-assign] # bad weather here is over when it has struck
     http.PAUSES = aws.PAUSES = (0.01, 0.01, 0.01)
     fate = json.loads(sys.argv[1])
     _upload_in_parts_from(fate["whole_bytes"])

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from reconciler.emulator import Emulator
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.state import StateStore
 from tests.reliability.processes import Ended, Mortals
 from tests.reliability.scenarios import STACK_WITH_LEGACY, document
@@ -424,7 +424,7 @@ class Story:
                 if _is_live(item)
             )
 
-    def _named(self, item: Record) -> str:
+    def _named(self, item: ObjectRow) -> str:
         if item.kind == "vector_store_file":
             file = next((one for one in self.emulator.store.all("file") if one.id == item.id), None)
             store = next(
@@ -496,7 +496,7 @@ class Story:
         )
 
 
-def _is_live(item: Record) -> bool:
+def _is_live(item: ObjectRow) -> bool:
     return item.body.get("status") != "archived"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 from reconciler.model.pace import PaceRequest, PaceUser
 from reconciler.state.remote.postgres.pace import PostgresPace
 from tests.conftest import Workspace
@@ -35,7 +35,7 @@ def server() -> Iterator[Emulator]:
     """A server that allows seven requests a minute, for which time goes twenty times as fast."""
     began = time.time()
     with Emulator(
-        Options(admin_rpm=LIMIT), clock=lambda: began + (time.time() - began) * SPEED
+        EmulatorOptions(admin_rpm=LIMIT), clock=lambda: began + (time.time() - began) * SPEED
     ) as running:
         yield running
 

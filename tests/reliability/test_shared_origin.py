@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.emulator import Emulator, Options
+from reconciler.emulator import Emulator, EmulatorOptions
 from tests.conftest import Workspace
 from tests.reliability.backends import SharedBackend
 from tests.reliability.scenarios import document
@@ -16,7 +16,7 @@ def test_a_shared_state_is_refused_in_another_organization(
 ) -> None:
     workspace.variables.update(some_backend.variables())
     workspace.declare(document("Assistant", "bot", "name: Bot, model: gpt-4.1")).apply()
-    with Emulator(Options(organization="org-rival")) as rival:
+    with Emulator(EmulatorOptions(organization="org-rival")) as rival:
         refused = workspace.run(*command, "--base-url", rival.base_url, expect=1).err
         assert "the state belongs to the organization org-emulator" in refused
         assert "the keys in use are of the organization org-rival" in refused

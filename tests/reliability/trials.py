@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from reconciler.emulator import Emulator
-from reconciler.emulator.store import Snapshot
+from reconciler.emulator.store import StoreCopy
 from reconciler.model.change import Action
 from reconciler.render.planfile import load_plan
 from tests.reliability.after_crash import Aftermath, aftermath
@@ -41,7 +41,7 @@ class Stage:
     emulator: Emulator
     base: Path
     backend: Backend = LOCAL
-    start: Snapshot = field(init=False)
+    start: StoreCopy = field(init=False)
     reference: Aftermath = field(init=False)
     origin: Aftermath = field(init=False)
     boundaries: tuple[str, ...] = field(init=False)

@@ -16,7 +16,7 @@ from msgspec import structs
 from reconciler import render
 from reconciler.model.change import Plan
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
-from reconciler.model.finding import Finding, Level, Rule, Verdict
+from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict
 from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.policy import (
     PolicyOutcome,
@@ -39,10 +39,10 @@ REFUSED = structs.replace(
     refusals=("ServiceAccount/support/indexer would be deleted; allow it with --allow-delete",),
 )
 POLICY = Finding(
-    Rule("policy/budget", "Projects have a budget"),
+    FindingRule("policy/budget", "Projects have a budget"),
     "Project search has no SpendLimit",
     Level.ERROR,
-    Verdict.FAILED,
+    TestVerdict.FAILED,
     address=samples.PROJECT.address,
     location=samples.PROJECT.location,
 )

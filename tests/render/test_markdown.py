@@ -14,7 +14,7 @@ from reconciler.model.change import Action, ApplyResult, Change, FieldChange, Pl
 from reconciler.model.report import ReportContext
 from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.render.markdown import MarkdownRenderer
-from reconciler.render.sections import Budget
+from reconciler.render.sections import SizeLimit
 
 from . import samples
 from .goldens import assert_golden
@@ -143,9 +143,9 @@ def test_a_budget_in_bytes_is_kept_for_letters_of_many_bytes() -> None:
     ]
     plan = Plan("acme", "prod", tuple(changes))
     for limit in (3_000, 20_000, 100_000):
-        text = MarkdownRenderer(budget=Budget.in_bytes(limit)).plan(plan)
+        text = MarkdownRenderer(budget=SizeLimit.in_bytes(limit)).plan(plan)
         assert len(text.encode()) <= limit
-        text = MarkdownRenderer(budget=Budget.in_characters(limit)).plan(plan)
+        text = MarkdownRenderer(budget=SizeLimit.in_characters(limit)).plan(plan)
         assert len(text.encode("utf-16-le")) // 2 <= limit
 
 

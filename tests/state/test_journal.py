@@ -16,7 +16,7 @@ from reconciler.model.consistency import ATTEMPT_SECONDS, LATE_SECONDS
 from reconciler.model.provider import Steps
 from reconciler.model.resource import Record
 from reconciler.model.secret import MASK, Secret
-from reconciler.state import ChangeJournal, Journal, PreImage, StateStore, Status
+from reconciler.state import ChangeJournal, EntryStatus, Journal, PreImage, StateStore
 
 INDEXER = Address.parse("ServiceAccount/search/indexer")
 NOW = 1_700_000_000.0
@@ -128,10 +128,10 @@ def test_what_was_aborted_or_has_no_answer_stays_unfinished(
         INDEXER,
         "create",
         {"x": 1},
-        Status.BEGUN,
+        EntryStatus.BEGUN,
     )
     assert [(step.name, step.intent, step.status) for step in entry.steps] == [
-        ("create", {"api_name": "indexer"}, Status.BEGUN)
+        ("create", {"api_name": "indexer"}, EntryStatus.BEGUN)
     ]
 
 
@@ -153,7 +153,7 @@ def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(
     with seen_later(folder) as later:
         entry = later.unfinished()[0]
     assert (entry.status, entry.message, entry.ids) == (
-        Status.FAILED,
+        EntryStatus.FAILED,
         "the second call failed",
         ("file-1",),
     )
@@ -166,7 +166,7 @@ def test_a_step_that_is_left_without_a_result_has_failed(first_run: Journal, fol
             pass
     with seen_later(folder) as later:
         entry = later.unfinished()[0]
-    assert [step.status for step in entry.steps] == [Status.DONE, Status.FAILED]
+    assert [step.status for step in entry.steps] == [EntryStatus.DONE, EntryStatus.FAILED]
 
 
 def test_a_step_that_is_done_stays_done_whatever_comes_after(
@@ -349,7 +349,7 @@ def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(
     with seen_later(folder) as later:
         (entry,) = later.unfinished()
     (step,) = entry.steps
-    assert (step.status, step.began_at, step.ended_at) == (Status.BEGUN, NOW - 5, NOW)
+    assert (step.status, step.began_at, step.ended_at) == (EntryStatus.BEGUN, NOW - 5, NOW)
 
 
 def test_what_an_apply_created_early_is_no_longer_new_when_it_ends(folder: Path) -> None:

@@ -19,7 +19,7 @@ from reconciler.telemetry.notices import (
     MAX_CHARACTERS,
     Announcer,
     Notice,
-    Severity,
+    NoticeSeverity,
     notice_of,
 )
 from reconciler.telemetry.recorder import NoRecorder
@@ -229,7 +229,7 @@ def test_many_stacks_that_fail_together_are_one_message(watch: Watch, wall: Wall
     assert notice.title == "reconciler: 500 failed"
     assert notice.body.splitlines()[-1] == "… and 480 more"
     assert len(notice.body) <= MAX_CHARACTERS
-    assert notice.severity is Severity.FAILURE
+    assert notice.severity is NoticeSeverity.FAILURE
 
 
 def test_long_names_leave_room_for_fewer_stacks(watch: Watch, wall: Wall) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from reconciler.errors import UsageError
 from reconciler.model.secret import Redactor
-from reconciler.telemetry.notices import Notice, Severity
+from reconciler.telemetry.notices import Notice, NoticeSeverity
 from reconciler.telemetry.targets import targets_of, urls_in
 from tests.telemetry.collector import Server
 
-NOTICE = Notice("reconciler: 1 drifted", "stacks/a (prod): drifted", Severity.WARNING)
+NOTICE = Notice("reconciler: 1 drifted", "stacks/a (prod): drifted", NoticeSeverity.WARNING)
 
 
 def url_of(server: Server, path: str = "") -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.export.files import Layout, files_of
+from reconciler.export.files import FileLayout, files_of
 from reconciler.export.resource import ExportedResource
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.values import encode
-from reconciler.terraform.addressing import Known
+from reconciler.terraform.addressing import ExistingResources
 from reconciler.terraform.conversion import Conversion, convert
 from reconciler.terraform.documents import documents_of
 from reconciler.terraform.providers import PROVIDERS
@@ -32,7 +32,12 @@ FRONTIER = {
 }
 
 
-def converted(*resources: dict[str, Any], known: Known = Known(), **more: Any) -> Conversion:  # noqa: B008
+NOTHING = ExistingResources()
+
+
+def converted(
+    *resources: dict[str, Any], known: ExistingResources = NOTHING, **more: Any
+) -> Conversion:
     content = json.dumps(state(*resources, **more)).encode()
     return convert(parse_state(content, "it.tfstate"), KINDS, known)
 
@@ -140,7 +145,7 @@ def test_an_object_keeps_the_address_that_it_is_bound_to() -> None:
     bound = {("Group", None, "group_1"): Address("Group", "operators")}
     made = converted(
         resource(OPENAI, "openai_group", "g", {"id": "group_1", "name": "Ops"}),
-        known=Known(bound=bound),
+        known=ExistingResources(bound=bound),
     )
     assert names(made) == ["Group/operators"]
 
@@ -192,7 +197,7 @@ def test_a_project_that_the_stack_names_keeps_that_name() -> None:
     made = converted(
         resource(OPENAI, "openai_project_service_account", "sa",
                  {"id": "svc_acct_1", "name": "x", "project_id": "proj_9"}),
-        known=Known(projects={"old": "proj_9"}),
+        known=ExistingResources(projects={"old": "proj_9"}),
     )  # fmt: skip
     assert (made.projects, names(made)) == ({}, ["ServiceAccount/old/sa"])
 
@@ -202,7 +207,7 @@ def test_a_project_that_the_stack_does_not_manage_is_left_to_terraform() -> None
         project(),
         resource(OPENAI, "openai_project_service_account", "sa",
                  {"id": "svc_acct_1", "name": "x", "project_id": "proj_1"}),
-        known=Known(projects={"old": "proj_1"}),
+        known=ExistingResources(projects={"old": "proj_1"}),
     )  # fmt: skip
     assert names(made) == ["ServiceAccount/old/sa"]
     assert "`projects` in the stack file names it" in reasons(made)["openai_project.p"]
@@ -410,7 +415,7 @@ def test_a_configuration_decides_which_limits_are_declared() -> None:
             {**common, "expressions": {"max_tokens_per_1_minute": {"constant_value": 2_000_000}}}]}},
     }  # fmt: skip
     parsed = parse_state(json.dumps(plan).encode(), "plan.json")
-    made = convert(parsed, KINDS, Known(projects={"p": "proj_1"}))
+    made = convert(parsed, KINDS, ExistingResources(projects={"p": "proj_1"}))
     assert spec(made, "RateLimit/p/r") == {"model": "o9", "max_tokens_per_1_minute": 2_000_000}
     assert comment(made, "RateLimit/p/r") == ""
 
@@ -498,7 +503,7 @@ def test_a_key_that_was_never_stored_is_not_listed() -> None:
 
 def files(conversion: Conversion) -> str:
     """All manifests in one text."""
-    written = files_of(documents_of(conversion, KINDS), layout=Layout.FLAT)
+    written = files_of(documents_of(conversion, KINDS), layout=FileLayout.FLAT)
     return written["manifests.yaml"]
 
 

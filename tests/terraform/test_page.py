@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.terraform.mapping import Provider
+from reconciler.terraform.mapping import TerraformProvider
 from reconciler.terraform.providers import PROVIDERS
 
 PAGE = Path(__file__).parents[2] / "docs/from-terraform.md"
 
 
-def rows(provider: Provider) -> list[str]:
+def rows(provider: TerraformProvider) -> list[str]:
     """The rows of a provider's table."""
     known = [
         f"| `{type}` | {', '.join(mapping.kinds) or '-'} | {mapping.note} |"

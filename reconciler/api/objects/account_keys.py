@@ -12,7 +12,7 @@ from msgspec import Struct
 from reconciler.api.objects.changes import ChangeContext, create_once
 from reconciler.api.objects.scoped import id_of
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
-from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, Window, pauses
+from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, CreationWindow, pauses
 from reconciler.model.provider import MINT
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
@@ -159,7 +159,7 @@ def find_lost(
     context: ChangeContext,
     live: LiveObject,
     names: set[str],
-    windows: Sequence[Window],
+    windows: Sequence[CreationWindow],
     seconds: float,
 ) -> Iterator[str]:
     """The ids of lost keys by name or age: searched for until the list would have to show them.
@@ -184,7 +184,9 @@ def find_lost(
     yield from map(key_id_of, lost_keys)
 
 
-def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:
+def _is_lost(
+    key: Spec, live: LiveObject, names: set[str], windows: Sequence[CreationWindow]
+) -> bool:
     if key.get("name") in names:
         return True
     account_time, key_time = live.attributes.get("created_at"), key.get("created_at")

@@ -33,7 +33,7 @@ from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import CreationWindow
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue
 from reconciler.model.resource import LiveObject
@@ -244,7 +244,7 @@ class _FileSetSync(Struct, frozen=True):
 
     def _upload(self, members: list[Member]) -> list[Member]:
         """The members with the ids of their uploads, without those that the API refused."""
-        lost: list[tuple[Member, Window, AmbiguousError]] = []
+        lost: list[tuple[Member, CreationWindow, AmbiguousError]] = []
         http = self.context.client.http
 
         def upload(member: Member) -> Member | None:
@@ -256,7 +256,7 @@ class _FileSetSync(Struct, frozen=True):
                 id = self.orphans.left_by_earlier_run(member.upload) or self._send(member)
                 return replace(member, file_id=id)
             except AmbiguousError as error:
-                lost.append((member, Window(error.sent_at or began), error))
+                lost.append((member, CreationWindow(error.sent_at or began), error))
                 return None
             except ApiError as error:
                 if not is_about_the_file(error):
@@ -272,17 +272,17 @@ class _FileSetSync(Struct, frozen=True):
             uploaded.append(self._upload_again(member, window, error))
         return uploaded
 
-    def _upload_again(self, member: Member, window: Window, lost: AmbiguousError) -> Member:
+    def _upload_again(self, member: Member, window: CreationWindow, lost: AmbiguousError) -> Member:
         """The member with the id of its upload, whose first answer was lost."""
         windows = [window]
 
         def search(error: AmbiguousError) -> str | None:
             if error.sent_at is not None:
-                windows[-1] = Window(error.sent_at)
+                windows[-1] = CreationWindow(error.sent_at)
             return self.orphans.find(member.upload, windows)
 
         def create() -> str:
-            windows.append(Window(self.context.client.http.server_clock()))
+            windows.append(CreationWindow(self.context.client.http.server_clock()))
             return self._send(member)
 
         return replace(member, file_id=create_once(create, search, lost=lost))

@@ -47,7 +47,7 @@ from reconciler.errors import (
     SinkUnreachableError,
     UncertainDeliveryError,
 )
-from reconciler.model.consistency import SETTLE_SECONDS, Window
+from reconciler.model.consistency import SETTLE_SECONDS, CreationWindow
 from reconciler.model.keys import (
     KEPT,
     KeyAction,
@@ -133,7 +133,7 @@ class KeyDelivery(FieldHandler):
         lost_ids: set[str | None] = set()
         if shown is None and began is not None:
             # The account has a key of its own, which the answer did not show in full.
-            windows = [Window(began)]
+            windows = [CreationWindow(began)]
             lost_ids.update(find_lost(context, live, lost_names, windows, self._settle_seconds))
         elif lost_names:
             lost_ids.update(self._lost_ids(context, live, lost_names))
@@ -313,12 +313,14 @@ class KeyDelivery(FieldHandler):
         creates = steps.unfinished(CREATE)
         now = context.client.http.server_clock()
         names = lost_names | {str(entry.get("key_name")) for entry in mints}
-        windows = [Window.of(float(entry["began_at"]), entry.get("ended_at")) for entry in creates]
+        windows = [
+            CreationWindow.of(float(entry["began_at"]), entry.get("ended_at")) for entry in creates
+        ]
         times = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*mints, *creates)]
         with self._lock:
             began = self._create_began.pop(context.address, None)
         if began is not None:
-            windows.append(Window(began))
+            windows.append(CreationWindow(began))
             times.append(began)
         if lost_names:
             times.append(now)

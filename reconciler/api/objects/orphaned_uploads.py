@@ -18,7 +18,7 @@ from reconciler.api.objects.changes import ChangeContext
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.scoped import id_of
 from reconciler.errors import NotFoundError
-from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, Window, pauses
+from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, CreationWindow, pauses
 from reconciler.model.values import FileSet, LocalFile, Spec
 
 UPLOAD = "upload"
@@ -80,7 +80,7 @@ class OrphanedUploads:
         self._ids_by_content: dict[_Content, list[str]] = {}
         for ref in (*self._recorded, *self._journalled):
             self._ids_by_content.setdefault((ref.path, ref.sha256), []).append(ref.id)
-        self._windows: dict[_Content, list[Window]] = {}
+        self._windows: dict[_Content, list[CreationWindow]] = {}
         for entry in self._unanswered:
             self._windows.setdefault(_content(entry), []).append(_window(entry))
 
@@ -109,7 +109,7 @@ class OrphanedUploads:
         windows = self._windows.get(content)
         return self.find(local, windows) if windows else None
 
-    def find(self, local: LocalFile, windows: Sequence[Window]) -> str | None:
+    def find(self, local: LocalFile, windows: Sequence[CreationWindow]) -> str | None:
         """The one file that attempts to upload `local` may have created; None for none or several.
 
         The search lasts until the result of the last attempt would have to be listed.
@@ -171,7 +171,7 @@ class OrphanedUploads:
             return False
         return True
 
-    def _candidates(self, local: LocalFile, windows: Sequence[Window]) -> list[str]:
+    def _candidates(self, local: LocalFile, windows: Sequence[CreationWindow]) -> list[str]:
         identity = self._identity(local)
         matches = []
         query: dict[str, str | int] = {"purpose": self._purpose, "limit": _LIST_LIMIT}
@@ -217,7 +217,7 @@ def _content(entry: Mapping[str, Any]) -> _Content:
     return str(entry["path"]), str(entry["sha256"])
 
 
-def _window(entry: Mapping[str, Any]) -> Window:
-    return Window.of(
+def _window(entry: Mapping[str, Any]) -> CreationWindow:
+    return CreationWindow.of(
         float(entry["began_at"]), entry.get("ended_at"), longest_seconds=UPLOAD_ATTEMPT_SECONDS
     )

@@ -104,7 +104,7 @@ class Uploader(Struct, frozen=True, dict=True):
             f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()
         }
         with path.open("rb") as file:
-            window = Window(file, start=0, size=local.size)
+            window = FilePart(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
             made = client.request("POST", "/files", form=form)
         # The file changed while it was sent, so what went up is not what was approved.
@@ -150,7 +150,9 @@ class Uploader(Struct, frozen=True, dict=True):
             size = min(self.part_bytes, local.size - start)
             with path.open("rb") as file:
                 form = Form(
-                    "data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK)
+                    "data",
+                    "part",
+                    io.BufferedReader(FilePart(file, start=start, size=size), _CHUNK),
                 )
                 part = client.request(
                     "POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True
@@ -160,7 +162,7 @@ class Uploader(Struct, frozen=True, dict=True):
         return side_by_side(send, range(0, local.size, self.part_bytes), workers=self.parallelism)
 
 
-class Window(io.RawIOBase):
+class FilePart(io.RawIOBase):
     """A part of a file as a file of its own. Keeps the digest of the bytes read from its start."""
 
     def __init__(self, file: BinaryIO, *, start: int, size: int) -> None:

@@ -26,7 +26,7 @@ from reconciler.api.transport.organization import OrganizationCheck
 from reconciler.api.transport.pages import QueryParameters
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
-from reconciler.api.transport.retry import Failure, FailureKind, Policy, may_repeat
+from reconciler.api.transport.retry import FailedAttempt, FailureKind, RetryPolicy, may_repeat
 from reconciler.api.transport.throttle import RateLimitKey, Throttle, TokenSource
 from reconciler.errors import AmbiguousError, Interrupted, UsageError
 from reconciler.model.consistency import ServerClock
@@ -110,7 +110,7 @@ class Client:
         base_url: str,
         *,
         throttle: TokenSource | None = None,
-        policy: Policy | None = None,
+        policy: RetryPolicy | None = None,
         redactor: Redactor | None = None,
         organization: str | None = None,
         user_agent: str = "reconciler",
@@ -143,7 +143,7 @@ class Client:
         self._sleep = sleep or self._stop.wait
         self._on_wait = on_wait
         self._throttle: TokenSource = throttle or Throttle()
-        self._policy = policy or Policy()
+        self._policy = policy or RetryPolicy()
         self._breaker = CircuitBreaker()
         self._counter = _CallCounter()
         self._in_flight = InFlight(clock, slots=parallelism)
@@ -276,7 +276,7 @@ class Client:
 
     def _send_in_turn(
         self, request: Request, attempt: int
-    ) -> tuple[Response | Failure, float, float]:
+    ) -> tuple[Response | FailedAttempt, float, float]:
         """Send a request once, when its rate limits allow it and a slot is free.
 
         Returns the outcome, when the request was sent, and how many seconds it took.
@@ -313,7 +313,7 @@ class Client:
 
     def _send_counted(
         self, request: Request, limits: list[RateLimitKey]
-    ) -> tuple[Response | Failure, float, float]:
+    ) -> tuple[Response | FailedAttempt, float, float]:
         with self._in_flight.sending(request.route):
             sent_at = self.clock()
             self._check_permitted()
@@ -327,7 +327,7 @@ class Client:
     def _observe(
         self,
         request: Request,
-        sent: tuple[Response | Failure, float, float],
+        sent: tuple[Response | FailedAttempt, float, float],
         *,
         attempt: int,
         waited_seconds: float,
@@ -353,7 +353,7 @@ class Client:
             trace_request(span, ended)
 
     def _next_wait(
-        self, request: Request, failure: Failure, *, attempt: int, spent_seconds: float
+        self, request: Request, failure: FailedAttempt, *, attempt: int, spent_seconds: float
     ) -> float | None:
         """The seconds before the next attempt, None to give up.
 

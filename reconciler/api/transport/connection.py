@@ -25,7 +25,7 @@ from reconciler.api.transport.network import network_for
 from reconciler.api.transport.organization import OrganizationCheck
 from reconciler.api.transport.request import Request
 from reconciler.api.transport.responses import RawResponse, Response, clean, read
-from reconciler.api.transport.retry import Failure, FailureKind, Idempotency
+from reconciler.api.transport.retry import FailedAttempt, FailureKind, Idempotency
 from reconciler.errors import AnswerError, ApiError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
@@ -126,7 +126,7 @@ class Connection:
         """Close the connections."""
         self._http.close()
 
-    def send(self, request: Request) -> Response | Failure:
+    def send(self, request: Request) -> Response | FailedAttempt:
         """Send the request once. Raises OrganizationError for an answer of another organization."""
         call = f"{request.method} {request.target}"
         self._redactor.add(request.key.secret)
@@ -137,12 +137,12 @@ class Connection:
             has_response = True
             content = self._read_content(response, request)
         except Unusable as problem:
-            return Failure(self._unusable(call, response, problem), FailureKind.GARBLED)
+            return FailedAttempt(self._unusable(call, response, problem), FailureKind.GARBLED)
         except httpx.HTTPError as error:
             LOG.debug("%s: %s", call, type(error).__name__)
             if has_response:
-                return Failure(self._cut_short(call, response), FailureKind.CUT_SHORT)
-            return Failure(self._unreachable(call, error), _kind_of(error))
+                return FailedAttempt(self._cut_short(call, response), FailureKind.CUT_SHORT)
+            return FailedAttempt(self._unreachable(call, error), _kind_of(error))
         received_at = self._clock()
         took_seconds = received_at - sent_at
         LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_seconds * 1000)
@@ -162,7 +162,7 @@ class Connection:
             date = response.headers.get("date")
             self._server_clock.learn(date, sent_at=sent_at, received_at=received_at)
         is_write = request.idempotency is not Idempotency.READ
-        refusal = result.error if isinstance(result, Failure) else None
+        refusal = result.error if isinstance(result, FailedAttempt) else None
         self._organization.check(response.headers, is_write=is_write, refused=refusal)
         if isinstance(result, Response):
             return replace(result, seconds=took_seconds, sent_at=sent_at)

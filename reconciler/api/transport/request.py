@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from reconciler.api.keys import Key
 from reconciler.api.transport.pages import QueryParameters
-from reconciler.api.transport.retry import Failure, FailureKind, Idempotency
+from reconciler.api.transport.retry import FailedAttempt, FailureKind, Idempotency
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import ApiError
 
@@ -86,7 +86,7 @@ class Request(Struct, frozen=True, dict=True):
         repeatable = self.method == "DELETE" if self.repeatable is None else self.repeatable
         return Idempotency.REPEATABLE if repeatable else Idempotency.ONCE
 
-    def is_last_attempt(self, attempt: int, failure: Failure) -> bool:
+    def is_last_attempt(self, attempt: int, failure: FailedAttempt) -> bool:
         """Whether `attempts` are used up. Being rate limited does not count as a failure."""
         if self.attempts is None or failure.kind is FailureKind.THROTTLED:
             return False

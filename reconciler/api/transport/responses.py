@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.api.keys import Key
-from reconciler.api.transport.retry import Failure, FailureKind, retry_after_seconds
+from reconciler.api.transport.retry import FailedAttempt, FailureKind, retry_after_seconds
 from reconciler.errors import (
     AnswerError,
     ApiError,
@@ -69,7 +69,7 @@ class RawResponse(Struct, frozen=True):
 
 def read(
     received: RawResponse, redactor: Redactor, *, now: float, accepts_errors: bool = False
-) -> Response | Failure:
+) -> Response | FailedAttempt:
     """The response as JSON, or its failure. `now` is in unix seconds, for waits given as a date.
 
     With `accepts_errors`, final refusals of the API are responses as well, and so are bodies that
@@ -77,7 +77,7 @@ def read(
     """
     # First of all: whatever the body of a redirect says, it is not the API's answer.
     if 300 <= received.status < 400:
-        return Failure(_redirected(received), FailureKind.FINAL)
+        return FailedAttempt(_redirected(received), FailureKind.FINAL)
     if received.is_download and received.status == 200:
         return Response({}, received.headers, received.content)
     body = _json(received, redactor)
@@ -89,11 +89,11 @@ def read(
             # Broken JSON was truncated on the way, and a retry may help. A page of a proxy stays.
             is_json = received.content_type == "application/json"
             kind = FailureKind.CUT_SHORT if is_json else FailureKind.GARBLED
-            return Failure(_garbled(received, redactor), kind)
+            return FailedAttempt(_garbled(received, redactor), kind)
         # Some proxies answer every error with 200.
         contradiction = None if accepts_errors else _contradiction(received, body, redactor)
         if contradiction is not None:
-            return Failure(contradiction, FailureKind.CUT_SHORT)
+            return FailedAttempt(contradiction, FailureKind.CUT_SHORT)
         return Response(body, received.headers, status=received.status, raw=received.content)
     refusal = _refusal(received, body, redactor, now=now)
     if accepts_errors and refusal.kind is FailureKind.FINAL and _details(body) is not None:
@@ -188,7 +188,7 @@ def _garbled(received: RawResponse, redactor: Redactor) -> AnswerError:
 
 def _refusal(
     received: RawResponse, parsed: dict[str, Any] | None, redactor: Redactor, *, now: float
-) -> Failure:
+) -> FailedAttempt:
     details = _details(parsed)
     if details is None:
         error: ApiError = _garbled(received, redactor)
@@ -196,9 +196,9 @@ def _refusal(
         error = _refusal_error(received, details, redactor)
     kind = _kind_of(received, error)
     if kind in (FailureKind.FINAL, FailureKind.GARBLED):
-        return Failure(error, kind)
+        return FailedAttempt(error, kind)
     message = str((details or {}).get("message") or "")
-    return Failure(error, kind, retry_after_seconds(received.headers, message, now=now))
+    return FailedAttempt(error, kind, retry_after_seconds(received.headers, message, now=now))
 
 
 def _details(parsed: dict[str, Any] | None) -> Mapping[str, Any] | None:

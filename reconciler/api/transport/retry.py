@@ -40,7 +40,7 @@ class FailureKind(Enum):
     GARBLED = auto()  # the server says that it acted, in a response that cannot be parsed
 
 
-class Failure(Struct, frozen=True):
+class FailedAttempt(Struct, frozen=True):
     """A failed attempt: the error it would be, and the wait that the server asked for, if any."""
 
     error: ApiError
@@ -48,7 +48,7 @@ class Failure(Struct, frozen=True):
     retry_after_seconds: float | None = None
 
 
-class Policy(Struct, frozen=True):
+class RetryPolicy(Struct, frozen=True):
     """When to retry.
 
     `total_seconds` limits the time from the first attempt of a request to the start of its last.
@@ -65,7 +65,12 @@ class Policy(Struct, frozen=True):
     random: Callable[[], float] = random.random
 
     def wait(
-        self, failure: Failure, idempotency: Idempotency, *, attempt: int, spent_seconds: float
+        self,
+        failure: FailedAttempt,
+        idempotency: Idempotency,
+        *,
+        attempt: int,
+        spent_seconds: float,
     ) -> float | None:
         """The seconds before attempt number `attempt + 1`, or None to give up.
 
@@ -91,7 +96,7 @@ class Policy(Struct, frozen=True):
         """The longest that a request takes if an attempt takes `attempt_seconds`."""
         return self.total_seconds + attempt_seconds
 
-    def raised(self, failure: Failure, idempotency: Idempotency) -> ApiError:
+    def raised(self, failure: FailedAttempt, idempotency: Idempotency) -> ApiError:
         """The error to raise when there is no further attempt."""
         error = failure.error
         retry_after = failure.retry_after_seconds or 0.0

@@ -16,7 +16,7 @@ from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, ReconcilerError, UsageError
 from reconciler.manifests import Configuration
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.doctor import Examination, Finding, Status
+from reconciler.model.doctor import DoctorFinding, Examination, FindingStatus
 
 _MOST_PROBLEMS = 5
 
@@ -25,7 +25,7 @@ def examine(session: Session) -> Examination:
     """Examine the stack of a session. Reads only; needs neither manifests nor a state."""
     session.needs_manifests = False
     started = time.monotonic()
-    findings: list[Finding] = []
+    findings: list[DoctorFinding] = []
     try:
         stack = session.stack
     except ConfigurationError as error:
@@ -36,7 +36,8 @@ def examine(session: Session) -> Examination:
     keys = KeyExaminer(session, configuration)
     pace: PaceReport | None = None
     if all(
-        finding.status is not Status.ERROR or finding.topic != "network" for finding in findings
+        finding.status is not FindingStatus.ERROR or finding.topic != "network"
+        for finding in findings
     ):
         findings += keys.examine()
         findings += organization_findings(session, keys)
@@ -59,7 +60,7 @@ def examine(session: Session) -> Examination:
     )
 
 
-def _configuration(session: Session, findings: list[Finding]) -> Configuration | None:
+def _configuration(session: Session, findings: list[DoctorFinding]) -> Configuration | None:
     """The manifests; None where they have problems, which become findings."""
     try:
         configuration = session.declared
@@ -67,24 +68,24 @@ def _configuration(session: Session, findings: list[Finding]) -> Configuration |
         findings += _problems("manifests", "The manifests", error)
         return None
     except ReconcilerError as error:
-        findings.append(Finding("manifests", Status.ERROR, f"{error}.", error.hint))
+        findings.append(DoctorFinding("manifests", FindingStatus.ERROR, f"{error}.", error.hint))
         return None
     number = len(configuration.resources)
     sentence = f"The manifests are valid and declare {number:,} resource{'s' * (number != 1)}."
     if not number:
         sentence = "No manifest declares anything; keys are examined for every kind."
-    findings.append(Finding("manifests", Status.OK, sentence))
+    findings.append(DoctorFinding("manifests", FindingStatus.OK, sentence))
     return configuration
 
 
-def _problems(topic: str, what: str, error: ConfigurationError) -> Iterator[Finding]:
+def _problems(topic: str, what: str, error: ConfigurationError) -> Iterator[DoctorFinding]:
     for diagnostic in error.diagnostics[:_MOST_PROBLEMS]:
-        yield Finding(topic, Status.ERROR, _sentence(diagnostic), diagnostic.detail)
+        yield DoctorFinding(topic, FindingStatus.ERROR, _sentence(diagnostic), diagnostic.detail)
     left = len(error.diagnostics) - _MOST_PROBLEMS
     if left > 0:
-        yield Finding(
+        yield DoctorFinding(
             topic,
-            Status.ERROR,
+            FindingStatus.ERROR,
             f"{what} has {left} more problems.",
             "Run `reconciler validate` to see all of them.",
         )

@@ -14,13 +14,19 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from reconciler.api.keys import Key
-from reconciler.api.probes import Probe, ProbeAnswer, ask
+from reconciler.api.probes import ProbeAnswer, ReadProbe, ask
 from reconciler.app.session import Session
 from reconciler.errors import CredentialError, OrganizationError, ReconcilerError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, check_credentials
 from reconciler.model.calls import is_of_project, parent_fields
-from reconciler.model.doctor import Access, Finding, KeyReport, Readable, Status
+from reconciler.model.doctor import (
+    DoctorFinding,
+    FindingStatus,
+    KeyReport,
+    ListAccess,
+    ReadPermission,
+)
 from reconciler.model.kind import Kind, ScopeType
 
 AUDIT_LOG = "/organization/audit_logs"
@@ -48,9 +54,9 @@ class KeyExaminer:
         self.is_reachable = True
         self.calls = 0
 
-    def examine(self) -> list[Finding]:
+    def examine(self) -> list[DoctorFinding]:
         """A finding for each key that is there or missing."""
-        findings: list[Finding] = []
+        findings: list[DoctorFinding] = []
         try:
             findings += self._missing()
             for key in self._present():
@@ -98,25 +104,25 @@ class KeyExaminer:
                 return record.id
         return None
 
-    def _missing(self) -> Iterator[Finding]:
+    def _missing(self) -> Iterator[DoctorFinding]:
         """An error for each missing key that manifests need; a warning where there is no key."""
         diagnostics = check_credentials(self._configuration) if self._configuration else []
         for diagnostic in diagnostics:
             sentence = f"{diagnostic.summary.rstrip('.')}."
-            yield Finding("keys", Status.ERROR, sentence, diagnostic.detail)
+            yield DoctorFinding("keys", FindingStatus.ERROR, sentence, diagnostic.detail)
         credentials = self._session.stack.credentials
         if not diagnostics and not any(entry.secret or entry.file for entry in credentials.all()):
-            yield Finding(
+            yield DoctorFinding(
                 "keys",
-                Status.ERROR,
+                FindingStatus.ERROR,
                 "There is no key.",
                 "Set OPENAI_ADMIN_KEY for the organization, and OPENAI_API_KEY for a project.",
             )
         for name, entry in credentials.projects.items():
             if entry.file and not self._has_project(name):
-                yield Finding(
+                yield DoctorFinding(
                     "keys",
-                    Status.WARNING,
+                    FindingStatus.WARNING,
                     f"The key of the project {name} is not there yet: {entry.source}.",
                     "An apply that creates its service account writes the file.",
                 )
@@ -129,15 +135,17 @@ class KeyExaminer:
 
     # --- one key
 
-    def _examined(self, key: Key) -> Iterator[Finding]:
+    def _examined(self, key: Key) -> Iterator[DoctorFinding]:
         first = self._ask(_first_probe(key))
         if first.error is not None and first.status is None:
             self.is_reachable = False
-            yield Finding("network", Status.ERROR, _text(first.error), first.error.hint)
+            yield DoctorFinding(
+                "network", FindingStatus.ERROR, _text(first.error), first.error.hint
+            )
             return
         if first.status == 401:
-            yield Finding(
-                "keys", Status.ERROR, _text(first.error), getattr(first.error, "hint", "")
+            yield DoctorFinding(
+                "keys", FindingStatus.ERROR, _text(first.error), getattr(first.error, "hint", "")
             )
             return
         if key.is_admin:
@@ -155,7 +163,7 @@ class KeyExaminer:
         )
         yield from self._judged(key, access)
 
-    def _admin_access(self, key: Key, first: ProbeAnswer) -> list[Access]:
+    def _admin_access(self, key: Key, first: ProbeAnswer) -> list[ListAccess]:
         project_id = _active_project(first)
         uses: dict[str, list[str]] = {}
         for kind in KINDS.values():
@@ -175,7 +183,7 @@ class KeyExaminer:
             _access(path, uses[path], answer) for path, answer in zip(paths, answers, strict=True)
         ]
 
-    def _project_access(self, key: Key, first: ProbeAnswer) -> list[Access]:
+    def _project_access(self, key: Key, first: ProbeAnswer) -> list[ListAccess]:
         data = first.body.get("data")
         self.models[key.source] = data if isinstance(data, list) else ()
         uses: dict[str, list[str]] = {}
@@ -191,61 +199,63 @@ class KeyExaminer:
         ]
         return [_access(_MODELS, ["models"], first), *access]
 
-    def _judged(self, key: Key, access: Sequence[Access]) -> Iterator[Finding]:
+    def _judged(self, key: Key, access: Sequence[ListAccess]) -> Iterator[DoctorFinding]:
         name = _name_of(key)
-        answered = [entry for entry in access if entry.readable is not Readable.ABSENT]
-        refused = [entry for entry in answered if entry.readable is Readable.NO]
-        readable = [entry for entry in answered if entry.readable is Readable.YES]
+        answered = [entry for entry in access if entry.readable is not ReadPermission.ABSENT]
+        refused = [entry for entry in answered if entry.readable is ReadPermission.NO]
+        readable = [entry for entry in answered if entry.readable is ReadPermission.YES]
         if refused and not readable:
             yield self._of_no_use(key, refused)
             return
         sentence = f"{name} can read {len(readable)} of {len(answered)} lists."
-        yield Finding("keys", Status.OK, sentence)
+        yield DoctorFinding("keys", FindingStatus.OK, sentence)
         needed = self._needed_kinds(key)
         for group, status in (
-            ([entry for entry in refused if needed & set(entry.needs)], Status.ERROR),
-            ([entry for entry in refused if not needed & set(entry.needs)], Status.WARNING),
+            ([entry for entry in refused if needed & set(entry.needs)], FindingStatus.ERROR),
+            ([entry for entry in refused if not needed & set(entry.needs)], FindingStatus.WARNING),
         ):
             if group:
                 use = "which no manifest declares"
-                if status is Status.ERROR:
+                if status is FindingStatus.ERROR:
                     use = "which the manifests declare"
-                yield Finding("keys", status, _refusal(name, group, use), _cure(key, group))
+                yield DoctorFinding("keys", status, _refusal(name, group, use), _cure(key, group))
         for entry in answered:
-            if entry.readable is Readable.UNKNOWN:
-                yield Finding("keys", Status.UNKNOWN, f"{name}: {entry.reason}")
+            if entry.readable is ReadPermission.UNKNOWN:
+                yield DoctorFinding("keys", FindingStatus.UNKNOWN, f"{name}: {entry.reason}")
         absent = [
             entry
             for entry in access
-            if entry.readable is Readable.ABSENT and needed & set(entry.needs)
+            if entry.readable is ReadPermission.ABSENT and needed & set(entry.needs)
         ]
         if absent:
-            yield Finding(
+            yield DoctorFinding(
                 "keys",
-                Status.ERROR,
+                FindingStatus.ERROR,
                 f"The server has no {_listed(absent)} objects, which the manifests declare.",
                 "Remove them from the manifests, or name a server that has them with --base-url.",
             )
         if key.is_admin:
             yield _audit(access)
 
-    def _of_no_use(self, key: Key, refused: Sequence[Access]) -> Finding:
+    def _of_no_use(self, key: Key, refused: Sequence[ListAccess]) -> DoctorFinding:
         """A key that may read nothing: perhaps it is of the other class."""
         name = _name_of(key)
         path = _MODELS if key.is_admin else _PROJECTS
         swapped = replace(key, is_admin=not key.is_admin, project_id=None)
-        if self._ask(Probe(path, swapped, query=_limit(path))).error is None:
+        if self._ask(ReadProbe(path, swapped, query=_limit(path))).error is None:
             have, need = "a project's key", "an admin key"
             if not key.is_admin:
                 have, need = need, have
-            return Finding(
+            return DoctorFinding(
                 "keys",
-                Status.ERROR,
+                FindingStatus.ERROR,
                 f"{key.source} holds {have}, and {need} is needed there.",
                 "Swap the keys: OPENAI_ADMIN_KEY is for the organization, OPENAI_API_KEY for the data "
                 "of a project.",
             )
-        return Finding("keys", Status.ERROR, f"{name} cannot read any list.", _cure(key, refused))
+        return DoctorFinding(
+            "keys", FindingStatus.ERROR, f"{name} cannot read any list.", _cure(key, refused)
+        )
 
     def _needed_kinds(self, key: Key) -> set[str]:
         """The kinds that manifests declare in the scopes of a key."""
@@ -268,10 +278,10 @@ class KeyExaminer:
 
     # --- calls
 
-    def _ask(self, probe: Probe) -> ProbeAnswer:
+    def _ask(self, probe: ReadProbe) -> ProbeAnswer:
         return ask(self._session.client, probe)
 
-    def _ask_all(self, probes: Sequence[Probe]) -> list[ProbeAnswer]:
+    def _ask_all(self, probes: Sequence[ReadProbe]) -> list[ProbeAnswer]:
         with ThreadPoolExecutor(max_workers=self._session.parallelism) as pool:
             return list(pool.map(self._ask, probes))
 
@@ -282,7 +292,7 @@ def _flat_collections(kind: Kind) -> Iterator[str]:
         yield from (path for path in kind.collections if not parent_fields(path))
 
 
-def _probe(path: str, key: Key, names: Sequence[str], project_id: str | None) -> Probe:
+def _probe(path: str, key: Key, names: Sequence[str], project_id: str | None) -> ReadProbe:
     kinds = [KINDS[name] for name in names if name in KINDS]
     query: dict[str, str | int] = {}
     if path == _COSTS:
@@ -293,12 +303,12 @@ def _probe(path: str, key: Key, names: Sequence[str], project_id: str | None) ->
         for kind in kinds:
             query |= kind.list_query
     ids = {"project": project_id} if project_id and is_of_project(path) else {}
-    return Probe(path, key, ids, query, next((kind.beta for kind in kinds), None))
+    return ReadProbe(path, key, ids, query, next((kind.beta for kind in kinds), None))
 
 
-def _first_probe(key: Key) -> Probe:
+def _first_probe(key: Key) -> ReadProbe:
     path = _PROJECTS if key.is_admin else _MODELS
-    return Probe(path, key, query=_limit(path))
+    return ReadProbe(path, key, query=_limit(path))
 
 
 def _limit(path: str) -> dict[str, int]:
@@ -315,28 +325,28 @@ def _active_project(answer: ProbeAnswer) -> str | None:
     return None
 
 
-def _access(path: str, names: Sequence[str], answer: ProbeAnswer) -> Access:
-    return Access(path, tuple(names), _readable(names, answer), _text(answer.error))
+def _access(path: str, names: Sequence[str], answer: ProbeAnswer) -> ListAccess:
+    return ListAccess(path, tuple(names), _readable(names, answer), _text(answer.error))
 
 
-def _readable(names: Sequence[str], answer: ProbeAnswer) -> Readable:
+def _readable(names: Sequence[str], answer: ProbeAnswer) -> ReadPermission:
     status = answer.status
     if status == 200:
-        return Readable.YES
+        return ReadPermission.YES
     if status in _REFUSED:
-        return Readable.NO
+        return ReadPermission.NO
     if status in _GONE:
         # A setting that nobody has made answers 404.
         is_setting = any(name in KINDS and KINDS[name].calls.singleton for name in names)
-        return Readable.YES if is_setting else Readable.ABSENT
-    return Readable.UNKNOWN
+        return ReadPermission.YES if is_setting else ReadPermission.ABSENT
+    return ReadPermission.UNKNOWN
 
 
-def _refusal(name: str, refused: Sequence[Access], use: str) -> str:
+def _refusal(name: str, refused: Sequence[ListAccess], use: str) -> str:
     return f"{name} may not read {_listed(refused)}, {use}."
 
 
-def _cure(key: Key, refused: Sequence[Access]) -> str:
+def _cure(key: Key, refused: Sequence[ListAccess]) -> str:
     scopes: set[str] = set()
     for entry in refused:
         for match in _MISSING_SCOPES.finditer(entry.reason):
@@ -347,30 +357,30 @@ def _cure(key: Key, refused: Sequence[Access]) -> str:
     return f"Use {owner} with permission to read them. The API named none that is missing."
 
 
-def _listed(entries: Sequence[Access]) -> str:
+def _listed(entries: Sequence[ListAccess]) -> str:
     names = list(dict.fromkeys(name for entry in entries for name in entry.needs))
     left = len(names) - _MOST_NAMED
     shown = ", ".join(names[:_MOST_NAMED])
     return f"{shown} and {left} more" if left > 0 else shown
 
 
-def _audit(access: Sequence[Access]) -> Finding:
+def _audit(access: Sequence[ListAccess]) -> DoctorFinding:
     entry = next(entry for entry in access if entry.path == AUDIT_LOG)
-    if entry.readable is Readable.YES:
-        return Finding("audit log", Status.OK, "The audit log can be read.")
-    return Finding(
+    if entry.readable is ReadPermission.YES:
+        return DoctorFinding("audit log", FindingStatus.OK, "The audit log can be read.")
+    return DoctorFinding(
         "audit log",
-        Status.WARNING,
+        FindingStatus.WARNING,
         "The audit log cannot be read, so every plan reads all lists and drift has no author.",
         "An owner switches it on in the organization's settings. An admin key needs the permission "
         "to read it.",
     )
 
 
-def _writing() -> Finding:
-    return Finding(
+def _writing() -> DoctorFinding:
+    return DoctorFinding(
         "permissions",
-        Status.UNKNOWN,
+        FindingStatus.UNKNOWN,
         "What the keys may write was not tested: only a write shows it. A plan needs to read, an "
         "apply also to write. OpenAI does not publish which permission each call needs; a refusal "
         "names the missing one.",

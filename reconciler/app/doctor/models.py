@@ -12,14 +12,14 @@ from reconciler.app.model_shutdowns import NEAR_DAYS, shutdown_warnings, uses_of
 from reconciler.app.session import Session
 from reconciler.errors import UsageError
 from reconciler.manifests import Configuration
-from reconciler.model.doctor import Finding, Status
+from reconciler.model.doctor import DoctorFinding, FindingStatus
 
 Models = Mapping[str, Sequence[Mapping[str, object]]]
 
 
 def model_findings(
     session: Session, configuration: Configuration | None, models: Models
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """A warning for each declared model that ends soon, has ended, or is not listed."""
     if configuration is None:
         return
@@ -32,23 +32,23 @@ def model_findings(
     resources = configuration.resources
     warnings = shutdown_warnings(resources, base_url=base_url, today=today, announced=announced)
     for warning in warnings:
-        yield Finding("models", Status.WARNING, f"{warning.summary}.", warning.detail)
+        yield DoctorFinding("models", FindingStatus.WARNING, f"{warning.summary}.", warning.detail)
     used = uses_of_models(resources)
     unlisted = sorted(name for name in used if announced and name not in announced)
     for name in unlisted:
         resource, path = used[name][0]
-        yield Finding(
+        yield DoctorFinding(
             "models",
-            Status.WARNING,
+            FindingStatus.WARNING,
             f"No key lists the model {name}, which {resource.address} names in {path}.",
             "Check its spelling, whether it was shut down, and whether the project may use it.",
         )
     if used and not warnings and not unlisted:
         source = "the server's list" if announced else "the dates known to this version"
         number = f"{len(used)} model{'s' * (len(used) != 1)}"
-        yield Finding(
+        yield DoctorFinding(
             "models",
-            Status.OK,
+            FindingStatus.OK,
             f"The manifests name {number}; none ends within {NEAR_DAYS} days by {source}.",
         )
 

@@ -10,13 +10,13 @@ from reconciler.app.doctor.keys import KeyExaminer
 from reconciler.app.origin import expect_recorded
 from reconciler.app.session import Session
 from reconciler.errors import OrganizationError, StateError, UsageError
-from reconciler.model.doctor import Finding, Status
+from reconciler.model.doctor import DoctorFinding, FindingStatus
 from reconciler.state import StateStore
 from reconciler.state.lock import Holder
 from reconciler.state.process import Process
 
 
-def state_findings(session: Session) -> Iterator[Finding]:
+def state_findings(session: Session) -> Iterator[DoctorFinding]:
     """The backend, the lock and unfinished changes."""
     try:
         address = location_of(session.stack, session.settings)
@@ -25,64 +25,70 @@ def state_findings(session: Session) -> Iterator[Finding]:
         holder = store.holder()
         unfinished = len(store.unfinished())
     except (StateError, UsageError) as error:
-        yield Finding("state", Status.ERROR, f"{str(error).rstrip('.')}.", error.hint)
+        yield DoctorFinding("state", FindingStatus.ERROR, f"{str(error).rstrip('.')}.", error.hint)
         return
     noun = "resource" if records == 1 else "resources"
     contents = f"{records:,} {noun}, serial {store.serial}" if store.serial else "empty"
-    yield Finding("state", Status.OK, f"The state {address.shown} can be read: {contents}.")
+    yield DoctorFinding(
+        "state", FindingStatus.OK, f"The state {address.shown} can be read: {contents}."
+    )
     yield from _origin(session, store)
     yield lock_finding(holder, Process.current())
     if unfinished:
         noun = "change is" if unfinished == 1 else "changes are"
-        yield Finding(
+        yield DoctorFinding(
             "state",
-            Status.WARNING,
+            FindingStatus.WARNING,
             f"{unfinished} {noun} unfinished: a run ended in the middle.",
             "Run the same command again; it looks for what was created and goes on.",
         )
 
 
-def lock_finding(holder: Holder | None, here: Process) -> Finding:
+def lock_finding(holder: Holder | None, here: Process) -> DoctorFinding:
     """Who holds the lock, and whether that process still runs."""
     if holder is None:
-        return Finding("lock", Status.OK, "Nobody holds the lock.")
+        return DoctorFinding("lock", FindingStatus.OK, "Nobody holds the lock.")
     if here.proves_dead(holder.process):
-        return Finding(
+        return DoctorFinding(
             "lock",
-            Status.WARNING,
+            FindingStatus.WARNING,
             f"The lock was left behind by a run that has ended: {holder}.",
             "The next run that writes takes it over; there is nothing to do.",
         )
-    return Finding(
+    return DoctorFinding(
         "lock",
-        Status.WARNING,
+        FindingStatus.WARNING,
         f"Another run holds the lock: {holder}.",
         "Wait for it to end, or pass --lock-wait. If you are certain that it no longer runs: "
         "reconciler state unlock.",
     )
 
 
-def organization_findings(session: Session, keys: KeyExaminer) -> Iterator[Finding]:
+def organization_findings(session: Session, keys: KeyExaminer) -> Iterator[DoctorFinding]:
     """Whether the keys are of the organization that the stack names."""
     declared, seen = session.stack.organization, session.client.organization.seen
     if keys.wrong_organization is not None:
         error = keys.wrong_organization
-        yield Finding("organization", Status.ERROR, f"{_sentence(error)}", error.hint)
+        yield DoctorFinding("organization", FindingStatus.ERROR, f"{_sentence(error)}", error.hint)
         return
     if not seen:
-        yield Finding("organization", Status.UNKNOWN, "No answer named an organization.")
+        yield DoctorFinding(
+            "organization", FindingStatus.UNKNOWN, "No answer named an organization."
+        )
     elif declared:
-        yield Finding("organization", Status.OK, f"The keys are of {seen}, as the stack demands.")
+        yield DoctorFinding(
+            "organization", FindingStatus.OK, f"The keys are of {seen}, as the stack demands."
+        )
     else:
-        yield Finding(
+        yield DoctorFinding(
             "organization",
-            Status.OK,
+            FindingStatus.OK,
             f"The keys are of {seen}. The stack names no organization.",
             f"Add `organization: {seen}` to the stack file, so that keys of another one are refused.",
         )
 
 
-def _origin(session: Session, store: StateStore) -> Iterator[Finding]:
+def _origin(session: Session, store: StateStore) -> Iterator[DoctorFinding]:
     try:
         base_url = session.base_url
         client = session.client
@@ -90,13 +96,13 @@ def _origin(session: Session, store: StateStore) -> Iterator[Finding]:
     except UsageError:
         return  # the network's finding
     except OrganizationError as error:
-        yield Finding("state", Status.ERROR, _sentence(error), error.hint)
+        yield DoctorFinding("state", FindingStatus.ERROR, _sentence(error), error.hint)
         return
     server = store.identity.server
     if server and server != normal_form(base_url):
-        yield Finding(
+        yield DoctorFinding(
             "state",
-            Status.WARNING,
+            FindingStatus.WARNING,
             f"The state was written for {store.identity.place}, and this is {base_url}.",
             "A run accepts that only if the answers name the same organization.",
         )

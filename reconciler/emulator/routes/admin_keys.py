@@ -8,7 +8,7 @@ from reconciler.emulator import ids, world
 from reconciler.emulator.audit import log
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import fields, integer, text
 
 _CREATE = fields(
@@ -41,12 +41,12 @@ def delete_key(call: Call) -> dict[str, Any]:
     return call.removed(key, "organization.admin_api_key.deleted")
 
 
-def _render(call: Call, key: Record) -> dict[str, Any]:
+def _render(call: Call, key: ObjectRow) -> dict[str, Any]:
     used = {} if call.options.hide_last_used else {"last_used_at": key.hidden["last_used_at"]}
     return {**key.body, **used}
 
 
-def _key(call: Call) -> Record:
+def _key(call: Call) -> ObjectRow:
     return call.path_record(
         "admin_key", ORGANIZATION, "key_id", "No admin API key found with id '{id}'."
     )

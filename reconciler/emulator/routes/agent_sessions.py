@@ -14,7 +14,7 @@ from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.agents import AGENT, BETA, new_agent
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.speaking import answer_to, example_of, no_stream, tokens, usable
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     boolean,
@@ -175,7 +175,7 @@ def _shown(agent: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _say(call: Call, session: Record, messages: list[dict[str, Any]]) -> None:
+def _say(call: Call, session: ObjectRow, messages: list[dict[str, Any]]) -> None:
     session.hidden["turn"] = ids.fresh("turn")
     session.hidden["called"] = False
     for message in messages:
@@ -184,7 +184,7 @@ def _say(call: Call, session: Record, messages: list[dict[str, Any]]) -> None:
     call.store.changed(session)
 
 
-def _add(call: Call, session: Record, role: str, content: list[dict[str, Any]]) -> None:
+def _add(call: Call, session: ObjectRow, role: str, content: list[dict[str, Any]]) -> None:
     head = {
         "id": ids.fresh("message"),
         "type": "message",
@@ -197,7 +197,7 @@ def _add(call: Call, session: Record, role: str, content: list[dict[str, Any]]) 
     )
 
 
-def _move_on(call: Call, session: Record) -> None:
+def _move_on(call: Call, session: ObjectRow) -> None:
     functions = [tool for tool in session.body["agent"]["tools"] if tool["type"] == "function"]
     if functions and not session.hidden["called"]:
         called = {
@@ -223,7 +223,7 @@ def _move_on(call: Call, session: Record) -> None:
     call.store.changed(session)
 
 
-def _take_result(session: Record, event: dict[str, Any]) -> None:
+def _take_result(session: ObjectRow, event: dict[str, Any]) -> None:
     asked = [action["call_id"] for action in session.body["required_actions"]]
     if event["call_id"] not in asked:
         raise bad_request(
@@ -242,7 +242,7 @@ def _usage(read: int, written: int) -> dict[str, Any]:
     }
 
 
-def _session(call: Call) -> Record:
+def _session(call: Call) -> ObjectRow:
     return call.path_record(
         "agent_session", call.project_id, "session_id", "No session found with id '{id}'."
     )

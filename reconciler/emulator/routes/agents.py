@@ -13,7 +13,7 @@ from reconciler.emulator import ids
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     Check,
     anything,
@@ -193,7 +193,7 @@ def delete_agent(call: Call) -> dict[str, Any]:
     return call.removed(_agent(call), "agent.deleted")
 
 
-def _agent(call: Call) -> Record:
+def _agent(call: Call) -> ObjectRow:
     return call.path_record("agent", call.project_id, "agent_id", "No agent found with id '{id}'.")
 
 

@@ -15,7 +15,7 @@ from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.vector_stores import create_from
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     boolean,
@@ -175,7 +175,7 @@ def delete_assistant(call: Call) -> dict[str, Any]:
     return call.removed(find_assistant(call, call.params["assistant_id"]), "assistant.deleted")
 
 
-def find_assistant(call: Call, id: str) -> Record:
+def find_assistant(call: Call, id: str) -> ObjectRow:
     assistant = call.store.get("assistant", call.project_id, id)
     if assistant is None:
         raise not_found(f"No assistant found with id '{id}'.")
@@ -237,7 +237,7 @@ def tool_resources(call: Call, old: dict[str, Any], sent: dict[str, Any] | None)
     return {**old, **sent, **({"file_search": search} if "file_search" in sent else {})}
 
 
-def show_assistant(assistant: Record) -> dict[str, Any]:
+def show_assistant(assistant: ObjectRow) -> dict[str, Any]:
     shown = dict(assistant.body)
     for name, default in _DEFAULTS.items():
         if shown[name] is None:

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.emulator.errors import bad_request, forbidden
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 
 _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
     "gt": operator.gt,
@@ -20,7 +20,7 @@ _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
 _OF_TENANT = ("role.bound_to_resource", "role.unbound_from_resource")
 """Event types that, like those named `tenant.…`, come only with `tenant_only=true`."""
 # Filters by value, and how to get the value of an entry.
-_FILTERS: dict[str, Callable[[Record], str | None]] = {
+_FILTERS: dict[str, Callable[[ObjectRow], str | None]] = {
     "project_ids": lambda entry: entry.body.get("project", {}).get("id"),
     "event_types": lambda entry: str(entry.body["type"]),
     "actor_ids": lambda entry: _actor(entry).get("id"),
@@ -39,7 +39,7 @@ def list_audit_logs(call: Call) -> dict[str, Any]:
         if not _is_of_tenant(type):
             raise bad_request(f"'{type}' is not a tenant-scoped event type.", param="event_types")
 
-    def keep(entry: Record) -> bool:
+    def keep(entry: ObjectRow) -> bool:
         at = entry.body["effective_at"]
         in_time = all(
             bound is None or _COMPARISONS[name](at, bound) for name, bound in bounds.items()
@@ -62,7 +62,7 @@ def _is_of_tenant(type: str) -> bool:
     return type.startswith("tenant.") or type in _OF_TENANT
 
 
-def _actor(entry: Record) -> dict[str, Any]:
+def _actor(entry: ObjectRow) -> dict[str, Any]:
     user: dict[str, Any] = entry.body["actor"]["api_key"]["user"]
     return user
 

@@ -11,7 +11,7 @@ from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes import agents
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     Check,
     choice,
@@ -187,7 +187,7 @@ def retrieve_invocation(call: Call) -> dict[str, Any]:
     return call.path_record("invocation", _automation(call).id, "invocation_id", refusal).body
 
 
-def _automation(call: Call) -> Record:
+def _automation(call: Call) -> ObjectRow:
     return call.path_record(
         "automation", call.project_id, "automation_id", "No automation found with id '{id}'."
     )

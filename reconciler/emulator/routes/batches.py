@@ -12,7 +12,7 @@ from reconciler.emulator.files import find_file, make_file
 from reconciler.emulator.models import BY_ID
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import choice, fields, integer, metadata, nullable, text
 
 ENDPOINTS = (
@@ -177,7 +177,7 @@ def _answer(request: dict[str, Any], endpoint: str, *, is_good: bool) -> dict[st
     }
 
 
-def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
+def show(batch: ObjectRow, now: float, *, is_new: bool = False) -> dict[str, Any]:
     """Return the batch in its current state, as clients see it."""
     loaded = jobs.shown_as_loaded(batch, "cancelled")
     if loaded is not None:
@@ -207,7 +207,7 @@ def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     }
 
 
-def _status(batch: Record, share: float) -> str:
+def _status(batch: ObjectRow, share: float) -> str:
     if batch.hidden["stopped"] is not None:
         return "cancelled"
     if share < 0.1:
@@ -236,7 +236,7 @@ def _moments(hidden: dict[str, Any], status: str, share: float) -> dict[str, int
     }
 
 
-def _settle(call: Call, batch: Record) -> None:
+def _settle(call: Call, batch: ObjectRow) -> None:
     """Create the result files of a completed batch."""
     outcome = batch.hidden["outcome"]
     if not jobs.is_to_be_settled(batch, call.store.clock()):
@@ -258,7 +258,7 @@ def _settle(call: Call, batch: Record) -> None:
     call.store.changed(batch)
 
 
-def _batch(call: Call) -> Record:
+def _batch(call: Call) -> ObjectRow:
     batch = call.path_record("batch", call.project_id, "batch_id", "No batch found with id '{id}'.")
     _settle(call, batch)
     return batch

@@ -13,7 +13,7 @@ from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.pem import validity
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import choice, fields, listed, text
 
 _CREATE = fields({"certificate": text(minimum=1)}, {"name": text()})
@@ -111,7 +111,7 @@ def _toggled(call: Call, *, on: bool) -> dict[str, Any]:
     }
 
 
-def _in_list(call: Call, certificate: Record) -> dict[str, Any]:
+def _in_list(call: Call, certificate: ObjectRow) -> dict[str, Any]:
     active = call.store.get("active_certificate", call.scope_id, certificate.id) is not None
     return {**certificate.body, "object": _what(call), "active": active}
 
@@ -124,7 +124,7 @@ def _what(call: Call) -> str:
     )
 
 
-def _certificate(call: Call, id: str) -> Record:
+def _certificate(call: Call, id: str) -> ObjectRow:
     certificate = call.store.get("certificate", ORGANIZATION, id)
     if certificate is None:
         raise not_found(f"No certificate found with id '{id}'.", param="certificate_id")

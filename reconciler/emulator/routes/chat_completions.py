@@ -10,7 +10,7 @@ from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.speaking import answer_to, example_of, no_stream, shortened, tokens, usable
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     boolean,
@@ -292,7 +292,7 @@ def _usage(read: int, written: int) -> dict[str, Any]:
     }
 
 
-def _completion(call: Call) -> Record:
+def _completion(call: Call) -> ObjectRow:
     id = call.params["completion_id"]
     found = call.store.get("chat_completion", call.project_id, id)
     if found is None:

@@ -14,7 +14,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Collection, Record
+from reconciler.emulator.store import ORGANIZATION, Collection, ObjectRow
 from reconciler.emulator.validation import fields, invalid_value, listed, text
 
 _CREATE = fields({"project_ids": listed(text(), minimum=1)})
@@ -49,7 +49,7 @@ def delete_permission(call: Call) -> dict[str, Any]:
     return call.removed(permission, "checkpoint.permission")
 
 
-def _permitted(call: Call, project: Record) -> Record:
+def _permitted(call: Call, project: ObjectRow) -> ObjectRow:
     checkpoint = call.params["fine_tuned_model_checkpoint"]
     body: dict[str, Any] = {
         "object": "checkpoint.permission",
@@ -69,7 +69,7 @@ def _permissions(call: Call) -> Collection:
     return call.store.collection("checkpoint_permission", checkpoint)
 
 
-def _project(call: Call, id: str) -> Record:
+def _project(call: Call, id: str) -> ObjectRow:
     project = call.store.get("project", ORGANIZATION, id)
     if project is None:
         raise not_found(f"No project found with id '{id}'.", param="project_ids")

@@ -9,7 +9,7 @@ from reconciler.emulator.errors import bad_request
 from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Reply, Route, Upload
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import choice, fields, integer, listed, tagged, text
 
 _DOMAIN_SECRET = fields(
@@ -134,7 +134,7 @@ def delete_file(call: Call) -> dict[str, Any]:
     return call.removed(_file(call), "container.file.deleted")
 
 
-def _put(call: Call, container: Record, filename: str, content: bytes) -> Record:
+def _put(call: Call, container: ObjectRow, filename: str, content: bytes) -> ObjectRow:
     body = {
         "id": ids.fresh("container_file"),
         "object": "container.file",
@@ -149,7 +149,7 @@ def _put(call: Call, container: Record, filename: str, content: bytes) -> Record
     return call.store.add("container_file", container.id, body, content=content)
 
 
-def _show(call: Call, container: Record) -> dict[str, Any]:
+def _show(call: Call, container: ObjectRow) -> dict[str, Any]:
     until = container.body["last_active_at"] + container.body["expires_after"]["minutes"] * 60
     return {
         **container.body,
@@ -157,13 +157,13 @@ def _show(call: Call, container: Record) -> dict[str, Any]:
     }
 
 
-def _container(call: Call) -> Record:
+def _container(call: Call) -> ObjectRow:
     return call.path_record(
         "container", call.project_id, "container_id", "Container with id '{id}' not found."
     )
 
 
-def _file(call: Call) -> Record:
+def _file(call: Call) -> ObjectRow:
     refusal = "File with id '{id}' not found in container '{container_id}'."
     return call.path_record("container_file", _container(call).id, "file_id", refusal)
 

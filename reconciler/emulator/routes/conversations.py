@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.emulator import ids
 from reconciler.emulator.paging import envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     Check,
     anything,
@@ -111,7 +111,7 @@ def delete_item(call: Call) -> dict[str, Any]:
     return conversation.body
 
 
-def _add(call: Call, conversation: Record, items: list[dict[str, Any]]) -> list[Record]:
+def _add(call: Call, conversation: ObjectRow, items: list[dict[str, Any]]) -> list[ObjectRow]:
     return [call.store.add("item", conversation.id, _shown(item)) for item in items]
 
 
@@ -144,12 +144,12 @@ def _shown_part(part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _conversation(call: Call) -> Record:
+def _conversation(call: Call) -> ObjectRow:
     refusal = "Conversation with id '{id}' not found."
     return call.path_record("conversation", call.project_id, "conversation_id", refusal)
 
 
-def _item(call: Call) -> Record:
+def _item(call: Call) -> ObjectRow:
     refusal = "Item with id '{id}' not found in conversation '{conversation_id}'."
     return call.path_record("item", _conversation(call).id, "item_id", refusal)
 

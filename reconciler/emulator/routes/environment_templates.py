@@ -12,7 +12,7 @@ from reconciler.emulator import hosted, ids
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import fields, nullable, text
 
 _BODY = fields({}, {"name": nullable(text()), **hosted.CHECKS})
@@ -65,14 +65,14 @@ def delete_template(call: Call) -> dict[str, Any]:
     return call.removed(_template(call), "agent.environment.template.deleted")
 
 
-def _template(call: Call) -> Record:
+def _template(call: Call) -> ObjectRow:
     refusal = "No environment template found with id '{id}'."
     return call.path_record(
         "environment_template", call.project_id, "environment_template_id", refusal
     )
 
 
-def _take(template: Record, sent: dict[str, Any]) -> None:
+def _take(template: ObjectRow, sent: dict[str, Any]) -> None:
     for name, value in sent.items():
         if name in hosted.CONFIDENTIAL:
             template.hidden[name] = value or type(template.hidden[name])()

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from reconciler.emulator import graders, ids, jobs
-from reconciler.emulator.errors import ApiError, bad_request, not_found
+from reconciler.emulator.errors import ErrorAnswer, bad_request, not_found
 from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import envelope, page_of
 from reconciler.emulator.routes.evals import find_eval
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     choice,
@@ -173,7 +173,7 @@ def _rows(call: Call, source: dict[str, Any]) -> tuple[list[dict[str, Any]], dic
     ):
         try:
             rows.append(_ROW(json.loads(line), "item"))
-        except (ValueError, ApiError):
+        except (ValueError, ErrorAnswer):
             return [], {
                 "code": "invalid_file",
                 "message": f"Line {at} of the file is not a valid item.",
@@ -181,7 +181,7 @@ def _rows(call: Call, source: dict[str, Any]) -> tuple[list[dict[str, Any]], dic
     return rows, None
 
 
-def _item(eval: Record, run: dict[str, Any], number: int, row: dict[str, Any]) -> dict[str, Any]:
+def _item(eval: ObjectRow, run: dict[str, Any], number: int, row: dict[str, Any]) -> dict[str, Any]:
     """One sample with its scores; a model echoes the end of its input."""
     source = run["data_source"]
     said = row.get("sample", {}).get("output_text", "")
@@ -226,12 +226,12 @@ def _item(eval: Record, run: dict[str, Any], number: int, row: dict[str, Any]) -
     }
 
 
-def _done(run: Record, now: float) -> list[dict[str, Any]]:
+def _done(run: ObjectRow, now: float) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = run.hidden["items"]
     return items[: int(len(items) * jobs.share(run, now))]
 
 
-def show(run: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
+def show(run: ObjectRow, now: float, *, is_new: bool = False) -> dict[str, Any]:
     """Return the run in its current state, as clients see it."""
     loaded = jobs.shown_as_loaded(run, "canceled")
     if loaded is not None:
@@ -262,7 +262,7 @@ def show(run: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     }
 
 
-def _status(run: Record, share: float) -> str:
+def _status(run: ObjectRow, share: float) -> str:
     if run.hidden["stopped"] is not None:
         return "canceled"
     if share >= 0.1 and run.hidden["error"] is not None:
@@ -272,7 +272,7 @@ def _status(run: Record, share: float) -> str:
     return "queued" if share < 0.1 else "in_progress"
 
 
-def _run(call: Call) -> Record:
+def _run(call: Call) -> ObjectRow:
     return call.path_record(
         "eval_run", find_eval(call).id, "run_id", "No run found with id '{id}'."
     )

@@ -9,7 +9,7 @@ from reconciler.emulator import ids
 from reconciler.emulator.graders import CRITERION
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     boolean,
@@ -95,7 +95,7 @@ def delete_eval(call: Call) -> dict[str, Any]:
     return {"object": "eval.deleted", "deleted": True, "eval_id": found.id}
 
 
-def find_eval(call: Call) -> Record:
+def find_eval(call: Call) -> ObjectRow:
     """Return the eval in the path, or refuse."""
     return call.path_record("eval", call.project_id, "eval_id", "No eval found with id '{id}'.")
 

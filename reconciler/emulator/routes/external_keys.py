@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import Check, choice, fields, tagged, text
 
 _SOME = text(minimum=1)
@@ -86,17 +86,17 @@ def validate_key(call: Call) -> dict[str, Any]:
     return {"status": "valid"}
 
 
-def _render(call: Call, key: Record) -> dict[str, Any]:
+def _render(call: Call, key: ObjectRow) -> dict[str, Any]:
     return {**key.body, "api_project_ids": _users(call, key)}
 
 
-def _users(call: Call, key: Record) -> list[str]:
+def _users(call: Call, key: ObjectRow) -> list[str]:
     projects = call.store.collection("project", ORGANIZATION).ordered()
     active = [project for project in projects if project.body["status"] == "active"]
     return [project.id for project in active if project.body["external_key_id"] == key.id]
 
 
-def _key(call: Call) -> Record:
+def _key(call: Call) -> ObjectRow:
     return call.path_record(
         "external_key", ORGANIZATION, "external_key_id", "No external key found with id '{id}'."
     )

@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import Check, choice, fields, tagged, text
 
 _SOME = text(minimum=1)
@@ -88,7 +88,7 @@ def validate_storage(call: Call) -> dict[str, Any]:
     return storage.body
 
 
-def _storage(call: Call) -> Record:
+def _storage(call: Call) -> ObjectRow:
     refusal = "No external storage found with id '{id}'."
     return call.path_record("external_storage", ORGANIZATION, "external_storage_id", refusal)
 

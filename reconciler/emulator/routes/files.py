@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from reconciler.emulator.errors import ApiError, bad_request
+from reconciler.emulator.errors import ErrorAnswer, bad_request
 from reconciler.emulator.files import (
     MAXIMUM_BYTES,
     PURPOSES,
@@ -49,9 +49,9 @@ def create_file(call: Call) -> dict[str, Any]:
     if purpose not in PURPOSES:
         raise _schema_error(f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'", "purpose")
     if not upload.content:
-        raise ApiError(400, "File is empty.", param="file")
+        raise ErrorAnswer(400, "File is empty.", param="file")
     if len(upload.content) > MAXIMUM_BYTES:
-        raise ApiError(413, "The file is larger than 512 MB.", param="file")
+        raise ErrorAnswer(413, "The file is larger than 512 MB.", param="file")
     file = make_file(
         call.store,
         call.project_id,
@@ -107,7 +107,7 @@ def _lifetime(form: Form) -> int | None:
     return int(seconds)
 
 
-def _schema_error(message: str, param: str) -> ApiError:
+def _schema_error(message: str, param: str) -> ErrorAnswer:
     return bad_request(message, param=param)
 
 

@@ -12,7 +12,7 @@ from reconciler.emulator.files import find_file, make_file
 from reconciler.emulator.models import FINE_TUNABLE
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import (
     Check,
     anything,
@@ -220,7 +220,7 @@ def _after(
     return rest[:limit], len(rest) > limit
 
 
-def _events(job: Record, now: float) -> list[dict[str, Any]]:
+def _events(job: ObjectRow, now: float) -> list[dict[str, Any]]:
     share, began, due = jobs.share(job, now), job.hidden["began"], job.hidden["due"]
     said: list[tuple[float, str, str, dict[str, Any]]] = [
         (0.0, "info", "Created fine-tuning job", {}),
@@ -259,7 +259,7 @@ def _events(job: Record, now: float) -> list[dict[str, Any]]:
     ]
 
 
-def _checkpoint(job: Record, step: int) -> dict[str, Any]:
+def _checkpoint(job: ObjectRow, step: int) -> dict[str, Any]:
     model = job.body["fine_tuned_model"]
     return {
         "object": "fine_tuning.job.checkpoint",
@@ -276,7 +276,7 @@ def _checkpoint(job: Record, step: int) -> dict[str, Any]:
     }
 
 
-def show(job: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
+def show(job: ObjectRow, now: float, *, is_new: bool = False) -> dict[str, Any]:
     """Return the job in its current state, as clients see it."""
     loaded = jobs.shown_as_loaded(job, "cancelled")
     if loaded is not None:
@@ -303,7 +303,7 @@ def show(job: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     }
 
 
-def _status(job: Record, share: float) -> str:
+def _status(job: ObjectRow, share: float) -> str:
     if job.hidden["stopped"] is not None:
         return "cancelled"
     if share >= 0.1 and job.hidden["error"] is not None:
@@ -337,14 +337,14 @@ def _resolved(method: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, kind: {**own, "hyperparameters": settled}}
 
 
-def _training_data(call: Call, name: str, id: str) -> Record:
+def _training_data(call: Call, name: str, id: str) -> ObjectRow:
     file = call.store.get("file", call.project_id, id)
     if file is None or find_file(call.store, call.project_id, id).body["purpose"] != "fine-tune":
         raise bad_request(f"invalid {name}: {id}", param=name)
     return file
 
 
-def _mistake(file: Record) -> dict[str, Any] | None:
+def _mistake(file: ObjectRow) -> dict[str, Any] | None:
     """The error in a file of examples, in the wording of the job."""
     if file.hidden.get("is_unread"):
         return None
@@ -363,7 +363,7 @@ def _mistake(file: Record) -> dict[str, Any] | None:
     return None
 
 
-def _settle(call: Call, job: Record) -> None:
+def _settle(call: Call, job: ObjectRow) -> None:
     """Create the model and the result file of a completed job."""
     if not jobs.is_to_be_settled(job, call.store.clock()):
         return
@@ -392,7 +392,7 @@ def _settle(call: Call, job: Record) -> None:
     job.body["result_files"] = [results.id]
 
 
-def _job(call: Call) -> Record:
+def _job(call: Call) -> ObjectRow:
     id = call.params["fine_tuning_job_id"]
     job = call.store.get("fine_tuning_job", call.project_id, id)
     if job is None:

@@ -10,7 +10,7 @@ from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of, token_envelope
 from reconciler.emulator.routes.role_assignments import forget_principal
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import fields, text
 
 _NAME = fields({"name": text(minimum=1, maximum=255)})
@@ -96,7 +96,7 @@ def remove_member(call: Call) -> dict[str, Any]:
     return {"object": "group.user.deleted", "deleted": True}
 
 
-def _group(call: Call, *, to_change: bool = False) -> Record:
+def _group(call: Call, *, to_change: bool = False) -> ObjectRow:
     group = call.path_record("group", ORGANIZATION, "group_id", "No group found with id '{id}'.")
     if to_change and group.body["is_scim_managed"]:
         raise bad_request(
@@ -105,12 +105,12 @@ def _group(call: Call, *, to_change: bool = False) -> Record:
     return group
 
 
-def _member(call: Call) -> Record:
+def _member(call: Call) -> ObjectRow:
     refusal = "No user found with id '{id}' in group '{group_id}'."
     return call.path_record("group_user", _group(call).id, "user_id", refusal)
 
 
-def _shown(call: Call, member: Record) -> dict[str, Any]:
+def _shown(call: Call, member: ObjectRow) -> dict[str, Any]:
     user = call.store.get("user", ORGANIZATION, member.id)
     known = {} if user is None else user.body
     return {"id": member.id, "name": known.get("name", ""), "email": known.get("email")}

@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 from reconciler.emulator.validation import choice, fields, listed, text
 
 _PROJECT = fields({"id": text(minimum=1), "role": choice("member", "owner")})
@@ -65,7 +65,7 @@ def delete_invite(call: Call) -> dict[str, Any]:
     return call.removed(invite, "organization.invite.deleted")
 
 
-def accept(store: Store, invite: Record) -> Record:
+def accept(store: Store, invite: ObjectRow) -> ObjectRow:
     """Accept the invite, as by the link in the mail; returns the new user."""
     invite.body.update(status="accepted", accepted_at=store.now())
     store.changed(invite)
@@ -78,12 +78,12 @@ def accept(store: Store, invite: Record) -> Record:
     return user
 
 
-def _render(call: Call, invite: Record) -> dict[str, Any]:
+def _render(call: Call, invite: ObjectRow) -> dict[str, Any]:
     has_expired = invite.body["status"] == "pending" and invite.body["expires_at"] <= call.now
     return {**invite.body, "status": "expired"} if has_expired else invite.body
 
 
-def _invite(call: Call) -> Record:
+def _invite(call: Call) -> ObjectRow:
     return call.path_record("invite", ORGANIZATION, "invite_id", "No invite found with id '{id}'.")
 
 

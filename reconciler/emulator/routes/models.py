@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.emulator.errors import forbidden, not_found
 from reconciler.emulator.models import BY_ID, MODELS
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 
 
 def list_models(call: Call) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def delete_model(call: Call) -> dict[str, Any]:
     return call.removed(own, "model")
 
 
-def _own(call: Call) -> Record | None:
+def _own(call: Call) -> ObjectRow | None:
     """The fine-tuned model in the path; None for a model of the catalogue."""
     id = call.params["model"]
     own = call.store.get("model", call.project_id, id)

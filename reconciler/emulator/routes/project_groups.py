@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of, token_envelope
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import choice, fields, text
 
 _ADD = fields({"group_id": text(minimum=1), "role": text(minimum=1)})
@@ -65,12 +65,12 @@ def remove_group(call: Call) -> dict[str, Any]:
     return {"object": "project.group.deleted", "deleted": True}
 
 
-def _group(call: Call) -> Record:
+def _group(call: Call) -> ObjectRow:
     refusal = "No group found with id '{id}' in project '{project_id}'."
     return call.path_record("project_group", call.path_project().id, "group_id", refusal)
 
 
-def _log(call: Call, event: str, project: Record, group_id: str) -> None:
+def _log(call: Call, event: str, project: ObjectRow, group_id: str) -> None:
     details = {
         "principal_id": group_id,
         "principal_type": "group",

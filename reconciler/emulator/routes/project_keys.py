@@ -8,7 +8,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import choice, fields, integer, listed, text
 
 _UPDATE = fields({}, {"scopes": listed(text()), "expires_in_seconds": integer(minimum=1)})
@@ -61,13 +61,13 @@ def delete_key(call: Call) -> dict[str, Any]:
     return call.removed(key, "organization.project.api_key.deleted")
 
 
-def _key(call: Call) -> Record:
+def _key(call: Call) -> ObjectRow:
     return call.path_record(
         "api_key", call.path_project().id, "api_key_id", "No API key found with id '{id}'."
     )
 
 
-def _render(call: Call, key: Record) -> dict[str, Any]:
+def _render(call: Call, key: ObjectRow) -> dict[str, Any]:
     used = {} if call.options.hide_last_used else {"last_used_at": key.hidden["last_used_at"]}
     return {
         **key.body,
@@ -77,18 +77,18 @@ def _render(call: Call, key: Record) -> dict[str, Any]:
     }
 
 
-def _member(call: Call, key: Record) -> Record | None:
+def _member(call: Call, key: ObjectRow) -> ObjectRow | None:
     owner = key.hidden["owner"]
     kind = "service_account" if owner["type"] == "service_account" else "project_user"
     return call.store.get(kind, key.scope, owner["id"])
 
 
-def _access(call: Call, key: Record) -> str:
+def _access(call: Call, key: ObjectRow) -> str:
     member = _member(call, key)
     return "inactive" if member is None or member.body["role"] == "none" else "active"
 
 
-def _owner(call: Call, key: Record) -> dict[str, Any]:
+def _owner(call: Call, key: ObjectRow) -> dict[str, Any]:
     owner = key.hidden["owner"]
     member = _member(call, key)
     if owner["type"] == "service_account":

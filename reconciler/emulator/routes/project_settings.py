@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import Check, boolean, choice, fields, listed, nullable, text
 
 _MODELS = fields({"mode": choice("allow_list", "deny_list"), "model_ids": listed(text(minimum=1))})
@@ -84,7 +84,7 @@ def set_tiers(call: Call) -> dict[str, Any]:
     return _set(call, "service_tier_settings", {**retrieve_tiers(call), **sent})
 
 
-def _models(call: Call) -> Record:
+def _models(call: Call) -> ObjectRow:
     found = call.store.get("model_permissions", call.path_project().id, "model_permissions")
     if found is None:
         raise not_found("No model permissions are set.")

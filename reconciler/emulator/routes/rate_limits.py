@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator.audit import log
-from reconciler.emulator.errors import ApiError, bad_request, not_found
+from reconciler.emulator.errors import ErrorAnswer, bad_request, not_found
 from reconciler.emulator.models import BY_ID, LIMIT_FIELDS, MAXIMUM_FACTOR, MODELS, POSITIONS, Model
 from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import fields, integer
 
 _PREFIX = "rl-"
@@ -47,12 +47,12 @@ def update_rate_limit(call: Call) -> dict[str, Any]:
     return _row(project, model)
 
 
-def _unknown(id: str) -> ApiError:
+def _unknown(id: str) -> ErrorAnswer:
     code = "rate_limit_does_not_exist_for_org_and_model"
     return not_found(f"No rate limit found with id '{id}'.", param="rate_limit_id", code=code)
 
 
-def _loaded_rows(call: Call, project: Record) -> list[dict[str, Any]] | None:
+def _loaded_rows(call: Call, project: ObjectRow) -> list[dict[str, Any]] | None:
     """The rows of a loaded organization; None unless some were loaded.
 
     A project that is created afterwards gets the rows of the oldest project that has any.
@@ -65,7 +65,7 @@ def _loaded_rows(call: Call, project: Record) -> list[dict[str, Any]] | None:
 
 
 def _update_loaded(
-    call: Call, project: Record, id: str, rows: list[dict[str, Any]]
+    call: Call, project: ObjectRow, id: str, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Update a loaded row. The highest limits of the organization are not known."""
     row = next((row for row in rows if row["id"] == id), None)
@@ -81,7 +81,7 @@ def _update_loaded(
     return _changed(project, row)
 
 
-def _changed(project: Record, row: dict[str, Any]) -> dict[str, Any]:
+def _changed(project: ObjectRow, row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **project.hidden["limits"].get(row["model"], {})}
 
 
@@ -96,7 +96,7 @@ def _check_fits(model: Model, name: str, value: int) -> None:
         )
 
 
-def _row(project: Record, model: Model) -> dict[str, Any]:
+def _row(project: ObjectRow, model: Model) -> dict[str, Any]:
     # Only changed rows are stored, so that thousands of projects cost nothing.
     changed = project.hidden["limits"].get(model.id, {})
     identity = {"object": "project.rate_limit", "id": _PREFIX + model.id, "model": model.id}

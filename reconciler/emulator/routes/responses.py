@@ -15,7 +15,7 @@ from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.search import RANKING_OPTIONS, search
 from reconciler.emulator.speaking import answer_to, example_of, no_stream, shortened, tokens, usable
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     boolean,
@@ -467,7 +467,7 @@ def _or(value: Any, other: Any) -> Any:
     return other if value is None else value
 
 
-def _response(call: Call) -> Record:
+def _response(call: Call) -> ObjectRow:
     refusal = "Response with id '{id}' not found."
     return call.path_record("response", call.project_id, "response_id", refusal, with_param=False)
 

@@ -13,7 +13,7 @@ from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import Listing, page_of, token_envelope
 from reconciler.emulator.routes.roles import role_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record, Store
+from reconciler.emulator.store import ORGANIZATION, ObjectRow, Store
 from reconciler.emulator.validation import fields, text
 
 _ASSIGN = fields({"role_id": text(minimum=1)})
@@ -78,12 +78,12 @@ def _granted(call: Call) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _own(call: Call, principal: Record) -> list[Record]:
+def _own(call: Call, principal: ObjectRow) -> list[ObjectRow]:
     grants = call.store.collection("role_assignment", _scope(call, principal)).ordered()
     return [grant for grant in grants if call.is_listed(grant)]
 
 
-def _groups_of(store: Store, principal: Record) -> list[Record]:
+def _groups_of(store: Store, principal: ObjectRow) -> list[ObjectRow]:
     if principal.kind == "group":
         return []
     groups = store.collection("group", ORGANIZATION).ordered()
@@ -92,7 +92,7 @@ def _groups_of(store: Store, principal: Record) -> list[Record]:
     ]
 
 
-def _details(call: Call, grant: Record, sources: list[Record]) -> dict[str, Any]:
+def _details(call: Call, grant: ObjectRow, sources: list[ObjectRow]) -> dict[str, Any]:
     role = dict(role_of(call, grant.id).body)
     role.pop("object")
     return {
@@ -106,7 +106,7 @@ def _details(call: Call, grant: Record, sources: list[Record]) -> dict[str, Any]
     }
 
 
-def _source(principal: Record) -> dict[str, str]:
+def _source(principal: ObjectRow) -> dict[str, str]:
     return {"principal_id": principal.id, "principal_type": principal.kind}
 
 
@@ -118,21 +118,23 @@ def _grant(call: Call) -> dict[str, Any]:
     return found
 
 
-def _principal(call: Call) -> Record:
+def _principal(call: Call) -> ObjectRow:
     kind = "user" if "user_id" in call.params else "group"
     return call.path_record(kind, ORGANIZATION, f"{kind}_id", f"No {kind} found with id '{{id}}'.")
 
 
-def _scope(call: Call, principal: Record) -> str:
+def _scope(call: Call, principal: ObjectRow) -> str:
     return f"{call.scope_id}/{principal.id}"
 
 
-def _shown_group(group: Record) -> dict[str, Any]:
+def _shown_group(group: ObjectRow) -> dict[str, Any]:
     named = {name: group.body[name] for name in ("id", "name", "created_at")}
     return {"object": "group", **named, "scim_managed": group.body["is_scim_managed"]}
 
 
-def _log(call: Call, event: str, principal: Record, role: Record, project: Record | None) -> None:
+def _log(
+    call: Call, event: str, principal: ObjectRow, role: ObjectRow, project: ObjectRow | None
+) -> None:
     where = {"resource_id": call.scope_id, "resource_type": role.body["resource_type"]}
     who = {"principal_id": principal.id, "principal_type": principal.kind}
     log(call, event, f"{principal.id}/{role.id}", project=project, **who, **where)

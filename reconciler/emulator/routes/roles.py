@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of, token_envelope
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Collection, Record
+from reconciler.emulator.store import Collection, ObjectRow
 from reconciler.emulator.validation import fields, listed, nullable, text
 
 _NAME = text(minimum=1)
@@ -88,7 +88,7 @@ def roles_of(call: Call) -> Collection:
     return call.store.collection("role", scope)
 
 
-def role_of(call: Call, id: str) -> Record:
+def role_of(call: Call, id: str) -> ObjectRow:
     """A role of the scope by its id; ids of predefined roles may omit the scope at the end."""
     known = roles_of(call)
     longer = (one for one in known.ordered() if one.id.startswith(f"{id}__"))
@@ -115,14 +115,14 @@ def _body(
     }
 
 
-def _custom(call: Call) -> Record:
+def _custom(call: Call) -> ObjectRow:
     role = role_of(call, call.params["role_id"])
     if role.body["predefined_role"]:
         raise bad_request("A predefined role cannot be changed or deleted.", param="role_id")
     return role
 
 
-def _refuse_taken_name(call: Call, name: str, *, but: Record | None = None) -> None:
+def _refuse_taken_name(call: Call, name: str, *, but: ObjectRow | None = None) -> None:
     if any(role.body["name"] == name and role is not but for role in roles_of(call).ordered()):
         raise bad_request(f"A role with the name '{name}' already exists.", param="role_name")
 

@@ -32,7 +32,7 @@ from reconciler.emulator.routes.threads import (
     refuse_while_running,
 )
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     anything,
     boolean,
@@ -174,7 +174,7 @@ def submit_tool_outputs(call: Call) -> dict[str, Any]:
     return _put(call, run, status="queued", required_action=None)
 
 
-def _started(call: Call, thread: Record, sent: dict[str, Any]) -> dict[str, Any]:
+def _started(call: Call, thread: ObjectRow, sent: dict[str, Any]) -> dict[str, Any]:
     assistant = show_assistant(find_assistant(call, sent["assistant_id"]))
     tools = sent.get("tools")
     words = [
@@ -228,13 +228,13 @@ def _not_streamed(sent: dict[str, Any]) -> dict[str, Any]:
     return sent
 
 
-def _run(call: Call) -> Record:
+def _run(call: Call) -> ObjectRow:
     return call.path_record(
         "run", find_thread(call).id, "run_id", "No run found with id '{id}'.", with_param=False
     )
 
 
-def _put(call: Call, run: Record, **changes: Any) -> dict[str, Any]:
+def _put(call: Call, run: ObjectRow, **changes: Any) -> dict[str, Any]:
     run.body.update(changes)
     call.store.changed(run)
     return run.body
@@ -243,7 +243,7 @@ def _put(call: Call, run: Record, **changes: Any) -> dict[str, Any]:
 # --- progress of runs
 
 
-def _move_on(call: Call, run: Record) -> None:
+def _move_on(call: Call, run: ObjectRow) -> None:
     """Advance a run by one step, since it was read."""
     status = run.body["status"]
     if status in ACTIVE and run.body["expires_at"] <= call.now:
@@ -263,7 +263,7 @@ def _move_on(call: Call, run: Record) -> None:
             _complete(call, run)
 
 
-def _ask_for_outputs(call: Call, run: Record, function: str) -> None:
+def _ask_for_outputs(call: Call, run: ObjectRow, function: str) -> None:
     asked = {
         "id": ids.fresh("tool_call"),
         "type": "function",
@@ -275,7 +275,7 @@ def _ask_for_outputs(call: Call, run: Record, function: str) -> None:
     _put(call, run, status="requires_action", required_action=action)
 
 
-def _complete(call: Call, run: Record) -> None:
+def _complete(call: Call, run: ObjectRow) -> None:
     said = _last_words(call, run)
     words = f"You said: {said}" if said else "Hello."
     content = [{"type": "text", "text": words}]
@@ -288,7 +288,7 @@ def _complete(call: Call, run: Record) -> None:
     _put(call, run, status="completed", completed_at=call.now, expires_at=None, usage=usage)
 
 
-def _last_words(call: Call, run: Record) -> str:
+def _last_words(call: Call, run: ObjectRow) -> str:
     """The last text of a user in the thread."""
     messages = call.store.collection("thread_message", run.scope).ordered()
     texts = [
@@ -317,7 +317,7 @@ def retrieve_step(call: Call) -> dict[str, Any]:
     return call.path_record("run_step", _run(call).id, "step_id", refusal, with_param=False).body
 
 
-def _add_step(call: Call, run: Record, status: str, details: dict[str, Any]) -> None:
+def _add_step(call: Call, run: ObjectRow, status: str, details: dict[str, Any]) -> None:
     done = status == "completed"
     body = {
         "id": ids.fresh("run_step"),

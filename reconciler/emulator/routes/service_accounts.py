@@ -12,7 +12,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import boolean, choice, fields, integer, listed, nullable, text
 
 _NAME = text(minimum=1)
@@ -103,8 +103,8 @@ def create_key(call: Call) -> dict[str, Any]:
 
 def _make_key(
     call: Call,
-    project: Record,
-    account: Record,
+    project: ObjectRow,
+    account: ObjectRow,
     *,
     name: str,
     lifetime: int | None,
@@ -131,7 +131,7 @@ def _make_key(
     }
 
 
-def _account(call: Call) -> Record:
+def _account(call: Call) -> ObjectRow:
     refusal = "No service account found with id '{id}'."
     return call.path_record(
         "service_account", call.path_project().id, "service_account_id", refusal

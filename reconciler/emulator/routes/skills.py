@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import ApiError, bad_request, not_found
+from reconciler.emulator.errors import ErrorAnswer, bad_request, not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Reply, Route, Upload
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import fields, text
 
 _ENTRY = "SKILL.md"
@@ -115,7 +115,9 @@ def download_version(call: Call) -> Reply:
     return _archive(_version(call))
 
 
-def _add_version(call: Call, skill: Record, content: bytes, described: dict[str, str]) -> Record:
+def _add_version(
+    call: Call, skill: ObjectRow, content: bytes, described: dict[str, str]
+) -> ObjectRow:
     skill.hidden["versions"] += 1
     call.store.changed(skill)
     body = {
@@ -129,7 +131,7 @@ def _add_version(call: Call, skill: Record, content: bytes, described: dict[str,
     return call.store.add("skill_version", skill.id, body, content=content)
 
 
-def _show(call: Call, skill: Record) -> dict[str, Any]:
+def _show(call: Call, skill: ObjectRow) -> dict[str, Any]:
     default = _find_version(call, skill, skill.body["default_version"]).body
     latest = _versions(call, skill)[-1].body["version"]
     return {
@@ -140,19 +142,19 @@ def _show(call: Call, skill: Record) -> dict[str, Any]:
     }
 
 
-def _skill(call: Call) -> Record:
+def _skill(call: Call) -> ObjectRow:
     return call.path_record("skill", call.project_id, "skill_id", "Skill with id '{id}' not found.")
 
 
-def _versions(call: Call, skill: Record) -> list[Record]:
+def _versions(call: Call, skill: ObjectRow) -> list[ObjectRow]:
     return call.store.collection("skill_version", skill.id).ordered()
 
 
-def _version(call: Call) -> Record:
+def _version(call: Call) -> ObjectRow:
     return _find_version(call, _skill(call), call.params["version"])
 
 
-def _find_version(call: Call, skill: Record, number: str) -> Record:
+def _find_version(call: Call, skill: ObjectRow, number: str) -> ObjectRow:
     found = [version for version in _versions(call, skill) if version.body["version"] == number]
     if not found:
         raise not_found(f"Version '{number}' of skill '{skill.id}' not found.", param="version")
@@ -182,7 +184,7 @@ def _bundle(call: Call, *, allowed: tuple[str, ...]) -> tuple[bytes, dict[str, s
     is_archive = len(uploads) == 1 and zipfile.is_zipfile(io.BytesIO(uploads[0].content))
     content = uploads[0].content if is_archive else _packed(uploads)
     if len(content) > _MOST_BYTES:
-        raise ApiError(413, "The bundle is larger than 50 MB.", param="files")
+        raise ErrorAnswer(413, "The bundle is larger than 50 MB.", param="files")
     return content, _described(_files_of(content))
 
 
@@ -239,11 +241,11 @@ def _front_matter(content: str) -> dict[str, str]:
     return found
 
 
-def _refused(why: str) -> ApiError:
+def _refused(why: str) -> ErrorAnswer:
     return bad_request(f"Invalid skill bundle: {why}.", param="files", code="invalid_value")
 
 
-def _archive(version: Record) -> Reply:
+def _archive(version: ObjectRow) -> Reply:
     name = f'attachment; filename="{version.body["skill_id"]}-{version.body["version"]}.zip"'
     return Reply(version.hidden["content"], "application/zip", {"content-disposition": name})
 

@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.emulator import ids
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import choice, fields, integer, listed, nullable, text
 
 _CHANNEL = fields(
@@ -61,7 +61,7 @@ def _whole(call: Call) -> dict[str, Any]:
     }
 
 
-def _alert(call: Call) -> Record:
+def _alert(call: Call) -> ObjectRow:
     return call.path_record(
         "spend_alert", call.scope_id, "alert_id", "No spend alert found with id '{id}'."
     )

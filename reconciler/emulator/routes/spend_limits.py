@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.emulator.errors import not_found
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import choice, fields, integer
 
 _SET = fields(
@@ -31,7 +31,7 @@ def delete(call: Call) -> dict[str, Any]:
     return {"object": f"{_what(call)}.deleted", "deleted": True}
 
 
-def _limit(call: Call) -> Record:
+def _limit(call: Call) -> ObjectRow:
     found = call.store.get("spend_limit", call.scope_id, "spend_limit")
     if found is None:
         raise not_found("No spend limit is set.")

@@ -20,7 +20,7 @@ from reconciler.emulator.routes.assistants import (
     tool_resources,
 )
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     Check,
     anything,
@@ -106,7 +106,7 @@ def delete_thread(call: Call) -> dict[str, Any]:
     return call.removed(thread, "thread.deleted")
 
 
-def make_thread(call: Call, sent: dict[str, Any]) -> Record:
+def make_thread(call: Call, sent: dict[str, Any]) -> ObjectRow:
     body = {
         "id": ids.fresh("thread"),
         "object": "thread",
@@ -122,7 +122,7 @@ def make_thread(call: Call, sent: dict[str, Any]) -> Record:
     return thread
 
 
-def find_thread(call: Call) -> Record:
+def find_thread(call: Call) -> ObjectRow:
     return call.path_record(
         "thread", call.project_id, "thread_id", "No thread found with id '{id}'.", with_param=False
     )
@@ -161,8 +161,8 @@ def delete_message(call: Call) -> dict[str, Any]:
 
 
 def make_message(
-    call: Call, thread: Record, sent: dict[str, Any], *, run: Record | None = None
-) -> Record:
+    call: Call, thread: ObjectRow, sent: dict[str, Any], *, run: ObjectRow | None = None
+) -> ObjectRow:
     """Add a message of a user or, with `run`, of its assistant."""
     body = {
         "id": ids.fresh("thread_message"),
@@ -180,7 +180,7 @@ def make_message(
     return call.store.add("thread_message", thread.id, body)
 
 
-def refuse_while_running(call: Call, thread: Record, sentence: str) -> None:
+def refuse_while_running(call: Call, thread: ObjectRow, sentence: str) -> None:
     for run in call.store.collection("run", thread.id).ordered():
         if run.body["status"] in ACTIVE:
             raise bad_request(sentence.format(thread=thread.id, run=run.id))
@@ -202,7 +202,7 @@ def find_files(call: Call, message: dict[str, Any]) -> None:
         find_file(call.store, call.project_id, attachment["file_id"], param="attachments")
 
 
-def _share(call: Call, thread: Record, attachments: list[dict[str, Any]]) -> None:
+def _share(call: Call, thread: ObjectRow, attachments: list[dict[str, Any]]) -> None:
     """Add attached files to the resources of their tools."""
     resources = deepcopy(thread.body["tool_resources"])
     for id, tool in (
@@ -222,14 +222,14 @@ def _share(call: Call, thread: Record, attachments: list[dict[str, Any]]) -> Non
     call.store.changed(thread)
 
 
-def _message(call: Call) -> Record:
+def _message(call: Call) -> ObjectRow:
     refusal = "No message found with id '{id}'."
     return call.path_record(
         "thread_message", find_thread(call).id, "message_id", refusal, with_param=False
     )
 
 
-def _changed(call: Call, record: Record, sent: dict[str, Any]) -> dict[str, Any]:
+def _changed(call: Call, record: ObjectRow, sent: dict[str, Any]) -> dict[str, Any]:
     record.body.update({name: value or {} for name, value in sent.items()})
     call.store.changed(record)
     return record.body

@@ -6,10 +6,10 @@ import hashlib
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import ApiError, bad_request
+from reconciler.emulator.errors import ErrorAnswer, bad_request
 from reconciler.emulator.files import PURPOSES, make_file
 from reconciler.emulator.routing import Access, Call, Route, Upload
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import choice, fields, integer, listed, text
 
 _LIFETIME = 3600
@@ -56,7 +56,7 @@ def add_part(call: Call) -> dict[str, Any]:
         )
     content = data.content if isinstance(data, Upload) else data.encode()
     if len(content) > _MAXIMUM_PART_BYTES:
-        raise ApiError(413, "A part must not be larger than 64 MB.", param="data")
+        raise ErrorAnswer(413, "A part must not be larger than 64 MB.", param="data")
     body = {
         "id": ids.fresh("part"),
         "object": "upload.part",
@@ -99,14 +99,14 @@ def cancel_upload(call: Call) -> dict[str, Any]:
     return upload.body
 
 
-def _finish(call: Call, upload: Record, status: str) -> None:
+def _finish(call: Call, upload: ObjectRow, status: str) -> None:
     upload.body["status"] = status
     call.store.changed(upload)
     for part in list(call.store.collection("upload_part", upload.id).ordered()):
         call.store.remove(part)
 
 
-def _pending(call: Call) -> Record:
+def _pending(call: Call) -> ObjectRow:
     upload = call.path_record("upload", call.project_id, "upload_id", "No such Upload object: {id}")
     if upload.body["status"] == "pending" and upload.body["expires_at"] <= call.now:
         _finish(call, upload, "expired")
@@ -115,7 +115,7 @@ def _pending(call: Call) -> Record:
     return upload
 
 
-def _part(call: Call, upload: Record, id: str) -> Record:
+def _part(call: Call, upload: ObjectRow, id: str) -> ObjectRow:
     part = call.store.get("upload_part", upload.id, id)
     if part is None:
         raise bad_request(

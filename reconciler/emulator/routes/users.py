@@ -13,7 +13,7 @@ from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.role_assignments import forget_principal
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import choice, fields, nullable, text
 
 _MODIFY = fields(
@@ -119,16 +119,16 @@ def delete_project_user(call: Call) -> dict[str, Any]:
     return call.removed(member, "organization.project.user.deleted")
 
 
-def _user(call: Call) -> Record:
+def _user(call: Call) -> ObjectRow:
     return call.path_record("user", ORGANIZATION, "user_id", "No user found with id '{id}'.")
 
 
-def _member(call: Call) -> Record:
+def _member(call: Call) -> ObjectRow:
     refusal = "No user found with id '{id}' in project '{project_id}'."
     return call.path_record("project_user", call.path_project().id, "user_id", refusal)
 
 
-def _find(call: Call, sent: dict[str, Any]) -> Record:
+def _find(call: Call, sent: dict[str, Any]) -> ObjectRow:
     for user in call.store.collection("user", ORGANIZATION).ordered():
         email = sent.get("email")
         if user.id == sent.get("user_id") or (
@@ -145,14 +145,14 @@ def _project_name(call: Call, id: str) -> str | None:
     return None if project is None else project.body["name"]
 
 
-def _refuse_scim(user: Record) -> None:
+def _refuse_scim(user: ObjectRow) -> None:
     if user.body["is_scim_managed"]:
         raise bad_request(
             "The user is managed through SCIM and cannot be changed here.", param="user_id"
         )
 
 
-def _refuse_last_owner(call: Call, user: Record) -> None:
+def _refuse_last_owner(call: Call, user: ObjectRow) -> None:
     owners = [
         u
         for u in call.store.collection("user", ORGANIZATION).ordered()

@@ -13,7 +13,7 @@ from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     Check,
     choice,
@@ -213,7 +213,7 @@ def delete_credential(call: Call) -> dict[str, Any]:
     return call.removed(_credential(call), "vault.credential.deleted")
 
 
-def _rotate(credential: Record, sent: dict[str, Any]) -> None:
+def _rotate(credential: ObjectRow, sent: dict[str, Any]) -> None:
     auth = credential.body["auth"]
     refresh, sent_refresh = auth.get("refresh"), sent.get("refresh") or {}
     client = sent_refresh.get("token_endpoint_auth")
@@ -278,11 +278,11 @@ def _listed(call: Call, kind: str, scope: str) -> dict[str, Any]:
     )
 
 
-def _vault(call: Call) -> Record:
+def _vault(call: Call) -> ObjectRow:
     return call.path_record("vault", call.project_id, "vault_id", "No vault found with id '{id}'.")
 
 
-def _credential(call: Call) -> Record:
+def _credential(call: Call) -> ObjectRow:
     return call.path_record(
         "credential", _vault(call).id, "credential_id", "No credential found with id '{id}'."
     )

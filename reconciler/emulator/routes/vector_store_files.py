@@ -14,7 +14,7 @@ from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import Listing, Page, envelope, page_of
 from reconciler.emulator.query import Query
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import attributes, choice, fields, listed, nullable, text
 
 _OPTIONAL = {"attributes": nullable(attributes), "chunking_strategy": indexing.chunking}
@@ -152,14 +152,14 @@ def list_batch_files(call: Call) -> dict[str, Any]:
 
 
 def _cut(
-    attached: list[Record], positions: dict[str, int], page: Page, status: str | None, now: float
-) -> tuple[list[Record], bool]:
+    attached: list[ObjectRow], positions: dict[str, int], page: Page, status: str | None, now: float
+) -> tuple[list[ObjectRow], bool]:
     return Listing(attached, positions.get).cut(
         page, lambda attachment: status in (None, indexing.status_of(attachment, now))
     )
 
 
-def _show_batch(batch: Record, now: float) -> dict[str, Any]:
+def _show_batch(batch: ObjectRow, now: float) -> dict[str, Any]:
     statuses = [indexing.outcome(file, now) for file in batch.hidden["files"].values()]
     counts = indexing.tally(statuses)
     status = "in_progress" if counts["in_progress"] else "completed"
@@ -176,23 +176,23 @@ def _show_batch(batch: Record, now: float) -> dict[str, Any]:
 # --- helpers
 
 
-def _store(call: Call) -> Record:
+def _store(call: Call) -> ObjectRow:
     return indexing.find_store(call.store, call.project_id, call.params["vector_store_id"])
 
 
-def _attachment(call: Call) -> Record:
+def _attachment(call: Call) -> ObjectRow:
     refusal = "No file found with id '{id}' in vector store '{vector_store_id}'."
     return call.path_record(
         "vector_store_file", _store(call).id, "file_id", refusal, with_param=False
     )
 
 
-def _batch(call: Call) -> Record:
+def _batch(call: Call) -> ObjectRow:
     refusal = "No file batch found with id '{id}' in vector store '{vector_store_id}'."
     return call.path_record("file_batch", _store(call).id, "batch_id", refusal, with_param=False)
 
 
-def _attach(call: Call, vector_store: Record, item: dict[str, Any]) -> Record:
+def _attach(call: Call, vector_store: ObjectRow, item: dict[str, Any]) -> ObjectRow:
     return indexing.attach(
         call.store,
         call.options,

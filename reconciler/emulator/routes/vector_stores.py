@@ -9,7 +9,7 @@ from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.search import FILTER, RANKING_OPTIONS, search
-from reconciler.emulator.store import Record
+from reconciler.emulator.store import ObjectRow
 from reconciler.emulator.validation import (
     boolean,
     choice,
@@ -57,7 +57,7 @@ def create_vector_store(call: Call) -> dict[str, Any]:
     return create_from(call, sent)[1]
 
 
-def create_from(call: Call, sent: dict[str, Any]) -> tuple[Record, dict[str, Any]]:
+def create_from(call: Call, sent: dict[str, Any]) -> tuple[ObjectRow, dict[str, Any]]:
     """Create a store and attach its first files; return it, and the response that shows indexing in progress."""
     for id in sent.get("file_ids", []):
         # Check that all files exist before creating anything.
@@ -120,7 +120,7 @@ def search_vector_store(call: Call) -> dict[str, Any]:
     return search(call.store, vector_store, sent)
 
 
-def _store(call: Call) -> Record:
+def _store(call: Call) -> ObjectRow:
     return indexing.find_store(call.store, call.project_id, call.params["vector_store_id"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.emulator import ids
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import Record, digest
+from reconciler.emulator.store import ObjectRow, digest
 from reconciler.emulator.validation import boolean, choice, fields, listed, text
 
 EVENT_TYPES = (
@@ -98,7 +98,7 @@ def list_event_types(_call: Call) -> dict[str, Any]:
     return {"object": "list", "data": list(EVENT_TYPES)}
 
 
-def _with_new_secret(call: Call, webhook: Record) -> dict[str, Any]:
+def _with_new_secret(call: Call, webhook: ObjectRow) -> dict[str, Any]:
     secret = ids.signing_secret()
     webhook.hidden["digest"] = digest(secret)
     webhook.body["signing_secret_hint"] = f"{secret[:6]}…{secret[-4:]}"
@@ -106,7 +106,7 @@ def _with_new_secret(call: Call, webhook: Record) -> dict[str, Any]:
     return {**webhook.body, "signing_secret": secret}
 
 
-def _webhook(call: Call) -> Record:
+def _webhook(call: Call) -> ObjectRow:
     refusal = "No webhook endpoint found with id '{id}'."
     return call.path_record("webhook", call.project_id, "webhook_endpoint_id", refusal)
 

@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.store import ORGANIZATION, ObjectRow
 from reconciler.emulator.validation import (
     Check,
     boolean,
@@ -178,14 +178,14 @@ def delete_rule(call: Call) -> dict[str, Any]:
     return call.removed(rule, "organization.workload_identity_federation_rule.deleted")
 
 
-def _provider(call: Call) -> Record:
+def _provider(call: Call) -> ObjectRow:
     refusal = "No workload identity provider found with id '{id}'."
     return call.path_record(
         "identity_provider", ORGANIZATION, "workload_identity_provider_id", refusal
     )
 
 
-def _rule(call: Call) -> Record:
+def _rule(call: Call) -> ObjectRow:
     refusal = "No federation rule found with id '{id}'."
     return call.path_record(
         "federation_rule", _provider(call).id, "workload_identity_federation_rule_id", refusal

@@ -17,7 +17,7 @@ from reconciler.engine.apply.search import SearchCriteria
 from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from reconciler.model.change import Action, Change
-from reconciler.model.consistency import JUST_READ_SECONDS, SHARED_LIST_SECONDS, Window
+from reconciler.model.consistency import JUST_READ_SECONDS, SHARED_LIST_SECONDS, CreationWindow
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Written
@@ -112,7 +112,7 @@ def create_once(
             # searches.
             if len(attempts) == _MOST_SEARCHES:
                 raise
-            attempts.append(CreateAttempt(Window(error.sent_at or began)))
+            attempts.append(CreateAttempt(CreationWindow(error.sent_at or began)))
         # Outside of the handler, so that errors of the search are not chained to the lost answer.
         written = find(tuple(attempts))
         if written is not None:

@@ -67,7 +67,7 @@ class ObjectSearch:
         self._reservations = reservations
         self._ownership = ownership
         self._consistency = consistency
-        self._lists = _SharedLists(reader, consistency.clock)
+        self._lists = _ApplyLists(reader, consistency.clock)
 
     def read(self, address: Address, kind: Kind, id: str) -> LiveObject | None:
         """The present object; None if it is gone."""
@@ -235,7 +235,7 @@ class _SharedList(Struct, frozen=True):
     by_id: Mapping[str, LiveObject]
 
 
-class _SharedLists:
+class _ApplyLists:
     """Lists that the changes of one apply share.
 
     Kinds whose objects always exist and cannot be read one by one share one list for all changes of

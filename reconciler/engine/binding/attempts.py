@@ -13,13 +13,13 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from reconciler.model.address import Address
-from reconciler.model.consistency import ATTEMPT_SECONDS, UPLOAD_ATTEMPT_SECONDS, Window
+from reconciler.model.consistency import ATTEMPT_SECONDS, UPLOAD_ATTEMPT_SECONDS, CreationWindow
 from reconciler.model.kind import Kind
 from reconciler.model.provider import CREATE
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import LocalFileType
 from reconciler.model.values import Spec
-from reconciler.state import JournalEntry, Status
+from reconciler.state import EntryStatus, JournalEntry
 
 _AGELESS_SECONDS = 3600.0
 """How long after an attempt an object without `created_at` may count as its result. Only the short
@@ -29,7 +29,7 @@ time speaks for it."""
 class CreateAttempt(Struct, frozen=True):
     """One create whose outcome is unknown."""
 
-    window: Window
+    window: CreationWindow
     """When it can have had an effect."""
     id: str | None = None
     """The id in the answer, if there was one."""
@@ -84,7 +84,7 @@ def unfinished_work(
         for step in entry.steps:
             # A failed step had a definite refusal, so it created nothing. A step without an end may
             # have.
-            if step.name == CREATE and step.status is not Status.FAILED:
+            if step.name == CREATE and step.status is not EntryStatus.FAILED:
                 attempt = _attempt(step, kinds.get(entry.address.kind), clock)
                 made.setdefault(entry.address, []).append(attempt)
     return UnfinishedWork(began, made, noted)
@@ -96,5 +96,5 @@ def _attempt(step: JournalEntry, kind: Kind | None, clock: Callable[[], float]) 
         isinstance(field.type, LocalFileType) for field in kind.fields
     )
     longest = UPLOAD_ATTEMPT_SECONDS if is_upload else ATTEMPT_SECONDS
-    window = Window.of(step.began_at, step.ended_at, longest_seconds=longest)
+    window = CreationWindow.of(step.began_at, step.ended_at, longest_seconds=longest)
     return CreateAttempt(window, step.id, step.intent.get("identity") or {}, step.ended_at, clock)

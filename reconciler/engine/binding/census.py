@@ -15,7 +15,7 @@ from reconciler.engine.binding.matcher import Matcher
 from reconciler.engine.overview import Overview, Survey
 from reconciler.engine.scope import Scope
 from reconciler.model.ignoring import IgnoreRules
-from reconciler.model.inventory import InventoryObject, Standing, UnreadList
+from reconciler.model.inventory import InventoryObject, ObjectRelation, UnreadList
 from reconciler.model.kind import Removal, ScopeType
 from reconciler.model.resource import LiveObject
 
@@ -82,14 +82,14 @@ class _Census:
             kind=live.kind.name,
             id=live.id,
             label=self._label(live),
-            standing=Standing.MANAGED if is_managed else _unclaimed(live),
+            standing=ObjectRelation.MANAGED if is_managed else _unclaimed(live),
             project=self._shown(scope.project),
             project_id=self._project_id(scope.project),
             address=next(filter(None, owners), None),
         )
         # Managed objects are never ignored: a rule must not hide what this stack would change.
-        if entry.standing is Standing.UNMANAGED and self._is_ignored(entry, scope):
-            return replace(entry, standing=Standing.IGNORED)
+        if entry.standing is ObjectRelation.UNMANAGED and self._is_ignored(entry, scope):
+            return replace(entry, standing=ObjectRelation.IGNORED)
         return entry
 
     def _setting(self, scope: Scope) -> InventoryObject:
@@ -100,7 +100,7 @@ class _Census:
             kind=kind.name,
             id=id,
             label=id,
-            standing=Standing.BUILT_IN,
+            standing=ObjectRelation.BUILT_IN,
             project=self._shown(scope.project),
             project_id=self._project_id(scope.project),
         )
@@ -151,15 +151,15 @@ def _identity(scope: Scope, live: LiveObject) -> tuple[str, str | None, str]:
     return live.kind.name, None if is_global else scope.project, live.id
 
 
-def _unclaimed(live: LiveObject) -> Standing:
+def _unclaimed(live: LiveObject) -> ObjectRelation:
     """The standing of an object that is not ours."""
     if live.kind.terminal_state(live.attributes) is not None:
-        return Standing.ENDED
+        return ObjectRelation.ENDED
     # Nobody creates or deletes these, so nobody can be asked to manage or to remove them.
     is_setting = live.kind.always_exists and live.kind.removal is Removal.RESTORE
     if is_setting or live.kind.read_only_reason(live.attributes) is not None:
-        return Standing.BUILT_IN
-    return Standing.UNMANAGED
+        return ObjectRelation.BUILT_IN
+    return ObjectRelation.UNMANAGED
 
 
 def _name(live: LiveObject) -> str:

@@ -21,7 +21,7 @@ from reconciler.model.provider import DELIVER
 from reconciler.model.resource import Record
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Spec
-from reconciler.state import JournalEntry, Status
+from reconciler.state import EntryStatus, JournalEntry
 
 
 class JournaledDelivery(Struct, frozen=True):
@@ -47,7 +47,7 @@ def journaled_deliveries(entries: Iterable[JournalEntry]) -> Deliveries:
         # A key that a create delivers belongs to an object without a record. Binding finds the
         # object, and the plan decides whether its key is lost.
         for step in entry.steps if entry.name == Action.UPDATE else ():
-            if step.name != DELIVER or step.status is Status.FAILED:
+            if step.name != DELIVER or step.status is EntryStatus.FAILED:
                 continue
             # The result knows the id of the key and the receipt; a step without an end has only its
             # intent.
@@ -55,7 +55,7 @@ def journaled_deliveries(entries: Iterable[JournalEntry]) -> Deliveries:
             key.setdefault("key_id", step.id or step.intent.get("id"))
             # Without an end, the key may have arrived at any moment from the begin on.
             at = step.began_at if step.ended_at is None else step.ended_at
-            delivery = JournaledDelivery(key, at, step.status is Status.DONE)
+            delivery = JournaledDelivery(key, at, step.status is EntryStatus.DONE)
             deliveries.setdefault(entry.address, []).append(delivery)
     return deliveries
 

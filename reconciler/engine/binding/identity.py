@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from reconciler.engine.snapshot import Problem, Snapshot
+from reconciler.engine.snapshot import BlockingProblem, Snapshot
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Kind
@@ -32,7 +32,7 @@ def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
     return addresses
 
 
-def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
+def two_addresses(snapshot: Snapshot) -> Iterator[BlockingProblem]:
     """An error for each object that is bound to two addresses, which would write to it in turn."""
     # This covers objects that are reachable under two project names, which the matcher cannot see.
     for (_, id, _), addresses in bound_identities(snapshot).items():
@@ -46,7 +46,7 @@ def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
                 address=address,
                 location=snapshot.resources[address].location,
             )
-            yield Problem(diagnostic, [first, address])
+            yield BlockingProblem(diagnostic, [first, address])
     # The same project under a declared and a given name: each name would have its own resources,
     # and a limit of one would be drift for the other.
     for name, address in snapshot.selection.projects.items():
@@ -60,10 +60,12 @@ def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
                     address=address,
                     location=snapshot.resources[address].location,
                 )
-                yield Problem(diagnostic, [address])
+                yield BlockingProblem(diagnostic, [address])
 
 
-def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> Iterator[Problem]:
+def other_projects(
+    snapshot: Snapshot, exists: Callable[[Kind, str], bool]
+) -> Iterator[BlockingProblem]:
     """An error for each project name that now means another project than when its objects were
     recorded.
 
@@ -93,10 +95,10 @@ def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> I
             "(reconciler state rm).",
             address=first,
         )
-        yield Problem(diagnostic, [*addresses, *declared])
+        yield BlockingProblem(diagnostic, [*addresses, *declared])
 
 
-def surplus_marks(snapshot: Snapshot) -> Iterator[Problem]:
+def surplus_marks(snapshot: Snapshot) -> Iterator[BlockingProblem]:
     """A warning for each object with our mark that was never ours."""
     for address, live in snapshot.leftovers.copies:
         bound = snapshot.live_of(address)
@@ -108,4 +110,4 @@ def surplus_marks(snapshot: Snapshot) -> Iterator[Problem]:
             address=address,
             severity=Severity.WARNING,
         )
-        yield Problem(diagnostic)
+        yield BlockingProblem(diagnostic)

@@ -15,7 +15,7 @@ from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
 from reconciler.model.comparing import same
-from reconciler.model.inventory import Standing
+from reconciler.model.inventory import ObjectRelation
 from reconciler.model.kind import Readable
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import FileSet, Reference, Spec, substitute
@@ -199,5 +199,5 @@ def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
     return [
         Unmanaged(entry.kind, entry.id, entry.label, entry.project)
         for entry in snapshot.overview.objects
-        if entry.standing is Standing.UNMANAGED
+        if entry.standing is ObjectRelation.UNMANAGED
     ]

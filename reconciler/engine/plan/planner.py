@@ -26,7 +26,7 @@ from reconciler.engine.plan.removal import (
 )
 from reconciler.engine.plan.retention import with_retention
 from reconciler.engine.plan.rotation import with_key_steps
-from reconciler.engine.snapshot import Problem, Snapshot
+from reconciler.engine.snapshot import BlockingProblem, Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
@@ -72,7 +72,7 @@ class _Planner:
         self.specs: dict[Address, Spec] = {}
         """The completed spec of each resource, references resolved as far as they are known."""
         self._errors = dict(snapshot.errors)
-        self._problems: list[Problem] = []
+        self._problems: list[BlockingProblem] = []
         """Errors found while comparing. The snapshot takes them over once all resources are
         decided."""
         self._missing: dict[tuple[str, str], list[Address]] = {}
@@ -85,7 +85,7 @@ class _Planner:
             self.declared[address] = self._or_blocked(resource, self._decide(resource))
         # Collected over all resources: a field that a server never shows is one warning, not
         # thousands.
-        missing = [Problem(diagnostic) for diagnostic in self._missing_fields()]
+        missing = [BlockingProblem(diagnostic) for diagnostic in self._missing_fields()]
         snapshot = self.snapshot = self.snapshot.with_problems([*self._problems, *missing])
         # What is to be destroyed and does not exist is no change; its record is.
         changes = [
@@ -251,7 +251,7 @@ class _Planner:
                 address=resource.address,
                 location=resource.location,
             )
-            self._problems.append(Problem(broken, [resource.address]))
+            self._problems.append(BlockingProblem(broken, [resource.address]))
             self._errors.setdefault(resource.address, broken)
             return self._base(resource, binding)
         self._note_missing(resource, desired, live, record)

@@ -28,8 +28,8 @@ from reconciler.engine.refresh.affected_scopes import (
 from reconciler.engine.refresh.audit_attribution import Write, family_of, has_type, noted
 from reconciler.engine.refresh.audit_window import (
     AuditLog,
+    AuditWindow,
     Counted,
-    Window,
     WindowReading,
     is_published,
     newest_of,
@@ -281,7 +281,7 @@ def _prove(
 
 def _window(
     checkpoint: RefreshCheckpoint, verified: Collection[VerifiedScope], policy: FullRefreshPolicy
-) -> Window:
+) -> AuditWindow:
     newest = newest_of(checkpoint.newest_entries)
     # The scope that was settled first decides where reading begins: one query answers for all.
     since = min(scope.settled_before(policy.overlap_seconds) for scope in verified)
@@ -297,7 +297,7 @@ def _window(
 
 def _touched_by_type(
     log: AuditLog,
-    window: Window,
+    window: AuditWindow,
     reading: WindowReading,
     checkpoint: RefreshCheckpoint,
     scopes: Mapping[ScopeKey, VerifiedScope],

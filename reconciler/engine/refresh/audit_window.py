@@ -50,7 +50,7 @@ AuditLog = Callable[[LogQuery], Iterator[LogPage]]
 consumed. Raises ApiError or CredentialError if the log cannot be read."""
 
 
-class Window(Struct, frozen=True):
+class AuditWindow(Struct, frozen=True):
     """The part of the log to read. Times are unix seconds."""
 
     start: float | None
@@ -102,7 +102,7 @@ class Counted(Struct, frozen=True):
 
 def window_of(
     since: float, *, newest: float | None, counted: Counted | None, late: Sequence[float]
-) -> Window:
+) -> AuditWindow:
     """The window for scopes about which entries from `since` on may report changes.
 
     `newest` is the time of the newest entry seen so far. `counted` is None if earlier entries were
@@ -112,12 +112,12 @@ def window_of(
     # later than the newest entry seen, which has to show again.
     if newest is None or counted is None:
         start = since if newest is None else min(since, newest)
-        return Window(start, since, _count(late, since), max(late, default=-math.inf))
+        return AuditWindow(start, since, _count(late, since), max(late, default=-math.inf))
     # Everything in `times` is expected to be read again and proves nothing new.
     times = [*(newest - age for age in counted.ages), *late]
     if newest < since:
         # Nothing was judged that counts now; the newest entry only has to show that the log is the same.
-        return Window(
+        return AuditWindow(
             newest, since, _count(late, since), max([since, *late]), since if not late else None
         )
     # An earlier run read only the newest part of its window and settled the rest by filtered
@@ -127,7 +127,7 @@ def window_of(
     is_shortened = int(start) > int(since)
     # Entries that were judged before match a filter too. Too many of them would fill its only page.
     filter_start = next((at for at in (start, newest) if _count(times, at) <= _FEW_EXPECTED), None)
-    return Window(
+    return AuditWindow(
         start, start, _count(times, start), max([newest, *late]), filter_start, is_shortened
     )
 
@@ -152,7 +152,7 @@ def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
 
 
 def read_window(
-    log: AuditLog, window: Window, *, worth: Callable[[], int], is_bold: bool = False
+    log: AuditLog, window: AuditWindow, *, worth: Callable[[], int], is_bold: bool = False
 ) -> WindowReading:
     """Read a window to its end, unless that takes more calls than it is `worth`.
 

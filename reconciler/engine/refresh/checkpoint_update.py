@@ -15,7 +15,7 @@ from reconciler.engine.refresh.affected_scopes import (
 )
 from reconciler.engine.refresh.audit_attribution import Write, noted, reports_projects
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
-from reconciler.engine.refresh.audit_window import Counted, Window, WindowReading, newest_of
+from reconciler.engine.refresh.audit_window import AuditWindow, Counted, WindowReading, newest_of
 from reconciler.engine.refresh.checkpoint import (
     RefreshCheckpoint,
     ScopeKey,
@@ -51,7 +51,7 @@ class RefreshOutcome(Struct, frozen=True):
     """The inputs of the plan, with the records after the apply."""
 
 
-def read_at_the_end(unchanged: UnchangedScopes, outcome: RefreshOutcome) -> Window:
+def read_at_the_end(unchanged: UnchangedScopes, outcome: RefreshOutcome) -> AuditWindow:
     """The part of the log to read at the end of an apply.
 
     If the plan evaluated the log, reading continues at its newest entry. Otherwise only entries
@@ -65,9 +65,9 @@ def read_at_the_end(unchanged: UnchangedScopes, outcome: RefreshOutcome) -> Wind
         same_second = sum(
             1 for age in unchanged.counted.ages if seen_by_plan - age >= int(seen_by_plan)
         )
-        return Window(seen_by_plan, seen_by_plan, expected + same_second)
+        return AuditWindow(seen_by_plan, seen_by_plan, expected + same_second)
     # Read the newest entries of any age: the next plan needs one to check that the log continues.
-    return Window(None, outcome.asked_at - LIST_BEHIND_LOG_SECONDS, expected)
+    return AuditWindow(None, outcome.asked_at - LIST_BEHIND_LOG_SECONDS, expected)
 
 
 def checkpoint_after(

@@ -15,7 +15,7 @@ from reconciler.engine.binding.identity import two_addresses
 from reconciler.engine.binding.matcher import Matcher
 from reconciler.engine.refresh.targets import ReadTargets
 from reconciler.engine.scope import Scope
-from reconciler.engine.snapshot import Problem, Snapshot
+from reconciler.engine.snapshot import BlockingProblem, Snapshot
 from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -26,7 +26,7 @@ _FEW = 3
 _SERVER_ERROR = 500
 
 
-def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
+def unreadable_projects(snapshot: Snapshot) -> list[BlockingProblem]:
     """A problem for each project that no key opens: an error of its recorded objects, else a
     warning.
 
@@ -41,7 +41,7 @@ def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
     for address in inputs.records:
         if snapshot.is_unreadable(address):
             recorded[address.project or ""].append(address)
-    problems: list[Problem] = []
+    problems: list[BlockingProblem] = []
     for project in sorted({scope.project for scope in unreadable if scope.project}):
         declared, writer = selection.projects.get(project), inputs.key_writers.get(project)
         # A project that does not exist yet has no objects, so there is nothing unreadable.
@@ -49,9 +49,9 @@ def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
             continue  # the project itself is still to be created
         affected = recorded.get(project, [])
         if affected:
-            problems.append(Problem(_out_of_reach(project, affected, writer), affected))
+            problems.append(BlockingProblem(_out_of_reach(project, affected, writer), affected))
         else:
-            problems.append(Problem(_not_yet(project, writer)))
+            problems.append(BlockingProblem(_not_yet(project, writer)))
     return problems
 
 
@@ -71,7 +71,7 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
     # dozens.
     if len(refusals) > 1 and needed <= live.failed.keys():
         raise refusals[0]
-    problems: list[Problem] = []
+    problems: list[BlockingProblem] = []
     retired: set[Address] = set()
     for scope, error in sorted(live.failed.items(), key=_by_kind):
         affected = _affected_by(snapshot, targets, scope)
@@ -82,7 +82,9 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
         if blocked:
             problems.append(_refused(snapshot, scope, error, blocked))
         elif affected:
-            problems.append(Problem(_forgotten(snapshot.inputs.kinds[scope.kind], error, affected)))
+            problems.append(
+                BlockingProblem(_forgotten(snapshot.inputs.kinds[scope.kind], error, affected))
+            )
         else:
             # No address needs this list, so its refusal is only a warning.
             unsearched[scope] = error
@@ -92,7 +94,7 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
         if affected := _affected_by(snapshot, targets, scope, id):
             problems.append(_refused(snapshot, scope, error, affected))
     if unsearched:
-        problems.append(Problem(_not_searched(unsearched)))
+        problems.append(BlockingProblem(_not_searched(unsearched)))
     search_failed = any(_may_pass(error) for error in live.unsearched.values())
     return replace(
         snapshot.with_problems(problems), retired=frozenset(retired), search_failed=search_failed
@@ -112,27 +114,27 @@ def with_unread_lists(snapshot: Snapshot) -> Snapshot:
         "\n".join(sentences_of(silent)),
         severity=Severity.WARNING,
     )
-    return snapshot.with_problems([Problem(diagnostic)])
+    return snapshot.with_problems([BlockingProblem(diagnostic)])
 
 
 def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
     """The snapshot with the errors of binding. Missing objects that are to be destroyed cause none."""
     destroying = snapshot.inputs.options.destroy
-    problems: list[Problem] = []
+    problems: list[BlockingProblem] = []
     # The first error of an address is usually the cause of the others.
     blocked = set(snapshot.errors)
     for diagnostic in matcher.diagnostics:
         address = diagnostic.address
         # There is nothing to destroy, so whatever made the address ambiguous is moot.
         if address is not None and destroying and snapshot.live_of(address) is None:
-            problems.append(Problem(replace(diagnostic, severity=Severity.WARNING)))
+            problems.append(BlockingProblem(replace(diagnostic, severity=Severity.WARNING)))
         elif address is None or address in blocked:
-            problems.append(Problem(diagnostic))
+            problems.append(BlockingProblem(diagnostic))
         else:
             # Both sides stop: deleting the recorded side would destroy the object that the declared
             # side means.
             addresses = [address, *_contested_with(snapshot, matcher.keys.contested.get(address))]
-            problems.append(Problem(diagnostic, addresses))
+            problems.append(BlockingProblem(diagnostic, addresses))
             blocked.update(addresses)
     # Two addresses of one object are harmless if both are destroyed.
     if not destroying:
@@ -193,7 +195,7 @@ def _is_retired(snapshot: Snapshot, address: Address, error: ApiError) -> bool:
 
 def _refused(
     snapshot: Snapshot, scope: Scope, error: ApiError, affected: Sequence[Address]
-) -> Problem:
+) -> BlockingProblem:
     """The error of resources whose list or own read the API refused."""
     kind, first = snapshot.inputs.kinds[scope.kind], snapshot.resources.get(affected[0])
     where = f' of project "{scope.project}"' if scope.project else ""
@@ -209,7 +211,7 @@ def _refused(
         address=affected[0],
         location=first.location if first is not None else None,
     )
-    return Problem(diagnostic, affected)
+    return BlockingProblem(diagnostic, affected)
 
 
 def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | None) -> Diagnostic:

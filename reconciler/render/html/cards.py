@@ -11,7 +11,7 @@ from reconciler.render.differences import DiffLine
 from reconciler.render.escape import markup
 from reconciler.render.field_rows import (
     FieldRow,
-    Layout,
+    RowLayout,
     drift_entries,
     moved_entries,
     rows_of,
@@ -26,7 +26,7 @@ class Cards:
     """Makes cards until their size reaches `limit` bytes; later ones are without fields."""
 
     def __init__(self, *, full: bool, limit: int) -> None:
-        self._layout = Layout(_WIDTH, full)
+        self._layout = RowLayout(_WIDTH, full)
         self._room = limit
         self._full = full
         self.without_fields = 0

@@ -16,7 +16,7 @@ _HEIGHT = 16
 _MOST_ROWS = 200
 
 
-class Bar(Struct, frozen=True):
+class ChartBar(Struct, frozen=True):
     """One row. `shown` is the value as text, and `limit` what it may be at most, if declared."""
 
     label: str
@@ -30,7 +30,7 @@ class Chart(Struct, frozen=True):
     """Bars on a common scale. `unit` is said once, in the heading."""
 
     title: str
-    bars: tuple[Bar, ...]
+    bars: tuple[ChartBar, ...]
     unit: str = ""
     note: str = ""
 
@@ -66,7 +66,7 @@ def _chart(chart: Chart) -> Iterator[str]:
         yield f'<p class="soft">{len(chart.bars) - _MOST_ROWS:,} more; JSON and CSV have all.</p>\n'
 
 
-def _row(bar: Bar, most: Decimal, *, has_limits: bool) -> str:
+def _row(bar: ChartBar, most: Decimal, *, has_limits: bool) -> str:
     limit = f"<td>{markup(_limit_text(bar))}</td>" if has_limits else ""
     return (
         f'<tr><th scope="row">{markup(bar.label)}</th><td>{markup(bar.shown)}</td>{limit}'
@@ -74,14 +74,14 @@ def _row(bar: Bar, most: Decimal, *, has_limits: bool) -> str:
     )
 
 
-def _limit_text(bar: Bar) -> str:
+def _limit_text(bar: ChartBar) -> str:
     if bar.limit is None:
         return ""
     share = f" ({bar.value / bar.limit * 100:.0f} %)" if bar.limit > 0 else ""
     return f"{bar.limit_shown}{share}"
 
 
-def _picture(bar: Bar, most: Decimal) -> str:
+def _picture(bar: ChartBar, most: Decimal) -> str:
     """The bar, and a dashed line at its limit. The numbers beside it say the same."""
     over = " over" if bar.limit is not None and bar.value > bar.limit else ""
     length = _length(bar.value, most)

@@ -18,7 +18,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.paths import credential, quoted, setting
-from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.http import SinkHttp, SinkResponse
 from reconciler.secrets.once import Once
 
 _API = "https://api.github.com"
@@ -198,7 +198,7 @@ class GithubActionsSink:
     def _shown(self, target: Any) -> str:
         return f'the secret "{self.place(target).partition(":")[2]}" of GitHub Actions'
 
-    def _refused(self, answer: Answer, target: Any, what: str) -> SinkError:
+    def _refused(self, answer: SinkResponse, target: Any, what: str) -> SinkError:
         said = self._http.explanation(answer)
         message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
         if answer.status == 401:

@@ -19,7 +19,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Boolean, Object, Property, Text, Type
 from reconciler.secrets import digests
 from reconciler.secrets.drivers.paths import credential, normal_path, quoted, setting
-from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.http import SinkHttp, SinkResponse
 from reconciler.secrets.once import Once
 
 _API = "https://gitlab.com/api/v4"
@@ -204,7 +204,7 @@ class GitlabVariableSink:
     def _shown(self, target: Any) -> str:
         return f'the variable "{self.place(target).partition(":")[2]}" of GitLab'
 
-    def _refused(self, answer: Answer, target: Any, what: str) -> SinkError:
+    def _refused(self, answer: SinkResponse, target: Any, what: str) -> SinkError:
         said = self._http.explanation(answer)
         message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
         if answer.status == 401:

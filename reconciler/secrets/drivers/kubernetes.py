@@ -24,7 +24,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
 from reconciler.secrets.drivers.paths import quoted
-from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.http import SinkHttp, SinkResponse
 from reconciler.secrets.once import Once
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class KubernetesSink:
 
     def _apply(
         self, target: Any, value: str | None, manager: str, *, dry_run: bool = False
-    ) -> Answer:
+    ) -> SinkResponse:
         body: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -234,7 +234,7 @@ class KubernetesSink:
     def _shown(self, target: Any) -> str:
         return f'"{target["key"]}" of the Secret {target["namespace"]}/{target["secret"]}'
 
-    def _refused(self, answer: Answer, target: Any, what: str) -> SinkError:
+    def _refused(self, answer: SinkResponse, target: Any, what: str) -> SinkError:
         if answer.status == 409:
             for manager in _conflicting(answer.body):
                 return self._owned_by(target, manager)

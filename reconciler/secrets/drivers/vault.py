@@ -19,7 +19,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.paths import credential, needed, normal_path, setting
-from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.http import SinkHttp, SinkResponse
 from reconciler.secrets.once import Once
 
 OWNER = "reconciler-owner"
@@ -268,7 +268,7 @@ class VaultSink:
         return _owner_of(metadata) == owner or (bool(_owner_of(metadata)) and is_recorded)
 
     def _refused(
-        self, answer: Answer, what: str, capabilities: str, path: str, *, hint: str = ""
+        self, answer: SinkResponse, what: str, capabilities: str, path: str, *, hint: str = ""
     ) -> SinkError:
         http = self._http
         said = http.explanation(answer)

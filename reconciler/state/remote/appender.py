@@ -31,7 +31,7 @@ _SEGMENTS_WORTH_A_SNAPSHOT = 100
 _BYTES_WORTH_A_SNAPSHOT = 256 * 1024
 
 
-class Source(Protocol):
+class AppendedDatabase(Protocol):
     """The database whose changes are appended."""
 
     def collect(self) -> Changes:
@@ -48,7 +48,7 @@ class Appender:
         self,
         log: SegmentLog,
         storage: LogStorage,
-        source: Source,
+        source: AppendedDatabase,
         validity: Validity,
         *,
         schema: int,

@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.errors import StateError
 from reconciler.state.database import Database, translated
 from reconciler.state.files import open_private
-from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
+from reconciler.state.remote.storage import FencedError, StorageFinding, StoredBody, Tail
 
 _APPLICATION_ID = 0x52434E4C
 _TABLES = (
@@ -116,11 +116,11 @@ class EmbeddedStorage:
             connection.execute("DELETE FROM snapshots WHERE number < ?", (through,))
         database.shrink()
 
-    def probe(self) -> Iterator[Finding]:
+    def probe(self) -> Iterator[StorageFinding]:
         """SQLite's transactions need no proof; the file must be writable."""
         with self._opened().write() as connection:
             connection.execute("UPDATE lease SET renewals = renewals")
-        yield Finding("The file can be written in a transaction", holds=True)
+        yield StorageFinding("The file can be written in a transaction", holds=True)
 
     def close(self) -> None:
         """Close the file."""

@@ -10,20 +10,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 
-from reconciler.state.remote.storage import FencedError, Finding, LogStorage, StoredBody
+from reconciler.state.remote.storage import FencedError, LogStorage, StorageFinding, StoredBody
 
 RACERS = 6
 ROUNDS = 3
 
 
-def prove(open_storage: Callable[[], LogStorage]) -> Iterator[Finding]:
+def prove(open_storage: Callable[[], LogStorage]) -> Iterator[StorageFinding]:
     """Try each claim. `open_storage` opens the same scratch state each time; it must be empty.
 
     Raises StateError where the storage fails.
     """
     with ExitStack() as stack:
         racers = [stack.enter_context(closing(open_storage())) for _ in range(RACERS)]
-        proof = _Proof(racers)
+        proof = _StorageProof(racers)
         yield proof.one_claim_wins()
         yield proof.one_append_wins()
         yield proof.repeated_append_succeeds()
@@ -31,12 +31,12 @@ def prove(open_storage: Callable[[], LogStorage]) -> Iterator[Finding]:
         yield proof.sign_of_life_defeats_claim()
 
 
-class _Proof:
+class _StorageProof:
     def __init__(self, racers: Sequence[LogStorage]) -> None:
         self._racers = racers
         self._epoch = 0
 
-    def one_claim_wins(self) -> Finding:
+    def one_claim_wins(self) -> StorageFinding:
         problems = []
         for _ in range(ROUNDS):
             seen = self._racers[0].tail(0)
@@ -48,7 +48,7 @@ class _Proof:
             problems += self._race(claim)
         return _finding("Of several claims at once, exactly one wins", problems)
 
-    def one_append_wins(self) -> Finding:
+    def one_append_wins(self) -> StorageFinding:
         self._claim(self._racers[0])
         problems = []
         for _ in range(ROUNDS):
@@ -57,7 +57,7 @@ class _Proof:
             )
         return _finding("A number can be taken only once", problems)
 
-    def repeated_append_succeeds(self) -> Finding:
+    def repeated_append_succeeds(self) -> StorageFinding:
         self._claim(self._racers[0])
         segment = StoredBody(self._head() + 1, b"the same bytes")
         self._racers[0].append(segment, epoch=self._epoch)
@@ -70,7 +70,7 @@ class _Proof:
             "Repeating an append whose answer was lost succeeds and adds nothing", problems
         )
 
-    def replaced_run_is_fenced(self) -> Finding:
+    def replaced_run_is_fenced(self) -> StorageFinding:
         replaced = self._racers[0]
         self._claim(replaced)
         epoch = self._epoch
@@ -85,7 +85,7 @@ class _Proof:
             problems.append("its segment is in the log")
         return _finding("A replaced run can neither append nor renew its lease", problems)
 
-    def sign_of_life_defeats_claim(self) -> Finding:
+    def sign_of_life_defeats_claim(self) -> StorageFinding:
         holder, claimant = self._racers[0], self._racers[1]
         self._claim(holder)
         seen = claimant.tail(0)
@@ -157,5 +157,5 @@ def _is_fenced(attempt: Callable[[], object]) -> bool:
     return False
 
 
-def _finding(claim: str, problems: Sequence[str]) -> Finding:
-    return Finding(claim, holds=not problems, detail="; ".join(problems))
+def _finding(claim: str, problems: Sequence[str]) -> StorageFinding:
+    return StorageFinding(claim, holds=not problems, detail="; ".join(problems))

@@ -32,7 +32,7 @@ _DAMAGED_HINT = (
     "this state; otherwise move them away: plan then finds objects by their marks."
 )
 
-T = TypeVar("T", "Segment", "Snapshot")
+T = TypeVar("T", "Segment", "DatabaseSnapshot")
 V = TypeVar("V")
 
 
@@ -63,7 +63,7 @@ class Segment(Struct, frozen=True, omit_defaults=True):
     token: str = ""
 
 
-class Claim(Struct, frozen=True):
+class LeaseClaim(Struct, frozen=True):
     """The last claim of the lease. `number` is its segment; `took_over` says that it ended another lease."""
 
     number: int
@@ -84,11 +84,11 @@ class Head(Struct, frozen=True):
     number: int = 0
     digest: bytes = b""
     epoch: int = 0
-    claim: Claim | None = None
+    claim: LeaseClaim | None = None
     keep: tuple[int, ...] = ()
 
 
-class Snapshot(Struct, frozen=True):
+class DatabaseSnapshot(Struct, frozen=True):
     """The whole database after the segment `head.number`, as SQLite serializes it."""
 
     head: Head
@@ -121,7 +121,7 @@ class SegmentLog:
         if stored is None:
             self.head = Head()
             return None
-        snapshot = self._decode(stored, Snapshot, "snapshot")
+        snapshot = self._decode(stored, DatabaseSnapshot, "snapshot")
         # The storage names the outer number; the inner one is protected with the content. They
         # differ where a body was moved.
         if snapshot.head.number != stored.number:
@@ -157,7 +157,7 @@ class SegmentLog:
         claim, keep = self.head.claim, self.head.keep
         if segment.kind is SegmentKind.CLAIM:
             took_over = claim is not None
-            claim = Claim(
+            claim = LeaseClaim(
                 segment.number, segment.epoch, segment.holder, segment.lease_seconds, took_over
             )
             if took_over:
@@ -181,7 +181,7 @@ class SegmentLog:
         The segments behind the previous snapshot stay: a reader may be between that snapshot and them.
         """
         self._storage.put_snapshot(
-            self._encode(Snapshot(self.head, database), self.head.number, "snapshot")
+            self._encode(DatabaseSnapshot(self.head, database), self.head.number, "snapshot")
         )
         previous, self.snapshot_number = self.snapshot_number, self.head.number
         self.bytes_since_snapshot = 0
@@ -194,7 +194,7 @@ class SegmentLog:
         last = self.snapshot_number
         self._storage.trim(last, keep=(*self.head.keep, last))
 
-    def _encode(self, value: Segment | Snapshot, number: int, what: str) -> StoredBody:
+    def _encode(self, value: Segment | DatabaseSnapshot, number: int, what: str) -> StoredBody:
         # Before encryption, after which nothing can be compressed any more.
         packed = zlib.compress(msgspec.msgpack.encode(value), 1)
         plain = _MAGIC + bytes((FORMAT,)) + packed

@@ -51,7 +51,7 @@ class Tail(Struct, frozen=True):
     renewals: int = 0
 
 
-class Finding(Struct, frozen=True):
+class StorageFinding(Struct, frozen=True):
     """One result of `LogStorage.check`."""
 
     claim: str
@@ -117,7 +117,7 @@ class LogStorage(Protocol):
         The caller has a newer snapshot. Nothing breaks where a part of it fails.
         """
 
-    def probe(self) -> Iterator[Finding]:
+    def probe(self) -> Iterator[StorageFinding]:
         """Prove, with real races on names of their own, that the storage honours what fencing needs. Cleans up."""
 
     def close(self) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from reconciler.api.transport.retry import Failure, FailureKind, Idempotency, Policy
+from reconciler.api.transport.retry import FailedAttempt, FailureKind, Idempotency, RetryPolicy
 from reconciler.api.transport.throttle import RateLimitKey, Throttle
-from reconciler.emulator import Options
-from reconciler.emulator.errors import ApiError as Refusal
-from reconciler.emulator.throttle import Throttle as ServerThrottle
+from reconciler.emulator import EmulatorOptions
+from reconciler.emulator.errors import ErrorAnswer as Refusal
+from reconciler.emulator.throttle import RateLimiter as ServerThrottle
 from reconciler.errors import ThrottledError
 from tests.fleet.simulation.loop import Loop
 from tests.fleet.simulation.world import Call
@@ -49,10 +49,10 @@ class SimulatedOrganization:
         """Those that were answered."""
         self.refused = 0
         self._loop = loop
-        self._options = Options(admin_rpm=per_minute)
+        self._options = EmulatorOptions(admin_rpm=per_minute)
         self._server = ServerThrottle()
         self._throttle = Throttle(clock=loop.clock)
-        self._policy = Policy(random=chance.random)
+        self._policy = RetryPolicy(random=chance.random)
         self._lanes: dict[RateLimitKey, _Lane] = {}
 
     def send(self, call: Call, done: Callable[[], None], *, first: bool = False) -> None:
@@ -110,7 +110,7 @@ class SimulatedOrganization:
         self._pump(limit)
 
     def _pause(self, waiting: _Waiting) -> float:
-        failure = Failure(ThrottledError("too many requests"), FailureKind.THROTTLED)
+        failure = FailedAttempt(ThrottledError("too many requests"), FailureKind.THROTTLED)
         # The program gives a call up after ten refusals in a row; the plan would fail and be made again.
         attempt = min(waiting.attempts, self._policy.attempts - 1)
         wait = self._policy.wait(failure, Idempotency.READ, attempt=attempt, spent_seconds=0.0)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 import pytest
 
 from reconciler.state.remote.proof import prove
-from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
+from reconciler.state.remote.storage import FencedError, StorageFinding, StoredBody, Tail
 
 
 class Memory:
@@ -65,7 +65,7 @@ class Memory:
 
     def trim(self, through: int, *, keep: Collection[int]) -> None: ...
 
-    def probe(self) -> Iterator[Finding]:
+    def probe(self) -> Iterator[StorageFinding]:
         return prove(lambda: self)
 
     def close(self) -> None: ...

@@ -105,7 +105,7 @@ class AwsError(Exception):
         return kind(f"{place}: {self.problem}", hint=self.hint)
 
 
-class Service(Struct, frozen=True):
+class AwsService(Struct, frozen=True):
     """A service, and the variable of its endpoint for tests and private networks."""
 
     id: str
@@ -117,7 +117,7 @@ class AwsClient:
     """Calls operations of a service. Made at the first call, because importing the library and
     finding credentials take time. Thread-safe."""
 
-    def __init__(self, service: Service, context: SinkContext) -> None:
+    def __init__(self, service: AwsService, context: SinkContext) -> None:
         self._service = service
         self._context = context
         self._client: Once[BaseClient] = Once()

@@ -16,11 +16,11 @@ from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
-from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, Service
+from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, AwsService
 from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
 from reconciler.secrets.drivers.versions import Replaced, mark_of, version_before
 
-_SERVICE = Service("ssm", "AWS Parameter Store", "AWS_ENDPOINT_URL_SSM")
+_SERVICE = AwsService("ssm", "AWS Parameter Store", "AWS_ENDPOINT_URL_SSM")
 _NAME = r"^/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,14}$"
 _LONGEST_NAME = 1011
 _RESERVED = re.compile(r"^/?(aws|ssm)", re.IGNORECASE)

@@ -16,14 +16,14 @@ from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
-from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, Service
+from reconciler.secrets.drivers.aws.client import AwsClient, AwsError, AwsService
 from reconciler.secrets.drivers.fields import content_of, field_of
 from reconciler.secrets.drivers.owners import OWNER, foreign_owner, is_ours, owner_tag
 
 RECOVERY_DAYS = 7
 """How long a withdrawn secret can be restored; the shortest time that AWS offers."""
 
-_SERVICE = Service("secretsmanager", "AWS Secrets Manager", "AWS_ENDPOINT_URL_SECRETS_MANAGER")
+_SERVICE = AwsService("secretsmanager", "AWS Secrets Manager", "AWS_ENDPOINT_URL_SECRETS_MANAGER")
 _NAME = r"^[A-Za-z0-9/_+=.@-]{1,512}$"
 _CURRENT, _PREVIOUS = "AWSCURRENT", "AWSPREVIOUS"
 _ABSENT = "ResourceNotFoundException"

@@ -11,7 +11,7 @@ from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.azure.credentials import access_token
-from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.http import SinkHttp, SinkResponse
 from reconciler.secrets.once import Once
 
 VARIABLE = "AZURE_KEYVAULT_URL"
@@ -44,7 +44,7 @@ class KeyVaultApi:
         self._tokens = TokenCache(lambda: access_token(context, url), context.redactor)
         self._connection = Once[SinkHttp]()
 
-    def get(self, target: Any, version: str = "") -> Answer:
+    def get(self, target: Any, version: str = "") -> SinkResponse:
         """The answer with the newest or another version, whatever its status."""
         path = f"{_path(target)}/{version}" if version else _path(target)
         return self._http().get(path, params=_API, headers=self._tokens.header())
@@ -134,12 +134,12 @@ class KeyVaultApi:
         server = f"Azure Key Vault at {client.base_url.netloc.decode()}"
         return SinkHttp(client, self._context, server, message_of=_message_of)
 
-    def _send(self, method: str, path: str, body: Any = None) -> Answer:
+    def _send(self, method: str, path: str, body: Any = None) -> SinkResponse:
         http = self._http()
         return http.send(method, path, json_body=body, params=_API, headers=self._tokens.header())
 
     def require(
-        self, answer: Answer, target: Any, action: str, *, also: tuple[int, ...] = ()
+        self, answer: SinkResponse, target: Any, action: str, *, also: tuple[int, ...] = ()
     ) -> None:
         """Raise SinkError unless the answer is a success or has one of the statuses `also`."""
         if answer.status in also or (answer.status == OK and isinstance(answer.body, dict)):
@@ -181,7 +181,7 @@ def _version(shown: Any) -> Version:
     )
 
 
-def is_disabled(answer: Answer) -> bool:
+def is_disabled(answer: SinkResponse) -> bool:
     """Whether a secret is refused because it is disabled."""
     error = answer.body.get("error") if isinstance(answer.body, dict) else None
     inner = error.get("innererror") if isinstance(error, dict) else None

@@ -16,7 +16,7 @@ from reconciler.secrets.drivers.gcp.checksum import crc32c
 from reconciler.secrets.drivers.gcp.credentials import access_token, credentials_file, read_file
 from reconciler.secrets.drivers.owners import OWNER
 from reconciler.secrets.drivers.versions import Replaced, mark_of
-from reconciler.secrets.http import Answer, SinkHttp
+from reconciler.secrets.http import SinkHttp, SinkResponse
 from reconciler.secrets.once import Once
 
 PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
@@ -190,18 +190,18 @@ class SecretManagerApi:
         server = f"Google Secret Manager at {client.base_url.netloc.decode()}"
         return SinkHttp(client, self._context, server, message_of=_message_of)
 
-    def _get(self, path: str, params: dict[str, str] | None = None) -> Answer:
+    def _get(self, path: str, params: dict[str, str] | None = None) -> SinkResponse:
         return self._http().get(path, params=params, headers=self._tokens.header())
 
     def _send(
         self, method: str, path: str, body: Any = None, params: dict[str, str] | None = None
-    ) -> Answer:
+    ) -> SinkResponse:
         return self._http().send(
             method, path, json_body=body, params=params, headers=self._tokens.header()
         )
 
     def _require(
-        self, answer: Answer, target: Any, action: str, *, also: tuple[int, ...] = ()
+        self, answer: SinkResponse, target: Any, action: str, *, also: tuple[int, ...] = ()
     ) -> None:
         """Raise SinkError unless the answer is a success or has one of the statuses `also`."""
         if answer.status in also or (answer.status == _OK and isinstance(answer.body, dict)):

@@ -16,7 +16,12 @@ from msgspec import Struct
 
 from reconciler.errors import StateError
 from reconciler.state.remote.objects.address import BucketAddress
-from reconciler.state.remote.objects.failures import Explainer, Failure, Operation, read_failure
+from reconciler.state.remote.objects.failures import (
+    Explainer,
+    Operation,
+    StorageFailure,
+    read_failure,
+)
 from reconciler.state.remote.objects.settings import only_variables_of, read_settings
 
 if TYPE_CHECKING:
@@ -216,7 +221,7 @@ class Bucket:
         raise error
 
     @staticmethod
-    def _is_absent(refusal: Exception, failure: Failure) -> bool:
+    def _is_absent(refusal: Exception, failure: StorageFailure) -> bool:
         return isinstance(refusal, FileNotFoundError) and not failure.is_missing_bucket
 
     def _open(self, seconds: float) -> ObjectStore:

@@ -86,7 +86,7 @@ _TOKEN_SOURCE = re.compile(
 )
 
 
-class Failure(Struct, frozen=True):
+class StorageFailure(Struct, frozen=True):
     """What can be learned from an exception of the library."""
 
     status: int | None
@@ -126,7 +126,7 @@ class Failure(Struct, frozen=True):
         )
 
 
-def read_failure(error: Exception) -> Failure:
+def read_failure(error: Exception) -> StorageFailure:
     """Read what the library only says in its text."""
     text = str(error)
     message, _, debug = text.partition("Debug source")
@@ -137,7 +137,7 @@ def read_failure(error: Exception) -> Failure:
     code_text = (code[1] or code[2]) if code else ""
     if code_text.isdigit():  # a part of a batch of Azure
         number, code_text = int(code_text), ""
-    return Failure(
+    return StorageFailure(
         status=number,
         code=code_text,
         is_connection=number is None and "kind: Connect" in debug,
@@ -153,7 +153,7 @@ class Explainer(Struct, frozen=True):
     address: BucketAddress
     settings: BucketSettings
 
-    def error(self, failure: Failure, operation: Operation) -> StateError:
+    def error(self, failure: StorageFailure, operation: Operation) -> StateError:
         """The error to raise. An UnreachableError where a later attempt may succeed."""
         if failure.is_credentials:
             return StateError(
@@ -180,7 +180,7 @@ class Explainer(Struct, frozen=True):
             hint="Try again; if it persists, check the network and the state of the service.",
         )
 
-    def _transient(self, failure: Failure, operation: Operation) -> UnreachableError:
+    def _transient(self, failure: StorageFailure, operation: Operation) -> UnreachableError:
         if failure.status is None:
             return self.silent(operation)
         return UnreachableError(
@@ -189,7 +189,7 @@ class Explainer(Struct, frozen=True):
             hint="Try again; if it persists, check the state of the service.",
         )
 
-    def _wrong_place(self, failure: Failure) -> StateError | None:
+    def _wrong_place(self, failure: StorageFailure) -> StateError | None:
         if failure.is_missing_bucket:
             return StateError(
                 f"The {self.address.noun} {self.address.bucket} of {self.address}"
@@ -211,7 +211,7 @@ class Explainer(Struct, frozen=True):
             )
         return None
 
-    def _refused(self, failure: Failure, operation: Operation) -> StateError | None:
+    def _refused(self, failure: StorageFailure, operation: Operation) -> StateError | None:
         if failure.code == "RequestTimeTooSkewed":
             return StateError(
                 f"{self.address} refuses requests because the clock of this machine is wrong.",
@@ -229,7 +229,7 @@ class Explainer(Struct, frozen=True):
             )
         return None
 
-    def _other(self, failure: Failure, operation: Operation) -> StateError:
+    def _other(self, failure: StorageFailure, operation: Operation) -> StateError:
         if failure.status == _NOT_IMPLEMENTED and operation == "write":
             return StateError(
                 f"The server of {self.address} does not implement conditional writes.",
@@ -240,7 +240,7 @@ class Explainer(Struct, frozen=True):
             hint=f"Check the address and {self._endpoint_variable()}.",
         )
 
-    def _answer(self, failure: Failure) -> str:
+    def _answer(self, failure: StorageFailure) -> str:
         status = f"HTTP {failure.status}" if failure.status else "an unknown error"
         return f"{status} ({failure.code})" if failure.code else status
 

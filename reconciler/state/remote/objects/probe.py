@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from reconciler.state.remote.objects.bucket import Bucket, Placed
-from reconciler.state.remote.storage import Finding
+from reconciler.state.remote.storage import StorageFinding
 
 _RACERS = 8
 _ROUNDS = 3
@@ -14,14 +14,14 @@ _PLAUSIBLE = 1_500_000_000.0
 """A moment in 2017: a store whose clock is before it has none."""
 
 
-class Probe:
+class BucketProbe:
     """Tries a bucket below a folder that nobody else uses, and empties the folder at the end."""
 
     def __init__(self, bucket: Bucket, folder: str) -> None:
         self._bucket = bucket
         self._folder = folder
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[StorageFinding]:
         """The findings as they are made. Raises StateError where the bucket cannot be tried."""
         checks: list[tuple[str, Callable[[], str]]] = [
             ("A number can be taken only once", self._race),
@@ -33,7 +33,7 @@ class Probe:
         try:
             for claim, check in checks:
                 detail = check()
-                yield Finding(claim, holds=not detail, detail=detail)
+                yield StorageFinding(claim, holds=not detail, detail=detail)
         finally:
             self._clean_up()
 

@@ -27,10 +27,10 @@ from reconciler.state.remote.objects.bucket import (
     Placed,
     StoredObject,
 )
-from reconciler.state.remote.objects.probe import Probe
+from reconciler.state.remote.objects.probe import BucketProbe
 from reconciler.state.remote.storage import (
     FencedError,
-    Finding,
+    StorageFinding,
     StoredBody,
     Tail,
     UnreachableError,
@@ -174,8 +174,8 @@ class ObjectStorage:
         keys += [self._key("snapshot", number) for number in snapshots[:-1] if number < through]
         self._bucket.delete(keys, deadline)
 
-    def probe(self) -> Iterator[Finding]:
-        return Probe(self._bucket, f"{self._root}/check/{secrets.token_hex(16)}").findings()
+    def probe(self) -> Iterator[StorageFinding]:
+        return BucketProbe(self._bucket, f"{self._root}/check/{secrets.token_hex(16)}").findings()
 
     def close(self) -> None:
         self._readers.shutdown(wait=False, cancel_futures=True)

@@ -21,7 +21,7 @@ from reconciler.state.remote.postgres import sql as postgres_sql
 from reconciler.state.remote.postgres.connections import ATTEMPTS, Connections, unless
 from reconciler.state.remote.postgres.sql import in_schema, print_sql
 from reconciler.state.remote.proof import prove
-from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
+from reconciler.state.remote.storage import FencedError, StorageFinding, StoredBody, Tail
 
 if TYPE_CHECKING:
     from reconciler.state.remote.postgres.connections import Connection
@@ -146,7 +146,7 @@ class PostgresStorage:
         if not self._write(operation, postgres_sql.TRIM, parameters):
             raise self._fenced(operation)
 
-    def probe(self) -> Iterator[Finding]:
+    def probe(self) -> Iterator[StorageFinding]:
         """Race for numbers and leases on a scratch state, which is removed in the end."""
         scratch = f"reconciler probe {secrets.token_hex(8)}"
 
