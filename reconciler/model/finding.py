@@ -27,7 +27,7 @@ class Level(StrEnum):
     NONE = "none"
 
 
-class TestVerdict(StrEnum):
+class CaseVerdict(StrEnum):
     """What a finding is as a test case."""
 
     PASSED = "passed"
@@ -50,7 +50,7 @@ class Finding(Struct, frozen=True):
     rule: FindingRule
     message: str
     level: Level = Level.NONE
-    verdict: TestVerdict = TestVerdict.PASSED
+    verdict: CaseVerdict = CaseVerdict.PASSED
     address: Address | None = None
     subject: str = ""
     """What the finding is about, if that has no address."""

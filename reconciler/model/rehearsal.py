@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 from reconciler.model.change import ApplyResult, Plan
-from reconciler.model.finding import TestVerdict
+from reconciler.model.finding import CaseVerdict
 
 
 class RehearsalCheck(Struct, frozen=True):
     """One claim about the plan, and whether the rehearsal confirmed it."""
 
     name: str
-    verdict: TestVerdict
+    verdict: CaseVerdict
     detail: str = ""
     """What was found; one line for each finding."""
 
@@ -103,5 +103,5 @@ class Rehearsal(Struct, frozen=True):
     @property
     def passed(self) -> bool:
         """Whether no check failed and no guard refuses the plan."""
-        failed = any(check.verdict is TestVerdict.FAILED for check in self.checks)
+        failed = any(check.verdict is CaseVerdict.FAILED for check in self.checks)
         return not failed and not self.refusals

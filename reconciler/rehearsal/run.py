@@ -18,7 +18,7 @@ from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
-from reconciler.model.finding import TestVerdict
+from reconciler.model.finding import CaseVerdict
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
@@ -247,7 +247,7 @@ class _Rehearser:
                 self._checks.append(
                     RehearsalCheck(
                         f"An apply that is killed at write {at} resumes",
-                        TestVerdict.SKIPPED,
+                        CaseVerdict.SKIPPED,
                         f"the apply makes {made} writes",
                     )
                 )
@@ -267,7 +267,7 @@ class _Rehearser:
     # Checks
 
     def _check(self, name: str, problems: Sequence[str]) -> None:
-        verdict = TestVerdict.FAILED if problems else TestVerdict.PASSED
+        verdict = CaseVerdict.FAILED if problems else CaseVerdict.PASSED
         shown = [*problems[:_SHOWN]]
         if len(problems) > _SHOWN:
             shown.append(f"… and {len(problems) - _SHOWN} more")
@@ -275,7 +275,7 @@ class _Rehearser:
         self._checks.append(RehearsalCheck(name, verdict, redacted))
 
     def _skip(self, *names: str) -> None:
-        self._checks += [RehearsalCheck(name, TestVerdict.SKIPPED) for name in names]
+        self._checks += [RehearsalCheck(name, CaseVerdict.SKIPPED) for name in names]
 
     def _not_modelled(self, rehearsal: Rehearsal) -> Iterator[str]:
         """What the copy does not reproduce, as far as it concerns the kinds of the plan."""

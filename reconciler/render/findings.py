@@ -8,7 +8,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
 from reconciler.model.diagnostic import Diagnostic, Severity
-from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict, finding_id
+from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level, finding_id
 from reconciler.model.policy import (
     NO_POLICIES,
     PolicyOutcome,
@@ -55,10 +55,10 @@ _OUTCOME_RULES = {
     OutcomeStatus.STALE: STALE,
 }
 _CHECK_VERDICTS = {
-    CheckStatus.PASSED: TestVerdict.PASSED,
-    CheckStatus.FAILED: TestVerdict.FAILED,
-    CheckStatus.ERROR: TestVerdict.ERROR,
-    CheckStatus.SKIPPED: TestVerdict.SKIPPED,
+    CheckStatus.PASSED: CaseVerdict.PASSED,
+    CheckStatus.FAILED: CaseVerdict.FAILED,
+    CheckStatus.ERROR: CaseVerdict.ERROR,
+    CheckStatus.SKIPPED: CaseVerdict.SKIPPED,
 }
 
 
@@ -118,7 +118,7 @@ def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
             rule=ERROR if is_error else WARNING,
             message=problem.summary,
             level=Level.ERROR if is_error else Level.WARNING,
-            verdict=TestVerdict.ERROR if is_error else TestVerdict.PASSED,
+            verdict=CaseVerdict.ERROR if is_error else CaseVerdict.PASSED,
             address=problem.address,
             subject=_file_of(problem),
             key=_problem_key(problem),
@@ -144,7 +144,7 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
                 location=change.location,
             )
     # A plan is read for what it changes, so objects that nobody declared fail no test case.
-    yield from _unmanaged(plan, TestVerdict.SKIPPED)
+    yield from _unmanaged(plan, CaseVerdict.SKIPPED)
 
 
 def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
@@ -160,10 +160,10 @@ def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
                 DRIFT, "has not drifted", address=change.address, location=change.location
             )
     if unmanaged:
-        yield from _unmanaged(plan, TestVerdict.FAILED)
+        yield from _unmanaged(plan, CaseVerdict.FAILED)
 
 
-def _unmanaged(plan: Plan, verdict: TestVerdict) -> Iterator[Finding]:
+def _unmanaged(plan: Plan, verdict: CaseVerdict) -> Iterator[Finding]:
     for listed in plan.unmanaged:
         name = f"{listed.kind} {listed.id}"
         yield Finding(
@@ -188,7 +188,7 @@ def outcome_findings(result: ApplyResult) -> Iterator[Finding]:
                 rule=REFUSED_FILE,
                 message=sentence,
                 level=Level.ERROR,
-                verdict=TestVerdict.FAILED,
+                verdict=CaseVerdict.FAILED,
                 address=outcome.change.address,
                 key=sentence,
                 location=outcome.change.location,
@@ -232,12 +232,12 @@ def _policy_level(result: PolicyResult) -> Level:
     return Level.NOTE
 
 
-def _policy_verdict(result: PolicyResult) -> TestVerdict:
+def _policy_verdict(result: PolicyResult) -> CaseVerdict:
     if result.outcome is PolicyOutcome.ERROR:
-        return TestVerdict.ERROR
+        return CaseVerdict.ERROR
     if result.refuses:
-        return TestVerdict.FAILED
-    return TestVerdict.PASSED if result.is_failure else TestVerdict.SKIPPED
+        return CaseVerdict.FAILED
+    return CaseVerdict.PASSED if result.is_failure else CaseVerdict.SKIPPED
 
 
 def check_findings(report: CheckReport) -> Iterator[Finding]:
@@ -253,12 +253,12 @@ def _rule_of(change: Change) -> FindingRule:
 
 def _planned(change: Change) -> Finding:
     rule = _rule_of(change)
-    level, verdict, message = Level.NONE, TestVerdict.PASSED, "has no changes"
+    level, verdict, message = Level.NONE, CaseVerdict.PASSED, "has no changes"
     detail = ""
     if change.blocked:
         is_error = rule is ERROR
         level = Level.ERROR if is_error else Level.NOTE
-        verdict = TestVerdict.ERROR if is_error else TestVerdict.SKIPPED
+        verdict = CaseVerdict.ERROR if is_error else CaseVerdict.SKIPPED
         message = f"{'not planned' if is_error else 'skipped'}: {change.blocked}"
     elif change.is_change:
         level = Level.WARNING if rule is DESTRUCTIVE else Level.NONE
@@ -283,7 +283,7 @@ def _drifted(drift: Drift) -> Finding:
         rule=DRIFT,
         message=phrases.drift_sentence(drift),
         level=Level.WARNING,
-        verdict=TestVerdict.FAILED,
+        verdict=CaseVerdict.FAILED,
         address=drift.address,
         location=drift.location,
         detail="\n".join(filter(None, parts)),
@@ -293,11 +293,11 @@ def _drifted(drift: Drift) -> Finding:
 def _outcome(outcome: Outcome) -> Finding:
     change, status = outcome.change, outcome.status
     rule = _OUTCOME_RULES[status]
-    level, verdict = Level.ERROR, TestVerdict.FAILED
+    level, verdict = Level.ERROR, CaseVerdict.FAILED
     if status is OutcomeStatus.APPLIED:
-        rule, level, verdict = _rule_of(change), Level.NONE, TestVerdict.PASSED
+        rule, level, verdict = _rule_of(change), Level.NONE, CaseVerdict.PASSED
     elif status is OutcomeStatus.SKIPPED:
-        level, verdict = Level.NOTE, TestVerdict.SKIPPED
+        level, verdict = Level.NOTE, CaseVerdict.SKIPPED
     request = f"Request id: {outcome.request_id}" if outcome.request_id else ""
     moved = [field.dotted for field in outcome.changed_since_plan]
     changed = f"Changed: {', '.join(moved)}." if moved else ""
@@ -317,7 +317,7 @@ def _outcome(outcome: Outcome) -> Finding:
 def _checked(outcome: CheckOutcome) -> Finding:
     complaints = [text for text in (*map(str, outcome.findings), outcome.message) if text]
     verdict = _CHECK_VERDICTS[outcome.status]
-    is_failed = verdict in (TestVerdict.FAILED, TestVerdict.ERROR)
+    is_failed = verdict in (CaseVerdict.FAILED, CaseVerdict.ERROR)
     lines = (*complaints[1:], *outcome.notes)
     return Finding(
         rule=CHECK,
@@ -351,7 +351,7 @@ def refusal_findings(refusals: Sequence[str], plan: Plan | None) -> Iterator[Fin
             rule=REFUSED,
             message=sentence,
             level=Level.ERROR,
-            verdict=TestVerdict.FAILED,
+            verdict=CaseVerdict.FAILED,
             address=_address_of(change),
             key=sentence if change is None else "",
             location=None if change is None else change.location,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import asdict
 
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
-from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict
+from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.fleet import (
     DriftNote,
     FleetReport,
@@ -51,14 +51,14 @@ _SIGNS = {
     StackStatus.IN_SYNC: "✅",
 }
 _LEVELS = {
-    StackStatus.FAILED: (Level.ERROR, TestVerdict.ERROR),
-    StackStatus.REFUSED: (Level.ERROR, TestVerdict.FAILED),
-    StackStatus.LOCKED: (Level.WARNING, TestVerdict.SKIPPED),
-    StackStatus.DRIFTED: (Level.WARNING, TestVerdict.FAILED),
-    StackStatus.PENDING: (Level.NONE, TestVerdict.PASSED),
-    StackStatus.INTERRUPTED: (Level.NOTE, TestVerdict.SKIPPED),
-    StackStatus.APPLIED: (Level.NONE, TestVerdict.PASSED),
-    StackStatus.IN_SYNC: (Level.NONE, TestVerdict.PASSED),
+    StackStatus.FAILED: (Level.ERROR, CaseVerdict.ERROR),
+    StackStatus.REFUSED: (Level.ERROR, CaseVerdict.FAILED),
+    StackStatus.LOCKED: (Level.WARNING, CaseVerdict.SKIPPED),
+    StackStatus.DRIFTED: (Level.WARNING, CaseVerdict.FAILED),
+    StackStatus.PENDING: (Level.NONE, CaseVerdict.PASSED),
+    StackStatus.INTERRUPTED: (Level.NOTE, CaseVerdict.SKIPPED),
+    StackStatus.APPLIED: (Level.NONE, CaseVerdict.PASSED),
+    StackStatus.IN_SYNC: (Level.NONE, CaseVerdict.PASSED),
 }
 _HELP = {
     StackStatus.FAILED: "The stack could not be planned, or not all of it was applied.",
@@ -425,7 +425,7 @@ def _problem_finding(stack: StackReport, problem: Diagnostic) -> Finding:
         rule=FindingRule("error", "Error") if is_error else FindingRule("warning", "Warning"),
         message=redacted(problem.summary),
         level=Level.ERROR if is_error else Level.WARNING,
-        verdict=TestVerdict.ERROR if is_error else TestVerdict.PASSED,
+        verdict=CaseVerdict.ERROR if is_error else CaseVerdict.PASSED,
         subject=str(stack.id),
         key=f"{problem.address or ''}\0{problem.summary}\0{problem.detail}",
         location=problem.location,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconciler.model.finding import Finding, FindingRule, TestVerdict
+from reconciler.model.finding import CaseVerdict, Finding, FindingRule
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import Report
 from reconciler.render.escape import xml
@@ -13,7 +13,7 @@ from reconciler.render.report_renderer import ReportRenderer
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NOTHING = FindingRule("nothing", "Nothing to report")
-_TAGS = {TestVerdict.FAILED: "failure", TestVerdict.ERROR: "error"}
+_TAGS = {CaseVerdict.FAILED: "failure", CaseVerdict.ERROR: "error"}
 
 
 class JUnitRenderer(ReportRenderer):
@@ -56,9 +56,9 @@ def _numbers(cases: Sequence[Finding], seconds: float) -> dict[str, str]:
     verdicts = [finding.verdict for finding in cases]
     return {
         "tests": str(len(cases)),
-        "failures": str(verdicts.count(TestVerdict.FAILED)),
-        "errors": str(verdicts.count(TestVerdict.ERROR)),
-        "skipped": str(verdicts.count(TestVerdict.SKIPPED)),
+        "failures": str(verdicts.count(CaseVerdict.FAILED)),
+        "errors": str(verdicts.count(CaseVerdict.ERROR)),
+        "skipped": str(verdicts.count(CaseVerdict.SKIPPED)),
         "time": f"{seconds:.3f}",
     }
 
@@ -82,7 +82,7 @@ def _case(finding: Finding, path: str) -> str:
 def _verdict(finding: Finding) -> Iterator[str]:
     message = _attributes({"message": finding.message})
     details = "&#10;".join(xml(line) for line in finding.detail.split("\n") if line)
-    if finding.verdict is TestVerdict.SKIPPED:
+    if finding.verdict is CaseVerdict.SKIPPED:
         yield f"<skipped{message}/>"
     elif finding.verdict in _TAGS:
         tag = _TAGS[finding.verdict]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from reconciler.model.change import Action
-from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict
+from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
@@ -27,8 +27,8 @@ from reconciler.render.tables import text_table
 from reconciler.render.values import count
 
 FORMAT_VERSION = "1.0"
-_WORDS = {TestVerdict.PASSED: "ok", TestVerdict.FAILED: "FAILED", TestVerdict.SKIPPED: "skipped"}
-_SYMBOLS = {TestVerdict.PASSED: "✅", TestVerdict.FAILED: "❌", TestVerdict.SKIPPED: "⚪"}
+_WORDS = {CaseVerdict.PASSED: "ok", CaseVerdict.FAILED: "FAILED", CaseVerdict.SKIPPED: "skipped"}
+_SYMBOLS = {CaseVerdict.PASSED: "✅", CaseVerdict.FAILED: "❌", CaseVerdict.SKIPPED: "⚪"}
 _FOR_ALL = "`reconciler rehearse --format json`"
 
 
@@ -132,7 +132,7 @@ def _finding(check: RehearsalCheck) -> Finding:
     return Finding(
         REHEARSAL,
         first or check.name,
-        level=Level.ERROR if check.verdict is TestVerdict.FAILED else Level.NONE,
+        level=Level.ERROR if check.verdict is CaseVerdict.FAILED else Level.NONE,
         verdict=check.verdict,
         subject=check.name,
         detail="\n".join(rest),
@@ -155,7 +155,7 @@ FORMATS: dict[str, Callable[[Rehearsal], str]] = {
 
 def verdict(rehearsal: Rehearsal) -> str:
     """One sentence: whether the rehearsal succeeded."""
-    failed = [check for check in rehearsal.checks if check.verdict is TestVerdict.FAILED]
+    failed = [check for check in rehearsal.checks if check.verdict is CaseVerdict.FAILED]
     if rehearsal.refusals:
         return "The rehearsal failed: the plan is refused, so it was not applied."
     if failed:

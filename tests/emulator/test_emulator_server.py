@@ -19,8 +19,8 @@ from reconciler.emulator import Emulator, EmulatorOptions, create_app, serve
 
 _SERVE = """
 import sys
-from reconciler.emulator import Options, serve
-serve(Options(), port=0, on_ready=lambda url: print(url, flush=True))
+from reconciler.emulator import EmulatorOptions, serve
+serve(EmulatorOptions(), port=0, on_ready=lambda url: print(url, flush=True))
 """
 
 

@@ -6,7 +6,7 @@ pass in milliseconds, and work takes as long as it takes. Jumping too early, bec
 for another process, makes that wait look long and changes nothing else.
 
     with JumpingClock() as clock:
-        Organizations(20, Options(admin_rpm=7), clock=clock)
+        Organizations(20, EmulatorOptions(admin_rpm=7), clock=clock)
         FleetContext(stop=clock.event(), …)
         Throttle(clock=clock.monotonic)
 """

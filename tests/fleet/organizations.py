@@ -1,6 +1,6 @@
 """Many organizations at one address, as on the platform: a request belongs to the one whose key it carries.
 
-    with Organizations(20, Options(admin_rpm=7)) as platform:
+    with Organizations(20, EmulatorOptions(admin_rpm=7)) as platform:
         platform.base_url
         platform[3].admin_key, platform[3].state
 

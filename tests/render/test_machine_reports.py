@@ -16,7 +16,7 @@ from msgspec import structs
 from reconciler import render
 from reconciler.model.change import Plan
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
-from reconciler.model.finding import Finding, FindingRule, Level, TestVerdict
+from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.policy import (
     PolicyOutcome,
@@ -42,7 +42,7 @@ POLICY = Finding(
     FindingRule("policy/budget", "Projects have a budget"),
     "Project search has no SpendLimit",
     Level.ERROR,
-    TestVerdict.FAILED,
+    CaseVerdict.FAILED,
     address=samples.PROJECT.address,
     location=samples.PROJECT.location,
 )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Outcome, Plan, count_actions
-from reconciler.model.finding import Finding, Level, TestVerdict
+from reconciler.model.finding import CaseVerdict, Finding, Level
 from reconciler.model.report import PastRun, Report
 from reconciler.render import phrases
 from reconciler.render.escape import markup
@@ -146,7 +146,7 @@ def cost(plan: Plan | None, calls: int, seconds: float) -> str:
 
 def _problem(finding: Finding) -> str:
     level = "error" if finding.level is Level.ERROR else str(finding.level)
-    if finding.verdict in (TestVerdict.FAILED, TestVerdict.ERROR):
+    if finding.verdict in (CaseVerdict.FAILED, CaseVerdict.ERROR):
         level = "error"
     place = phrases.where(finding.location)
     where = f' <code class="soft">{markup(place)}</code>' if place else ""
