@@ -14,6 +14,7 @@ from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, C
 from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
 from reconciler.render.lines import Line, StyledText, cells, line, padded, painted
+from reconciler.render.phrases import complaints
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.values import count
 
@@ -35,9 +36,11 @@ def totals(report: CheckReport) -> str:
             parts.append(count(number, "error"))
         elif number:
             parts.append(f"{number} {status}")
-    stopped = " The run was interrupted." if report.interrupted else ""
     checks = count(len(report.outcomes), "check")
-    return f"{checks}: {', '.join(parts) or 'none declared'}.{stopped}"
+    text = f"{checks}: {', '.join(parts) or 'none declared'}."
+    if report.interrupted:
+        text += " The run was interrupted."
+    return text
 
 
 def text_view(report: CheckReport, *, color: bool = False) -> str:
@@ -47,6 +50,7 @@ def text_view(report: CheckReport, *, color: bool = False) -> str:
 
 def check_lines(report: CheckReport) -> list[Line]:
     """The lines of `text_view`, for callers that add them to a larger report."""
+    # Unlike in plans, addresses of any length count: there are few checks, and all have one line.
     width = max((cells(str(outcome.address)) for outcome in report.outcomes), default=0)
     lines: list[Line] = []
     for outcome in report.outcomes:
@@ -68,7 +72,7 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
     yield (*head, *line(f"   {outcome.what}", StyledText(f"   {outcome.seconds:.1f} s", "dim")))
     if outcome.status is not CheckStatus.PASSED and outcome.location:
         yield line("      ", StyledText(str(outcome.location), "dim"))
-    for text in _complaints(outcome):
+    for text in complaints(outcome):
         yield line("      ", StyledText(text, style))
     yield from _notes(outcome)
 
@@ -76,10 +80,6 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
 def _notes(outcome: CheckOutcome) -> Iterator[Line]:
     for note in outcome.notes:
         yield line("      ", StyledText("Warning: ", "yellow"), note)
-
-
-def _complaints(outcome: CheckOutcome) -> list[str]:
-    return [text for text in (*map(str, outcome.findings), outcome.message) if text]
 
 
 def markdown_view(report: CheckReport, *, limit: int = COMMENT_LIMIT) -> str:
@@ -93,7 +93,8 @@ def markdown_view(report: CheckReport, *, limit: int = COMMENT_LIMIT) -> str:
 
 
 def _row(outcome: CheckOutcome) -> str:
-    texts = [prose(text).replace("|", "\\|") for text in (*_complaints(outcome), *outcome.notes)]
+    # A bar would end the cell.
+    texts = [prose(text).replace("|", "\\|") for text in (*complaints(outcome), *outcome.notes)]
     symbol, _ = _SYMBOLS[outcome.status]
     address = code_span(str(outcome.address), in_table=True)
     return f"| {symbol} {outcome.status} | {address} | {'<br>'.join(texts)} |\n"
@@ -127,7 +128,7 @@ def _outcome(outcome: CheckOutcome) -> dict[str, Any]:
         "project": outcome.address.project,
         "status": outcome.status.value,
         "what": outcome.what,
-        "place": str(outcome.location) if outcome.location else None,
+        "place": outcome.location and str(outcome.location),
         "seconds": round(outcome.seconds, 3),
         "findings": list(map(_finding, outcome.findings)),
         "message": outcome.message,

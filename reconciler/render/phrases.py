@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from reconciler.model.change import (
     Action,
@@ -24,6 +25,9 @@ from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Removal, ScopeType
 from reconciler.render.values import count, enclosed, tally
+
+if TYPE_CHECKING:
+    from reconciler.model.checking import CheckOutcome
 
 ORGANIZATION = "Organization"
 DEFAULT_PROJECT = "Project of the default key"
@@ -104,6 +108,11 @@ _ALWAYS_COUNTED = (Action.CREATE, Action.UPDATE, Action.DELETE)
 
 # Shorter waits are part of any run with more calls than the rate limit allows at once.
 _NOTABLE_WAIT_SECONDS = 1.0
+
+
+def capitalized(sentence: str) -> str:
+    """A sentence with a capital at its beginning, and everything else unchanged."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def done(change: Change) -> str:
@@ -420,6 +429,11 @@ def outcome_sentence(outcome: Outcome) -> str:
 def reported(result: ApplyResult) -> list[Outcome]:
     """The outcomes to report: those of changes that had something to do, or an error."""
     return [each for each in result.outcomes if each.change.is_change or each.change.blocked]
+
+
+def complaints(outcome: CheckOutcome) -> list[str]:
+    """What a check found, a sentence each; empty if it passed."""
+    return [*filter(None, (*map(str, outcome.findings), outcome.message))]
 
 
 def is_complete(result: ApplyResult) -> bool:

@@ -5,19 +5,21 @@ Messages come from rules and manifests, which are untrusted; each format escapes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.policy import PolicyOutcome, PolicyReport, PolicyResult, PolicySummary
 from reconciler.render.escape import code_span, prose
+from reconciler.render.jsonview import source_range
 from reconciler.render.lines import Line, StyledText, line, shortened
 from reconciler.render.sections import Section
-from reconciler.render.values import count
+from reconciler.render.values import count, filled_lines
 
+# How many results of one policy and outcome are listed; the others are counted.
 _MOST = 20
-"""How many results of one policy and outcome are listed; the others are counted."""
+_MOST_MESSAGE = 1_000
 _STYLES = {
     PolicyOutcome.PASS: ("✓", "green"),
     PolicyOutcome.FAIL: ("✗", "red"),
@@ -44,19 +46,22 @@ def totals(report: PolicyReport) -> str:
     """`Policies: 3 policies, 12 passed, 1 failed.`; empty without policies."""
     if not report.policies:
         return ""
-    policies = count(len(report.policies), "policy", "policies")
-    parts = [f"{number:,} {_COUNTED[outcome]}" for outcome, number in report.counts().items()]
-    return (
-        f"Policies: {', '.join((policies, *parts)) if parts else f'{policies}, nothing to check'}."
-    )
+    parts = [count(len(report.policies), "policy", "policies")]
+    parts += [f"{number:,} {_COUNTED[outcome]}" for outcome, number in report.counts().items()]
+    if len(parts) == 1:
+        parts.append("nothing to check")
+    return f"Policies: {', '.join(parts)}."
 
 
 def verdict(result: PolicyResult) -> str:
     """What a result means, such as `fails (advisory)`."""
+    how = str(result.severity)
+    if result.override:
+        how += ", overridden"
     if result.outcome is PolicyOutcome.FAIL:
-        return f"fails ({result.severity}{', overridden' if result.override else ''})"
+        return f"fails ({how})"
     if result.outcome is PolicyOutcome.ERROR:
-        return f"cannot be evaluated ({result.severity}{', overridden' if result.override else ''})"
+        return f"cannot be evaluated ({how})"
     return str(result.outcome)
 
 
@@ -130,13 +135,16 @@ def _rest(group: Sequence[PolicyResult]) -> str:
 
 def _item(result: PolicyResult) -> str:
     icon = _ICONS[result.outcome]
-    where = f" ({code_span(str(result.location))})" if result.location else ""
-    head = f"- {icon} {code_span(str(result.address))} policy {code_span(result.policy)} {verdict(result)}{where}"
-    texts = result.message.split("\n")
+    about = f"{code_span(str(result.address))} policy {code_span(result.policy)}"
+    text = f"- {icon} {about} {verdict(result)}"
+    if result.location:
+        text += f" ({code_span(str(result.location))})"
+    lines = filled_lines(result.message)
     if result.override:
-        texts.append(f"Overridden: {result.override}")
-    detail = "".join(f"  \n  {prose(shortened(text, 1_000))}" for text in texts if text)
-    return f"{head}{detail}\n"
+        lines.append(f"Overridden: {result.override}")
+    for sentence in lines:
+        text += f"  \n  {prose(shortened(sentence, _MOST_MESSAGE))}"
+    return f"{text}\n"
 
 
 def as_json(report: PolicyReport) -> dict[str, Any]:
@@ -144,7 +152,7 @@ def as_json(report: PolicyReport) -> dict[str, Any]:
     return {
         "policies": list(map(_summary, report.policies)),
         "results": list(map(_result, report.results)),
-        "counts": {str(outcome): number for outcome, number in report.counts().items()},
+        "counts": _counts(report.counts()),
         "refuses": bool(report.refusing),
     }
 
@@ -155,7 +163,7 @@ def _summary(policy: PolicySummary) -> dict[str, Any]:
         "severity": str(policy.severity),
         "description": policy.description,
         "range": _range(policy.location),
-        "counts": {str(outcome): number for outcome, number in policy.counts.items()},
+        "counts": _counts(policy.counts),
         "trusted": policy.is_trusted,
     }
 
@@ -178,7 +186,8 @@ def _result(result: PolicyResult) -> dict[str, Any]:
 def _range(location: SourceLocation | None) -> dict[str, Any] | None:
     if location is None:
         return None
-    return {
-        "filename": location.file,
-        "start": {"line": location.line, "column": location.column},
-    }
+    return source_range(location)
+
+
+def _counts(counts: Mapping[PolicyOutcome, int]) -> dict[str, int]:
+    return {str(outcome): number for outcome, number in counts.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler.model.secret import MASK, Redactor, Secret
@@ -46,6 +46,11 @@ def enclosed(before: str, text: str | None, after: str = "") -> str:
     if not text:
         return ""
     return f"{before}{text}{after}"
+
+
+def unique(words: Iterable[str]) -> list[str]:
+    """The words in the order of their first use."""
+    return list(dict.fromkeys(words))
 
 
 def more(total: int, shown: int) -> str:
