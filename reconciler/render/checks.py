@@ -7,7 +7,6 @@ here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, CheckStatus
@@ -15,7 +14,7 @@ from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
 from reconciler.render.lines import Line, StyledText, cells, line, padded, painted
 from reconciler.render.phrases import complaints
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.sections import COMMENT_LIMIT, assemble, sections_of
 from reconciler.render.values import count
 
 _SYMBOLS = {
@@ -88,7 +87,7 @@ def markdown_view(report: CheckReport, *, limit: int = COMMENT_LIMIT) -> str:
     if report.outcomes:
         head += "| | Check | Problem |\n|---|---|---|\n"
     ordered = sorted(report.outcomes, key=lambda outcome: outcome.status is CheckStatus.PASSED)
-    sections = [Section(partial(_row, outcome), "check") for outcome in ordered]
+    sections = sections_of(ordered, _row, "check")
     return assemble(head, sections, "", "the command with `--format text`", limit)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from reconciler.model.doctor import (
 from reconciler.render.escape import code_span, prose, terminal
 from reconciler.render.jsonview import document
 from reconciler.render.phrases import capitalized, cost_of
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble, sections_of
 from reconciler.render.values import count, enclosed, redacted
 
 FORMAT_VERSION = "1.0"
@@ -81,19 +81,13 @@ def as_json(examination: Examination) -> str:
 def as_markdown(examination: Examination, *, limit: int = COMMENT_LIMIT) -> str:
     """A comment for a pull request or an issue; at most `limit` characters."""
     head = f"### Doctor: {prose(_headline(examination))}\n\n"
-    sections = list(_markdown_sections(examination))
-    foot = f"\n{prose(_totals(examination))}\n"
-    return assemble(head, sections, foot, "`reconciler doctor --format json`", limit)
-
-
-def _markdown_sections(examination: Examination) -> Iterator[Section]:
-    for finding in examination.findings:
-        yield Section(partial(_markdown_finding, finding), "finding")
-    for report in examination.keys:
-        yield Section(partial(_markdown_key, report), "table of a key")
+    sections = sections_of(examination.findings, _markdown_finding, "finding")
+    sections += sections_of(examination.keys, _markdown_key, "table of a key")
     for name, needs in examination.needs.items():
         calls = {"plan": needs.plan, "apply": needs.apply}
-        yield Section(partial(_markdown_needs, name, calls), "list of calls")
+        sections.append(Section(partial(_markdown_needs, name, calls), "list of calls"))
+    foot = f"\n{prose(_totals(examination))}\n"
+    return assemble(head, sections, foot, "`reconciler doctor --format json`", limit)
 
 
 FORMATS: dict[str, Callable[[Examination], str]] = {

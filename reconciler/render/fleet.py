@@ -18,7 +18,9 @@ from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.fleet import (
     MOST_NOTES,
     DriftNote,
+    FailureNote,
     FleetReport,
+    LossNote,
     StackHealth,
     StackReport,
     StackStatus,
@@ -28,7 +30,7 @@ from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
 from reconciler.render.lines import MOST_COLUMN, Line, StyledText, line, padded
 from reconciler.render.sections import Section
-from reconciler.render.values import count, enclosed, redacted, tally
+from reconciler.render.values import count, enclosed, grouped, redacted, tally
 
 FORMAT_VERSION = "1.0"
 
@@ -101,10 +103,7 @@ def headline(report: FleetReport) -> str:
 
 def stacks_by_status(report: FleetReport) -> dict[StackStatus, list[StackReport]]:
     """The stacks in groups, worst first."""
-    groups: dict[StackStatus, list[StackReport]] = {}
-    for stack in report.stacks:
-        groups.setdefault(stack.status, []).append(stack)
-    return groups
+    return grouped(report.stacks, lambda stack: stack.status)
 
 
 def is_quiet(status: StackStatus, command: str) -> bool:
@@ -138,7 +137,7 @@ def sentence_of(stack: StackReport) -> str:
             parts.append(f"{count(stack.drifted, 'object')} changed outside")
         if stack.unmanaged:
             parts.append(count(stack.unmanaged, "unmanaged object"))
-        parts += [f"{number:,} to {action}" for action, number in stack.counts.items()]
+        parts += tally(stack.counts, "to ")
     if stack.destructive:
         parts.append(f"{stack.destructive:,} destructive")
     return ", ".join(parts) or (stack.reason or "no changes")
@@ -311,7 +310,7 @@ def as_json(report: FleetReport, findings: Sequence[Mapping[str, Any]] = ()) -> 
             "calls": report.calls,
             "seconds": round(report.seconds, 3),
             "counts": {str(status): report.counts.get(status, 0) for status in StackStatus},
-            "stacks": [stack_view(stack) for stack in report.stacks],
+            "stacks": list(map(stack_view, report.stacks)),
             "findings": list(findings),
         }
     )
@@ -333,27 +332,13 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "changes": dict(stack.counts),
         "outcomes": dict(stack.outcomes),
         "destructive": stack.destructive,
-        "losses": [
-            {"address": each.address, "action": each.action, "destroys": redacted(each.sentence)}
-            for each in stack.losses
-        ],
+        "losses": list(map(_loss_view, stack.losses)),
         "drifted": stack.drifted,
-        "drift": [
-            {
-                "address": each.address,
-                "fields": list(each.fields),
-                "deleted": each.deleted,
-                "overdue": each.overdue,
-                "blame": redacted(each.blame),
-            }
-            for each in stack.drift
-        ],
+        "drift": list(map(_drift_view, stack.drift)),
         "refused": stack.refused,
         "refusals": list(map(redacted, stack.refusals)),
         "failed": stack.failed,
-        "failures": [
-            {"address": each.address, "message": redacted(each.message)} for each in stack.failures
-        ],
+        "failures": list(map(_failure_view, stack.failures)),
         "problems": stack.problems,
         "diagnostics": list(map(_diagnostic_view, stack.diagnostics)),
         "unmanaged": stack.unmanaged,
@@ -365,6 +350,24 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "next": stack.next_command,
         "standing": stack.standing and asdict(stack.standing),
     }
+
+
+def _loss_view(loss: LossNote) -> dict[str, Any]:
+    return {"address": loss.address, "action": loss.action, "destroys": redacted(loss.sentence)}
+
+
+def _drift_view(drift: DriftNote) -> dict[str, Any]:
+    return {
+        "address": drift.address,
+        "fields": list(drift.fields),
+        "deleted": drift.deleted,
+        "overdue": drift.overdue,
+        "blame": redacted(drift.blame),
+    }
+
+
+def _failure_view(failure: FailureNote) -> dict[str, Any]:
+    return {"address": failure.address, "message": redacted(failure.message)}
 
 
 def _diagnostic_view(problem: Diagnostic) -> dict[str, Any]:

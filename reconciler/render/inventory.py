@@ -20,7 +20,7 @@ from reconciler.render.escape import code_span, fenced, markup, prose, terminal_
 from reconciler.render.jsonview import document
 from reconciler.render.lines import padded
 from reconciler.render.phrases import cost_of
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble, sections_of
 from reconciler.render.tables import text_table
 from reconciler.render.values import count, enclosed, redacted, tally
 
@@ -86,7 +86,7 @@ def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
     rows = list(_rows(inventory))
     if rows:
         head += _MARKDOWN_HEAD
-    sections = [Section(partial(_markdown_row, row), "row") for row in rows]
+    sections = sections_of(rows, _markdown_row, "row")
     unmanaged = inventory.of(ObjectRelation.UNMANAGED)
     if unmanaged:
         sections.append(Section(partial(_markdown_objects, unmanaged), "list of unmanaged objects"))

@@ -243,8 +243,7 @@ def _place(name: str) -> str:
 def _drift_counts(plan: Plan) -> str:
     if not plan.drift:
         return "none"
-    changed = sum(drift.is_changed for drift in plan.drift)
-    overdue = sum(bool(drift.overdue) for drift in plan.drift)
+    changed, overdue = phrases.drift_numbers(plan)
     parts = []
     if changed:
         parts.append(f"{count(changed, 'object')} changed outside reconciler")

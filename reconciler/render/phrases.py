@@ -24,7 +24,7 @@ from reconciler.model.change import (
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Removal, ScopeType
-from reconciler.render.values import count, enclosed, tally
+from reconciler.render.values import count, enclosed, grouped, tally
 
 if TYPE_CHECKING:
     from reconciler.model.checking import CheckOutcome
@@ -159,18 +159,14 @@ def heading_of(entry: Change | Drift) -> str:
 
 def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
     """Changes grouped under headings: the organization first, then projects in plan order."""
-    grouped: dict[str, list[Change]] = {ORGANIZATION: []}
-    for change in changes:
-        grouped.setdefault(heading_of(change), []).append(change)
-    return [(heading, group) for heading, group in grouped.items() if group]
+    groups = list(grouped(changes, heading_of).items())
+    groups.sort(key=lambda group: group[0] != ORGANIZATION)
+    return groups
 
 
 def drift_by_scope(drifts: Iterable[Drift]) -> list[tuple[str, list[Drift]]]:
     """Drift grouped under headings, in plan order."""
-    grouped: dict[str, list[Drift]] = {}
-    for drift in drifts:
-        grouped.setdefault(heading_of(drift), []).append(drift)
-    return list(grouped.items())
+    return list(grouped(drifts, heading_of).items())
 
 
 def by_importance(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
@@ -361,14 +357,20 @@ def configuration_changes(plan: Plan) -> list[Change]:
     return [change for change in plan.pending if change.reason not in _CAUSED_BY_DRIFT]
 
 
+def drift_numbers(plan: Plan) -> tuple[int, int]:
+    """How many objects were changed or deleted, and how many keys are overdue; one can be both."""
+    changed = sum(drift.is_changed for drift in plan.drift)
+    overdue = sum(bool(drift.overdue) for drift in plan.drift)
+    return changed, overdue
+
+
 def drift_totals(plan: Plan, *, unmanaged: bool) -> str:
     """The last line of a drift report."""
+    changed, overdue = drift_numbers(plan)
     deleted = sum(drift.deleted for drift in plan.drift)
-    changed = sum(drift.is_changed for drift in plan.drift) - deleted
-    overdue = sum(bool(drift.overdue) for drift in plan.drift)
     parts = []
-    if changed:
-        parts.append(f"{count(changed, 'object')} changed")
+    if changed > deleted:
+        parts.append(f"{count(changed - deleted, 'object')} changed")
     if deleted:
         parts.append(f"{deleted:,} deleted")
     if overdue:

@@ -5,7 +5,7 @@ Messages come from rules and manifests, which are untrusted; each format escapes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,8 @@ from reconciler.model.policy import PolicyOutcome, PolicyReport, PolicyResult, P
 from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import source_range
 from reconciler.render.lines import Line, StyledText, line, shortened
-from reconciler.render.sections import Section
-from reconciler.render.values import count, filled_lines
+from reconciler.render.sections import Section, sections_of
+from reconciler.render.values import count, filled_lines, grouped
 
 # How many results of one policy and outcome are listed; the others are counted.
 _MOST = 20
@@ -87,10 +87,8 @@ def policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
 
 def _groups(report: PolicyReport, *, refusing: bool) -> list[list[PolicyResult]]:
     """The results to list, by policy and outcome."""
-    groups: dict[tuple[str, PolicyOutcome], list[PolicyResult]] = {}
-    for result in report.results:
-        if refusing or not result.refuses:
-            groups.setdefault((result.policy, result.outcome), []).append(result)
+    shown = [result for result in report.results if refusing or not result.refuses]
+    groups = grouped(shown, lambda result: (result.policy, result.outcome))
     return list(groups.values())
 
 
@@ -118,10 +116,9 @@ def policy_sections(report: PolicyReport, *, refusing: bool) -> list[Section]:
         return []
     sections: list[Section] = []
     for group in _groups(report, refusing=refusing):
-        renders: list[Callable[[], str]] = [partial(_item, result) for result in group[:_MOST]]
+        sections += sections_of(group[:_MOST], _list_item, "policy result")
         if len(group) > _MOST:
-            renders.append(partial(_rest, group))
-        sections += (Section(render, "policy result") for render in renders)
+            sections.append(Section(partial(_rest, group), "policy result"))
     return [*sections, Section(partial(_totals, report), "list of policy totals")]
 
 
@@ -133,7 +130,7 @@ def _rest(group: Sequence[PolicyResult]) -> str:
     return f"- {_ICONS[group[0].outcome]} … {prose(_more(group))}\n"
 
 
-def _item(result: PolicyResult) -> str:
+def _list_item(result: PolicyResult) -> str:
     icon = _ICONS[result.outcome]
     about = f"{code_span(str(result.address))} policy {code_span(result.policy)}"
     text = f"- {icon} {about} {verdict(result)}"

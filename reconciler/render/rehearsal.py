@@ -25,7 +25,7 @@ from reconciler.render.junit import JUnitRenderer
 from reconciler.render.phrases import duration
 from reconciler.render.report_renderer import ReportRenderer
 from reconciler.render.sarif import SarifRenderer
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble, sections_of
 from reconciler.render.tables import text_table
 from reconciler.render.values import count, enclosed, filled_lines
 
@@ -93,7 +93,7 @@ def as_markdown(rehearsal: Rehearsal, *, limit: int = COMMENT_LIMIT) -> str:
     """A comment for a pull request; at most `limit` characters."""
     symbol = "✅" if rehearsal.passed else "❌"
     head = f"### {symbol} {prose(_headline(rehearsal))}\n\n{prose(verdict(rehearsal))}\n\n"
-    sections = [Section(partial(_markdown_check, check), "check") for check in rehearsal.checks]
+    sections = sections_of(rehearsal.checks, _markdown_check, "check")
     for title, lines in _notes(rehearsal):
         sections.append(Section(partial(_folded, title, lines), f"list: {title}"))
     if rehearsal.applying:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from reconciler.model.secret import MASK, Redactor, Secret
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Template, Unknown
@@ -19,6 +19,9 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # What YAML 1.1 and 1.2 read as something else than a string.
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
+Entry = TypeVar("Entry")
+Key = TypeVar("Key")
+
 _SIZE_UNITS = ("kB", "MB", "GB", "TB")
 _redact_keys = Redactor()
 
@@ -36,9 +39,12 @@ def count(number: int, word: str, plural: str = "") -> str:
     return f"{number:,} {word if number == 1 else plural or word + 's'}"
 
 
-def tally(counts: Mapping[Any, int]) -> list[str]:
-    """Counts by word, such as `1,204 applied`; without those that are zero."""
-    return [f"{number:,} {word}" for word, number in counts.items() if number]
+def tally(counts: Mapping[Any, int], before: str = "") -> list[str]:
+    """Counts by word, such as `1,204 applied`, or `3 to create` with `to ` before each word.
+
+    Those that are zero are left out.
+    """
+    return [f"{number:,} {before}{word}" for word, number in counts.items() if number]
 
 
 def enclosed(before: str, text: str | None, after: str = "") -> str:
@@ -46,6 +52,14 @@ def enclosed(before: str, text: str | None, after: str = "") -> str:
     if not text:
         return ""
     return f"{before}{text}{after}"
+
+
+def grouped(entries: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, list[Entry]]:
+    """The entries by their key; the keys in the order of their first entry."""
+    groups: dict[Key, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return groups
 
 
 def unique(words: Iterable[str]) -> list[str]:
