@@ -41,7 +41,7 @@ def create_key(
         if lost_names:  # give the cause of the lost answer time to pass
             pause = next(growing_pauses, 0.0)
             reason = f"minting another key for {live.id}, as an answer was lost"
-            context.client.http.pause(pause, reason)
+            context.client.http.waits.pause(pause, reason)
         name = f"reconciler-{secrets.token_hex(6)}"
         try:
             return _post_key(name, context, live)
@@ -175,7 +175,7 @@ def find_lost(
     def is_complete(keys: list[dict[str, Any]]) -> bool:
         return names <= {key.get("name") for key in keys} and len(keys) >= expected
 
-    lost_keys = context.client.http.poll(
+    lost_keys = context.client.http.waits.poll(
         search,
         is_done=is_complete,
         next_pause=lambda _: next(growing_pauses, None),

@@ -100,7 +100,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
             except NotFoundError as error:
                 return error
 
-        answer = self.client.http.poll(
+        answer = self.client.http.waits.poll(
             attempt,
             is_done=lambda answer: not isinstance(answer, NotFoundError),
             next_pause=lambda _: next(growing_pauses, None),

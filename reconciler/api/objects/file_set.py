@@ -249,7 +249,7 @@ class _FileSetSync(Struct, frozen=True):
 
         def upload(member: Member) -> Member | None:
             # Between files, because an interrupted run must not upload the rest of a large folder.
-            http.check_stopped()
+            http.waits.check_stopped()
             began = http.server_clock()
             try:
                 # What a dead run has uploaded is used, not uploaded again.
@@ -414,11 +414,11 @@ class _FileSetSync(Struct, frozen=True):
         self._for_each(self._detach_removed, members)
 
     def _delete(self, member: Member) -> None:
-        self.context.client.http.check_stopped()
+        self.context.client.http.waits.check_stopped()
         _delete_file(self.context, member)
 
     def _detach_removed(self, member: Member) -> None:
-        self.context.client.http.check_stopped()
+        self.context.client.http.waits.check_stopped()
         name = f"detach {member.key}"
         with self.context.steps.step(name, file_id=member.file_id) as step:
             self._detach(member)

@@ -74,7 +74,7 @@ class Indexing(Struct):
             growing_pause = min(growing_pause * 1.5, _LONGEST_PAUSE_SECONDS)
             return seconds
 
-        body, _ = self.client.http.poll(
+        body, _ = self.client.http.waits.poll(
             lambda: self._read(watch),
             is_done=lambda answer: answer[0].get("status") != _IN_PROGRESS,
             next_pause=next_pause,

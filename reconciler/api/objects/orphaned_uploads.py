@@ -119,7 +119,7 @@ class OrphanedUploads:
         last_attempt = max(min(window.until, now) for window in windows)
         left_seconds = last_attempt + self._settle_seconds - now
         growing_pauses = pauses(min(self._settle_seconds, left_seconds))
-        candidates = http.poll(
+        candidates = http.waits.poll(
             lambda: self._candidates(local, windows),
             is_done=bool,
             next_pause=lambda _: next(growing_pauses, None),

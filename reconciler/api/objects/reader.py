@@ -103,7 +103,7 @@ class HttpReader:
             else:
                 route = kind.route(call, in_project=project is not None, parent=parent)
             if route is not None:
-                self._scopes.http.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
+                self._scopes.http.in_flight.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
 
     def is_list_shared(self, kind: Kind, project: str | None, parent: Parent = ()) -> bool:
         """Whether another stack has read a list, or is reading it, so that it takes no call here."""

@@ -146,7 +146,7 @@ class Uploader(Struct, frozen=True, dict=True):
         self, client: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]
     ) -> list[str]:
         def send(start: int) -> str:
-            client.http.check_stopped()
+            client.http.waits.check_stopped()
             size = min(self.part_bytes, local.size - start)
             with path.open("rb") as file:
                 form = Form(

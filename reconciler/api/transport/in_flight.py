@@ -30,11 +30,11 @@ class InFlight:
         self._sending = 0
         self._waiting = 0
         self._answered = 0
-        self._still_seconds = 0.0
+        self._idle_seconds = 0.0
         self._measured_at = clock()
 
     def expect(self, route: RateLimitKey) -> None:
-        """Announce a call."""
+        """Announce a call, so that it counts as open."""
         with self._lock:
             self._open[route] += 1
 
@@ -49,11 +49,14 @@ class InFlight:
         return self._answered
 
     @property
-    def still_seconds(self) -> float:
-        """How long nothing was in flight while at least one call waited for a rate limit."""
+    def idle_seconds(self) -> float:
+        """How long nothing was in flight while at least one call waited.
+
+        A call waits for a rate limit, or for the read of another client.
+        """
         with self._lock:
             self._measure()
-            return self._still_seconds
+            return self._idle_seconds
 
     def open(self) -> tuple[int, dict[RateLimitKey, int]]:
         """The number of open calls, and those of each route that are not in flight."""
@@ -78,6 +81,11 @@ class InFlight:
                 self._open[route] -= 1
                 self._answered += 1
 
+    def count_answered(self, route: RateLimitKey, *, is_expected: bool) -> None:
+        """Count a call that another client has made."""
+        with self.call(route, is_expected=is_expected):
+            pass
+
     @contextmanager
     def sending(self, route: RateLimitKey) -> Iterator[None]:
         """Surround a request that is in flight."""
@@ -95,7 +103,7 @@ class InFlight:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Surround a wait for a rate limit."""
+        """Surround a wait for a rate limit, or for the read of another client."""
         with self._lock:
             self._measure()
             self._waiting += 1
@@ -109,5 +117,5 @@ class InFlight:
     def _measure(self) -> None:
         now = self._clock()
         if self._waiting and not self._sending:
-            self._still_seconds += max(0.0, now - self._measured_at)
+            self._idle_seconds += max(0.0, now - self._measured_at)
         self._measured_at = now
