@@ -21,6 +21,7 @@ from reconciler.model.tracing import CURRENT
 from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
 
 _RECHECK_SECONDS = 0.5
+"""How often a request asks for a token while its rate limit is an estimate."""
 
 
 class Attempt(NamedTuple):
@@ -166,7 +167,9 @@ class AttemptSender:
     def _limit_reason(self, route: RateLimitKey) -> str:
         reason = f"rate limit of {route.method} {route.route}"
         pace = self._throttle.describe(route)
-        return f"{reason}: {pace}" if pace else reason
+        if pace:
+            reason += f": {pace}"
+        return reason
 
 
 def _status(outcome: Response | FailedAttempt) -> int:

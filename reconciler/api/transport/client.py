@@ -165,6 +165,7 @@ class Client:
 
     def exchange(self, request: Request) -> Response:
         """Send a request, retry it where that is safe, and return the response with its headers."""
+        # A rehearsal records what a plan reads, and answers from its recording.
         if self.reads is not None and request.method == "GET":
             return self.reads.exchange(request, self._exchange_shared)
         return self._exchange_shared(request)
@@ -202,21 +203,23 @@ class Client:
 
     def admin_limits(self) -> dict[str, int]:
         """The limits that refusals have shown, in requests a minute by admin route."""
-        return {
-            f"{route.method} {route.route}": limit
-            for route, limit in self._throttle.learned().items()
-        }
+        limits = self._throttle.learned()
+        return {f"{route.method} {route.route}": limit for route, limit in limits.items()}
 
     # --- answers that clients share
 
     @property
     def shared_answers(self) -> int:
         """Answers that other clients have read."""
-        return 0 if self.shared is None else self.shared.answers
+        if self.shared is None:
+            return 0
+        return self.shared.answers
 
     def kept(self, request: Request) -> Response | None:
         """The answer to a request if another client has read it; sends nothing."""
-        return None if self.shared is None else self.shared.kept(request, self)
+        if self.shared is None:
+            return None
+        return self.shared.kept(request, self)
 
     def refuse_before(self, written_at: float) -> None:
         """Take no shared answer that may lack a write of that time, in unix seconds of the server."""
@@ -228,7 +231,9 @@ class Client:
 
         Both are times of the monotonic clock.
         """
-        return read_at if self.shared is None else min(read_at, self.shared.oldest_at)
+        if self.shared is None:
+            return read_at
+        return min(read_at, self.shared.oldest_at)
 
     def reading_age(self, read_at: float) -> float:
         """The age in seconds of what was read since `read_at`, a time of the monotonic clock.

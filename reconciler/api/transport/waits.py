@@ -64,7 +64,9 @@ class Waits:
         """Call `read` until its result is done or `next_pause` is None; return the last result."""
         while True:
             result = read()
-            pause = None if is_done(result) else next_pause(result)
+            if is_done(result):
+                return result
+            pause = next_pause(result)
             if pause is None:
                 return result
             self.pause(pause, reason)
