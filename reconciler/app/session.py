@@ -287,9 +287,9 @@ class Session:
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
                 stop=self.stop,
                 permit=self._permit,
+                observer=self._traffic,
                 environ=self.network_environ,
             )
-            client.observer = self._traffic
             expect_declared(client, stack)
             follow_organization(self, client)
             self._client = client
@@ -477,7 +477,7 @@ class Session:
             seconds=settle_seconds(self.settings.env),
             clock=self.server_clock,
             is_time_known=lambda: self.server_clock.is_known,
-            pause=self.client.pause,
+            pause=self.client.waits.pause,
         )
 
     def close(self) -> None:
