@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import Diagnostic, nearest
-from reconciler.model.formats import RENDERERS
+from reconciler.model.formats import RENDERERS, REPORT_FORMATS
 from reconciler.model.report import NO_CONTEXT, ReportContext
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def get(name: str, context: ReportContext = NO_CONTEXT) -> Renderer:
 
     Raises UsageError for an unknown name.
     """
-    if name not in RENDERERS:
+    if name not in REPORT_FORMATS:
         raise UsageError(
-            f'unknown format "{name}".{nearest(name, RENDERERS)}',
-            hint=f"the formats are {', '.join(RENDERERS)}",
+            f'unknown format "{name}".{nearest(name, REPORT_FORMATS)}',
+            hint=f"the formats are {', '.join(REPORT_FORMATS)}",
         )
     # Imported here, so that a run loads the modules of the formats it uses, and no others.
     module, _, class_name = RENDERERS[name].partition(":")
