@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler import __version__
@@ -24,7 +24,7 @@ from reconciler.render.html.cards import Cards, drift_word
 from reconciler.render.html.fleet import fleet_content
 from reconciler.render.html.page import page, section, table
 from reconciler.render.report_renderer import ReportRenderer
-from reconciler.render.values import brief, count, enclosed, inline, unique
+from reconciler.render.values import Entry, brief, count, enclosed, inline, unique
 
 # The size of all fields of a page, beyond which changes are shown without theirs. Browsers become
 # slow with more, and no person reads as much.
@@ -122,7 +122,7 @@ def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
         if plan.blocked:
             words.insert(0, "blocked")
             groups.insert(0, ("Not planned", list(plan.blocked)))
-        body = [_group(heading, map(cards.change, own)) for heading, own in groups]
+        body = _groups(groups, cards.change)
         yield section(
             "Changes",
             [parts.tools([*changes, *plan.drift], words), *_left_out(cards), *body],
@@ -138,7 +138,7 @@ def _drift(plan: Plan, cards: Cards, *, is_main: bool) -> Iterator[str]:
     if not plan.drift:
         return
     groups = phrases.drift_by_scope(plan.drift)
-    body = [_group(heading, map(cards.drift, own)) for heading, own in groups]
+    body = _groups(groups, cards.drift)
     filters = ""
     # The search of a plan with changes stands above them.
     if is_main or not (plan.pending or plan.blocked):
@@ -150,8 +150,17 @@ def _drift_words(plan: Plan) -> list[str]:
     return unique(drift_word(drift) for drift in plan.drift)
 
 
-def _group(heading: str, cards: Iterable[str]) -> str:
-    return f'<div data-group="{markup(heading)}">\n<h3>{markup(heading)}</h3>\n{"".join(cards)}</div>\n'
+def _groups(
+    groups: Iterable[tuple[str, Iterable[Entry]]], card: Callable[[Entry], str]
+) -> list[str]:
+    """The cards of each group below its heading."""
+    # A list, because `_left_out` has to count what these cards lack.
+    parts = []
+    for heading, entries in groups:
+        title = markup(heading)
+        cards = "".join(map(card, entries))
+        parts.append(f'<div data-group="{title}">\n<h3>{title}</h3>\n{cards}</div>\n')
+    return parts
 
 
 def _left_out(cards: Cards) -> Iterator[str]:
