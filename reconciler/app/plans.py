@@ -16,6 +16,7 @@ from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.addresses import is_pattern, matching, parse_addresses, select_addresses
 from reconciler.app.destination_checks import with_checked_destinations
+from reconciler.app.env_durations import settle_seconds
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.model_shutdowns import shutdown_warnings
@@ -24,7 +25,7 @@ from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
 from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
-from reconciler.app.session import Session, settle_seconds
+from reconciler.app.session import Session
 from reconciler.app.sharing import sharers_of
 from reconciler.engine.binding.deliveries import with_deliveries
 from reconciler.engine.binding.renames import with_renamed_projects

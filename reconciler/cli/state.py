@@ -183,7 +183,7 @@ def _refuse_another_place(old: Address, new: Address) -> None:
 def export(options: GlobalOptions, decrypt: bool) -> int:
     """Print the whole state as JSON; encrypted if the stack declares `encryption`."""
     session = CommandSession(options)
-    session.accept_moved_state = True
+    session.state.accept_moved = True
     text = _json(session.store.export(), sort_keys=True) + "\n"
     click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)
     return 0
