@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from reconciler.app.known_secrets import remembered
 from reconciler.app.run_state import RunState
@@ -17,6 +19,8 @@ from reconciler.manifests import (
     load_configuration,
     load_stack,
 )
+from reconciler.manifests.paths import in_stack
+from reconciler.model.resource import Resource
 from reconciler.model.tracing import span
 from reconciler.rules import RULE_KINDS
 
@@ -83,3 +87,13 @@ class RunManifests:
         with suppress(StateError):
             self.parsed = ParsedFiles(self._state.read(stack).parsed)
         return self.parsed
+
+
+def with_paths(resources: Iterable[Resource], root: Path) -> Iterator[tuple[Resource, str]]:
+    """Each resource with the path of its file below the stack's folder; "" for one without."""
+    paths = {"": ""}  # few files have many resources, and each path asks the disk
+    for resource in resources:
+        file = resource.location.file if resource.location is not None else ""
+        if file not in paths:
+            paths[file] = in_stack(file, root)
+        yield resource, paths[file]
