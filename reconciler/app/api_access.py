@@ -45,9 +45,9 @@ def client_of(session: Session, traffic: TrafficObserver | None) -> Client:
         on_wait=lambda reason, until: session.progress.waiting(reason, until),
         stop=session.stop,
         permit=session.state.permit,
+        observer=traffic,
         environ=session.network_environ,
     )
-    client.observer = traffic
     expect_declared(client, stack)
     follow_organization(session, client)
     return client

@@ -85,7 +85,7 @@ class RunManifests:
     def _parsed_files(self, stack: Stack) -> ParsedFiles:
         # An unreadable state is reported by the first step that needs more of it than this cache.
         with suppress(StateError):
-            self.parsed = ParsedFiles(self._state.read(stack).parsed)
+            self.parsed = ParsedFiles(self._state.read(stack).parse_cache.find)
         return self.parsed
 
 

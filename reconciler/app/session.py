@@ -254,13 +254,13 @@ class Session:
     def ownership(self) -> Ownership:
         """This stack's identity, and what earlier runs left unfinished."""
         stack = self.stack
-        entries = self.store.unfinished()
+        entries = self.store.runs.unfinished()
         begun = unfinished_work(entries, ALL_KINDS, clock=self.server_clock)
         return Ownership(
             stack.name,
             stack.environment,
             *begun,
-            former=self.store.former_owners(),
+            former=self.store.remarks.former_owners(),
             deliveries=journaled_deliveries(entries),
             # `writable` replaces the store, so each call asks for the present one.
             held_ids=lambda address: self.store.held_ids(address),
@@ -274,7 +274,7 @@ class Session:
             seconds=settle_seconds(self.settings.env),
             clock=self.server_clock,
             is_time_known=lambda: self.server_clock.is_known,
-            pause=self.client.pause,
+            pause=self.client.waits.pause,
         )
 
     # --- the end ----------------------------------------------------------------------------------
