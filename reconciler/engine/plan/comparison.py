@@ -15,7 +15,7 @@ from reconciler.engine import diff, jobs
 from reconciler.engine.binding.matcher import Binding, BindingSource
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.plan.drift import shown_spec
-from reconciler.engine.plan.refused_files import refusals_told, with_refusals
+from reconciler.engine.plan.refused_files import refusal_warnings, with_refusals
 from reconciler.engine.plan.rotation import with_key_steps
 from reconciler.engine.snapshot import Snapshot
 from reconciler.model.address import Address
@@ -70,7 +70,7 @@ class ResourceComparison:
             before=before,
             facts=self._facts(),
             refusal=kind.read_only_reason(live.attributes) or "",
-            warnings=(*self._warnings(), *refusals_told(kind, self._desired, live)),
+            warnings=(*self._warnings(), *refusal_warnings(kind, self._desired, live)),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=self._waits)
