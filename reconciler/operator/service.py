@@ -109,10 +109,10 @@ class OperatorService:
         for stack in self._registry.stacks():
             if stop.is_set():
                 return
-            outcome = self._look_at(stack.key)
+            outcome = self._reconcile(stack.key)
             for _ in range(3):  # a changed finalizer, or a source that moved
                 if outcome.next is Next.SOON and not stop.is_set():
-                    outcome = self._look_at(stack.key)
+                    outcome = self._reconcile(stack.key)
 
     def _start_workers(self) -> None:
         for number in range(self._options.workers):
@@ -153,19 +153,19 @@ class OperatorService:
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
-            outcome = self._look_at(key)
+            outcome = self._reconcile(key)
             stack = self._registry.stack(key)
             group = stack.organization if stack is not None else None
             self._queue.finish(key, outcome, group)
 
-    def _look_at(self, key: ObjectKey) -> RunEnd:
+    def _reconcile(self, key: ObjectKey) -> RunEnd:
         stop = threading.Event()
         with self._lock:
             self._running[key] = stop
             if self._stop.is_set():
                 stop.set()
         try:
-            return self._reconciler.look_at(key, stop)
+            return self._reconciler.reconcile(key, stop)
         except Exception:
             # One Stack must not end the operator. The log has what to report.
             LOG.exception("%s: unexpected error", key)
