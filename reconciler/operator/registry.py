@@ -18,6 +18,7 @@ from reconciler.operator.resources import (
     ObjectKey,
     OrganizationObject,
     StackObject,
+    key_in,
     organization_of,
     stack_of,
 )
@@ -99,9 +100,7 @@ class Registry:
 
     def put_config_map(self, body: Mapping[str, Any]) -> set[ObjectKey]:
         """Take a ConfigMap as the API server shows it."""
-        metadata = body.get("metadata")
-        metadata = metadata if isinstance(metadata, Mapping) else {}
-        key = ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
+        key = key_in(body)
         content = stored(body)
         with self._lock:
             before = self._config_maps.get(key)

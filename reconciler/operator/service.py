@@ -16,7 +16,7 @@ from reconciler.operator.kube import KubeClient, KubeError
 from reconciler.operator.queue import Next, RunEnd, WorkQueue
 from reconciler.operator.reconcile import Reconciler
 from reconciler.operator.registry import KnownKeys, Registry
-from reconciler.operator.resources import ObjectKey
+from reconciler.operator.resources import ObjectKey, StackObject, key_in
 from reconciler.operator.sources import SourceError, SourceFolder
 
 LOG = logging.getLogger("reconciler.operator")
@@ -190,7 +190,7 @@ class OperatorService:
 
     def stack(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
         """Take a Stack from a watch or a list."""
-        key = _key(body)
+        key = key_in(body)
         before = self._registry.stack(key)
         if is_gone:
             woken = self._registry.drop_stack(key) | {key}
@@ -204,14 +204,14 @@ class OperatorService:
     def organization(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
         """Take an Organization from a watch or a list."""
         if is_gone:
-            self.wake(self._registry.drop_organization(_key(body)))
+            self.wake(self._registry.drop_organization(key_in(body)))
         else:
             self.wake(self._registry.put_organization(body))
 
     def config_map(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
         """Take a ConfigMap from a watch or a list."""
         if is_gone:
-            self.wake(self._registry.drop_config_map(_key(body)))
+            self.wake(self._registry.drop_config_map(key_in(body)))
         else:
             self.wake(self._registry.put_config_map(body))
 
@@ -267,14 +267,14 @@ class OperatorService:
         # Sources and keys first, so that no Stack is looked at without them.
         for namespace in namespaces:
             for body in self._kube.config_maps(namespace, SOURCE_LABEL):
-                config_maps.add(_key(body))
+                config_maps.add(key_in(body))
                 self.config_map(body, is_gone=False)
             for body in self._kube.organizations(namespace):
-                organizations.add(_key(body))
+                organizations.add(key_in(body))
                 self.organization(body, is_gone=False)
         for namespace in namespaces:
             for body in self._kube.stacks(namespace):
-                stacks.add(_key(body))
+                stacks.add(key_in(body))
                 self.stack(body, is_gone=False)
         listed = KnownKeys(frozenset(stacks), frozenset(organizations), frozenset(config_maps))
         gone = before.stacks - listed.stacks
@@ -297,15 +297,8 @@ class OperatorService:
             self._revisions[place] = revision
 
 
-def _key(body: Mapping[str, Any]) -> ObjectKey:
-    metadata = body.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    return ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
-
-
-def _has_other_spec(before: Any, after: Any) -> bool:
-    return after is None or (before.uid, before.generation, before.is_deleting) != (
-        after.uid,
-        after.generation,
-        after.is_deleting,
-    )
+def _has_other_spec(before: StackObject, after: StackObject | None) -> bool:
+    """Whether a run for the earlier Stack is of no use any more."""
+    if after is None or before.uid != after.uid:
+        return True
+    return before.generation != after.generation or before.is_deleting != after.is_deleting

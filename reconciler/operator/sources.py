@@ -8,7 +8,6 @@ any time, as git-sync does with each commit, so a run compares the revision befo
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from reconciler.operator.bodies import decoded_at, mapping_at
 from reconciler.operator.crds import PATH_PATTERN
 from reconciler.operator.resources import ConfigMapReference
 
@@ -58,17 +58,13 @@ class StoredConfigMap(Struct, frozen=True):
 
 
 def stored(body: Mapping[str, Any]) -> StoredConfigMap:
-    """The data of a ConfigMap as the API server shows it. Values that are no text are left out."""
+    """The data of a ConfigMap of the API server. Values that are not text are left out."""
     files: dict[str, bytes] = {}
-    data, binary = body.get("data"), body.get("binaryData")
-    for key, value in (data if isinstance(data, Mapping) else {}).items():
+    for key, value in mapping_at(body, "data").items():
         if isinstance(value, str):
             files[str(key)] = value.encode("utf-8", "surrogatepass")
-    for key, value in (binary if isinstance(binary, Mapping) else {}).items():
-        try:
-            files[str(key)] = base64.b64decode(str(value), validate=True)
-        except (binascii.Error, ValueError):
-            continue
+    files |= decoded_at(body, "binaryData")
+    # Sorted, so that the digest does not depend on the order in which the server lists the keys.
     encoded = {key: base64.b64encode(files[key]).decode() for key in sorted(files)}
     text = json.dumps(encoded).encode()
     return StoredConfigMap(hashlib.sha256(text).hexdigest(), zlib.compress(text))
