@@ -1,7 +1,7 @@
 """Custom resources as structs.
 
 The API server checks resources against the schemas of `crds.py`. A definition can be older, or its
-validation switched off, so everything is checked again here, and a resource that does not fit is a
+validation switched off, so everything is checked again here. A resource that does not fit becomes a
 sentence for its status.
 """
 
@@ -68,7 +68,8 @@ class DeletionPolicy(StrEnum):
 
 
 def _pattern(pattern: str) -> str:
-    """A pattern of a schema for Python, where `$` also matches before a final line break."""
+    """A pattern of a schema for Python."""
+    # `$` of Python also matches before a final line break, which schemas exclude.
     return f"{pattern.removesuffix('$')}\\Z"
 
 
