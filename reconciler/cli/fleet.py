@@ -28,14 +28,14 @@ def command() -> None:
     "--shards",
     type=click.IntRange(1, 256),
     metavar="TOTAL",
-    help="List parts for --shard instead of stacks.",
+    help="List shards for --shard instead of stacks.",
 )
 @choice_options
 @partial(global_options, formats=("text", "json", MATRIX))
 def list_(options: GlobalOptions, choice: FleetChoice, shards: int | None) -> int:
     """List the stacks and their environments, offline and without a key.
 
-    With --format github-matrix, print what a job of GitHub Actions takes as its matrix.
+    With --format github-matrix, print the matrix of a GitHub Actions job.
     """
     return list_stacks(CommandFleet(options, choice), shards=shards)
 
@@ -60,13 +60,13 @@ def plan(
     is_flag=True,
     help="Also count objects that a stack does not manage, those of other stacks included.",
 )
-@click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
+@click.option("--blame", is_flag=True, help="Look up in the audit log who made each change.")
 # In full, because nothing but a full reading finds changes that the audit log does not report.
 @run_options(Command.DRIFT, refresh="full")
 def drift(
     fleet: CommandFleet, request: StackRequest, run: FleetOptions, unmanaged: bool, blame: bool
 ) -> int:
-    """Show in which stacks something changed at the API since the last apply, worst first."""
+    """Show drift in each stack, worst first."""
     request = replace(request, plan=replace(request.plan, unmanaged=unmanaged), blame=blame)
     return run_and_report(fleet, request, run).exit_code
 
@@ -91,7 +91,7 @@ def apply(
     approve: tuple[str, ...],
     check: bool,
 ) -> int:
-    """Apply the plans of all stacks; a stack that fails does not stop the others.
+    """Apply the plans of all stacks; continue if a stack fails.
 
     Plan all stacks, show a summary and ask once. With --approve, plan again and apply only what was
     reviewed. Stacks that read outputs of others wait for them.
@@ -105,7 +105,7 @@ def apply(
     "--since",
     default="30d",
     metavar="TIME",
-    help="Count runs and failures from here on: 2026-11-01, 30d or 12h; 30d by default.",
+    help="Count runs and failures since this time: 2026-11-01, 30d or 12h; 30d by default.",
 )
 @click.option(
     "--states",
@@ -120,7 +120,7 @@ def apply(
 def report(
     options: GlobalOptions, choice: FleetChoice, since: str, states: bool, everywhere: bool
 ) -> int:
-    """Show how all stacks stand and since when, from the recorded runs. Makes no API call."""
+    """Show the status of all stacks, from recorded runs. Makes no API call."""
     return report_fleet(
         CommandFleet(options, choice), since, with_states=states, everywhere=everywhere
     )

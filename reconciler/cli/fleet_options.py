@@ -57,14 +57,14 @@ _STACKS = click.option(
 _SHARD = click.option(
     "--shard",
     metavar="NUMBER/TOTAL",
-    help="Only this part of the stacks. Stacks of one organization stay together.",
+    help="Only this shard of the stacks. Stacks of one organization stay together.",
 )
 _AT_ONCE = click.option(
     "--at-once",
     type=click.IntRange(1, 200),
     default=16,
     metavar="N",
-    help="Run at most this many stacks side by side; 16 by default. --parallelism bounds the "
+    help="Run at most this many stacks in parallel; 16 by default. --parallelism bounds the "
     "calls of each.",
 )
 _STACK_TIMEOUT = click.option(

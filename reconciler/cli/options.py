@@ -160,7 +160,7 @@ _PLANNING = (
         "--allow-delete",
         multiple=True,
         metavar="ADDRESS|GLOB",
-        help="Let the guards pass the deletion of this address; repeatable.",
+        help="Allow the deletion of this address past the guards; repeatable.",
     ),
     click.option(
         "--refresh",
@@ -213,7 +213,7 @@ def global_options(
 def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The global options of a command whose result has every report format."""
     full = click.option(
-        "--full", is_flag=True, help="Cut nothing in text, Markdown and HTML, whatever the size."
+        "--full", is_flag=True, help="Do not shorten reports in text, Markdown and HTML."
     )
     return decorated(partial(global_options, formats=REPORT_FORMATS)(function), (full,))
 
@@ -245,8 +245,8 @@ def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
     flag = click.option(
         "--notify",
         is_flag=True,
-        help="Announce what changed since the last notice: drift, refusals, failures, overdue keys. "
-        "RECONCILER_NOTICE_URLS has the targets.",
+        help="Send notices of new drift, refusals, failures and overdue keys to the targets in "
+        "RECONCILER_NOTICE_URLS.",
     )
     return decorated(function, (flag,))
 
@@ -256,7 +256,7 @@ def spend_option(function: Callable[..., Any]) -> Callable[..., Any]:
     flag = click.option(
         "--spend",
         is_flag=True,
-        help="Also report in metrics what was spent of spend limits: one admin call for each "
+        help="Include spending against spend limits in metrics: one admin call for each "
         "organization with limits, at most once an hour.",
     )
     return decorated(function, (flag,))
@@ -269,13 +269,13 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Also evaluate the policies of this folder, which manifests cannot weaken; repeatable.",
+        help="Also evaluate the policies in this folder, which manifests cannot weaken; repeatable.",
     )
     overrides = click.option(
         "--override-policy",
         multiple=True,
         metavar="NAME=REASON",
-        help="Let this overridable policy fail, and report the reason; repeatable.",
+        help="Allow this overridable policy to fail, and report the reason; repeatable.",
     )
     return decorated(function, (folders, overrides))
 
