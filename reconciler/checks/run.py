@@ -60,7 +60,7 @@ def run_checks(rules: Sequence[Rule], tools: CheckTools) -> list[CheckOutcome]:
 def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
     spec = rule.spec
     outcome = CheckOutcome(
-        rule.address, CheckStatus.SKIPPED, what=_what(spec), location=rule.location
+        rule.address, CheckStatus.SKIPPED, what=_subject(spec), location=rule.location
     )
     operation = OPERATIONS.get(str(spec.get("operation")))
     if operation is not None and operation.costly and not tools.may_cost(rule):
@@ -83,7 +83,7 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
     return replace(outcome, seconds=time.monotonic() - started, notes=tuple(notes))
 
 
-def _what(spec: Spec) -> str:
+def _subject(spec: Spec) -> str:
     if spec.get("operation"):
         return str(spec["operation"])
     return described(spec.get("budget") or {"below": "?"})

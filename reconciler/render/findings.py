@@ -290,7 +290,7 @@ def _planned(change: Change) -> Finding:
         message = f"skipped: {change.blocked}"
     elif change.is_change:
         message = phrases.will_be(change)
-        destroys = enclosed("Destroys: ", phrases.destruction(change), ".")
+        destroys = enclosed("Destroys: ", change.destroys, ".")
     # A plan is there to be reviewed, so a loss is a warning and no failed test case.
     if rule is DESTRUCTIVE:
         level = Level.WARNING

@@ -40,6 +40,7 @@ def _differences(
             yield f"no longer planned: {_planned(was)}"
         elif was and is_now and change_digest(was) != change_digest(is_now):
             yield _changed(was, is_now)
+    # Values of outputs can be long, or secret; the plan shows them where they may be seen.
     if approved.outputs != present.outputs:
         yield "the outputs differ"
     for name in ("stack", "environment", "base_url", "destroy"):
@@ -73,7 +74,7 @@ def _by_address(plan: Plan) -> dict[Address, Change]:
 
 
 def _planned(change: Change) -> str:
-    lost = enclosed(" (destroys: ", phrases.destruction(change), ")")
+    lost = enclosed(" (destroys: ", change.destroys, ")")
     return f"{change.address} {phrases.will_be(change)}{lost}"
 
 

@@ -307,7 +307,7 @@ def _remarks(change: Change) -> Iterator[Line]:
         yield line(_FIELD_INDENT, StyledText(aside, "dim"))
     if steps := phrases.steps(change):
         yield line(_FIELD_INDENT, StyledText(steps, "magenta"))
-    if lost := phrases.destruction(change):
+    if lost := change.destroys:
         yield line(_FIELD_INDENT, StyledText(f"destroys: {lost}", "red"))
     for step in change.keys:
         yield line(_FIELD_INDENT, StyledText(phrases.key_step(step), _KEY_STYLES[step.action]))

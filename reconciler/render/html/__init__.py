@@ -26,8 +26,8 @@ from reconciler.render.html.page import page, section, table
 from reconciler.render.report_renderer import ReportRenderer
 from reconciler.render.values import Entry, brief, count, enclosed, inline, unique
 
-# The size of all fields of a page, beyond which changes are shown without theirs. Browsers become
-# slow with more, and no person reads as much.
+# The size of all fields of a page, beyond which changes are shown without theirs: a plan of ten
+# thousand resources must stay a page that a browser opens.
 _MOST_BYTES = 5_000_000
 _POLICY = "policy"
 
@@ -41,7 +41,7 @@ class HtmlRenderer(ReportRenderer):
         title = name + enclosed(" · ", report.stack)
         sentence, kind = parts.headline(report)
         digest = ""
-        # The digest is what `apply --approve` takes, and drift cannot be applied.
+        # The digest is what `apply --approve` takes; drift has nothing to approve.
         if not report.is_drift:
             digest = _digest(report.plan)
         body = [
@@ -88,13 +88,12 @@ class HtmlRenderer(ReportRenderer):
             return
         outcomes = phrases.reported(result)
         ordered = sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED)
-        words = unique(str(outcome.status) for outcome in ordered)
-        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
         if not ordered:
             return
-        yield section(
-            "Outcomes", [parts.tools(ordered, words), *_left_out(cards), *body], id="outcomes"
-        )
+        words = unique(str(outcome.status) for outcome in ordered)
+        tools = parts.tools(ordered, words)
+        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
+        yield section("Outcomes", [tools, *_left_out(cards), *body], id="outcomes")
         if result.checks:
             yield section("Checks", parts.problems(check_findings(result.checks)), id="checks")
         if result.outputs:
@@ -116,18 +115,15 @@ def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
     yield section("Summary", parts.counts(plan.pending), id="summary")
     changes: list[Change] = [*plan.pending, *plan.blocked]
     if changes:
-        # One search for a page: it finds drift too.
+        # A page has one search, which finds drift too.
         words = [*map(str, count_actions(plan.pending)), *_drift_words(plan)]
         groups = phrases.by_importance(plan.pending)
         if plan.blocked:
             words.insert(0, "blocked")
             groups.insert(0, ("Not planned", list(plan.blocked)))
         body = _groups(groups, cards.change)
-        yield section(
-            "Changes",
-            [parts.tools([*changes, *plan.drift], words), *_left_out(cards), *body],
-            id="changes",
-        )
+        tools = parts.tools([*changes, *plan.drift], words)
+        yield section("Changes", [tools, *_left_out(cards), *body], id="changes")
     if plan.outputs:
         rows = ((each.name, _short(each.before), _short(each.after)) for each in plan.outputs)
         shown = table(("Output", "Before", "After"), rows, text=frozenset({1, 2}))
