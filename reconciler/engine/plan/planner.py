@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
-from reconciler.engine.binding.matcher import Binding, BindingSource
+from reconciler.engine.binding.bindings import Binding, BindingSource
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.plan.blocking import blocked_by, waiting_for
 from reconciler.engine.plan.drift import drift_of, output_changes, shown_spec, unmanaged_objects

@@ -14,9 +14,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.identity import other_projects, surplus_marks
 from reconciler.engine.binding.leftovers import Leftovers, find_leftovers
-from reconciler.engine.binding.matcher import Binding, Matcher
+from reconciler.engine.binding.matcher import Matcher
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.overview import Overview, Survey
