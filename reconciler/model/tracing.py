@@ -1,8 +1,8 @@
-"""Spans: what a run did when, for whoever traces it.
+"""Spans: the timed parts of a run, for tracing.
 
-The rest of the program opens spans with `span`, and knows nothing of what becomes of them. While no
-run is traced, that costs a look at a variable. The current span belongs to a thread; `carried` takes
-it along to the threads of a pool.
+The rest of the program opens spans with `span` and does not know who receives them. While no run is
+traced, that costs one lookup of a variable. The current span belongs to a thread; `carried` passes
+it on to the threads of a pool.
 
 Attributes hold words of this program and numbers, never an id, a query, a header or a body.
 """
@@ -47,7 +47,7 @@ class Span(Protocol):
 
 
 class _Untraced:
-    """A span that nobody sees."""
+    """The span of a run that is not traced."""
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ _begin_trace: BeginTrace | None = None
 
 
 def begin_traces_with(begin: BeginTrace | None) -> None:
-    """Let `root_span` begin traces from now on, in a process that never ends; None for no more."""
+    """Let `root_span` begin traces, in a process that serves many runs; None turns that off."""
     global _begin_trace
     _begin_trace = begin
 

@@ -102,7 +102,7 @@ def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
 def as_html(inventory: Inventory) -> str:
     """One page without network access: every count, every object that could be managed."""
     title = f"Inventory: {_headline(inventory)}"
-    shown = [entry for entry in inventory.objects if entry.standing is not ObjectRelation.BUILT_IN]
+    shown = [entry for entry in inventory.objects if entry.relation is not ObjectRelation.BUILT_IN]
     body = [
         f"<h1>{markup(title)}</h1>",
         f"<p>{markup(totals(inventory))}</p>",
@@ -172,7 +172,7 @@ def _unknown(unread: Sequence[UnreadList]) -> str:
 
 def _rows(inventory: Inventory) -> Iterator[list[str]]:
     for (project, kind), objects in inventory.groups.items():
-        counts = Counter(entry.standing for entry in objects)
+        counts = Counter(entry.relation for entry in objects)
         numbers = [
             f"{counts[standing]:,}" if counts[standing] else "" for standing in ObjectRelation
         ]
@@ -198,7 +198,7 @@ def _owner(entry: InventoryObject) -> str:
 
 
 def _counts(objects: Sequence[InventoryObject]) -> dict[str, int]:
-    counts = Counter(entry.standing for entry in objects)
+    counts = Counter(entry.relation for entry in objects)
     return {standing.value: counts[standing] for standing in ObjectRelation}
 
 
@@ -211,7 +211,7 @@ def _object(entry: InventoryObject) -> dict[str, Any]:
         "kind": entry.kind,
         "id": entry.id,
         "name": redacted(entry.label),
-        "standing": entry.standing.value,
+        "standing": entry.relation.value,
         "project": _safe(entry.project),
         "project_id": entry.project_id,
         "address": None if entry.address is None else str(entry.address),
@@ -250,7 +250,7 @@ def _markdown_unread(inventory: Inventory) -> str:
 
 def _html_rows(objects: Sequence[InventoryObject]) -> list[list[str]]:
     return [
-        [entry.project or OUTSIDE, entry.kind, entry.label, entry.id, entry.standing.value]
+        [entry.project or OUTSIDE, entry.kind, entry.label, entry.id, entry.relation.value]
         for entry in objects
     ]
 
