@@ -118,7 +118,7 @@ class Planning:
             seconds=time.monotonic() - started,
             refresh=replace(
                 refresh_summary(unchanged),
-                waited_seconds=self._client.waited_seconds,
+                waited_seconds=self._client.in_flight.idle_seconds,
                 whole=not inputs.options.targets,
                 began_at=self._asked_at(),
                 answered_by_log=bool(unchanged.scopes) and not provider.has_read,

@@ -185,7 +185,7 @@ def export(options: GlobalOptions, decrypt: bool) -> int:
     from reconciler.state.transfer import export_state
 
     session = CommandSession(options)
-    session.accept_moved_state = True
+    session.state.accept_moved = True
     text = _json(export_state(session.store), sort_keys=True) + "\n"
     click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)
     return 0
