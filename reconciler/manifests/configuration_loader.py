@@ -33,7 +33,6 @@ from reconciler.model.address import Address
 from reconciler.model.allowance import allowed_places
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Declaration, Kind
-from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.secret import Redactor
@@ -272,12 +271,9 @@ def _digest(value: Any) -> str:
 
 
 def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[str, Any]:
-    def report(problem: ValueProblem, trail: Trail) -> None:
-        problems.take(problem, place=opened.place_of("outputs", *trail))
-
-    outputs = Evaluator(replace(opened.context, reference=reference), report).evaluate(
-        opened.outputs or {}
-    )
+    report = problems.reporter(lambda trail: opened.place_of("outputs", *trail))
+    evaluator = Evaluator(replace(opened.context, reference=reference), report)
+    outputs = evaluator.evaluate(opened.outputs or {})
     redactor = Redactor(opened.secrets)
     for name, value in outputs.items():
         if redactor.holds(json.dumps(value, default=str, ensure_ascii=False)):

@@ -14,7 +14,7 @@ from reconciler.manifests.destinations import key_files
 from reconciler.manifests.expressions import Expression, ExpressionSource, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
-from reconciler.manifests.problems import Problems, ValueProblem
+from reconciler.manifests.problems import Problems, Report, ValueProblem
 from reconciler.manifests.shapes import OPENAI_KEY, credential_in
 from reconciler.manifests.variables import AllowedVariables, how_to_allow
 from reconciler.model.address import Address
@@ -38,8 +38,6 @@ _TELLING = frozenset(
     {"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"}
 )
 _LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@\S*")
-
-Report = Callable[[ValueProblem, Trail], None]
 
 
 class CredentialReader(Struct, frozen=True):

@@ -19,7 +19,7 @@ from reconciler.manifests.closed import SENT_FOLDER
 from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative
-from reconciler.manifests.problems import ValueProblem
+from reconciler.manifests.problems import Report, ValueProblem
 from reconciler.model.allowance import SourceAllowance, how_to_allow_source
 from reconciler.model.secret import LEAST_LENGTH, Secret
 from reconciler.model.sinks import place_of
@@ -130,9 +130,6 @@ def require_sendable(source: str, text: str, in_use: Iterable[Secret]) -> Secret
         detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
         raise ValueProblem("Secret too short", detail)
     return Secret(text)
-
-
-Report = Callable[[ValueProblem, tuple[str | int, ...]], None]
 
 
 def one_line_sources(kind: Type, value: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
-from reconciler.manifests.problems import Problems, ValueProblem
+from reconciler.manifests.problems import Problems, Report, ValueProblem
 from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.shared_state import (
     given_folder,
@@ -295,11 +295,7 @@ def _checked(
         )
         return None
     document = documents[0]
-
-    def report(problem: ValueProblem, trail: Trail) -> None:
-        problems.take(problem, place=document.location_of(trail))
-
-    value = quotable(masked(document.value, redact), report)
+    value = quotable(masked(document.value, redact), problems.reporter(document.location_of))
     for finding in _checker().findings(value):
         place = document.location_of(finding.trail, key=finding.at_key)
         problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
@@ -383,13 +379,8 @@ def _over(default: Any, value: Any) -> Any:
     return value
 
 
-def _reporter(
-    layers: Layers, problems: Problems, section: str
-) -> Callable[[ValueProblem, Trail], None]:
-    def report(problem: ValueProblem, trail: Trail) -> None:
-        problems.take(problem, place=layers.place_of(section, *trail))
-
-    return report
+def _reporter(layers: Layers, problems: Problems, section: str) -> Report:
+    return problems.reporter(lambda trail: layers.place_of(section, *trail))
 
 
 def _projects(
