@@ -35,6 +35,8 @@ _DEEPER_THAN_LIBYAML = "maximum nesting depth"
 first hundred."""
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
+_MAP_TAG = f"{_TAG_PREFIX}map"
+_LIST_TAG = f"{_TAG_PREFIX}seq"
 _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -196,8 +198,7 @@ class _Builder:
 
     def _collection(self, event: Any, depth: int) -> Any:
         is_map = type(event) is yaml.MappingStartEvent
-        own_tag = f"{_TAG_PREFIX}map" if is_map else f"{_TAG_PREFIX}seq"
-        if event.tag not in (None, own_tag):
+        if event.tag not in (None, _MAP_TAG if is_map else _LIST_TAG):
             self._bad_tag(event)
         if is_map:
             return self._mapping(depth)

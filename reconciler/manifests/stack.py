@@ -31,6 +31,7 @@ from reconciler.manifests.credentials import (
     CredentialReader,
     environment_secrets,
     known_secrets,
+    process_secrets,
 )
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
@@ -143,7 +144,7 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
     """
     # Before the first message, since the stack file may contain a key at a place that a problem
     # quotes.
-    secrets = _process_secrets(settings)
+    secrets = process_secrets(settings.env)
     for secret in secrets:
         settings.learn(secret)
     root = _root(settings, problems)
@@ -545,10 +546,3 @@ def _organization(
         )
         report(ValueProblem("Conflicting organizations", detail), ())
     return named, "`organization` in the stack file"
-
-
-def _process_secrets(settings: Settings) -> tuple[Secret, ...]:
-    names = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
-    return tuple(
-        Secret(settings.env[name].strip()) for name in names if settings.env.get(name, "").strip()
-    )
