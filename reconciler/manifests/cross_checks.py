@@ -114,7 +114,7 @@ class CrossChecks(Struct, frozen=True):
             kind, adopted = resource.kind, resource.lifecycle.adopt
             if not isinstance(adopted, str):
                 continue
-            # An id that a kind uses as its natural key is unique in a project only.
+            # Ids of a kind with a unique key are unique within a project only.
             home = resource.address.project if kind.unique_key else None
             other = seen.setdefault((kind.name, home, adopted), resource)
             if other is not resource:
