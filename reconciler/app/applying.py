@@ -103,7 +103,7 @@ def apply_checked_plan(
 
 
 def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:
-    return session.store.begin_run(
+    return session.store.runs.begin(
         command=command,
         user=origin.user,
         host=origin.host,
@@ -141,8 +141,8 @@ def _record(session: Session, result: ApplyResult, run_id: int) -> None:
     session.planning.remember(result, store, run_id)
     keep_pages(store, session.provider.pages)
     if manifests := session.parsed.to_keep():  # empty in a rollback, which reads no manifest
-        store.keep_parsed(manifests)
+        store.parse_cache.keep(manifests)
     if succeeded and result.plan.refresh.whole and not result.plan.unsearched:
-        store.set_meta(SEARCHED, "yes")
+        store.remarks.put(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
-    store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)
+    store.runs.end(run_id, status="done" if succeeded else "incomplete", counts=counts)

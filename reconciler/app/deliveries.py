@@ -15,7 +15,7 @@ def delivered(store: StateStore) -> Iterator[tuple[Address, Any]]:
     """The receipts of each address: of its record, and of deliveries in changes that did not end."""
     for address, record in store.records().items():
         yield address, record.delivered
-    for change in store.unfinished():
+    for change in store.runs.unfinished():
         for step in change.steps:
             if step.name == DELIVER:
                 yield change.address, step.result
@@ -23,7 +23,7 @@ def delivered(store: StateStore) -> Iterator[tuple[Address, Any]]:
 
 def begun_deliveries(store: StateStore) -> Iterator[tuple[Address, Any]]:
     """The targets of deliveries without a recorded outcome, each with its address."""
-    for change in store.unfinished():
+    for change in store.runs.unfinished():
         for step in change.steps:
             if step.name == DELIVER and step.status is EntryStatus.BEGUN:
                 yield change.address, step.intent.get("target")

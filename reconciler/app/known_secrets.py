@@ -62,7 +62,7 @@ class _Known:
         """The key of the digests, and the source and digest of each secret that was sent."""
         with suppress(StateError):
             store = self._store()
-            key = store.meta(KEY) or ""
+            key = store.remarks.get(KEY) or ""
             values = (
                 value for record in store.records().values() for value in secrets_in(record.applied)
             )

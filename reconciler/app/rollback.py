@@ -32,7 +32,7 @@ from reconciler.state.runs import RUNS_WITH_PRE_IMAGES, RunRecord
 
 def find_run(store: StateStore, number: int) -> RunRecord:
     """A run by its number; raises UsageError."""
-    runs = {run.id: run for run in store.runs()}
+    runs = {run.id: run for run in store.runs.all()}
     if number not in runs:
         known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
         raise UsageError(
@@ -121,10 +121,10 @@ def _planned(
 
 def _history(store: StateStore, number: int) -> RunHistory:
     run = find_run(store, number)
-    images = store.pre_images(number)
+    images = store.runs.pre_images(number)
     later = {}
-    for other in store.runs():
-        kept = store.pre_images(other.id) if other.id > number else ()
+    for other in store.runs.all():
+        kept = store.runs.pre_images(other.id) if other.id > number else ()
         if kept:
             later[other.id] = kept
     changed = run.counts.get("applied", 0) or len(later) >= RUNS_WITH_PRE_IMAGES

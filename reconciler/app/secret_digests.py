@@ -52,9 +52,9 @@ def digests_of(session: Session, *, keep: bool, is_offline: bool = False) -> Sec
 
 def key_of(store: StateStore, *, new: str, keep: bool) -> str:
     """The key of a state's digests; `new` if it has none, saved with `keep`."""
-    stored = store.meta(KEY)
+    stored = store.remarks.get(KEY)
     if stored is None and keep:
-        store.set_meta(KEY, new)
+        store.remarks.put(KEY, new)
     return stored or new
 
 

@@ -287,9 +287,9 @@ class Session:
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
                 stop=self.stop,
                 permit=self._permit,
+                observer=self._traffic,
                 environ=self.network_environ,
             )
-            client.observer = self._traffic
             expect_declared(client, stack)
             follow_organization(self, client)
             self._client = client
@@ -445,7 +445,7 @@ class Session:
     def _parsed_files(self, stack: Stack) -> ParsedFiles:
         # An unreadable state is reported by the first step that needs more of it than this cache.
         with suppress(StateError):
-            self.parsed = ParsedFiles(self._open_store(stack).parsed)
+            self.parsed = ParsedFiles(self._open_store(stack).parse_cache.find)
         return self.parsed
 
     @cached_property
@@ -457,13 +457,13 @@ class Session:
     def ownership(self) -> Ownership:
         """This stack's identity, and what earlier runs left unfinished."""
         stack = self.stack
-        entries = self.store.unfinished()
+        entries = self.store.runs.unfinished()
         begun = unfinished_work(entries, ALL_KINDS, clock=self.server_clock)
         return Ownership(
             stack.name,
             stack.environment,
             *begun,
-            former=self.store.former_owners(),
+            former=self.store.remarks.former_owners(),
             deliveries=journaled_deliveries(entries),
             # `writable` replaces the store, so each call asks for the present one.
             held_ids=lambda address: self.store.held_ids(address),
@@ -477,7 +477,7 @@ class Session:
             seconds=settle_seconds(self.settings.env),
             clock=self.server_clock,
             is_time_known=lambda: self.server_clock.is_known,
-            pause=self.client.pause,
+            pause=self.client.waits.pause,
         )
 
     def close(self) -> None:

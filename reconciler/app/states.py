@@ -154,7 +154,7 @@ def open_state(
     address = location_of(stack, settings)
     cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
     store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
-    moved_to = store.moved_to
+    moved_to = store.remarks.moved_to
     if moved_to and not accept_moved:
         store.close()
         raise StateError(

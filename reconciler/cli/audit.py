@@ -99,8 +99,8 @@ def _ids_of(session: Session, address: Address) -> set[str]:
     store = session.store
     record = store.records().get(address)
     ids = {record.id} if record is not None and record.id else set()
-    for run in store.runs():
-        for image in store.pre_images(run.id):
+    for run in store.runs.all():
+        for image in store.runs.pre_images(run.id):
             if image.address == address and image.id:
                 ids.add(image.id)
     return ids

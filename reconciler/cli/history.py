@@ -45,7 +45,7 @@ def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
 
 def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
     alive = _alive(store)
-    shown = [_view(run, alive) for run in reversed(store.runs())][:limit]
+    shown = [_view(run, alive) for run in reversed(store.runs.all())][:limit]
     if not shown:
         click.echo("No runs yet.", err=True)
     _deliver(
@@ -57,7 +57,7 @@ def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
 
 
 def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
-    run, images = _view(find_run(store, number), _alive(store)), store.pre_images(number)
+    run, images = _view(find_run(store, number), _alive(store)), store.runs.pre_images(number)
     changes = [_change(image) for image in images]
     if not changes and any(run["counts"].values()):
         click.echo("The details of this run are too old and no longer kept.", err=True)

@@ -182,9 +182,11 @@ def _refuse_another_place(old: Address, new: Address) -> None:
 @global_options
 def export(options: GlobalOptions, decrypt: bool) -> int:
     """Print the whole state as JSON; encrypted if the stack declares `encryption`."""
+    from reconciler.state.transfer import export_state
+
     session = CommandSession(options)
     session.accept_moved_state = True
-    text = _json(session.store.export(), sort_keys=True) + "\n"
+    text = _json(export_state(session.store), sort_keys=True) + "\n"
     click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)
     return 0
 
@@ -203,6 +205,8 @@ def export(options: GlobalOptions, decrypt: bool) -> int:
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
     """Replace the state with an export; refuse an older one."""
+    from reconciler.state.transfer import import_state
+
     session = CommandSession(options)
     text = decrypted(session, Content.STATE, read_text(file, "the state"), name=str(file))
     try:
@@ -212,8 +216,8 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
     except RecursionError as error:
         raise UsageError(f"{file} is nested too deeply to be a state") from error
     with locked(session, "state import"):
-        forgotten = session.store.import_(
-            data, from_elsewhere=from_elsewhere, force_older=force_older
+        forgotten = import_state(
+            session.store, data, from_elsewhere=from_elsewhere, force_older=force_older
         )
         imported = session.store.records()
     unknown = sorted({address.kind for address in imported if address.kind not in KINDS})

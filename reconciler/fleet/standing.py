@@ -125,7 +125,7 @@ def _looks_of_state(
 ) -> Sequence[HistoryEntry]:
     own = runnable(stack, settings).settings
     with Session(own, redactor=redactor) as session:
-        return [_look(run) for run in session.store.runs()]
+        return [_look(run) for run in session.store.runs.all()]
 
 
 def _look(run: RunRecord) -> HistoryEntry:

@@ -112,6 +112,8 @@ def prepare_state(
 
     `stored` are the credentials that are files, by their path, with the keys of the copy.
     """
+    from reconciler.state.transfer import copy_state, import_state
+
     place.state_folder.mkdir(mode=0o700)
     place.delivery_folder.mkdir(mode=0o700)
     for name, key in stored.items():
@@ -123,12 +125,12 @@ def prepare_state(
         place.state_folder, stack=recording.stack, environment=recording.environment
     ) as target:
         if source is not None:
-            target.copy_from(source)
+            copy_state(source, target)
         else:
-            target.import_(recording.state, from_elsewhere=True, force_older=True)
+            import_state(target, recording.state, from_elsewhere=True, force_older=True)
             if recording.was_searched:
-                target.set_meta(SEARCHED, "yes")
-        if target.records() or target.unfinished():
+                target.remarks.put(SEARCHED, "yes")
+        if target.records() or target.runs.unfinished():
             target.bind(server=normal_form(place.base_url), organization=place.organization)
 
 

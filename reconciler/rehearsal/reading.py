@@ -102,6 +102,8 @@ def _has_key(address: Address) -> bool:
 def _recording(
     session: Session, capture: Capture, unread: list[str], *, is_whole: bool
 ) -> Recording:
+    from reconciler.state.transfer import export_state
+
     store, stack = session.store, session.stack
     lists, objects = capture.lists(), capture.objects()
     return Recording(
@@ -110,8 +112,8 @@ def _recording(
         organization=session.client.organization.seen,
         stack=stack.name,
         environment=stack.environment,
-        state=session.redactor.masked(store.export()),
-        was_searched=store.meta(SEARCHED) is not None,
+        state=session.redactor.masked(export_state(store)),
+        was_searched=store.remarks.get(SEARCHED) is not None,
         is_whole=is_whole,
         keys=_keys(session, capture, lists, objects),
         lists=lists,
@@ -124,7 +126,7 @@ def _recording(
 
 
 def _has_unfinished_work(store: StateStore) -> bool:
-    return bool(store.unfinished())
+    return bool(store.runs.unfinished())
 
 
 def _keys(

@@ -23,7 +23,7 @@ def state_findings(session: Session) -> Iterator[DoctorFinding]:
         store = session.store
         records = len(store.records())
         holder = store.holder()
-        unfinished = len(store.unfinished())
+        unfinished = len(store.runs.unfinished())
     except (StateError, UsageError) as error:
         yield DoctorFinding("state", FindingStatus.ERROR, f"{str(error).rstrip('.')}.", error.hint)
         return
