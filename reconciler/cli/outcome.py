@@ -98,7 +98,7 @@ def _know_reports(
     outcome: RunOutcome, error: click.ClickException, arguments: Sequence[str]
 ) -> None:
     """Find the report files in a command line that click could not read."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.formats import ALL_FORMATS
