@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -101,12 +100,7 @@ class HistoryRecorder:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reports.put(None)
         self._thread.join(_LAST_SECONDS)
         if self._thread.is_alive():

@@ -189,6 +189,11 @@ def sink_classes() -> Iterator[type[Sink]]:
 # --- targets
 
 
+def write_to_of(value: Any) -> Any:
+    """The `write_to` of the value of a key field; None for a value of another form."""
+    return value.get("write_to") if isinstance(value, Mapping) else None
+
+
 def targets_of(write_to: Any) -> tuple[Mapping[str, Any], ...]:
     """The targets of a `write_to`, which is one or a list; empty for anything else."""
     if isinstance(write_to, Mapping):
