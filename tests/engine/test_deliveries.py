@@ -113,9 +113,7 @@ JOURNAL_ROWS = [
 @pytest.mark.parametrize("row", JOURNAL_ROWS, ids=lambda row: row.what)
 def test_the_journal_tells_which_keys_were_delivered(row: JournalRow) -> None:
     deliveries = journaled_deliveries([row.entry]).get(at(ACCOUNT), ())
-    shown = [
-        (delivery.key.get("key_id"), delivery.at, delivery.is_done) for delivery in deliveries
-    ]
+    shown = [(delivery.key.get("key_id"), delivery.at, delivery.is_done) for delivery in deliveries]
     assert shown == row.deliveries
 
 

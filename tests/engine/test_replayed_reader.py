@@ -106,9 +106,7 @@ def test_a_live_state_tells_what_a_list_lacked_from_what_was_not_listed() -> Non
 
 def test_an_id_of_another_form_is_in_no_list() -> None:
     live = LiveState(ALL_KINDS)
-    live.put(
-        shown("GroupMember", "group_1/user_1", {"group_id": "group_1", "user_id": "user_1"})
-    )
+    live.put(shown("GroupMember", "group_1/user_1", {"group_id": "group_1", "user_id": "user_1"}))
     assert live.find("GroupMember", None, "not-two-parts") is None
     member = live.find("GroupMember", None, "group_1/user_1")
     assert member is not None

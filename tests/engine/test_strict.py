@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -54,7 +54,7 @@ class Row(NamedTuple):
     declared: Sequence[str] = DECLARED
     changed: Sequence[str] = ()
     ignore: tuple[str, ...] = ()
-    seen: dict[str, Any] = {}
+    seen: Mapping[str, Any] = {}
 
 
 ROWS = [

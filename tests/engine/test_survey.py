@@ -156,9 +156,9 @@ def test_an_object_of_a_named_project_is_shown_under_the_name_of_the_configurati
 
 def test_nothing_is_read_in_an_archived_project() -> None:
     account = shown("ServiceAccount", "sa_1", {"id": "sa_1", "name": "ci"}, "proj_0")
-    assert [entry.id for entry in overview(OLD, account).objects if entry.kind == OLD.kind.name] == [
-        "proj_0"
-    ]
+    assert [
+        entry.id for entry in overview(OLD, account).objects if entry.kind == OLD.kind.name
+    ] == ["proj_0"]
     assert "sa_1" not in {entry.id for entry in overview(OLD, account).objects}
 
 
