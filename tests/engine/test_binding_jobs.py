@@ -104,6 +104,15 @@ def test_a_job_belongs_to_its_inputs(row: Row) -> None:
     assert not snapshot.errors
 
 
+def test_a_job_with_the_mark_of_another_declared_address_is_left_to_that_address() -> None:
+    snapshot = World(
+        [*DESIRED, declared("FineTuningJob/zebra", SPEC)],
+        live=[job("ftjob-1", mark="FineTuningJob/zebra")],
+    ).snapshot()
+    bound = {str(at): binding.live for at, binding in snapshot.bindings.items() if binding.live}
+    assert list(bound) == ["FineTuningJob/zebra"]
+
+
 def test_a_replacement_that_a_dead_run_started_is_the_one_with_the_inputs() -> None:
     attempts = {at(TONE): [CreateAttempt(CreationWindow(NOW - 60, NOW + 60))]}
     ownership = Ownership("shop", "prod", unfinished={at(TONE): NOW - 60}, create_attempts=attempts)

@@ -21,6 +21,7 @@ from reconciler.model.resource import LiveObject
 from tests.engine.tables import NOW, MemoryReader, World, at, recorded, shown, store
 
 STORES = Scope("VectorStore", None)
+GROUPS = Scope("Group", None)
 LIMITS = Scope("RateLimit", "search")
 
 
@@ -93,7 +94,10 @@ def test_only_recent_objects_are_awaited(row: Row) -> None:
     assert (clock.now > NOW) is row.waits
 
 
-def test_an_object_that_the_log_shows_deleted_is_not_awaited() -> None:
+@pytest.mark.parametrize(("written_ago", "ids"), [(1, ["group_1"]), (3_600, [])])
+def test_the_log_is_asked_whether_a_recent_object_was_deleted_which_ends_the_wait(
+    written_ago: float, ids: Sequence[str]
+) -> None:
     clock, asked = Clock(), []
 
     def removed(ids: Sequence[str]) -> Sequence[str]:
@@ -103,7 +107,7 @@ def test_an_object_that_the_log_shows_deleted_is_not_awaited() -> None:
     world = World(
         prior=[recorded("Group/staff", "group_1")],
         more={
-            "recently_written": lambda: {at("Group/staff"): NOW - 1},
+            "recently_written": lambda: {at("Group/staff"): NOW - written_ago},
             "consistency": ConsistencyWindow(seconds=20, clock=clock, pause=clock.pause),
             "removed": removed,
         },
@@ -113,7 +117,7 @@ def test_an_object_that_the_log_shows_deleted_is_not_awaited() -> None:
     scope = Scope("Group", None)
     reader.read_lists([scope])
     MissingObjects(world.inputs, targets, reader).confirm({scope})
-    assert asked == ["group_1"]
+    assert asked == ids
     assert clock.now == NOW
 
 
@@ -121,7 +125,7 @@ def test_an_object_that_its_list_lacks_is_read_by_its_id() -> None:
     api = LaggingReader([store("vs_1")], shows_after=1)
     reader = Reader(api, ALL_KINDS, parallelism=1, pages={})
     reader.read_lists([STORES])
-    reader.confirm([(STORES, "vs_1"), (STORES, "vs_1"), (LIMITS, "rl-gpt")])
+    reader.confirm([(STORES, "vs_1"), (STORES, "vs_1"), (GROUPS, "group_1")])
     assert reader.state.find("VectorStore", None, "vs_1") is not None
     # Once for the list and once for the object. A scope that was not listed proves nothing.
     assert api.asked == ["VectorStore", "VectorStore"]
@@ -163,7 +167,8 @@ class RefusingReader(MemoryReader):
         raise self._error
 
     def read_own_calls(self, live: LiveObject, names: Any) -> LiveObject:
-        """The error."""
+        """The error; the call is counted."""
+        self.asked.append(live.id)
         raise self._error
 
 
@@ -195,7 +200,8 @@ def test_a_refused_object_concerns_itself_alone(error: ApiError, is_raised: bool
     ids=["refused", "no answer"],
 )
 def test_a_refused_field_concerns_its_object_alone(error: ApiError, is_raised: bool) -> None:
-    reader = Reader(RefusingReader([store("vs_1")], error), ALL_KINDS, parallelism=1, pages={})
+    api = RefusingReader([store("vs_1")], error)
+    reader = Reader(api, ALL_KINDS, parallelism=1, pages={})
     reader.read_lists([STORES])
     if is_raised:
         with pytest.raises(ApiError):
@@ -205,4 +211,5 @@ def test_a_refused_field_concerns_its_object_alone(error: ApiError, is_raised: b
         assert reader.state.failed_objects == {(STORES, "vs_1"): error}
         # A field that was refused once is not asked for again.
         reader.read_own_calls({(STORES, "vs_1"): ["files"]})
+        assert api.asked == ["VectorStore", "vs_1"]
     assert reader.state.find("VectorStore", None, "vs_1") is not None

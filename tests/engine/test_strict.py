@@ -138,6 +138,8 @@ def test_only_fields_that_could_be_put_back_are_remembered() -> None:
     values = {"model": "gpt", "max_requests_per_1_minute": 500, "max_images_per_1_minute": None}
     seen = seen_values(PROJECT_LIMIT, values=values, declared=["model"])
     assert seen == {"max_requests_per_1_minute": 500}
+    # A field with a known default goes back to it, whatever it was.
+    assert seen_values(KINDS["Assistant"], values={"top_p": 0.5}, declared=[]) == {}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,8 @@ def test_a_value_that_the_api_stored_differently_is_noted(
 def test_values_that_a_new_object_has_anyway_are_not_beyond_its_defaults() -> None:
     values = {"temperature": 1, "top_p": 0.5, "instructions": None, "name": "Bot"}
     assert beyond_defaults(KINDS["Assistant"], values) == {"top_p": 0.5, "name": "Bot"}
+    # The API chooses the limits of a new project, so no limit is beyond a default.
+    assert beyond_defaults(PROJECT_LIMIT, {"max_requests_per_1_minute": 500}) == {}
 
 
 @pytest.mark.parametrize(

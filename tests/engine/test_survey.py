@@ -34,7 +34,11 @@ STAFF = shown("Group", "group_1", {"id": "group_1", "name": "Staff"})
 FAY = shown(
     "User", "user_1", {"id": "user_1", "name": "Fay", "email": "fay@example.com", "role": "owner"}
 )
-MEMBER = shown("GroupMember", "group_1/user_1", {"group_id": "group_1", "user_id": "user_1"})
+MEMBER = shown(
+    "GroupMember",
+    "group_1/user_1",
+    {"group_id": "group_1", "user_id": "user_1", "name": "Fay of the group"},
+)
 
 
 def overview(*live: LiveObject, options: PlanOptions = INVENTORY, **more: Any) -> Overview:
@@ -121,7 +125,7 @@ ROWS = [
     ),
     Row(
         "a membership of objects that no list shows has its ids",
-        [STAFF, MEMBER],
+        [STAFF, shown("GroupMember", MEMBER.id, {"group_id": "group_1", "user_id": "user_1"})],
         "group_1/user_1",
         OTHERS,
         "Staff/user_1",
