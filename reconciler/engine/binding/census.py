@@ -82,14 +82,14 @@ class _Census:
             kind=live.kind.name,
             id=live.id,
             label=self._label(live),
-            standing=ObjectRelation.MANAGED if is_managed else _unclaimed(live),
+            relation=ObjectRelation.MANAGED if is_managed else _unclaimed(live),
             project=self._shown(scope.project),
             project_id=self._project_id(scope.project),
             address=owner,
         )
         # Managed objects are never ignored: a rule must not hide what this stack would change.
-        if entry.standing is ObjectRelation.UNMANAGED and self._is_ignored(entry, scope):
-            return replace(entry, standing=ObjectRelation.IGNORED)
+        if entry.relation is ObjectRelation.UNMANAGED and self._is_ignored(entry, scope):
+            return replace(entry, relation=ObjectRelation.IGNORED)
         return entry
 
     def _owner(self, sightings: Sequence[_Sighting]) -> Address | None:
@@ -108,7 +108,7 @@ class _Census:
             kind=kind.name,
             id=id,
             label=id,
-            standing=ObjectRelation.BUILT_IN,
+            relation=ObjectRelation.BUILT_IN,
             project=self._shown(scope.project),
             project_id=self._project_id(scope.project),
         )

@@ -219,5 +219,5 @@ def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
     return [
         Unmanaged(entry.kind, entry.id, entry.label, entry.project)
         for entry in snapshot.overview.objects
-        if entry.standing is ObjectRelation.UNMANAGED
+        if entry.relation is ObjectRelation.UNMANAGED
     ]
