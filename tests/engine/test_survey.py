@@ -47,7 +47,7 @@ def overview(*live: LiveObject, options: PlanOptions = INVENTORY, **more: Any) -
     return World(live=live, options=options, more=inputs, **more).snapshot().overview
 
 
-def standing_of(overview: Overview, id: str) -> InventoryObject:
+def entry_of(overview: Overview, id: str) -> InventoryObject:
     (entry,) = [entry for entry in overview.objects if entry.id == id]
     return entry
 
@@ -58,7 +58,7 @@ class Row(NamedTuple):
     what: str
     live: Sequence[LiveObject]
     id: str
-    standing: ObjectRelation
+    relation: ObjectRelation
     label: str
     world: Mapping[str, Any] = {}
     inputs: Mapping[str, Any] = {}
@@ -142,19 +142,19 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_an_overview_says_who_has_each_object(row: Row) -> None:
-    entry = standing_of(overview(*row.live, inputs=row.inputs, **row.world), row.id)
-    assert (entry.standing, entry.label) == (row.standing, row.label)
+    entry = entry_of(overview(*row.live, inputs=row.inputs, **row.world), row.id)
+    assert (entry.relation, entry.label) == (row.relation, row.label)
 
 
 def test_an_object_of_an_unnamed_project_is_shown_under_the_projects_name_at_the_api() -> None:
     account = shown("ServiceAccount", "sa_1", {"id": "sa_1", "name": "ci"}, "proj_1")
-    entry = standing_of(overview(SEARCH, account), "sa_1")
+    entry = entry_of(overview(SEARCH, account), "sa_1")
     assert (entry.project, entry.project_id) == ("Search", "proj_1")
 
 
 def test_an_object_of_a_named_project_is_shown_under_the_name_of_the_configuration() -> None:
     account = shown("ServiceAccount", "sa_1", {"id": "sa_1", "name": "ci"}, "find")
-    entry = standing_of(overview(SEARCH, account, projects={"find": "proj_1"}), "sa_1")
+    entry = entry_of(overview(SEARCH, account, projects={"find": "proj_1"}), "sa_1")
     assert (entry.project, entry.project_id) == ("find", "proj_1")
 
 
@@ -235,7 +235,7 @@ def test_settings_that_always_exist_are_shown_unread_in_an_inventory_alone() -> 
     retention = [
         entry for entry in overview(SEARCH, STAFF).objects if entry.kind == "DataRetention"
     ]
-    assert {(entry.project, entry.standing) for entry in retention} == {
+    assert {(entry.project, entry.relation) for entry in retention} == {
         (None, BUILT_IN),
         ("Search", BUILT_IN),
     }
