@@ -34,11 +34,13 @@ class JobApi(MemoryApi):
         self.answers = list(answers)
         self.events: list[list[tuple[str, str]]] = []
         """The events that each look at the job shows."""
+        self.on_read: Callable[[], None] = lambda: None
 
     def get(
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """The next answer."""
+        self.on_read()
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def job_events(self, live: LiveObject) -> Sequence[tuple[str, str]]:
@@ -116,6 +118,15 @@ def test_a_job_that_runs_longer_than_allowed_goes_on_and_is_an_error(
         waiting.run()
     assert made.api.written == []
     assert made.clock() - NOW == pytest.approx(120.0)
+
+
+def test_slow_answers_do_not_extend_the_allowed_time(stack: Callable[..., Stack]) -> None:
+    made = stack(batch("in_progress"))
+    assert isinstance(made.api, JobApi)
+    made.api.on_read = lambda: made.pauses.append(50.0)
+    with pytest.raises(JobError):
+        Waiting(made, timeout_minutes=2).run()
+    assert made.clock() - NOW <= 120.0 + 50.0
 
 
 def test_the_pauses_of_a_wait_grow_to_a_quarter_of_a_minute(stack: Callable[..., Stack]) -> None:
