@@ -97,7 +97,9 @@ class DeclaredModule(Struct):
         """The value of `${Module/NAME.OUTPUT…}`, of which `text` is the expression. Raises Problem."""
         if not path:
             names = ", ".join(f"${{{text}.{name}}}" for name in self.source.outputs)
-            known = f"Write one of {names}." if names else "The module declares no outputs."
+            known = "The module declares no outputs."
+            if names:
+                known = f"Write one of {names}."
             raise ValueProblem("Incomplete reference", f'"${{{text}}}" names no output. {known}')
         name = path[0]
         if name not in self.source.outputs:
@@ -181,6 +183,7 @@ class ModuleReader:
         definitions = [document for document in documents if document.file in names]
         manifests = [document for document in documents if document.file not in names]
         if len(definitions) != 1:
+            # A file with a syntax error has no document, and the error is reported already.
             if self._problems.errors == errors:
                 place = SourceLocation(min(names), 1, 1)
                 detail = "The file must contain exactly one document, with variables and outputs."
@@ -192,9 +195,8 @@ class ModuleReader:
         return ModuleSource(path, definitions[0], manifests)
 
     def _check(self, definition: Document) -> None:
-        from reconciler.manifests.module_schema import (
-            module_schema,
-        )  # imported late: few use modules
+        # Imported late, because few stacks use modules.
+        from reconciler.manifests.module_schema import module_schema
 
         for finding in Checker(module_schema()).findings(definition.value):
             place = definition.location_of(finding.trail, key=finding.at_key)
@@ -207,8 +209,9 @@ def module_values(source: ModuleSource, given: Mapping[str, Any], report: Report
     for name in given:
         if name not in source.declarations:
             guess = nearest(name, source.declarations)
-            known = f" It declares {', '.join(source.declarations)}." if source.declarations else ""
-            detail = f'{source.path} declares no variable "{name}".{guess or known}'
+            if not guess and source.declarations:
+                guess = f" It declares {', '.join(source.declarations)}."
+            detail = f'{source.path} declares no variable "{name}".{guess}'
             report(ValueProblem("Unknown variable", detail), ("spec", "variables", name))
     for name, declaration in source.declarations.items():
         entry = declared_entry(declaration)
