@@ -13,7 +13,6 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.manifests.closed import LEAK
 from reconciler.manifests.configuration import MODULE_FILES
 from reconciler.manifests.discover import has_module, read_folder
 from reconciler.manifests.expressions import Context, Evaluator, descend
@@ -21,10 +20,9 @@ from reconciler.manifests.files import Files
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import normal, relative, require_inside, shown
 from reconciler.manifests.problems import Problems, Report, ValueProblem
-from reconciler.manifests.shapes import credential_below
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.validate import Checker
-from reconciler.manifests.variables import declared_entry, fits_type
+from reconciler.manifests.variables import declared_entry, fits_type, require_no_credential
 from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.values import Reference, Template, Unknown
@@ -57,6 +55,7 @@ class ModuleVariables(Struct):
     source: ModuleSource
     values: Mapping[str, Any] = {}
     harmless: set[str] = field(default_factory=set)
+    """The names of variables that were searched for credentials."""
 
     def __call__(self, name: str) -> Any:
         """The value of a variable. Raises Problem."""
@@ -70,15 +69,9 @@ class ModuleVariables(Struct):
         raise ValueProblem("Unknown variable", f'The module declares no variable "{name}".{hint}')
 
     def _require_harmless(self, name: str) -> None:
-        if name in self.harmless:
-            return
-        if what := credential_below(self.values[name]):
-            detail = (
-                f'The variable "{name}" contains what looks like {what}: '
-                "manifests must not contain secrets."
-            )
-            raise ValueProblem(LEAK, detail)
-        self.harmless.add(name)
+        if name not in self.harmless:
+            require_no_credential(name, self.values[name])
+            self.harmless.add(name)
 
 
 class DeclaredModule(Struct):

@@ -60,10 +60,9 @@ def quotable(document: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
     checked = _sections(spec, ("spec",), report)
     environments = spec.get("environments")
     if isinstance(environments, dict):
-        checked["environments"] = {
-            name: _sections(overlay, ("spec", "environments", name), report)
-            for name, overlay in environments.items()
-        }
+        overlays = checked["environments"] = dict(environments)
+        for name, overlay in environments.items():
+            overlays[name] = _sections(overlay, ("spec", "environments", name), report)
     return {**document, "spec": checked}
 
 

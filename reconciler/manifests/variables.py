@@ -63,6 +63,7 @@ class Variables(Struct):
     given: dict[str, Any] = field(default_factory=dict)
     """Values from the command line or from the saved plan that is being applied."""
     harmless: set[str] = field(default_factory=set)
+    """The names of variables that were searched for credentials."""
 
     def declare(self, name: str, declaration: Any, location: SourceLocation) -> None:
         """Add one entry of the stack's `variables`: a declaration or a bare default. Raises
@@ -113,12 +114,10 @@ class Variables(Struct):
         raise ValueProblem("Unknown variable", self._not_declared(name))
 
     def _require_harmless(self, name: str) -> None:
-        if name in self.harmless:
-            return
-        if what := credential_below(self.values[name]):
-            detail = f'The variable "{name}" contains what looks like {what}: manifests must not contain secrets.'
-            raise ValueProblem(LEAK, detail)
-        self.harmless.add(name)
+        # Once per value, since every use of a large map would search all of it again.
+        if name not in self.harmless:
+            require_no_credential(name, self.values[name])
+            self.harmless.add(name)
 
     def _require_declared(self, name: str) -> None:
         if name not in self.values and name not in self.missing:
@@ -134,6 +133,13 @@ class Variables(Struct):
         self.missing_are_noted = True
         for name, location in self.missing.items():
             problems.add("Variable without a value", _how_to_set(name), place=location)
+
+
+def require_no_credential(name: str, value: Any) -> None:
+    """Raise Problem if the value of a variable contains a credential."""
+    if credential := credential_below(value):
+        detail = f'The variable "{name}" contains what looks like {credential}: manifests must not contain secrets.'
+        raise ValueProblem(LEAK, detail)
 
 
 def _how_to_set(name: str) -> str:
@@ -251,8 +257,8 @@ class Environment:
             raise ValueProblem(
                 "Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.'
             )
-        if what := self._secret(name):
-            raise ValueProblem(MAY_NOT_READ, f'"{name}" holds {what}.')
+        if description := self._secret(name):
+            raise ValueProblem(MAY_NOT_READ, f'"{name}" holds {description}.')
         self.read[name] = self._env[name]
         return self._env[name]
 
