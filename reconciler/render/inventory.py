@@ -210,8 +210,8 @@ def _owner(entry: InventoryObject) -> str:
 
 
 def _counts(objects: Sequence[InventoryObject]) -> dict[str, int]:
-    """The number of objects of each standing, in the order of `_HEADERS`; zeros too."""
-    counts = Counter(entry.standing for entry in objects)
+    """The number of objects with each relation, in the order of `_HEADERS`; zeros too."""
+    counts = Counter(entry.relation for entry in objects)
     return {standing.value: counts[standing] for standing in ObjectRelation}
 
 
@@ -220,7 +220,7 @@ def _object(entry: InventoryObject) -> dict[str, Any]:
         "kind": entry.kind,
         "id": entry.id,
         "name": redacted(entry.label),
-        "standing": entry.standing.value,
+        "standing": entry.relation.value,
         "project": _safe(entry.project),
         "project_id": entry.project_id,
         "address": entry.address and str(entry.address),
@@ -262,9 +262,9 @@ def _markdown_unread(inventory: Inventory) -> str:
 def _html_rows(objects: Sequence[InventoryObject]) -> Iterator[list[str]]:
     """A row for each object but built-in ones, which nobody can manage."""
     for entry in objects:
-        if entry.standing is not ObjectRelation.BUILT_IN:
+        if entry.relation is not ObjectRelation.BUILT_IN:
             project = entry.project or OUTSIDE
-            yield [project, entry.kind, entry.label, entry.id, entry.standing.value]
+            yield [project, entry.kind, entry.label, entry.id, entry.relation.value]
 
 
 def _html_table(
