@@ -83,6 +83,7 @@ def keys_for(recording: Recording) -> CopyKeys:
 
 
 def _like(shown: str, prefix: str = "sk-proj-") -> str:
+    # The copy shows keys in their redacted form too, and plans compare that.
     begin, hidden, end = parts_of(shown)
     if not hidden:
         return prefix + secrets.token_hex(_LEAST_HIDDEN)
@@ -124,6 +125,7 @@ def prepare_state(
     for name, key in stored.items():
         path = place.delivery_folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before there is anything to read: a mode that is set later leaves a moment for others.
         path.touch(mode=0o600)
         path.write_text(f"{key}\n", encoding="utf-8")
     with StateStore.open(
@@ -135,6 +137,8 @@ def prepare_state(
             import_state(target, recording.state, from_elsewhere=True, force_older=True)
             if recording.was_searched:
                 target.remarks.put(SEARCHED, "yes")
+        # The state of the original names another server, which an apply to the copy would refuse. An
+        # empty state names none.
         if target.records() or target.runs.unfinished():
             target.bind(server=normal_form(place.base_url), organization=place.organization)
 
@@ -169,6 +173,7 @@ class CopySession(Session):
             notice=lambda _: None,
             progress=progress,
         )
+        # No setting of a proxy leads a call to the copy out of this machine.
         self.network_environ = {}
         self._place = place
         self._original_sources = sources

@@ -93,6 +93,7 @@ class _Converter:
         resources, sources = [], {}
         for drafted, address in addressing.named:
             if address in self._known.elsewhere:
+                # Terraform lets the object go all the same: it is in `carried_over`.
                 self._notes.append(
                     f"{drafted.instance.address} is managed as {address} already: its manifest "
                     "stays as it is."
@@ -157,6 +158,7 @@ class _Converter:
                 f"{instance.address} is tainted: Terraform would have replaced it, and here it "
                 "is kept as it is."
             )
+        # Only now: an instance with an error stays with Terraform, whole.
         self._carried_over.append(instance)
         return drafts
 
@@ -199,6 +201,7 @@ class _Converter:
     # --- keys
 
     def _keys(self, named: Iterable[tuple[Drafted, Address]]) -> Iterator[ClearKey]:
+        # By identity: attributes cannot be hashed. The first resource of an instance is the main one.
         by_instance: dict[int, Address] = {}
         for drafted, address in named:
             by_instance.setdefault(id(drafted.instance), address)

@@ -145,6 +145,7 @@ def _vector_store(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft
     members: dict[str, dict[str, Any]] = {}
     for file_id in as_list(instance.attributes.get("file_ids") or []):
         members[file_id] = {"file_id": file_id, **chunking}
+    # Attachments are resources of their own in Terraform, and part of the store here.
     for attached in lookup.store_files.get(str(draft.own_id), ()):
         strategy = _chunking(attached.get("chunking_strategy"))
         for file_id in as_list(attached.get("file_ids") or attached.get("file_id") or []):
@@ -152,6 +153,7 @@ def _vector_store(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft
     counts = instance.attributes.get("file_counts")
     total = counts.get("total") if isinstance(counts, Mapping) else None
     spec, comments = dict(draft.spec), {}
+    # With one file missing from the list, an apply would detach that file.
     if members and total == len(members):
         spec["files"] = list(members.values())
     elif members or total:

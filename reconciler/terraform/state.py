@@ -103,7 +103,7 @@ def parse_state(content: bytes, name: str) -> TerraformState:
 
 
 def _document(content: bytes, name: str) -> Mapping[str, Any]:
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith(b"PK\x03\x04"):  # a saved plan is a ZIP archive
         raise UsageError(
             f"{name} is a saved Terraform plan",
             hint="Pass the output of `terraform show -json FILE` instead.",
@@ -111,6 +111,7 @@ def _document(content: bytes, name: str) -> Mapping[str, Any]:
     if not content.strip():
         raise UsageError(f"{name} is empty", hint=PULL_HINT)
     try:
+        # PowerShell writes a byte order mark into the file of a redirected output.
         document = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise _not_a_state(name) from None
@@ -178,6 +179,7 @@ def _provider_name(text: str) -> str:
     """`openai/openai` of `provider["registry.terraform.io/openai/openai"].alias`."""
     match = _PROVIDER.search(text)
     source = match[1] if match else text.removeprefix("provider.")
+    # Without the host, which is another one for OpenTofu and for mirrors.
     return "/".join(source.split("/")[-2:])
 
 
@@ -193,6 +195,7 @@ def _module_path(text: str, name: str) -> tuple[ModuleStep, ...]:
         if number is not None:
             key = int(number)
         elif quoted is not None:
+            # The inverse of `_bracket`.
             key = str(json.loads(f'"{quoted}"')).replace("$${", "${").replace("%%{", "%{")
         steps.append(ModuleStep(label, key))
         position = match.end()
