@@ -39,6 +39,7 @@ def with_culprits(session: Session, result: ApplyResult) -> ApplyResult:
     The log covers the control plane alone, so nothing is asked if only other objects changed.
     """
     stale = list(filter(_can_be_in_log, result.of(OutcomeStatus.STALE)))
+    # A stopped run makes no further call.
     if not stale or session.stop.is_set():
         return result
     try:

@@ -41,6 +41,7 @@ def keys_in_use(
         if credential is None:
             continue
         if id(credential) not in keys:
+            # Delivered keys first: until the apply, the old key is the one in use.
             of_credential = (key for key in (*known, *to_come) if _is_of(credential, key))
             keys[id(credential)] = next(of_credential, None)
         key = keys[id(credential)]

@@ -106,6 +106,7 @@ class _OrganizationReader:
         if not self._has_admin_key and not self._has_default_key:
             self._require_any_key()
         self._read_projects()
+        # In two steps, since the lists inside of objects follow from the lists of these objects.
         self._read_lists(list(self._outer_scopes()))
         self._read_lists(list(self._nested_scopes()))
         self._read_members()

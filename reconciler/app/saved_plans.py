@@ -61,6 +61,7 @@ def prove_organization(session: Session, plan: Plan) -> None:
     """
     if not session.store.identity.organization or session.client.organization.seen:
         return
+    # Each key: with several, only one may be of another organization.
     for key in set(_keys_of(session, plan)):
         path, query = "/models", {}
         if key.is_admin:

@@ -34,6 +34,7 @@ def model_findings(
     for warning in warnings:
         yield DoctorFinding("models", FindingStatus.WARNING, f"{warning.summary}.", warning.detail)
     used = uses_of_models(resources)
+    # Without a list, no model can be missing from it.
     unlisted = sorted(name for name in used if announced and name not in announced)
     for name in unlisted:
         resource, path = used[name][0]
