@@ -13,7 +13,7 @@ from reconciler.fleet.stacks import FoundStack, runnable
 from reconciler.fleet.summary import HERE, next_command, stack_file
 from reconciler.manifests import Settings
 from reconciler.model.fleet import StackId, StackReport, StackStatus
-from reconciler.model.fleet_history import HistoryEntry, StackHistory, standing_of
+from reconciler.model.fleet_history import HistoryEntry, StackHistory, health_of
 from reconciler.model.secret import Redactor
 from reconciler.state.runs import RunRecord
 
@@ -40,7 +40,7 @@ def standings(
 
     def report(stack: FoundStack) -> StackReport:
         history = known.get((stack.id.name, stack.id.environment))
-        looks = () if history is None else history.looks
+        looks = () if history is None else history.entries
         if stack.problems:
             problem = stack.problems[0]
             return StackReport(
@@ -72,7 +72,7 @@ def recorded(histories: Iterable[StackHistory], *, since: float) -> Iterator[Sta
     """A report for each stack that has a history, wherever its folder is."""
     for history in histories:
         id = StackId(history.folder, history.environment, history.stack)
-        yield of_looks(id, history.looks, history.organization, since=since)
+        yield of_looks(id, history.entries, history.organization, since=since)
 
 
 def of_looks(
@@ -107,7 +107,7 @@ def of_looks(
         calls=latest.calls,
         began_at=latest.first_at,
         ended_at=latest.last_at,
-        standing=standing_of(looks, since=since),
+        standing=health_of(looks, since=since),
         file=stack_file(id, base),
         next_command=next_command(id, latest.status, latest.reason, base),
     )
