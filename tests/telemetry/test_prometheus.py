@@ -95,7 +95,8 @@ def _wait_for_scrapes(url: str) -> None:
         try:
             if len(ask(url, "reconciler_build_info[1m]")[0]["values"]) > 2:
                 return
-        except (httpx.HTTPError, IndexError):
+        # While it starts, Prometheus answers with a text in place of JSON.
+        except (httpx.HTTPError, json.JSONDecodeError, IndexError):
             pass
         time.sleep(0.05)
     raise TimeoutError("Prometheus did not scrape")
