@@ -126,7 +126,7 @@ def _context(session: Session, run_id: int) -> ApplyContext:
         listener=session.progress,
         redact=session.redactor,
         consistency=session.consistency,
-        age_seconds=session.reading_age,
+        age_seconds=lambda: session.client.reading_age(session.read_at),
     )
 
 
@@ -140,8 +140,9 @@ def _record(session: Session, result: ApplyResult, run_id: int) -> None:
     store.set_outputs({**kept, **result.outputs})
     session.planning.remember(result, store, run_id)
     keep_pages(store, session.provider.pages)
-    if manifests := session.parsed.to_keep():  # empty in a rollback, which reads no manifest
-        store.parse_cache.keep(manifests)
+    parsed = session.manifests.parsed.to_keep()
+    if parsed:  # a rollback reads no manifest, and must not empty the cache
+        store.parse_cache.keep(parsed)
     if succeeded and result.plan.refresh.whole and not result.plan.unsearched:
         store.remarks.put(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}

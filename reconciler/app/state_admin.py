@@ -7,9 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 from reconciler.app.applying import holding, locked
-from reconciler.app.backend import location_of
 from reconciler.app.session import Session
-from reconciler.app.states import ReadsBoth, StateOpener, opener_for
+from reconciler.app.states import ReadsBoth, StateOpener, location_of, opener_for
 from reconciler.errors import StateError, UsageError
 from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress

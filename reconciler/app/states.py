@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from reconciler.app.backend import location_of
 from reconciler.errors import StateError, UsageError
+from reconciler.manifests.shared_state import ADDRESS_VARIABLE, given_address
 from reconciler.state import StateStore
-from reconciler.state.address import BackendAddress
+from reconciler.state.address import BackendAddress, local_address, parse_address, secret_parts
 from reconciler.state.encryption import Cipher, NoEncryption, cipher_of, is_sealed
 from reconciler.state.store import state_file
 
@@ -135,6 +135,26 @@ class StateOpener(Struct, frozen=True):
                 f"the state {plain} is not encrypted, although the stack declares `encryption`",
                 hint="Run `reconciler state rekey` to encrypt it.",
             )
+
+
+def location_of(stack: Stack, settings: Settings) -> BackendAddress:
+    """The address of a stack's state. `settings.learn` learns its secret parts.
+
+    Raises StateError for an address that cannot be read, and for a missing one if the stack needs
+    a remote backend: with an empty local state, everything would be created again.
+    """
+    text = given_address(settings)
+    if text:
+        for secret in secret_parts(text):
+            settings.learn(secret)
+        return parse_address(text)
+    if stack.needs_remote:
+        place = stack.backend_place or stack.file
+        raise StateError(
+            f"{place}: the stack has `backend: remote`, and no address of a backend is given.",
+            hint=f"Set {ADDRESS_VARIABLE}, or pass --backend ADDRESS.",
+        )
+    return local_address(stack.backend_path)
 
 
 def opener_for(stack: Stack, settings: Settings, clock: Callable[[], float]) -> StateOpener:

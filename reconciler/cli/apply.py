@@ -105,7 +105,7 @@ def _apply_saved(
     session.options.outcome.plan_path = str(planfile)
     text = read_text(planfile, "the plan")
     plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
-    session.settings = replace(session.settings, saved_variables=plan.variables)
+    session.use_saved_variables(plan.variables)
     session.applies_saved_plan = True
     check_approved(session, plan, approve)
     if plan.rollback_of is not None:

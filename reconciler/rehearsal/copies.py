@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from reconciler.api.keys import KeyRing
 from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.client import Client
+from reconciler.app.listener import RunListener, SilentListener
 from reconciler.app.plans import SEARCHED
 from reconciler.app.secret_sources import SecretSources
-from reconciler.app.session import RunListener, Session, SilentListener
+from reconciler.app.session import Session
 from reconciler.manifests import Configuration, Settings
 from reconciler.manifests.configuration import Credential, Credentials, allowed_sources
 from reconciler.model.allowance import SourceAllowance
@@ -184,11 +185,13 @@ class CopySession(Session):
     @cached_property
     def sinks(self) -> Sinks:
         """Sinks that deliver to the folder of the copy, whatever a manifest names."""
-        self._delivery_sinks = RehearsedSinks(
-            self._place.delivery_folder,
-            self.redactor,
-            lambda: self.store,
-            owner=f"{self.stack.name}/{self.stack.environment}",
+        self._delivery_sinks = self._closed_at_end(
+            RehearsedSinks(
+                self._place.delivery_folder,
+                self.redactor,
+                lambda: self.store,
+                owner=f"{self.stack.name}/{self.stack.environment}",
+            )
         )
         return self._delivery_sinks
 
