@@ -1,7 +1,7 @@
 """Requests of sinks: short time limits, a few attempts, and errors that are sentences for the user.
 
 A sink's writes are idempotent, so a write without an answer is sent again. If no attempt is
-answered, nobody knows whether it arrived, and UncertainDeliveryError says so.
+answered, its outcome is unknown, and UncertainDeliveryError is raised.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class SinkHttp:
         headers: Mapping[str, str] | None = None,
         is_write: bool = True,
     ) -> SinkResponse:
-        """Send a request until there is an answer that is no excuse; any status is an answer.
+        """Send a request until the server answers without asking for another attempt.
 
         Raises UncertainDeliveryError for a write that may have happened, and SinkError for a
         request that certainly had no effect.
@@ -116,7 +116,7 @@ class SinkHttp:
         raise self._unanswered(problem, is_uncertain)
 
     def explanation(self, answer: SinkResponse) -> str:
-        """What the server says about an error, redacted: `: …`, or an empty string."""
+        """The server's explanation of an error, redacted: `: …`, or an empty string."""
         if not isinstance(answer.body, dict | list):
             return ""
         # Redacted before it is cut, so that no cut leaves half a key.
