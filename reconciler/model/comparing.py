@@ -44,9 +44,8 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     dropped them. An `Unknown` is kept and equals only itself.
     """
     if isinstance(desired, Unknown):
-        return desired, (
-            live if live is None or isinstance(live, Unknown) else comparable(kind, live, live)[1]
-        )
+        is_plain = live is None or isinstance(live, Unknown)
+        return desired, live if is_plain else canonical(kind, live)
     match kind:
         case Text():
             return _alias(kind, desired), _alias(kind, live)
@@ -159,6 +158,7 @@ def canonical(kind: Type, value: Any) -> Any:
 
 
 def _alias(kind: Text, value: Any) -> Any:
+    # Answers put some texts into an object, as in `{"value": "…", "annotations": []}`.
     if kind.inside is not None and isinstance(value, MAP):
         value = value.get(kind.inside)
     if not isinstance(value, str):
@@ -168,6 +168,7 @@ def _alias(kind: Text, value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
+    # A number that was sent as 3 can be answered as 3.0.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -268,7 +269,9 @@ def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None)
 def _shown_as(kind: Tagged, value: Any) -> Any:
     if value is None:
         return kind.default
-    return kind.same_as.get(str(value.get(kind.tag)), value) if isinstance(value, MAP) else value
+    if not isinstance(value, MAP):
+        return value
+    return kind.same_as.get(str(value.get(kind.tag)), value)
 
 
 def _own_variant(kind: Tagged, value: Any) -> Any:
@@ -281,6 +284,7 @@ def _own_variant(kind: Tagged, value: Any) -> Any:
 
 
 def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    # Answers use the long form, so a short one is expanded before the comparison.
     if kind.as_other is not None:
         desired, live, prior = (_spelt_out(kind, value) for value in (desired, live, prior))
     if isinstance(desired, (*MAP, list)) and isinstance(live, (*MAP, list)):

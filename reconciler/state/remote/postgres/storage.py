@@ -1,8 +1,8 @@
 """States in PostgreSQL 12 or later, also behind PgBouncer in transaction mode.
 
-Nothing here depends on a session: each operation is one statement (see `sql`), in
-autocommit, without prepared statements, advisory locks or settings that outlive a transaction. A
-connection may therefore break at any time, and an operation goes on with a new one.
+Nothing here depends on a session: each operation is one statement (see `sql`) in autocommit,
+without prepared statements, advisory locks or settings that outlive a transaction. So a connection
+may break at any time, and the operation continues with a new one.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class PostgresStorage:
         return f"{self._target.shown} ({self._stack}/{self._environment})"
 
     def prepare(self) -> None:
-        """Create or migrate the tables, if they are not as this version needs them.
+        """Create or migrate the tables.
 
-        Older tables stay as they are where the role may not change them and they hold a state.
+        Older tables that can hold a state are used unchanged if the role may not alter them.
         """
         deadline = self._connections.deadline()
         for _ in range(ATTEMPTS):
@@ -158,7 +158,7 @@ class PostgresStorage:
         try:
             yield from prove(open_scratch)
         except BaseException:
-            # What went wrong first is what matters.
+            # The first error is the relevant one.
             with suppress(StateError):
                 self._remove_state(scratch)
             raise
@@ -181,6 +181,7 @@ class PostgresStorage:
         deadline: float,
     ) -> None:
         values = {"number": segment.number, "body": segment.body, **parameters}
+        # No row: another run has the number, or it was written by an attempt whose answer was lost.
         if self._write(operation, statement, values, deadline=deadline):
             return
         values = {"number": segment.number}
@@ -298,5 +299,5 @@ class PostgresStorage:
 
     @property
     def _lock_timeout(self) -> str:
-        """Shorter than our patience, so that the server gives up before we hang up."""
+        """Shorter than the time limit, so that the server gives up before the watchdog hangs up."""
         return f"{int(self._patience * 800)}ms"
