@@ -204,19 +204,18 @@ def _sort_key(value: Any) -> str:
 
 
 def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
-    # In a map, a null value means that the key is absent.
-    left = {key: element for key, element in (desired or {}).items() if element is not None}
-    right = {key: element for key, element in (live or {}).items() if element is not None}
-    return (
-        {
-            key: comparable(kind.value, element, right.get(key))[0]
-            for key, element in sorted(left.items())
-        },
-        {
-            key: comparable(kind.value, left.get(key), element)[1]
-            for key, element in sorted(right.items())
-        },
-    )
+    wanted, shown = desired or {}, live or {}
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for key in sorted(wanted.keys() | shown.keys()):
+        element, other = wanted.get(key), shown.get(key)
+        normal, other_normal = comparable(kind.value, element, other)
+        # In a map, a null value means that the key is absent.
+        if element is not None:
+            left[key] = normal
+        if other is not None:
+            right[key] = other_normal
+    return left, right
 
 
 def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:

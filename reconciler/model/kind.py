@@ -187,12 +187,12 @@ class Field(Struct, frozen=True, dict=True):
     @cached_property
     def takes_secrets(self) -> bool:
         """Whether a value can name secrets to send to the API."""
-        return any(isinstance(part, SecretValueType) for part in types_in(self.type))
+        return _contains(self.type, SecretValueType)
 
     @cached_property
     def delivers_keys(self) -> bool:
         """Whether a value can name destinations of keys."""
-        return any(isinstance(part, KeySinkType) for part in types_in(self.type))
+        return _contains(self.type, KeySinkType)
 
     @cached_property
     def is_always_shown(self) -> bool:
@@ -215,6 +215,10 @@ class Field(Struct, frozen=True, dict=True):
                     replaces = replaces and not (declared and declared.in_place)
             types = below
         return replaces
+
+
+def _contains(kind: Type, part: type[Any]) -> bool:
+    return any(isinstance(inner, part) for inner in types_in(kind))
 
 
 def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]]:

@@ -9,12 +9,14 @@ convert all of them to JSON and back, for saved plans and state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from reconciler.model.address import Address
+
+T = TypeVar("T")
 
 # One reserved key marks an encoded value; a plain map that happens to use it is wrapped as `literal`.
 TAG = "$reconciler"
@@ -167,12 +169,12 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def texts_in(value: Any) -> Iterator[str]:
     """All texts below `value`, in order of appearance."""
-    return (leaf for leaf in walk(value) if isinstance(leaf, str))
+    return _leaves_of_type(value, str)
 
 
 def secrets_in(value: Any) -> Iterator[SecretValue]:
     """All secret values below `value`, in order of appearance."""
-    return (leaf for leaf in walk(value) if isinstance(leaf, SecretValue))
+    return _leaves_of_type(value, SecretValue)
 
 
 def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
@@ -185,7 +187,11 @@ def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
 
 def references_in(value: Any) -> Iterator[Reference]:
     """All references below `value`, in order of appearance, with repeats."""
-    return (leaf for leaf in walk(value) if isinstance(leaf, Reference))
+    return _leaves_of_type(value, Reference)
+
+
+def _leaves_of_type(value: Any, type_: type[T]) -> Iterator[T]:
+    return (leaf for leaf in walk(value) if isinstance(leaf, type_))
 
 
 def _open_parts(members: Iterable[Member]) -> Iterator[Any]:

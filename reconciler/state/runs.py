@@ -30,7 +30,7 @@ RUNS_WITH_PRE_IMAGES = 50
 
 
 class RunRecord(Struct, frozen=True):
-    """One command that could write.
+    """The record of one command that could write.
 
     Times are unix seconds; a run that was killed has no end and no status. `origin` repeats `user`
     and `host`, and adds the CI job.
