@@ -437,11 +437,12 @@ def usage(path: str) -> str:
 def command_section(path: str) -> str:
     if isinstance(BY_PATH[path], click.Group):
         below = {name: item for name, item in BY_PATH.items() if name.startswith(f"{path} ")}
-        rows = [
-            f"| `{usage(name).replace(' [OPTION…]', '')}` | {item.help} |"
-            for name, item in below.items()
-        ]
-        return "\n".join(["| Command | Does |", "|---|---|", *rows]) + "\n"
+        rows = ["| Command | Does |", "|---|---|"]
+        for name, item in below.items():
+            line = usage(name).replace(" [OPTION…]", "").replace("|", "\\|")
+            summary = (item.help or "").partition("\n\n")[0]
+            rows.append(f"| `{line}` | {summary} |")
+        return "\n".join(rows) + "\n"
     options = own_options(path)
     return f"```text\n{usage(path)}\n```\n" + (f"\n{option_table(options)}" if options else "")
 

@@ -18,8 +18,8 @@ from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.planning import collect_and_plan
 from reconciler.engine.refresh.affected_scopes import is_reported_in_audit_log
 from reconciler.engine.refresh.audit_attribution import Write
+from reconciler.engine.refresh.audit_proof import Costs
 from reconciler.engine.refresh.audit_trust import (
-    Costs,
     FullRefreshPolicy,
     decide,
     refresh_summary,

@@ -19,17 +19,17 @@ from reconciler.render.values import count
 
 
 @click.command("accept")
-@click.argument("addresses", nargs=-1, metavar="[ADDRESS…]")
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
 @click.option("--all", "everything", is_flag=True, help="Accept every change that can be accepted.")
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @lock_option
 @global_options
 def command(options: GlobalOptions, addresses: tuple[str, ...], everything: bool, yes: bool) -> int:
-    """Write what somebody changed by hand into the manifests.
+    """Write changes made by hand into the manifests.
 
-    Each live value is written where its field stands: in the document, in an entry of for_each, in
-    a variable of the stack file, or in a file that an expression names. Everything else in the
-    files stays as it is. Shows the difference and asks before it writes. Changes nothing at the API.
+    Writes each live value where the field is set: in the document, in an entry of for_each, in a
+    variable of the stack file, or in a file that an expression names. Leaves the rest of the files
+    unchanged. Shows the difference and asks before it writes. Changes nothing at the API.
     """
     if everything == bool(addresses):
         raise UsageError("name the addresses to accept, or --all", hint="See `reconciler drift`.")

@@ -16,8 +16,10 @@ from reconciler.model.rule import Rule
 
 
 @click.command("check")
-@click.argument("addresses", nargs=-1, metavar="[ADDRESS…]")
-@click.option("--costly", is_flag=True, help="Include checks with a notable price, such as images.")
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
+@click.option(
+    "--costly", is_flag=True, help="Include expensive checks, such as those that generate images."
+)
 @report_options
 def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) -> int:
     """Run the checks that manifests declare.

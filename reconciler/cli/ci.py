@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import talk
 from reconciler.errors import UsageError
@@ -40,7 +41,7 @@ The run ended before it could write its report. The log of the job says how far 
 """
 
 
-@click.group("ci")
+@click.group("ci", cls=WholeSummaries)
 def command() -> None:
     """Post reports to pull requests and issues, from a CI job."""
 
@@ -48,15 +49,16 @@ def command() -> None:
 @command.command("comment")
 @_report
 @_json
-@click.option("--commit", metavar="SHA", help="Post to the request that was merged as this commit.")
+@click.option(
+    "--commit", metavar="SHA", help="Post to the pull request that was merged as this commit."
+)
 @global_options
 def comment(
     options: GlobalOptions, markdown: Path, json_file: Path | None, commit: str | None
 ) -> int:
-    """Post REPORT.md as a comment of the pull request, in place of the last.
+    """Post REPORT.md to the pull request; replace the last comment.
 
-    Each stack and environment has one comment, found by a hidden marker. The headlines of the last
-    five plans are kept in it.
+    Keeps one comment for each stack and environment, with the headlines of the last five plans.
     """
     from reconciler.hosts import host_of
     from reconciler.hosts.review import key_of, post_note
@@ -78,7 +80,7 @@ def comment(
 @_commit
 @global_options
 def approved(options: GlobalOptions, commit: str) -> int:
-    """Print the digest of the plan that was reviewed before COMMIT was merged.
+    """Print the digest of the plan that was reviewed before a merge.
 
     Give it to `reconciler apply --approve DIGEST`. Fails if the merged commit has no plan.
     """

@@ -34,16 +34,16 @@ _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 @click.command("costs")
 @period_options
 @click.option(
-    "--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row sums up."
+    "--by", type=click.Choice(tuple(_GROUPS)), default="project", help="How to group rows."
 )
 @projects_option
 @partial(global_options, formats=(*PLAIN_FORMATS, "csv", "html"))
 def command(
     options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]
 ) -> int:
-    """Show what was paid in a period.
+    """Show costs by project, line item or day.
 
-    Counts whole days of UTC. Needs the admin key.
+    Counts whole days in UTC. Needs the admin key.
     """
     today = datetime.now(UTC).date()
     period = days(since, until, today=today)

@@ -30,8 +30,8 @@ from reconciler.cli.session import CommandSession
 def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
     """Delete everything that the stack manages, dependents first.
 
-    Objects to retain, which projects are by default, stay and are no longer managed. Protected
-    objects are refused.
+    Retained objects, such as projects by default, stay and are no longer managed. Refuses to delete
+    protected objects.
     """
     with CommandSession(options) as session:
         request.refuse_offline()

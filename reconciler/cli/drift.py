@@ -19,7 +19,7 @@ from reconciler.cli.session import CommandSession
 
 @click.command("drift")
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
-@click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
+@click.option("--blame", is_flag=True, help="Look up in the audit log who made each change.")
 @policy_options
 @metrics_option
 @report_options

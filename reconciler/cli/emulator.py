@@ -17,6 +17,7 @@ from reconciler.errors import UsageError
     type=click.IntRange(0, 65535),
     default=8085,
     show_default=True,
+    metavar="PORT",
     help="Port to listen on; 0 for a free one.",
 )
 @click.option(
@@ -32,33 +33,53 @@ from reconciler.errors import UsageError
     metavar="ID",
     help="Id of the organization in responses.",
 )
-@click.option("--latency-ms", type=click.IntRange(0), default=0, help="Delay of each response.")
+@click.option(
+    "--latency-ms",
+    type=click.IntRange(0),
+    default=0,
+    metavar="MS",
+    help="Delay of each response.",
+)
 @click.option(
     "--admin-rpm",
     type=click.IntRange(0),
     default=0,
+    metavar="N",
     help="Limit of admin requests per minute and route; 0 for none.",
 )
-@click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="Time to index a file.")
 @click.option(
-    "--job-delay-ms", type=click.IntRange(0), default=0, help="Duration of a job, such as a batch."
+    "--index-delay-ms",
+    type=click.IntRange(0),
+    default=0,
+    metavar="MS",
+    help="Time to index a file.",
+)
+@click.option(
+    "--job-delay-ms",
+    type=click.IntRange(0),
+    default=0,
+    metavar="MS",
+    help="Duration of a job, such as a batch.",
 )
 @click.option(
     "--list-lag-ms",
     type=click.IntRange(0),
     default=0,
+    metavar="MS",
     help="Time until a new object appears in lists.",
 )
 @click.option(
     "--read-lag-ms",
     type=click.IntRange(0),
     default=0,
+    metavar="MS",
     help="Time until a new object can be read by id.",
 )
 @click.option(
     "--audit-lag-ms",
     type=click.IntRange(0),
     default=0,
+    metavar="MS",
     help="Time until an entry appears in the audit log.",
 )
 @click.option("--audit-off", is_flag=True, help="Keep no audit log, and refuse to list it.")
@@ -71,7 +92,7 @@ from reconciler.errors import UsageError
     "--retire",
     multiple=True,
     metavar="NAME[:STATUS]",
-    help="Refuse a collection as a server without it would, such as evals or agents:410; repeatable.",
+    help="Answer as if a collection did not exist, such as evals or agents:410; repeatable.",
 )
 @click.option("--hide-last-used", is_flag=True, help="Do not show when keys were used last.")
 @click.option(

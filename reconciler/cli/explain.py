@@ -16,7 +16,7 @@ from reconciler.rules import RULE_KINDS
 
 
 @click.command("explain")
-@click.argument("what", metavar="KIND[.FIELD]", required=False)
+@click.argument("what", metavar="[KIND[.FIELD]]", required=False)
 @click.option(
     "--format",
     "form",

@@ -52,8 +52,10 @@ from reconciler.manifests.configuration import STACK_FILES
     is_flag=True,
     help="Bind objects by `lifecycle: {adopt: ID}` in the manifests, and leave the state alone.",
 )
-@click.option("--fold", is_flag=True, help="Write what repeats across projects with for_each.")
-@click.option("--all-limits", is_flag=True, help="Also write rate limits that most projects have.")
+@click.option(
+    "--fold", is_flag=True, help="Use for_each for resources that repeat across projects."
+)
+@click.option("--all-limits", is_flag=True, help="Also write rate limits that most projects share.")
 @click.option("--force", is_flag=True, help="Write to a folder that is not empty.")
 @click.option("--stack", metavar="NAME", help="Name of the stack, if there is no stack file yet.")
 @lock_option
@@ -72,11 +74,11 @@ def command(
     force: bool,
     stack: str | None,
 ) -> int:
-    """Write manifests for what exists, and bind them to it.
+    """Write manifests for existing objects, and bind them.
 
-    Reads everything that the keys can read and writes nothing to the API. The manifests are then
-    loaded and planned offline. Exit code 0 means that this plan changes nothing and that
-    everything could be read, 13 that a part could not be read or differs.
+    Reads everything that the keys can read, and writes nothing to the API. Then loads the manifests
+    and plans them offline. Exit with 0 if that plan changes nothing and everything could be read,
+    and with 13 otherwise.
     """
     request = ExportRequest(
         out=out,

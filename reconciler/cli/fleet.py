@@ -5,30 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 import click
+from msgspec.structs import replace
 
-from reconciler.app.plans import PlanRequest
 from reconciler.cli.fleet_list import MATRIX, list_stacks
 from reconciler.cli.fleet_options import CommandFleet, FleetChoice, choice_options, run_options
 from reconciler.cli.fleet_report import report_fleet
 from reconciler.cli.fleet_run import apply_fleet, run_and_report
 from reconciler.cli.groups import WholeSummaries
-from reconciler.cli.options import (
-    GlobalOptions,
-    global_options,
-    lock_option,
-    metrics_option,
-    notify_option,
-    policy_options,
-    report_options,
-    spend_option,
-)
+from reconciler.cli.options import GlobalOptions, global_options, lock_option, report_options
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.stack_run import StackRequest
 from reconciler.model.fleet import Command
-
-_refresh = partial(
-    click.option, "--refresh", type=click.Choice(("auto", "full")), show_default=False
-)
 
 
 @click.group("fleet", cls=WholeSummaries)
@@ -41,50 +28,30 @@ def command() -> None:
     "--shards",
     type=click.IntRange(1, 256),
     metavar="TOTAL",
-    help="List parts for --shard instead of stacks.",
+    help="List shards for --shard instead of stacks.",
 )
 @choice_options
 @partial(global_options, formats=("text", "json", MATRIX))
 def list_(options: GlobalOptions, choice: FleetChoice, shards: int | None) -> int:
     """List the stacks and their environments, offline and without a key.
 
-    With --format github-matrix, print what a job of GitHub Actions takes as its matrix.
+    With --format github-matrix, print the matrix of a GitHub Actions job.
     """
     return list_stacks(CommandFleet(options, choice), shards=shards)
 
 
 @command.command("plan")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
-@_refresh(
-    default="auto",
-    help="How to read live state. auto: skip what the audit log shows as unchanged; full: read "
-    "everything.",
-)
-@run_options
-@choice_options
-@policy_options
-@metrics_option
-@notify_option
-@spend_option
-@report_options
+@run_options(Command.PLAN, refresh="auto")
 def plan(
-    options: GlobalOptions,
-    choice: FleetChoice,
-    run: FleetOptions,
-    refresh: str,
-    detailed_exitcode: bool,
+    fleet: CommandFleet, request: StackRequest, run: FleetOptions, detailed_exitcode: bool
 ) -> int:
     """Show what apply would change in each stack, worst first. Changes nothing."""
-    fleet = CommandFleet(options, choice)
-    request = StackRequest(
-        Command.PLAN,
-        PlanRequest(refresh=refresh),
-        parallelism=options.parallelism,
-        policies=fleet.policies,
-    )
     report = run_and_report(fleet, request, run)
     has_changes = any(stack.counts for stack in report.stacks)
-    return 2 if detailed_exitcode and has_changes and not report.exit_code else report.exit_code
+    if detailed_exitcode and has_changes and not report.exit_code:
+        return 2
+    return report.exit_code
 
 
 @command.command("drift")
@@ -93,36 +60,14 @@ def plan(
     is_flag=True,
     help="Also count objects that a stack does not manage, those of other stacks included.",
 )
-@click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
-@_refresh(
-    default="full",
-    help="How to read live state. full: read everything; auto: skip what the audit log shows as "
-    "unchanged.",
-)
-@run_options
-@choice_options
-@policy_options
-@metrics_option
-@notify_option
-@spend_option
-@report_options
+@click.option("--blame", is_flag=True, help="Look up in the audit log who made each change.")
+# In full, because nothing but a full reading finds changes that the audit log does not report.
+@run_options(Command.DRIFT, refresh="full")
 def drift(
-    options: GlobalOptions,
-    choice: FleetChoice,
-    run: FleetOptions,
-    refresh: str,
-    unmanaged: bool,
-    blame: bool,
+    fleet: CommandFleet, request: StackRequest, run: FleetOptions, unmanaged: bool, blame: bool
 ) -> int:
-    """Show in which stacks something changed at the API since the last apply, worst first."""
-    fleet = CommandFleet(options, choice)
-    request = StackRequest(
-        Command.DRIFT,
-        PlanRequest(refresh=refresh, unmanaged=unmanaged),
-        parallelism=options.parallelism,
-        policies=fleet.policies,
-        blame=blame,
-    )
+    """Show drift in each stack, worst first."""
+    request = replace(request, plan=replace(request.plan, unmanaged=unmanaged), blame=blame)
     return run_and_report(fleet, request, run).exit_code
 
 
@@ -136,42 +81,22 @@ def drift(
     "exit with 10 otherwise. Repeatable.",
 )
 @click.option("--check", is_flag=True, help="Then run the checks that refer to a change.")
-@_refresh(
-    default="auto",
-    help="How to read live state. auto: skip what the audit log shows as unchanged; full: read "
-    "everything.",
-)
 @lock_option
-@run_options
-@choice_options
-@policy_options
-@metrics_option
-@notify_option
-@spend_option
-@report_options
+@run_options(Command.APPLY, refresh="auto")
 def apply(
-    options: GlobalOptions,
-    choice: FleetChoice,
+    fleet: CommandFleet,
+    request: StackRequest,
     run: FleetOptions,
-    refresh: str,
     yes: bool,
     approve: tuple[str, ...],
     check: bool,
 ) -> int:
-    """Apply the plans of all stacks; a stack that fails does not stop the others.
+    """Apply the plans of all stacks; continue if a stack fails.
 
     Plan all stacks, show a summary and ask once. With --approve, plan again and apply only what was
     reviewed. Stacks that read outputs of others wait for them.
     """
-    fleet = CommandFleet(options, choice)
-    request = StackRequest(
-        Command.APPLY,
-        PlanRequest(refresh=refresh),
-        parallelism=options.parallelism,
-        lock_wait=options.lock_wait,
-        policies=fleet.policies,
-        check=check,
-    )
+    request = replace(request, check=check)
     return apply_fleet(fleet, request, run, yes=yes, approve=approve).exit_code
 
 
@@ -180,7 +105,7 @@ def apply(
     "--since",
     default="30d",
     metavar="TIME",
-    help="Count runs and failures from here on: 2026-11-01, 30d or 12h; 30d by default.",
+    help="Count runs and failures since this time: 2026-11-01, 30d or 12h; 30d by default.",
 )
 @click.option(
     "--states",
@@ -195,7 +120,7 @@ def apply(
 def report(
     options: GlobalOptions, choice: FleetChoice, since: str, states: bool, everywhere: bool
 ) -> int:
-    """Show how all stacks stand and since when, from the recorded runs. Makes no API call."""
+    """Show the status of all stacks, from recorded runs. Makes no API call."""
     return report_fleet(
         CommandFleet(options, choice), since, with_states=states, everywhere=everywhere
     )

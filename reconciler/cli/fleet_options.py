@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.app.env_durations import settle_seconds
+from reconciler.app.plans import PlanRequest
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.sharing import Sharing
 from reconciler.app.spend import SpendReader
@@ -21,21 +22,62 @@ from reconciler.cli.failures import redactor
 from reconciler.cli.fleet_telemetry import FleetTelemetry
 from reconciler.cli.interrupts import Interrupts, listening
 from reconciler.cli.logs import listen
-from reconciler.cli.options import GlobalOptions
+from reconciler.cli.options import (
+    GlobalOptions,
+    decorated,
+    metrics_option,
+    notify_option,
+    policy_options,
+    report_options,
+    spend_option,
+)
 from reconciler.cli.reporting import begin_reports, talk
 from reconciler.cli.session import settings_of
 from reconciler.cli.tracing import begin_trace
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.shards import parse_shard, stacks_of
-from reconciler.fleet.stack_run import FleetContext
+from reconciler.fleet.stack_run import FleetContext, StackRequest
 from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks
 from reconciler.manifests import Settings
+from reconciler.model.fleet import Command
 from reconciler.state.address import parse_address, secret_parts
 
 _MOST_REPEATED = 3
 """How often a notice is shown that many stacks give."""
 
-Command = Callable[..., Any]
+CommandFunction = Callable[..., Any]
+
+_STACKS = click.option(
+    "--stacks",
+    multiple=True,
+    metavar="GLOB",
+    help="Only stacks in folders that match, as in 'stacks/*' or 'teams/**'; repeatable. "
+    "By default all below the current folder or -C.",
+)
+_SHARD = click.option(
+    "--shard",
+    metavar="NUMBER/TOTAL",
+    help="Only this shard of the stacks. Stacks of one organization stay together.",
+)
+_AT_ONCE = click.option(
+    "--at-once",
+    type=click.IntRange(1, 200),
+    default=16,
+    metavar="N",
+    help="Run at most this many stacks in parallel; 16 by default. --parallelism bounds the "
+    "calls of each.",
+)
+_STACK_TIMEOUT = click.option(
+    "--stack-timeout",
+    metavar="DURATION",
+    help="Stop a stack after this time, once its calls in flight have ended: 5m, 1h.",
+)
+_MAX_FAILURES = click.option(
+    "--max-failures",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Start no further stack after this many have failed.",
+)
 
 
 class FleetChoice(Struct, frozen=True):
@@ -49,7 +91,8 @@ class CommandFleet:
     """The stacks of one command line, and what they share."""
 
     def __init__(self, options: GlobalOptions, choice: FleetChoice) -> None:
-        begin_reports(options)  # refuse a bad report before the work rather than after it
+        # First, so that a bad report is refused before the work rather than after it.
+        begin_reports(options)
         listen(options)
         begin_trace(options)
         self.options = options
@@ -57,7 +100,7 @@ class CommandFleet:
         settings = settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
-        # `-e` may be a pattern here; each stack gets its own environment.
+        # `-e` may be a pattern here, so it must not become the environment of every stack.
         self.settings: Settings = replace(settings, environment=None, learn=redactor.add)
         self.stacks = _chosen(self.settings, options, choice)
         self.telemetry = FleetTelemetry(options, self.settings, _grouping(options, choice))
@@ -91,15 +134,18 @@ class CommandFleet:
 
 
 def _grouping(options: GlobalOptions, choice: FleetChoice) -> str:
-    """What tells this part of the fleet from others at a Pushgateway."""
+    """The label that keeps the metrics of this part of the fleet apart at a Pushgateway."""
     parts = (options.chdir.resolve().name, options.env, *choice.stacks, choice.shard)
     return " ".join(part for part in parts if part)
 
 
 def _chosen(settings: Settings, options: GlobalOptions, choice: FleetChoice) -> list[FoundStack]:
-    shard = None if choice.shard is None else parse_shard(choice.shard)
-    stacks = find_stacks(settings, StackChoice(choice.stacks, options.env))
-    return stacks if shard is None else stacks_of(shard, stacks)
+    stack_choice = StackChoice(choice.stacks, options.env)
+    if choice.shard is None:
+        return find_stacks(settings, stack_choice)
+    # Parsed first: a bad shard is refused before thousands of files are read.
+    shard = parse_shard(choice.shard)
+    return stacks_of(shard, find_stacks(settings, stack_choice))
 
 
 class _Notices:
@@ -117,7 +163,7 @@ class _Notices:
             talk("The same notice of further stacks is left out.")
 
 
-def choice_options(function: Command) -> Command:
+def choice_options(function: CommandFunction) -> CommandFunction:
     """Add the options that choose stacks; the command receives them as `choice`."""
 
     @wraps(function)
@@ -125,51 +171,65 @@ def choice_options(function: Command) -> Command:
         choice = FleetChoice(values.pop("stacks"), values.pop("shard"))
         return function(choice=choice, **values)
 
-    stacks = click.option(
-        "--stacks",
-        multiple=True,
-        metavar="GLOB",
-        help="Only stacks in folders that match, as in 'stacks/*' or 'teams/**'; repeatable. "
-        "By default all below the current folder or -C.",
-    )
-    shard = click.option(
-        "--shard",
-        metavar="NUMBER/TOTAL",
-        help="Only this part of the stacks. Stacks of one organization stay together.",
-    )
-    return stacks(shard(with_choice))
+    return decorated(with_choice, (_STACKS, _SHARD))
 
 
-def run_options(function: Command) -> Command:
-    """Add the options of commands that run stacks; the command receives them as `run`."""
+def run_options(command: Command, *, refresh: str) -> Callable[[CommandFunction], CommandFunction]:
+    """Add all options of a command that runs stacks, which reads live state as `refresh` says.
 
-    @wraps(function)
-    def with_run(**values: Any) -> Any:
-        timeout = values.pop("stack_timeout")
-        run = FleetOptions(
-            at_once=values.pop("at_once"),
-            timeout=None if timeout is None else seconds_in(timeout, "--stack-timeout"),
-            max_failures=values.pop("max_failures"),
+    The command receives the stacks as `fleet`, the treatment of each as `request`, and how the
+    fleet runs as `run`. It adds its own options to the request.
+    """
+
+    def add_options(function: CommandFunction) -> CommandFunction:
+        @wraps(function)
+        def with_run(**values: Any) -> Any:
+            options: GlobalOptions = values.pop("options")
+            # Before the stacks are searched, as every other mistake of the command line.
+            run = _fleet_options(
+                values.pop("at_once"), values.pop("stack_timeout"), values.pop("max_failures")
+            )
+            fleet = CommandFleet(options, values.pop("choice"))
+            request = StackRequest(
+                command,
+                PlanRequest(refresh=values.pop("refresh")),
+                parallelism=options.parallelism,
+                lock_wait=options.lock_wait,
+                policies=fleet.policies,
+            )
+            return function(fleet=fleet, request=request, run=run, **values)
+
+        return decorated(
+            with_run,
+            (
+                _refresh_option(refresh),
+                _AT_ONCE,
+                _STACK_TIMEOUT,
+                _MAX_FAILURES,
+                choice_options,
+                policy_options,
+                metrics_option,
+                notify_option,
+                spend_option,
+                report_options,
+            ),
         )
-        return function(run=run, **values)
 
-    at_once = click.option(
-        "--at-once",
-        type=click.IntRange(1, 200),
-        default=16,
-        metavar="N",
-        help="Run at most this many stacks side by side; 16 by default. --parallelism bounds the "
-        "calls of each.",
+    return add_options
+
+
+def _fleet_options(at_once: int, timeout: str | None, max_failures: int | None) -> FleetOptions:
+    seconds = None
+    if timeout is not None:
+        seconds = seconds_in(timeout, "--stack-timeout")
+    return FleetOptions(at_once=at_once, timeout=seconds, max_failures=max_failures)
+
+
+def _refresh_option(default: str) -> CommandFunction:
+    return click.option(
+        "--refresh",
+        type=click.Choice(("auto", "full")),
+        default=default,
+        help="How to read live state. auto: skip what the audit log shows as unchanged; full: read "
+        f"everything. {default} by default.",
     )
-    timeout = click.option(
-        "--stack-timeout",
-        metavar="DURATION",
-        help="Stop a stack after this time, once its calls in flight have ended: 5m, 1h.",
-    )
-    failures = click.option(
-        "--max-failures",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Start no further stack after this many have failed.",
-    )
-    return at_once(timeout(failures(with_run)))

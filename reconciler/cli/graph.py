@@ -17,7 +17,7 @@ from reconciler.render.graph import render_graph
     type=click.Choice(("mermaid", "dot", "svg")),
     default="mermaid",
     show_default=True,
-    help="How to write the graph.",
+    help="Language of the graph.",
 )
 @global_options
 def command(options: GlobalOptions, kind: str) -> int:

@@ -31,9 +31,9 @@ _DIGEST_SHOWN = 12
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="List only the newest N runs.")
 @global_options
 def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
-    """List the runs that wrote, or show one of them.
+    """List recorded runs, or show one of them.
 
-    Runs are listed newest first. With RUN, show what that run changed.
+    Lists runs that wrote, newest first. With RUN, show what that run changed.
     """
     session = CommandSession(options)
     try:

@@ -65,13 +65,13 @@ def command(
 ) -> int:
     """Bind an object to an address, or import a Terraform state.
 
-    A manifest must declare ADDRESS; ID is the object's id at the API. This writes to the state
-    alone. The next plan shows how the object differs from its manifest, and the next apply writes
+    A manifest must declare ADDRESS; ID is the object's id at the API. Writes only to the state. The
+    next plan shows how the object differs from its manifest, and the next apply writes
     the ownership mark if the kind has one.
 
     With --from-terraform, write manifests for the objects that the providers openai/openai,
     mkdev-me/openai and jianyuan/openai manage, and bind them. No API is called. `apply` refuses
-    until --terraform-released confirms that Terraform has let the objects go.
+    until --terraform-released confirms that Terraform has released the objects.
     """
     given = (from_terraform is not None, terraform_released, address is not None)
     if sum(given) != 1 or (address is not None and id is None):

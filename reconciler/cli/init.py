@@ -64,7 +64,7 @@ secrets/
     "--from",
     "host",
     type=click.Choice(["github", "gitlab"]),
-    help="Write the workflow of this host that applies what was reviewed, and require a shared state.",
+    help="Write a workflow for this host that applies reviewed plans, and require a shared state.",
 )
 @global_options
 def command(options: GlobalOptions, folder: Path | None, host: str | None) -> int:

@@ -16,11 +16,11 @@ from reconciler.render.inventory import FORMATS
 @click.command("inventory")
 @partial(global_options, formats=tuple(FORMATS))
 def command(options: GlobalOptions) -> int:
-    """List everything that exists, and how much of it is managed.
+    """List all objects, and how many of them are managed.
 
-    Reads every kind in every project that a key opens. Needs no manifest: keys in the environment
-    are enough. Lists that cannot be read are named, and count as unknown. Objects that `ignore` in
-    the stack file names do not count. Writes nothing.
+    Reads every kind in every project that the keys can read. Needs no manifests, only keys in the
+    environment. Names the lists that cannot be read, and counts them as unknown. Does not count
+    objects that `ignore` in the stack file matches. Writes nothing.
     """
     with CommandSession(options) as session:
         inventory = take_inventory(session)

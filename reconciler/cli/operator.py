@@ -31,14 +31,15 @@ from reconciler.manifests.shared_state import ADDRESS_VARIABLE
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
-    help="Number of Stacks that are looked at side by side.",
+    metavar="N",
+    help="Number of Stacks to reconcile in parallel.",
 )
 @click.option(
     "--interval",
     default="10m",
     show_default=True,
     metavar="DURATION",
-    help="Time between two looks at a Stack that names no interval.",
+    help="Time between two runs of a Stack that sets no interval.",
 )
 @click.option(
     "--source-root",
@@ -69,9 +70,9 @@ from reconciler.manifests.shared_state import ADDRESS_VARIABLE
 @click.option(
     "--allow-local-state",
     is_flag=True,
-    help="Accept a state in a local folder, which a volume has to keep.",
+    help="Accept a state in a local folder, which must be on a volume.",
 )
-@click.option("--once", is_flag=True, help="Look at each Stack once, and exit.")
+@click.option("--once", is_flag=True, help="Reconcile each Stack once, and exit.")
 @click.option("--crds", is_flag=True, help="Print the custom resource definitions, and exit.")
 @notify_option
 @spend_option
@@ -93,7 +94,7 @@ def command(
     """Reconcile the Stacks of a Kubernetes cluster until SIGTERM.
 
     The cluster is that of KUBECONFIG, or of the service account of the pod. The state is at
-    RECONCILER_BACKEND. Keys for the API come from the Secrets that Organizations name.
+    RECONCILER_BACKEND. API keys come from the Secrets that Organizations name.
     """
     from reconciler.operator.crds import as_yaml
 

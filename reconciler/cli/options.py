@@ -160,7 +160,7 @@ _PLANNING = (
         "--allow-delete",
         multiple=True,
         metavar="ADDRESS|GLOB",
-        help="Let the guards pass the deletion of this address; repeatable.",
+        help="Allow the deletion of this address past the guards; repeatable.",
     ),
     click.option(
         "--refresh",
@@ -207,15 +207,15 @@ def global_options(
     choice = click.option(
         "--format", type=click.Choice(formats), help="Format of the result; text by default."
     )
-    return _decorated(with_options, (choice, *_GLOBAL))
+    return decorated(with_options, (choice, *_GLOBAL))
 
 
 def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The global options of a command whose result has every report format."""
     full = click.option(
-        "--full", is_flag=True, help="Cut nothing in text, Markdown and HTML, whatever the size."
+        "--full", is_flag=True, help="Do not shorten reports in text, Markdown and HTML."
     )
-    return _decorated(partial(global_options, formats=REPORT_FORMATS)(function), (full,))
+    return decorated(partial(global_options, formats=REPORT_FORMATS)(function), (full,))
 
 
 def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -223,10 +223,10 @@ def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
     wait = click.option(
         "--lock-wait",
         metavar="DURATION",
-        callback=_wait_seconds,
+        callback=duration_option,
         help="If another run holds the lock, wait for it this long: 30s, 5m, 1h. By default, fail at once.",
     )
-    return _decorated(function, (wait,))
+    return decorated(function, (wait,))
 
 
 def metrics_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -237,7 +237,7 @@ def metrics_option(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         help="Write metrics of the run to this file, for the textfile collector of node exporter.",
     )
-    return _decorated(function, (file,))
+    return decorated(function, (file,))
 
 
 def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -245,10 +245,10 @@ def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
     flag = click.option(
         "--notify",
         is_flag=True,
-        help="Announce what changed since the last notice: drift, refusals, failures, overdue keys. "
-        "RECONCILER_NOTICE_URLS has the targets.",
+        help="Send notices of new drift, refusals, failures and overdue keys to the targets in "
+        "RECONCILER_NOTICE_URLS.",
     )
-    return _decorated(function, (flag,))
+    return decorated(function, (flag,))
 
 
 def spend_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -256,10 +256,10 @@ def spend_option(function: Callable[..., Any]) -> Callable[..., Any]:
     flag = click.option(
         "--spend",
         is_flag=True,
-        help="Also report in metrics what was spent of spend limits: one admin call for each "
+        help="Include spending against spend limits in metrics: one admin call for each "
         "organization with limits, at most once an hour.",
     )
-    return _decorated(function, (flag,))
+    return decorated(function, (flag,))
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -269,18 +269,18 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Also evaluate the policies of this folder, which manifests cannot weaken; repeatable.",
+        help="Also evaluate the policies in this folder, which manifests cannot weaken; repeatable.",
     )
     overrides = click.option(
         "--override-policy",
         multiple=True,
         metavar="NAME=REASON",
-        help="Let this overridable policy fail, and report the reason; repeatable.",
+        help="Allow this overridable policy to fail, and report the reason; repeatable.",
     )
-    return _decorated(function, (folders, overrides))
+    return decorated(function, (folders, overrides))
 
 
-def _wait_seconds(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
+def duration_option(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
     from reconciler.cli.duration import seconds_in
 
     return None if text is None else seconds_in(text, option.opts[0])
@@ -297,10 +297,10 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         given = {name: values.pop(name) for name in _PLANNING_NAMES}
         return function(request=PlanRequest(**given), **values)
 
-    return _decorated(with_options, _PLANNING)
+    return decorated(with_options, _PLANNING)
 
 
-def _decorated(
+def decorated(
     function: Callable[..., Any],
     decorators: Sequence[Callable[..., Any]],
 ) -> Callable[..., Any]:

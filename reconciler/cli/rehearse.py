@@ -43,28 +43,28 @@ _BEGINNING_BYTES = 200
     "from_file",
     type=_PATH,
     metavar="FILE",
-    help="Rehearse on a recording: no key, no network.",
+    help="Rehearse on a recording, without a key or network.",
 )
 @click.option(
     "--max-age",
     type=click.FloatRange(0),
     default=_MAX_AGE_DAYS,
     metavar="DAYS",
-    help="The oldest recording to accept; 30 days by default.",
+    help="Maximum age of a recording; 30 days by default.",
 )
 @click.option(
     "--faults",
     multiple=True,
     metavar="FAULT",
-    help="Let calls of the apply fail, as in on=POST:*,do=reset,when=after; repeatable, "
-    "see `emulator --help`.",
+    help="Inject a fault into the apply, such as on=POST:*,do=reset,when=after, "
+    "see `emulator --fault help`; repeatable.",
 )
 @click.option(
     "--kill-at",
     multiple=True,
     type=click.IntRange(1),
     metavar="N",
-    help="Also kill an apply at its N-th write, and check that the next one resumes; repeatable.",
+    help="Also kill an apply at its Nth write, and check that the next one resumes; repeatable.",
 )
 @click.option(
     "--lag", metavar="DURATION", help="Hide new objects for this long, as the live API may."
@@ -73,8 +73,8 @@ _BEGINNING_BYTES = 200
     "--pace",
     type=click.FloatRange(0.1),
     metavar="N",
-    help="Requests a minute that an admin route answers, to calculate the time; that of the stack "
-    "or 7 by default.",
+    help="Admin requests per minute and route, to estimate the time of the real apply; by default "
+    "the value of the stack, or 7.",
 )
 @click.option(
     "--destroy", is_flag=True, help="Rehearse deleting everything that the stack manages."
@@ -97,9 +97,9 @@ def command(
 ) -> int:
     """Apply a plan to a copy of the organization, and report.
 
-    Read the live organization once, or a recording of it, and load a local emulator with the same
-    objects. Apply the plan there for real. Nothing else is changed: the state is a copy, no key is
-    delivered, no command is run. With PLANFILE, rehearse that plan as `apply PLANFILE` would.
+    Read the live organization once, or a recording of it, load a local emulator with the same
+    objects, and apply the plan there. Nothing else changes: the state is a copy, no key is
+    delivered, and no command runs. With PLANFILE, rehearse that plan as `apply PLANFILE` would.
     """
     request = replace(request, destroy=destroy)
     _check_options(request, record, from_file, planfile, faults)

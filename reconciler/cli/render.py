@@ -25,10 +25,10 @@ from reconciler.render.escape import json_safe, terminal
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS|GLOB]...")
 @partial(global_options, formats=("text", "json"))
 def command(options: GlobalOptions, addresses: tuple[str, ...]) -> int:
-    """Print the documents that manifests expand to, offline.
+    """Print manifests with everything expanded, offline.
 
-    Modules, for_each, when, variables and files are resolved; references stay, since they are known
-    after apply. The output is YAML, or a list of documents with --format json.
+    Resolves modules, for_each, when, variables and files. References stay, since their values are
+    known only after apply. Prints YAML, or a list of documents with --format json.
     """
     with CommandSession(options) as session:
         session.is_offline = True

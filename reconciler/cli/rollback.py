@@ -43,7 +43,7 @@ from reconciler.state.envelope import Content
     "--allow-delete",
     multiple=True,
     metavar="ADDRESS",
-    help="Let the guards pass the deletion of this address; repeatable.",
+    help="Allow the deletion of this address past the guards; repeatable.",
 )
 @lock_option
 @report_options
@@ -55,9 +55,9 @@ def command(
     target: tuple[str, ...],
     allow_delete: tuple[str, ...],
 ) -> int:
-    """Undo what a run changed, from the state alone.
+    """Undo the changes of a run, from the state alone.
 
-    RUN is a number that `history` shows. Addresses that the run did not change are left alone.
+    RUN is a number from `history`. Leaves alone the addresses that the run did not change.
     """
     request = PlanRequest(target=target, allow_delete=allow_delete)
     with CommandSession(options) as session:

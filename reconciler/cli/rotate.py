@@ -20,12 +20,12 @@ from reconciler.errors import UsageError
 @click.option(
     "--now",
     is_flag=True,
-    help="Rotate the keys of ADDRESS whatever their age, and revoke the earlier ones at once.",
+    help="Rotate the keys of ADDRESS regardless of age, and revoke earlier keys at once.",
 )
 @click.option(
     "--keep-old",
     is_flag=True,
-    help="With --now: let the earlier keys stay for their overlap.",
+    help="With --now: keep earlier keys until their overlap ends.",
 )
 @click.option("--yes", "-y", is_flag=True, help="Rotate without asking, as CI does.")
 @lock_option
@@ -35,8 +35,8 @@ def command(
 ) -> int:
     """Rotate keys that are due, and nothing else.
 
-    Without ADDRESS, look at every key of the stack. With --now, the answer to a leak: deliver a new
-    key, then revoke the old one, even if it is in use.
+    Without ADDRESS, look at every key of the stack. After a leak, use --now, which delivers a
+    new key and then revokes the old one, even if it is in use.
     """
     if now and not addresses:
         raise UsageError("--now rotates only what you name", hint="Name the addresses of the keys.")

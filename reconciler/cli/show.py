@@ -18,7 +18,7 @@ from reconciler.state.envelope import Content
 @click.argument("planfile", type=click.Path(path_type=Path))
 @report_options
 def command(options: GlobalOptions, planfile: Path) -> int:
-    """Render a saved plan again."""
+    """Show a saved plan."""
     with CommandSession(options) as session:
         text = read_text(planfile, "the plan")
         plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))

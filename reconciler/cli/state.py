@@ -122,7 +122,7 @@ def rm(options: GlobalOptions, address: str) -> int:
 @lock_option
 @global_options
 def mv(options: GlobalOptions, source: str, target: str) -> int:
-    """Bind the object of SOURCE to TARGET instead.
+    """Move the record of SOURCE to TARGET.
 
     Wildcards move several: `state mv 'File/a/*' 'File/b/*'`, or `state mv File/a/ File/b/`.
     """
@@ -177,11 +177,16 @@ def _refuse_another_place(old: Address, new: Address) -> None:
 
 @command.command("export")
 @click.option(
-    "--decrypt", is_flag=True, help="Print it readable even if the stack declares `encryption`."
+    "--decrypt",
+    is_flag=True,
+    help="Print the state in clear text even if the stack declares `encryption`.",
 )
 @global_options
 def export(options: GlobalOptions, decrypt: bool) -> int:
-    """Print the whole state as JSON; encrypted if the stack declares `encryption`."""
+    """Print the whole state as JSON.
+
+    Encrypts it if the stack declares `encryption`.
+    """
     from reconciler.state.transfer import export_state
 
     session = CommandSession(options)

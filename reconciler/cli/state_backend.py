@@ -14,7 +14,7 @@ from reconciler.render.escape import terminal
 
 
 @click.command("migrate")
-@click.option("--to", "target", metavar="ADDRESS", help="The address that the state moves to.")
+@click.option("--to", "target", metavar="ADDRESS", help="Address of the new backend.")
 @click.option("--print-sql", is_flag=True, help="Print the SQL that prepares a Postgres database.")
 @lock_option
 @global_options
@@ -43,7 +43,7 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
 @click.command("check")
 @global_options
 def check(options: GlobalOptions) -> int:
-    """Prove that the backend locks and fences, and that the state is whole."""
+    """Prove that the backend locks, and that the state is whole."""
     import json
 
     from msgspec import to_builtins
@@ -67,7 +67,7 @@ def check(options: GlobalOptions) -> int:
 @lock_option
 @global_options
 def rekey(options: GlobalOptions) -> int:
-    """Encrypt the state again, for the recipients that the stack declares."""
+    """Encrypt the state again, for the recipients of the stack."""
     from reconciler.app import state_admin
 
     session = CommandSession(options)

@@ -38,7 +38,7 @@ LOG = logging.getLogger("reconciler.cli")
     "--by",
     type=click.Choice(("project", "model", "day")),
     default="project",
-    help="What each row sums up.",
+    help="How to group rows.",
 )
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable."
@@ -53,10 +53,10 @@ def command(
     types: tuple[str, ...],
     project: tuple[str, ...],
 ) -> int:
-    """Show what was used in a period.
+    """Show usage by project, model or day.
 
-    Lists each type of usage, in whole days of UTC. Needs the admin key. Costs one call for each
-    month and type. By model, types without a model are left out.
+    Lists each type of usage, in whole days in UTC. Needs the admin key. Makes one call for each
+    month and type. With --by model, leaves out types without a model.
     """
     period = days(since, until, today=datetime.now(UTC).date())
     chosen = _types(types, by)

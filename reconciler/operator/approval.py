@@ -1,8 +1,7 @@
 """Decides whether a plan may be applied. Nothing else in the operator does.
 
-`decide` alone makes a `Grant`, and the code that applies takes one. A grant says which Stack it is
-for, in which mode, and which plan it covers; `still_holds` checks it against the Stack as it is just
-before the first write.
+Only `decide` makes a `Grant`, and an apply needs one. A grant names the Stack, its mode and the plan
+that it covers. `still_holds` checks it against the Stack just before the first write.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ class Grant(Struct, frozen=True):
     digest: str
     """The only plan that may be applied; empty for any plan that no guard refuses."""
     approval: str = ""
-    """The digest in the annotation that is used up by applying; empty in the mode apply."""
+    """The digest in the annotation, which the apply uses up; empty in the mode apply."""
 
 
 class ApprovalVerdict(StrEnum):
-    """What follows from a plan."""
+    """Whether a plan may be applied, and why not."""
 
     APPLY = "apply"
     NOTHING = "nothing"
@@ -49,7 +48,7 @@ class ApprovalVerdict(StrEnum):
 
 
 class Decision(Struct, frozen=True):
-    """A verdict, and the grant if it is to apply."""
+    """A verdict, and the grant if the verdict is to apply."""
 
     verdict: ApprovalVerdict
     grant: Grant | None = None
@@ -58,11 +57,12 @@ class Decision(Struct, frozen=True):
 def decide(stack: StackObject, planned: StackResult, *, destroy: bool = False) -> Decision:
     """Whether the plan of a Stack may be applied now.
 
-    `destroy` says that the plan is to destroy what a deleted Stack manages.
+    `destroy` says that the plan destroys the objects of a Stack that is being deleted.
     """
     plan, spec = planned.plan, stack.spec
     if plan is None or spec is None or spec.suspend:
         return Decision(ApprovalVerdict.NOTHING)
+    # The Stack was deleted, or created again, while the plan was made.
     if stack.is_deleting != destroy:
         return Decision(ApprovalVerdict.NOTHING)
     if destroy and stack.deletion_policy is not DeletionPolicy.DELETE:
@@ -90,7 +90,7 @@ def _decide_writing(
 
 
 def still_holds(grant: Grant, stack: StackObject | None) -> bool:
-    """Whether a grant is still covered by the Stack, as the API server has it now."""
+    """Whether the present Stack still permits what a grant covers."""
     if stack is None or stack.spec is None or stack.uid != grant.uid:
         return False
     if stack.spec.suspend or stack.is_deleting != grant.destroy:
@@ -101,9 +101,9 @@ def still_holds(grant: Grant, stack: StackObject | None) -> bool:
 
 
 def differences(approved: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> str:
-    """What a plan does that an approved one did not, and the reverse, as a clause.
+    """How a plan differs from an approved one, as a clause.
 
-    Both are lists of changes as a status has them.
+    Both are lists of changes in the form of a status.
     """
     before = {str(change.get("address")): change for change in approved}
     after = {str(change.get("address")): change for change in now}

@@ -1,11 +1,11 @@
-"""Conditions of a Stack: what a run found, in the form that `kubectl wait` and alerts read.
+"""Conditions of a Stack: the result of a run in the form that `kubectl wait` and alerts read.
 
 Pure functions. `REASONS` is the table of docs/operator.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -25,65 +25,61 @@ class ReadyReason(Struct, frozen=True):
     is_blocked: bool = False
     is_ready: bool = False
     is_calm: bool = False
-    """Whether it is as somebody intended, though not ready."""
+    """Whether somebody intends the Stack not to be ready, so that no Event is a warning."""
+
+
+def _ready(meaning: str) -> ReadyReason:
+    return ReadyReason(meaning, is_ready=True)
+
+
+def _calm(meaning: str) -> ReadyReason:
+    return ReadyReason(meaning, is_calm=True)
+
+
+def _blocked(meaning: str) -> ReadyReason:
+    return ReadyReason(meaning, is_blocked=True)
 
 
 REASONS: Mapping[str, ReadyReason] = {
-    "InSync": ReadyReason("Live objects are as the manifests declare.", is_ready=True),
-    "Applied": ReadyReason("The plan was applied, all of it.", is_ready=True),
-    "Observed": ReadyReason("Live objects were read. The mode never writes.", is_ready=True),
-    "Suspended": ReadyReason("`suspend` is true, so there are no runs.", is_calm=True),
-    "Destroyed": ReadyReason("The Stack is being deleted, and its objects are gone.", is_calm=True),
-    "AwaitingApproval": ReadyReason(
-        "The plan waits for the annotation with its digest.", is_calm=True
+    "InSync": _ready("Live objects are as the manifests declare."),
+    "Applied": _ready("The plan was applied, all of it."),
+    "Observed": _ready("Live objects were read. The mode never writes."),
+    "Suspended": _calm("`suspend` is true, so there are no runs."),
+    "Destroyed": _calm("The Stack is being deleted, and its objects are gone."),
+    "AwaitingApproval": _calm("The plan waits for the annotation with its digest."),
+    "ApprovalOutdated": _blocked("The annotation names another plan than the present one."),
+    "SpecInvalid": _blocked("The spec cannot be used."),
+    "SourceNotFound": _blocked("The ConfigMap or the folder does not exist."),
+    "SourceInvalid": _blocked("The source is not a stack, or leaves its folder."),
+    "SourceMoved": _calm("The source changed during the run. The run is repeated."),
+    "OrganizationNotFound": _blocked("The Organization does not exist."),
+    "OrganizationNotAllowed": _blocked(
+        "The Organization does not allow the namespace of the Stack."
     ),
-    "ApprovalOutdated": ReadyReason(
-        "The annotation names another plan than the present one.", is_blocked=True
+    "OrganizationInvalid": _blocked("The Organization cannot be used."),
+    "OrganizationMismatch": _blocked(
+        "Keys, state and stack file belong to different organizations."
     ),
-    "SpecInvalid": ReadyReason("The spec cannot be used.", is_blocked=True),
-    "SourceNotFound": ReadyReason("The ConfigMap or the folder does not exist.", is_blocked=True),
-    "SourceInvalid": ReadyReason(
-        "The source is not a stack, or leaves its folder.", is_blocked=True
+    "KeyNotFound": _blocked("A Secret with a key does not exist or lacks it."),
+    "KeyRefused": _blocked("The API refuses a key."),
+    "CredentialMissing": _blocked("The stack needs a key that nothing provides."),
+    "StackNameTaken": _blocked("Another Stack manages the same stack name and environment."),
+    "ConfigurationInvalid": _blocked("The manifests have errors."),
+    "RequestInvalid": _blocked("A setting cannot be used."),
+    "GuardRefused": _blocked("A guard or a policy refuses the plan."),
+    "PolicyFailed": _blocked("A policy over live objects fails."),
+    "ResourceBlocked": _blocked("A resource has an error."),
+    "ResourceUnreadable": _blocked("A managed object cannot be read."),
+    "NotConverging": _blocked(
+        "Applies of the same source always leave changes. Runs become rarer."
     ),
-    "SourceMoved": ReadyReason(
-        "The source changed during the run. The run is repeated.", is_calm=True
-    ),
-    "OrganizationNotFound": ReadyReason("The Organization does not exist.", is_blocked=True),
-    "OrganizationNotAllowed": ReadyReason(
-        "The Organization does not allow the namespace of the Stack.", is_blocked=True
-    ),
-    "OrganizationInvalid": ReadyReason("The Organization cannot be used.", is_blocked=True),
-    "OrganizationMismatch": ReadyReason(
-        "Keys, state and stack file belong to different organizations.", is_blocked=True
-    ),
-    "KeyNotFound": ReadyReason("A Secret with a key does not exist or lacks it.", is_blocked=True),
-    "KeyRefused": ReadyReason("The API refuses a key.", is_blocked=True),
-    "CredentialMissing": ReadyReason(
-        "The stack needs a key that nothing provides.", is_blocked=True
-    ),
-    "StackNameTaken": ReadyReason(
-        "Another Stack manages the same stack name and environment.", is_blocked=True
-    ),
-    "ConfigurationInvalid": ReadyReason("The manifests have errors.", is_blocked=True),
-    "RequestInvalid": ReadyReason("A setting cannot be used.", is_blocked=True),
-    "GuardRefused": ReadyReason("A guard or a policy refuses the plan.", is_blocked=True),
-    "PolicyFailed": ReadyReason("A policy over live objects fails.", is_blocked=True),
-    "ResourceBlocked": ReadyReason("A resource has an error.", is_blocked=True),
-    "ResourceUnreadable": ReadyReason("A managed object cannot be read.", is_blocked=True),
-    "NotConverging": ReadyReason(
-        "Applies of the same source always leave changes. Runs become rarer.", is_blocked=True
-    ),
-    "DeletionNotPermitted": ReadyReason(
-        "`deletionPolicy` is Delete, and the mode never writes.", is_blocked=True
-    ),
-    "ApplyFailed": ReadyReason("No change was applied.", is_blocked=True),
-    "ApplyIncomplete": ReadyReason("Some changes were applied.", is_blocked=True),
-    "SinkFailed": ReadyReason("A key could not be delivered.", is_blocked=True),
-    "PlanStale": ReadyReason(
-        "Something changed between plan and apply. The run is repeated.", is_calm=True
-    ),
+    "DeletionNotPermitted": _blocked("`deletionPolicy` is Delete, and the mode never writes."),
+    "ApplyFailed": _blocked("No change was applied."),
+    "ApplyIncomplete": _blocked("Some changes were applied."),
+    "SinkFailed": _blocked("A key could not be delivered."),
+    "PlanStale": _calm("Something changed between plan and apply. The run is repeated."),
     "Locked": ReadyReason("Another run has held the lock of the state for long."),
-    "Interrupted": ReadyReason("The run was stopped. It is repeated.", is_calm=True),
+    "Interrupted": _calm("The run was stopped. It is repeated."),
     "StateUnavailable": ReadyReason("The shared state cannot be reached or read."),
     "ApiFailed": ReadyReason("The API cannot be reached, or fails."),
     "Throttled": ReadyReason("The API allows no more requests for now."),
@@ -92,6 +88,7 @@ REASONS: Mapping[str, ReadyReason] = {
 }
 """Every reason of the condition `Ready`; `Blocked` has the same one while it is true."""
 
+_MOST_NAMED = 3
 _GOOD = (StackStatus.IN_SYNC, StackStatus.APPLIED, StackStatus.PENDING, StackStatus.DRIFTED)
 
 
@@ -108,14 +105,17 @@ class Judgement(Struct, frozen=True):
 
 
 def judge(mode: Mode, result: StackResult, verdict: ApprovalVerdict) -> Judgement:
-    """What a run says about a Stack. `verdict` is about the plan of the result."""
+    """The reason and message for the result of a run. `verdict` is about the plan of the result."""
     if result.status not in _GOOD:
-        reason = result.reason if result.reason in REASONS else "Unexpected"
+        # A reason of a newer part of the program must not become a condition that no page explains.
+        reason = "Unexpected"
+        if result.reason in REASONS:
+            reason = result.reason
         return Judgement(reason, _explained(result))
     if result.status is StackStatus.APPLIED:
         return Judgement("Applied", "All changes were applied.")
     if result.plan is not None and result.plan.blocked:
-        # A report about drift alone is good in spite of them.
+        # The status of a drift report ignores blocked resources.
         return Judgement("ResourceBlocked", _explained(result))
     if verdict is ApprovalVerdict.AWAITS:
         return Judgement("AwaitingApproval", "The plan waits for approval.")
@@ -130,28 +130,33 @@ def judge(mode: Mode, result: StackResult, verdict: ApprovalVerdict) -> Judgemen
 
 def _explained(result: StackResult) -> str:
     """Why a run failed, in a few sentences."""
-    sentences = [result.message] if result.message else []
+    sentences = []
+    if result.message:
+        sentences.append(result.message)
     plan = result.plan
     if plan is not None and result.status is StackStatus.REFUSED:
-        sentences += plan.refusals[:3]
-        if len(plan.refusals) > 3:
-            sentences.append(f"{len(plan.refusals) - 3} more refusals")
-    for diagnostic in result.diagnostics[:3]:
-        sentences.append(
-            str(diagnostic.location or diagnostic.address or "")
-            + f" {diagnostic.summary}: {diagnostic.detail}"
-        )
+        sentences += plan.refusals[:_MOST_NAMED]
+        if len(plan.refusals) > _MOST_NAMED:
+            sentences.append(f"{len(plan.refusals) - _MOST_NAMED} more refusals")
+    for diagnostic in result.diagnostics[:_MOST_NAMED]:
+        place = diagnostic.location or diagnostic.address or ""
+        sentences.append(f"{place} {diagnostic.summary}: {diagnostic.detail}")
     if result.result is not None:
         failed = [outcome for outcome in result.result.outcomes if outcome.message]
-        sentences += [f"{outcome.change.address}: {outcome.message}" for outcome in failed[:3]]
+        for outcome in failed[:_MOST_NAMED]:
+            sentences.append(f"{outcome.change.address}: {outcome.message}")
+    # Blocked resources explain a run that has nothing else to say. Otherwise they repeat it.
     if not sentences and plan is not None:
-        sentences += [f"{change.address}: {change.blocked}" for change in plan.blocked[:3]]
-    return " ".join(_sentence(text) for text in sentences)
+        for change in plan.blocked[:_MOST_NAMED]:
+            sentences.append(f"{change.address}: {change.blocked}")
+    return " ".join(map(_sentence, sentences))
 
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    if text.endswith((".", "!", "?")):
+        return text
+    return f"{text}."
 
 
 def conditions_of(
@@ -161,88 +166,93 @@ def conditions_of(
     pending: int | None,
     drift_message: str = "",
     generation: int = 0,
-    previous: Iterable[Mapping[str, Any]] = (),
+    previous: Any = None,
     now: str,
 ) -> list[dict[str, Any]]:
     """The conditions of a Stack.
 
     `drifted` and `pending` count objects that were changed outside and planned changes; None where
-    the run could not tell. `previous` are the conditions before, which keep their time of transition
-    while their status stays. `now` is in the format of Kubernetes.
+    the run could not tell. `previous` are the conditions of the present status. `now` is in the
+    format of Kubernetes.
     """
+    make = _ConditionMaker(previous, generation, now).make
     entry = judgement.entry
-    ready = TRUE if entry.is_ready else FALSE
-    values = [
-        ("Ready", ready, judgement.reason, judgement.message),
-        _synced(pending, drifted),
-        _drifted(drifted, drift_message),
+    conditions = [
+        make("Ready", TRUE if entry.is_ready else FALSE, judgement.reason, judgement.message),
+        make("Synced", *_synced(pending, drifted)),
+        make("Drifted", *_drifted(drifted, drift_message)),
     ]
     if entry.is_blocked:
-        values.append(("Blocked", TRUE, judgement.reason, judgement.message))
+        conditions.append(make("Blocked", TRUE, judgement.reason, judgement.message))
     else:
-        values.append(("Blocked", FALSE, "NotBlocked", "No person has to do anything."))
-    before = {str(old.get("type")): old for old in previous if isinstance(old, Mapping)}
-    return [
-        _condition(type, status, reason, message, before.get(type), generation, now)
-        for type, status, reason, message in values
-    ]
+        conditions.append(make("Blocked", FALSE, "NotBlocked", "No person has to do anything."))
+    return conditions
 
 
 def ready_condition(
-    judgement: Judgement,
-    *,
-    is_ready: bool,
-    generation: int,
-    previous: Iterable[Mapping[str, Any]],
-    now: str,
+    judgement: Judgement, *, is_ready: bool, generation: int, previous: Any, now: str
 ) -> dict[str, Any]:
     """The condition `Ready` of an object that has no other."""
-    before = {str(old.get("type")): old for old in previous if isinstance(old, Mapping)}
-    status = TRUE if is_ready else FALSE
-    return _condition(
-        "Ready", status, judgement.reason, judgement.message, before.get("Ready"), generation, now
-    )
+    make = _ConditionMaker(previous, generation, now).make
+    return make("Ready", TRUE if is_ready else FALSE, judgement.reason, judgement.message)
 
 
-def _synced(pending: int | None, drifted: int | None) -> tuple[str, str, str, str]:
+def by_type(conditions: Any) -> dict[str, Mapping[str, Any]]:
+    """The conditions of a status by their type. The status is that of the API server, unchecked."""
+    if not isinstance(conditions, list):
+        return {}
+    return {str(entry.get("type")): entry for entry in conditions if isinstance(entry, Mapping)}
+
+
+class _ConditionMaker:
+    """Makes conditions. Each keeps its time of transition while its status stays."""
+
+    def __init__(self, previous: Any, generation: int, now: str) -> None:
+        self._previous = by_type(previous)
+        self._generation = generation
+        self._now = now
+
+    def make(self, type: str, status: str, reason: str, message: str) -> dict[str, Any]:
+        """A condition in the form of Kubernetes."""
+        since = self._now
+        earlier = self._previous.get(type)
+        if earlier is not None and earlier.get("status") == status:
+            since = str(earlier.get("lastTransitionTime") or self._now)
+        return {
+            "type": type,
+            "status": status,
+            "reason": reason,
+            "message": bounded(message),
+            "lastTransitionTime": since,
+            "observedGeneration": self._generation,
+        }
+
+
+def _synced(pending: int | None, drifted: int | None) -> tuple[str, str, str]:
+    """Status, reason and message of the condition `Synced`."""
     if pending is None:
-        return ("Synced", UNKNOWN, "NotRead", "The last run could not tell.")
+        return UNKNOWN, "NotRead", "The last run could not tell."
     if pending == 0:
-        return ("Synced", TRUE, "NoChanges", "There is nothing to change.")
-    what = f"{pending} change{'s are' if pending != 1 else ' is'} pending."
-    return ("Synced", FALSE, "ChangedOutside" if drifted else "ChangesPending", what)
+        return TRUE, "NoChanges", "There is nothing to change."
+    message = f"{pending} changes are pending."
+    if pending == 1:
+        message = "1 change is pending."
+    if drifted:
+        return FALSE, "ChangedOutside", message
+    return FALSE, "ChangesPending", message
 
 
-def _drifted(drifted: int | None, message: str) -> tuple[str, str, str, str]:
+def _drifted(drifted: int | None, message: str) -> tuple[str, str, str]:
+    """Status, reason and message of the condition `Drifted`."""
     if drifted is None:
-        return ("Drifted", UNKNOWN, "NotRead", "The last run could not tell.")
+        return UNKNOWN, "NotRead", "The last run could not tell."
     if drifted == 0:
-        return ("Drifted", FALSE, "NoDrift", "Nobody changed objects outside of reconciler.")
-    return ("Drifted", TRUE, "ChangedOutside", message)
-
-
-def _condition(
-    type: str,
-    status: str,
-    reason: str,
-    message: str,
-    before: Mapping[str, Any] | None,
-    generation: int,
-    now: str,
-) -> dict[str, Any]:
-    since = now
-    if before is not None and before.get("status") == status:
-        since = str(before.get("lastTransitionTime") or now)
-    return {
-        "type": type,
-        "status": status,
-        "reason": reason,
-        "message": bounded(message),
-        "lastTransitionTime": since,
-        "observedGeneration": generation,
-    }
+        return FALSE, "NoDrift", "Nobody changed objects outside of reconciler."
+    return TRUE, "ChangedOutside", message
 
 
 def bounded(text: str, longest: int = MAX_MESSAGE) -> str:
     """A text that fits into a field of a status."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 1]}…"

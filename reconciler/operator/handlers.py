@@ -1,8 +1,7 @@
 """Watches the cluster with kopf. The only module that imports it.
 
-All handlers are of the sort `event`, for which kopf writes nothing to objects: no annotation, no
-finalizer, no status. It keeps no peering either, because runs exclude each other by the lease in the
-shared state.
+All handlers are of the type `event`, for which kopf writes nothing to objects: no annotation, no
+finalizer, no status. Peering is off too, because the lease in the shared state keeps runs apart.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from reconciler.operator.kube import TOKEN_SECONDS
 from reconciler.secrets.drivers.kubeconfig import Cluster
 
 WATCH_SECONDS = 600
-"""After how long the API server ends a watch, which is then begun again."""
+"""Time after which the API server ends a watch. kopf then begins it again."""
 _GRACE_SECONDS = 30
 _STOP_SECONDS = 0.2
-"""How often it is asked whether to stop."""
+"""Time between two checks of the stop flag."""
 
 
 class Changes(Protocol):
-    """Takes what watches see. Called from the thread of the watches, so methods have to be quick."""
+    """Receives events. Called from the thread of the watches, so methods must not block."""
 
     def stack(self, body: Mapping[str, Any], *, is_gone: bool) -> None: ...
 
@@ -98,16 +97,19 @@ def _registry(changes: Changes, cluster: Callable[[], Cluster]) -> kopf.Operator
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    # kopf would create Events for its log messages, which have none of our redaction.
     settings.posting.enabled = False
     settings.peering.standalone = True
-    # Definitions are there before the watches begin, so no right to list definitions is needed.
+    # `require_definitions` has found the definitions, so the operator needs no right to list them.
     settings.scanning.disabled = True
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.client_timeout = WATCH_SECONDS + _GRACE_SECONDS
     settings.watching.connect_timeout = _GRACE_SECONDS
+    # Without it, every ConfigMap of the cluster would be held in memory.
     settings.watching.label_selectors["", "v1", "configmaps"] = SOURCE_LABEL
     settings.networking.request_timeout = 2 * _GRACE_SECONDS
-    settings.process.ultimate_exiting_timeout = None  # it would kill runs that finish their calls
+    # It would kill the process while runs finish their calls in flight.
+    settings.process.ultimate_exiting_timeout = None
     return settings
 
 
@@ -121,7 +123,7 @@ def _connection(cluster: Cluster) -> kopf.ConnectionInfo:
         ca["certificate_data"], ca["private_key_data"] = cluster.client_certificate
     expiration = None
     if cluster.token:
-        # The token of a service account is replaced in its file before it expires.
+        # kopf asks again at the expiration. The file of a service account has a new token by then.
         expiration = datetime.now(UTC) + timedelta(seconds=10 * TOKEN_SECONDS)
     return kopf.ConnectionInfo(
         server=cluster.server, token=cluster.token or None, expiration=expiration, **ca

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Check = Callable[[], str]
-"""Says what is wrong; empty if nothing is."""
+"""Returns the problem; empty without one."""
 
 
 class HealthServer:
@@ -28,7 +28,10 @@ class HealthServer:
                     self._answer(404, "not found")
                     return
                 problem = check()
-                self._answer(503 if problem else 200, problem or "ok")
+                if problem:
+                    self._answer(503, problem)
+                else:
+                    self._answer(200, "ok")
 
             def _answer(self, status: int, text: str) -> None:
                 body = f"{text}\n".encode()
@@ -39,7 +42,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Keep quiet: probes come every few seconds."""
+                """Log nothing, since probes come every few seconds."""
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
@@ -50,7 +53,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         return self._server.server_port
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run works with: the Organization and its keys, the source, policies, and settings."""
+"""The inputs of a run: the Organization and its keys, the source, policies, and settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OperatorOptions(Struct, frozen=True):
     """The settings of the operator that runs need."""
 
     env: Mapping[str, str]
-    """The environment of sessions, without keys for the API."""
+    """The environment of sessions, without API keys."""
     backend: str | None = None
     base_url: str | None = None
     """The address of the API for Organizations that name none."""
@@ -53,11 +53,11 @@ class OperatorOptions(Struct, frozen=True):
     allow_sources: tuple[str, ...] = ()
     parallelism: int = 10
     spend: SpendReader | None = None
-    """Reads what was spent against limits, if somebody asked for it."""
+    """Reads spending against limits; None unless metrics include it."""
 
 
 class RunInputs(Struct, frozen=True):
-    """What a run works with."""
+    """The inputs of one run."""
 
     organization: OrganizationObject
     base_url: str | None
@@ -70,7 +70,7 @@ class RunInputs(Struct, frozen=True):
 class InputReader:
     """Collects the inputs of runs. Thread-safe. Methods raise Obstacle and SourceError.
 
-    `tell` is called with whether an Organization can be used.
+    `report_organization` receives whether an Organization can be used.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class InputReader:
         keys: KeyReader,
         options: OperatorOptions,
         redactor: Redactor,
-        tell: Callable[[OrganizationObject, Judgement], None],
+        report_organization: Callable[[OrganizationObject, Judgement], None],
     ) -> None:
         self._registry = registry
         self._sources = sources
         self._keys = keys
         self._options = options
         self._redactor = redactor
-        self._tell = tell
+        self._report_organization = report_organization
 
     @contextmanager
     def of(self, stack: StackObject, spec: StackSpec) -> Iterator[RunInputs]:
@@ -114,7 +114,7 @@ class InputReader:
             )
 
     def has_moved(self, spec: StackSpec, revision: str) -> bool:
-        """Whether a folder was replaced since: half of it may have been missing while it was read."""
+        """Whether a folder was replaced since. A run may then have read a part of either revision."""
         source = spec.source
         if source.path is None:
             return False
@@ -124,13 +124,13 @@ class InputReader:
             return True
 
     def claimed(self, stack: StackObject, settings: Settings) -> StateClaim:
-        """What the Stack manages, if no other one does."""
+        """The claim of the Stack, if no other Stack has it."""
         try:
             declared = load_stack(replace(settings, learn=self._redactor.add))
         except ConfigurationError as error:
-            found = error.diagnostics[:3]
-            texts = [f"{item.location}: {item.summary}: {item.detail}" for item in found]
-            raise Obstacle("ConfigurationInvalid", " ".join(texts)) from error
+            problems = error.diagnostics[:3]
+            sentences = [f"{each.location}: {each.summary}: {each.detail}" for each in problems]
+            raise Obstacle("ConfigurationInvalid", " ".join(sentences)) from error
         except ReconcilerError as error:
             raise Obstacle("ConfigurationInvalid", str(error)) from error
         if declared.file is None or not declared.is_named:
@@ -150,7 +150,9 @@ class InputReader:
 
     def _organization(self, stack: StackObject) -> OrganizationObject:
         key = stack.organization
-        organization = None if key is None else self._registry.organization(key)
+        organization = None
+        if key is not None:
+            organization = self._registry.organization(key)
         if organization is None:
             raise Obstacle("OrganizationNotFound", f'There is no Organization "{key}".')
         if not organization.allows(stack.key.namespace):
@@ -165,11 +167,14 @@ class InputReader:
         self, stack: StackObject, organization: OrganizationObject
     ) -> dict[str, str]:
         try:
+            # Twice the interval, so that most runs of a Stack read no Secret.
             keys = self._keys.environment(organization, max_age=2 * stack.interval)
         except KeyProblem as problem:
-            self._tell(organization, Judgement("KeyNotFound", str(problem)))
+            self._report_organization(organization, Judgement("KeyNotFound", str(problem)))
             raise Obstacle("KeyNotFound", str(problem)) from problem
-        self._tell(organization, Judgement(KEYS_FOUND, "Secrets with all keys exist."))
+        self._report_organization(
+            organization, Judgement(KEYS_FOUND, "Secrets with all keys exist.")
+        )
         return keys
 
     def _source(self, namespace: str, spec: StackSpec, cleanup: ExitStack) -> tuple[Path, str]:
@@ -216,7 +221,7 @@ class InputReader:
             environment=spec.environment,
             variables=spec.variables,
             allow_env=options.allow_env,
-            # Never empty, which would allow every place.
+            # Never empty, since an empty list would allow every place.
             allow_sinks=(own, *limits.allowed_sinks, *options.allow_sinks),
             allow_sources=(*limits.allowed_sources, *options.allow_sources),
             allow_delete=spec.allow_delete,

@@ -1,6 +1,6 @@
-"""Keys for the API, from Secrets to the environment of a session: in memory, by value.
+"""Reads API keys from Secrets for the environment of a session. They stay in memory.
 
-A Secret is read again once its copy is old, and at once after the API refused a key of it.
+A Secret is read again once its copy is old, and at once after the API refused one of its keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from reconciler.manifests.shapes import OPENAI_KEY
 from reconciler.model.secret import Redactor, Secret
-from reconciler.operator.resources import ObjectKey, OrganizationObject
+from reconciler.operator.resources import ObjectKey, OrganizationObject, SecretKey
 
 ReadSecret = Callable[[ObjectKey], Mapping[str, bytes] | None]
 
@@ -38,9 +38,8 @@ class KeyReader:
 
         Raises KeyProblem for a key that is missing or malformed, and KubeError.
         """
-        spec = organization.spec
         variables: dict[str, str] = {}
-        for variable, reference in spec.secrets() if spec is not None else ():
+        for variable, reference in _references(organization):
             place = ObjectKey(organization.key.namespace, reference.name)
             data = self._data(place, max_age)
             if data is None:
@@ -48,6 +47,7 @@ class KeyReader:
             if reference.key not in data:
                 raise KeyProblem(f'The Secret "{place}" has no key "{reference.key}".')
             value = data[reference.key].decode("utf-8", "replace").strip()
+            # Before anything can fail, since the value may be a secret of another kind.
             self._redactor.add(Secret(value))
             if not OPENAI_KEY.fullmatch(value):
                 raise KeyProblem(
@@ -59,15 +59,15 @@ class KeyReader:
 
     def forget(self, organization: OrganizationObject) -> None:
         """Read the Secrets of an Organization again at the next use."""
-        spec = organization.spec
         with self._lock:
-            for _, reference in spec.secrets() if spec is not None else ():
+            for _, reference in _references(organization):
                 self._known.pop(ObjectKey(organization.key.namespace, reference.name), None)
 
     def _data(self, place: ObjectKey, max_age: float) -> Mapping[str, bytes] | None:
         with self._lock:
             reading = self._readings.setdefault(place, threading.Lock())
-        with reading:  # whoever needs it meanwhile waits for the one request
+        # Many Stacks start at once and share an Organization: one of them reads, the others wait.
+        with reading:
             return self._fresh(place, max_age)
 
     def _fresh(self, place: ObjectKey, max_age: float) -> Mapping[str, bytes] | None:
@@ -78,7 +78,15 @@ class KeyReader:
         data = self._read(place)
         with self._lock:
             if data is None:
+                # Not kept, so that a Secret that is created now is seen by the next run.
                 self._known.pop(place, None)
             else:
                 self._known[place] = (self._clock(), data)
         return data
+
+
+def _references(organization: OrganizationObject) -> tuple[tuple[str, SecretKey], ...]:
+    """The variable of each key, and where the key is; none for a spec that cannot be used."""
+    if organization.spec is None:
+        return ()
+    return organization.spec.secrets()

@@ -1,13 +1,11 @@
-"""The few requests that the operator sends to the API server of Kubernetes by itself.
+"""The requests of the operator to the API server of Kubernetes, except for watches.
 
-Watching is left to kopf. Address and credentials are those of the sink `kubernetes`: KUBECONFIG, or
+kopf watches. Address and credentials are those of the sink `kubernetes`: KUBECONFIG, or
 the service account of the pod, whose token is read again as it is replaced.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import threading
 import time
@@ -20,6 +18,7 @@ import httpx
 from reconciler.api.transport.side_client import connect
 from reconciler.errors import ReconcilerError
 from reconciler.model.secret import Redactor, Secret
+from reconciler.operator.bodies import decoded_at, mapping_at
 from reconciler.operator.crds import API_VERSION, GROUP, ORGANIZATIONS, STACKS
 from reconciler.operator.resources import ObjectKey
 from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
@@ -63,7 +62,7 @@ class KubeClient:
 
     @property
     def cluster(self) -> Cluster:
-        """Where the API server is, as of now. Raises SinkError."""
+        """The API server and its credentials, read again. Raises SinkError."""
         cluster = cluster_of(self._env)
         if cluster.token:
             self._redactor.add(Secret(cluster.token))
@@ -76,7 +75,7 @@ class KubeClient:
                 self._client.close()
             self._client = self._cluster = None
 
-    # --- objects of ours
+    # --- our resources
 
     def require_definitions(self) -> None:
         """Raise KubeError, with the status 404, unless the API server offers our resources."""
@@ -119,30 +118,23 @@ class KubeClient:
 
     def secret(self, key: ObjectKey) -> Mapping[str, bytes] | None:
         """The data of a Secret; None if there is none."""
-        body = self._object(f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}")
+        body = self._object(_secret_path(key))
         if body is None:
             return None
-        data = body.get("data")
-        values: dict[str, bytes] = {}
-        for name, encoded in (data if isinstance(data, Mapping) else {}).items():
-            try:
-                values[str(name)] = base64.b64decode(str(encoded), validate=True)
-            except (binascii.Error, ValueError):
-                continue
-        return values
+        return decoded_at(body, "data")
 
     def secret_metadata(self, key: ObjectKey) -> Mapping[str, Any] | None:
         """The metadata of a Secret, without its data; None if there is none."""
-        path = f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
-        body = self._object(path, {"Accept": _METADATA})
-        return None if body is None else body.get("metadata") or {}
+        body = self._object(_secret_path(key), {"Accept": _METADATA})
+        if body is None:
+            return None
+        return mapping_at(body, "metadata")
 
     def patch_secret(self, key: ObjectKey, patch: Mapping[str, Any]) -> bool:
         """Merge a patch into a Secret. False if it is gone or changed meanwhile."""
-        path = f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
         headers = {"Content-Type": _MERGE, "Accept": _METADATA}
         params = {"fieldManager": OPERATOR_MANAGER}
-        return self._changed("PATCH", path, patch, headers, params) is not None
+        return self._changed("PATCH", _secret_path(key), patch, headers, params) is not None
 
     def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
         """Create an Event. Raises KubeError."""
@@ -168,9 +160,10 @@ class KubeClient:
             if answer.status_code != 200:
                 raise self._refused(answer, f"list {plural}")
             body = _json(answer)
-            items = body.get("items")
-            yield from (item for item in items or () if isinstance(item, Mapping))
-            following = (body.get("metadata") or {}).get("continue")
+            for entry in body.get("items") or ():
+                if isinstance(entry, Mapping):
+                    yield entry
+            following = mapping_at(body, "metadata").get("continue")
             if not following:
                 return
             params["continue"] = str(following)
@@ -212,8 +205,10 @@ class KubeClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", **(headers or {})} if content else headers
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **(headers or {})}
         for is_last in (False, True):
             try:
                 answer = self._connected().request(
@@ -226,6 +221,7 @@ class KubeClient:
                 ) from error
             if answer.status_code != 401 or is_last:
                 return answer
+            # The token may have been replaced just now, so one 401 is no refusal yet.
             self._forget()
         return answer
 
@@ -237,13 +233,15 @@ class KubeClient:
                 cluster = self.cluster
                 if client is None or cluster != self._cluster:
                     # A request of another thread may still use the old one, so it is not closed.
-                    client = self._made(cluster)
+                    client = self._new_client(cluster)
                     self._cluster = cluster
                 self._client = client
             return client
 
-    def _made(self, cluster: Cluster) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {cluster.token}"} if cluster.token else {}
+    def _new_client(self, cluster: Cluster) -> httpx.Client:
+        headers = {}
+        if cluster.token:
+            headers["Authorization"] = f"Bearer {cluster.token}"
         return connect(
             cluster.server,
             variable=f"the server in {cluster.source}",
@@ -260,15 +258,21 @@ class KubeClient:
     def _refused(self, answer: httpx.Response, what: str) -> KubeError:
         message = str(_json(answer).get("message") or "")
         text = "".join(char for char in self._redactor(message) if char.isprintable())[:_SHOWN]
-        said = f": {text}" if text else ""
+        details = f"status {answer.status_code}"
+        if text:
+            details += f": {text}"
         return KubeError(
-            f"The API server of Kubernetes refuses to {what} (status {answer.status_code}{said}).",
+            f"The API server of Kubernetes refuses to {what} ({details}).",
             status=answer.status_code,
         )
 
 
 def _path(plural: str, key: ObjectKey) -> str:
     return f"apis/{API_VERSION}/namespaces/{key.namespace}/{plural}/{quote(key.name)}"
+
+
+def _secret_path(key: ObjectKey) -> str:
+    return f"api/v1/namespaces/{key.namespace}/secrets/{quote(key.name)}"
 
 
 def _json(answer: httpx.Response) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ _NO_RECORDER = NoRecorder()
 
 
 class OperatorSettings(Struct, frozen=True):
-    """What the command line and the environment say."""
+    """The settings of the process, from the command line and the environment."""
 
     runs: OperatorOptions
     service: ServiceOptions
@@ -45,7 +45,8 @@ class OperatorSettings(Struct, frozen=True):
     once: bool = False
 
     def __repr__(self) -> str:
-        return "OperatorSettings()"  # the address of the state may have a password
+        # The address of the state may have a password.
+        return "OperatorSettings()"
 
 
 def require_extra() -> None:
@@ -58,12 +59,13 @@ def require_extra() -> None:
 
 
 def session_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for sessions: without keys for the API, which come from Organizations."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("OPENAI_") and not OPENAI_KEY.fullmatch(value.strip())
-    }
+    """The environment for sessions, without API keys, which come from Organizations only."""
+    return {name: value for name, value in environ.items() if not _holds_key(name, value)}
+
+
+def _holds_key(name: str, value: str) -> bool:
+    # By value too: a stack file could name a variable of any other name as its key.
+    return name.startswith("OPENAI_") or OPENAI_KEY.fullmatch(value.strip()) is not None
 
 
 def check_state(settings: OperatorSettings) -> None:

@@ -1,10 +1,10 @@
-"""Whose the Secrets with delivered keys are.
+"""Owners of the Secrets with delivered keys.
 
-Every Secret that a Stack fills has a label with the uid of the Stack. An owner reference, which has
-Kubernetes delete the Secret with the Stack, is there only with the deletion policy Delete: with
-Retain, keys stay in use after the Stack is gone, whoever removes it and however.
+Every Secret that a Stack fills has a label with the uid of the Stack. With the deletion policy Delete
+it also has an owner reference, so that Kubernetes deletes the Secret with the Stack. With Retain, keys
+stay in use after the Stack is gone.
 
-Where the keys are is known from the state: a list of Secrets would need the right to read them all.
+The state says where the keys are. To list Secrets, the operator would need the right to read all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reconciler.secrets.drivers.kubernetes import OWNER_VARIABLE
 
 
 def ownership_environment(stack: StackObject) -> dict[str, str]:
-    """The variable that has the sink mark the Secrets of a Stack."""
+    """The variable that makes the sink mark the Secrets of a Stack."""
     ownership: dict[str, Any] = {"labels": {STACK_LABEL: stack.uid}}
     if stack.deletion_policy is DeletionPolicy.DELETE:
         ownership["ownerReferences"] = [_reference(stack)]
@@ -38,12 +38,14 @@ def set_owned(kube: KubeClient, stack: StackObject, places: Iterable[str], *, ow
         metadata = kube.secret_metadata(key)
         if metadata is None or (metadata.get("labels") or {}).get(STACK_LABEL) != stack.uid:
             continue
+        # Only our own entry changes. Others may have added owners of their own.
         present = list(metadata.get("ownerReferences") or ())
         wanted = [entry for entry in present if entry.get("uid") != stack.uid]
         if owned:
             wanted.append(_reference(stack))
         if wanted == present:
             continue
+        # The version makes the API server refuse the patch if the list of owners changed meanwhile.
         patch = {
             "metadata": {
                 "uid": metadata.get("uid"),
@@ -55,10 +57,14 @@ def set_owned(kube: KubeClient, stack: StackObject, places: Iterable[str], *, ow
 
 
 def _secrets_in(places: Iterable[str], namespace: str) -> set[str]:
-    """The names of the Secrets of a namespace. An owner cannot be of another one."""
+    """The names of the Secrets of a namespace."""
+    # Kubernetes deletes objects whose owner is in another namespace, since it cannot find the owner.
     prefix = f"kubernetes:{namespace}/"
-    inside = (place.removeprefix(prefix) for place in places if place.startswith(prefix))
-    return {place.split("/")[0] for place in inside}
+    names = set()
+    for place in places:
+        if place.startswith(prefix):
+            names.add(place.removeprefix(prefix).split("/")[0])
+    return names
 
 
 def _reference(stack: StackObject) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Decides which Stack is looked at next, and when again. Knows no threads of its own and no API.
+"""Decides which Stack is reconciled next, and when again. Starts no threads and calls no API.
 
-Times are those of a monotonic clock, so a node whose clock is set changes nothing.
+Times are those of a monotonic clock, so a correction of the system clock changes nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from msgspec import Struct
 from reconciler.operator.resources import ObjectKey
 
 JITTER = 0.1
-"""The share of an interval by which runs are moved, so that they do not come all at once."""
+"""The share of an interval by which runs are moved, so that they do not all start at once."""
 AHEAD = 0.2
-"""The share of an interval by which a Stack is looked at early, to share the reading of another."""
+"""The share of an interval by which a run may start early, to share the reading of another Stack."""
 _FIRST_RETRY = 15.0
 _LONGEST_RETRY = 600.0
 _FIRST_BUSY = 5.0
@@ -36,19 +36,19 @@ class Next(StrEnum):
     SOON = "soon"
     """Something changed during the run."""
     FAILED = "failed"
-    """It may work later without anybody doing anything."""
+    """It may succeed later without anybody's help."""
     BLOCKED = "blocked"
-    """It will work once somebody has done something, which wakes the Stack."""
+    """Somebody has to change something first, and the change wakes the Stack."""
     BUSY = "busy"
     """Another run holds the lock."""
     LOOPING = "looping"
     """Applies do not converge."""
     GONE = "gone"
-    """There is no such Stack any more."""
+    """The Stack no longer exists."""
 
 
 class RunEnd(Struct, frozen=True):
-    """The end of a run."""
+    """The end of a run, for the time of the next one."""
 
     next: Next
     interval: float = 0.0
@@ -57,7 +57,7 @@ class RunEnd(Struct, frozen=True):
 
 
 def delay_after(outcome: RunEnd, failures: int) -> float:
-    """Seconds until the next run, without jitter. `failures` counts ends of the same sort in a row."""
+    """Seconds until the next run, without jitter. `failures` counts equal ends in a row."""
     factor = 2.0 ** min(max(failures - 1, 0), 30)
     interval = outcome.interval
     match outcome.next:
@@ -104,7 +104,7 @@ class WorkQueue:
         self._is_closed = False
 
     def wake(self, key: ObjectKey) -> None:
-        """Look at a Stack at once, whatever its back-off. While it is being looked at: once more."""
+        """Make a Stack due at once, whatever its back-off. A Stack that is running runs once more."""
         with self._changed:
             entry = self._entries.setdefault(key, _Entry())
             entry.failures = 0
@@ -115,7 +115,7 @@ class WorkQueue:
                 self._changed.notify()
 
     def take(self) -> ObjectKey | None:
-        """Wait for a Stack that is due, and mark it as being looked at. None once closed."""
+        """Wait for a Stack that is due, and mark it as running. None once closed."""
         with self._changed:
             while not self._is_closed:
                 wait = self._seconds_to_next()
@@ -129,43 +129,48 @@ class WorkQueue:
             return None
 
     def finish(self, key: ObjectKey, outcome: RunEnd, group: ObjectKey | None = None) -> float:
-        """Note the end of a run; seconds to the next one. Stacks of a group are looked at together."""
+        """Note the end of a run; seconds to the next one. Stacks of a group run at about the same time."""
         with self._changed:
             entry = self._entries.setdefault(key, _Entry())
             entry.is_running = False
             if outcome.next is Next.GONE and not entry.is_woken:
                 del self._entries[key]
                 return 0.0
-            is_repeated = outcome.next is entry.last
-            entry.failures = entry.failures + 1 if is_repeated else 1
+            if outcome.next is not entry.last:
+                entry.failures = 0
+            entry.failures += 1
             entry.last, entry.interval, entry.group = outcome.next, outcome.interval, group
             delay = delay_after(outcome, entry.failures)
             delay *= 1 - JITTER + 2 * JITTER * self._jitter()
             if entry.is_woken:
                 entry.is_woken, entry.failures, delay = False, 0, 0.0
-            self._set_due(key, entry, self._clock() + delay if delay else 0.0)
+            due = 0.0
+            if delay:
+                due = self._clock() + delay
+            self._set_due(key, entry, due)
             self._changed.notify()
             return delay
 
     def close(self) -> None:
-        """Hand out nothing more; whoever waits returns."""
+        """Hand out nothing more, and end all waits."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def waiting(self) -> int:
-        """How many Stacks are due and not being looked at."""
+        """How many Stacks are due and not running."""
         now = self._clock()
         with self._changed:
             entries = self._entries.values()
             return sum(not entry.is_running and entry.due <= now for entry in entries)
 
     def _set_due(self, key: ObjectKey, entry: _Entry, due: float) -> None:
+        # An older entry of the heap stays. It no longer matches `due`, and is dropped at the top.
         entry.due = due
         heapq.heappush(self._heap, (due, key))
 
     def _seconds_to_next(self) -> float | None:
-        """Drops entries of the heap that were replaced."""
+        """Seconds until the first Stack is due; None if none is. Drops replaced entries of the heap."""
         while self._heap:
             due, key = self._heap[0]
             entry = self._entries.get(key)
@@ -175,10 +180,12 @@ class WorkQueue:
         return None
 
     def _bring_forward(self, group: ObjectKey | None) -> None:
+        """Make Stacks of a group due that are nearly due, so that they share one reading."""
         if group is None:
             return
         now = self._clock()
         for key, entry in self._entries.items():
+            # A Stack that failed keeps its back-off.
             is_good = entry.last is Next.DONE
             if entry.group != group or entry.is_running or not is_good or entry.due <= now:
                 continue

@@ -1,13 +1,13 @@
-"""What the operator knows of the cluster: Stacks, Organizations and ConfigMaps with sources.
+"""The operator's copy of the cluster: Stacks, Organizations and ConfigMaps with sources.
 
-Watch events and lists fill it. Each change answers with the Stacks that have to be looked at because
-of it. A change of a status, which is our own, asks for nothing.
+Watch events and lists fill it. Each change returns the Stacks that it makes due. A change of a
+status, which the operator wrote itself, makes none due.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from reconciler.operator.resources import (
     ObjectKey,
     OrganizationObject,
     StackObject,
+    key_in,
     organization_of,
     stack_of,
 )
@@ -32,7 +33,7 @@ class StateClaim(Struct, frozen=True):
 
 
 class KnownKeys(Struct, frozen=True):
-    """Keys of objects."""
+    """The keys of known or listed objects."""
 
     stacks: frozenset[ObjectKey] = frozenset()
     organizations: frozenset[ObjectKey] = frozenset()
@@ -40,7 +41,7 @@ class KnownKeys(Struct, frozen=True):
 
 
 class Registry:
-    """Thread-safe."""
+    """Holds the present objects, and which Stack manages which state. Thread-safe."""
 
     def __init__(self, default_interval: str = DEFAULT_INTERVAL) -> None:
         self._default_interval = default_interval
@@ -54,7 +55,7 @@ class Registry:
     # --- changes
 
     def put_stack(self, body: Mapping[str, Any]) -> set[ObjectKey]:
-        """Take a Stack as the API server shows it."""
+        """Store a Stack of the API server."""
         stack = stack_of(body, self._default_interval)
         if stack is None:
             return set()
@@ -66,10 +67,12 @@ class Registry:
             if before is not None and before.uid != stack.uid:
                 self._claims.pop(stack.key, None)
                 self._refused.pop(stack.key, None)
-        return {stack.key} if before is None or _asks_for_run(before, stack) else set()
+        if before is None or _asks_for_run(before, stack):
+            return {stack.key}
+        return set()
 
     def drop_stack(self, key: ObjectKey) -> set[ObjectKey]:
-        """Forget a Stack that is gone. Whoever waited for its claim is looked at."""
+        """Forget a Stack that is gone. Stacks that waited for its claim are due."""
         with self._lock:
             stack = self._stacks.pop(key, None)
             claim = self._claims.pop(key, None) or claim_of(stack)
@@ -77,18 +80,17 @@ class Registry:
             return {other for other, refused in self._refused.items() if refused == claim}
 
     def put_organization(self, body: Mapping[str, Any]) -> set[ObjectKey]:
-        """Take an Organization as the API server shows it."""
+        """Store an Organization of the API server."""
         organization = organization_of(body)
         if organization is None:
             return set()
         with self._lock:
             before = self._organizations.get(organization.key)
             self._organizations[organization.key] = organization
-            same = before is not None and (before.uid, before.generation) == (
-                organization.uid,
-                organization.generation,
-            )
-            return set() if same else self._users_of(organization.key)
+            # The generation stays when only the status changes.
+            if before is not None and _version(before) == _version(organization):
+                return set()
+            return self._users_of(organization.key)
 
     def drop_organization(self, key: ObjectKey) -> set[ObjectKey]:
         """Forget an Organization that is gone."""
@@ -98,10 +100,8 @@ class Registry:
             return self._users_of(key)
 
     def put_config_map(self, body: Mapping[str, Any]) -> set[ObjectKey]:
-        """Take a ConfigMap as the API server shows it."""
-        metadata = body.get("metadata")
-        metadata = metadata if isinstance(metadata, Mapping) else {}
-        key = ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
+        """Store a ConfigMap of the API server."""
+        key = key_in(body)
         content = stored(body)
         with self._lock:
             before = self._config_maps.get(key)
@@ -118,7 +118,7 @@ class Registry:
             return self._readers_of(key)
 
     def known(self) -> KnownKeys:
-        """The keys of everything that is known now."""
+        """The keys of all objects."""
         with self._lock:
             return KnownKeys(
                 frozenset(self._stacks),
@@ -127,7 +127,7 @@ class Registry:
             )
 
     def drop_missing(self, before: KnownKeys, listed: KnownKeys) -> set[ObjectKey]:
-        """Forget what was known before a complete list was read, and is not in it."""
+        """Forget objects that were known before a complete list was read and are missing in it."""
         affected: set[ObjectKey] = set()
         for key in before.stacks - listed.stacks:
             affected |= self.drop_stack(key)
@@ -140,15 +140,13 @@ class Registry:
     # --- claims
 
     def claim(self, key: ObjectKey, claim: StateClaim) -> ObjectKey | None:
-        """Note what a Stack manages. Returns the Stack that manages it already, if there is one.
-
-        The first one keeps it. By age, an older Stack could take over a state by changing its
-        source. After a restart, the statuses say who was first.
-        """
+        """Note what a Stack manages; the Stack that manages it already, if there is one."""
+        # The first Stack keeps its claim. If the older one won, it could take over a state by
+        # changing its source. After a restart, the statuses say who was first.
         with self._lock:
             own = self._stacks.get(key)
             if self._claims.get(key) != claim:
-                holder = self._holder_besides(own, key, claim)
+                holder = self._other_holder(own, key, claim)
                 if holder is not None:
                     self._claims.pop(key, None)
                     self._refused[key] = claim
@@ -157,21 +155,23 @@ class Registry:
             self._refused.pop(key, None)
             return None
 
-    def _holder_besides(
+    def _other_holder(
         self, own: StackObject | None, key: ObjectKey, claim: StateClaim
     ) -> ObjectKey | None:
-        holders = [
-            stack
-            for other, stack in self._stacks.items()
-            if other != key and (self._claims.get(other) or claim_of(stack)) == claim
-        ]
+        holders = []
+        for other, stack in self._stacks.items():
+            if other != key and (self._claims.get(other) or claim_of(stack)) == claim:
+                holders.append(stack)
         oldest = min(holders, key=_age, default=None)
         if oldest is None:
             return None
-        # Two statuses name the same state if two operators could not see each other's Stacks.
+        # Two operators that watch different namespaces can both let a Stack claim this state, and
+        # then both statuses name it.
         was_first = own is not None and claim_of(own) == claim and _age(own) < _age(oldest)
         is_held = any(self._claims.get(stack.key) == claim for stack in holders)
-        return None if was_first and not is_held else oldest.key
+        if was_first and not is_held:
+            return None
+        return oldest.key
 
     # --- reading
 
@@ -204,39 +204,48 @@ class Registry:
         return {key for key, stack in self._stacks.items() if stack.organization == organization}
 
     def _readers_of(self, config_map: ObjectKey) -> set[ObjectKey]:
-        return {
-            key
-            for key, stack in self._stacks.items()
-            if config_map in set(self._config_maps_of(stack))
-        }
+        readers = set()
+        for key, stack in self._stacks.items():
+            if config_map in self._config_maps_of(stack):
+                readers.add(key)
+        return readers
 
-    def _config_maps_of(self, stack: StackObject) -> Iterable[ObjectKey]:
+    def _config_maps_of(self, stack: StackObject) -> Iterator[ObjectKey]:
         """The ConfigMaps that a Stack reads, those of its Organization included."""
         if stack.spec is None:
             return
         references = [stack.spec.source.config_map]
         references += [place.config_map for place in stack.spec.policies]
         yield from _named(stack.key.namespace, references)
-        organization = stack.organization and self._organizations.get(stack.organization)
-        if organization and organization.spec is not None:
+        if stack.organization is None:
+            return
+        organization = self._organizations.get(stack.organization)
+        if organization is not None and organization.spec is not None:
             places = [place.config_map for place in organization.spec.policies]
             yield from _named(organization.key.namespace, places)
 
 
-def _named(namespace: str, references: Iterable[ConfigMapReference | None]) -> Iterable[ObjectKey]:
+def _named(namespace: str, references: Iterable[ConfigMapReference | None]) -> Iterator[ObjectKey]:
     for reference in references:
         if reference is not None:
             yield ObjectKey(namespace, reference.name)
 
 
+def _version(organization: OrganizationObject) -> tuple[str, int]:
+    return organization.uid, organization.generation
+
+
 def _is_older(stack: StackObject, known: StackObject) -> bool:
-    """Whether an event comes late: a list or an answer to a patch was newer."""
+    """Whether an event is late: a list or the answer to a patch was newer."""
+    # Resource versions of one object can be compared. 0 stands for one that is not a number.
     return stack.uid == known.uid and 0 < stack.version < known.version
 
 
 def claim_of(stack: StackObject | None) -> StateClaim | None:
-    """What the status of a Stack says that it manages."""
-    status = stack.status if stack is not None else {}
+    """The claim in the status of a Stack."""
+    if stack is None:
+        return None
+    status = stack.status
     name, environment = status.get("stack"), status.get("environment")
     if not isinstance(name, str) or not isinstance(environment, str):
         return None
@@ -253,6 +262,6 @@ def _asks_for_run(before: StackObject, after: StackObject) -> bool:
         or before.generation != after.generation
         or before.is_deleting != after.is_deleting
         or before.reconcile != after.reconcile
-        # A taken approval is removed by ourselves.
+        # The operator itself removes the annotation of an approval that it used up.
         or (before.approve != after.approve and bool(after.approve))
     )

@@ -1,4 +1,4 @@
-"""Writes what a run found to the API server: the status, Events and our finalizer.
+"""Writes to the API server: the status of a run, Events and our finalizer.
 
 A status is written if something changed in it, and otherwise at most every second interval, so that
 `lastRun` shows that the operator is alive. An Event is created only for a condition that changed.
@@ -38,14 +38,14 @@ from reconciler.operator.status import (
 
 LOG = logging.getLogger("reconciler.operator")
 HEARTBEAT_INTERVALS = 1.8
-"""After how many intervals a status is written although nothing changed; less than two, for jitter."""
+"""Intervals after which a status is written even if nothing changed; below two because of jitter."""
 _LONGEST_NAME = 200
 
 
 class StatusWriter:
-    """Thread-safe, one thread for each Stack at a time.
+    """Writes about Stacks and Organizations. Thread-safe, one thread for each Stack at a time.
 
-    `wake` is called for a Stack whose spec turns out to be newer than what is known. `places` gives
+    `wake` is called for a Stack whose spec is newer in an answer than in the registry. `places` gives
     the places of the keys of a stack in an environment; it may raise Obstacle.
     """
 
@@ -71,14 +71,15 @@ class StatusWriter:
         self._written: dict[str, float] = {}
 
     def write(self, stack: StackObject, facts: RunFacts, *, is_run: bool = True) -> None:
-        """Write the status after a run, if there is a reason to. Raises KubeError.
+        """Write the status after a run, if it has news or a heartbeat is due. Raises KubeError.
 
-        `is_run` is False where nothing was looked at, so that no sign of life is due either.
+        `is_run` is False for a Stack that is suspended, which has no heartbeat.
         """
         current = self._registry.stack(stack.key)
         if current is None or current.uid != stack.uid:
             return
-        # The run was about the generation that it began with; what is kept is as it is now.
+        # The run was about the generation that it began with. What is kept comes from the present
+        # status, which another operator may have written.
         base = current.status
         after = status_of(stack, facts, before=base, clean=self._redactor, now=self._wall_clock())
         if not is_news(base, after) and not (is_run and self._is_heartbeat_due(stack)):
@@ -118,23 +119,24 @@ class StatusWriter:
                 ORGANIZATIONS, organization.key, organization.uid, patch
             )
         except KubeError as error:
-            # Stacks say the same, and go on.
+            # The statuses of its Stacks say the same.
             LOG.info("%s: %s", organization.key, error)
             return
         if answer is not None:
             self._registry.put_organization(answer)
 
     def record_claim(self, stack: StackObject, claim: StateClaim) -> None:
-        """Let the status name what a Stack manages, before the first run writes anything.
+        """Write what a Stack manages into its status, before the first run writes anything.
 
-        It says who manages a state after a restart, and whose state knows where the Secrets are.
-        Raises KubeError and Obstacle.
+        After a restart the status says which Stack manages a state, and in which state the places of
+        Secrets are. Raises KubeError and Obstacle.
         """
         current = self._registry.stack(stack.key)
         if current is None or current.uid != stack.uid or claim_of(current) == claim:
             return
         if current.has_finalizer:
-            # Secrets of another state would go with the Stack, and nothing destroys that state.
+            # The Stack managed another state before. Its Secrets must outlive the Stack, because
+            # nothing destroys the objects of that state.
             self._set_owned(current, owned=False)
         patch = {"stack": claim.stack, "environment": claim.environment}
         answer = self._kube.patch_status(STACKS, stack.key, stack.uid, patch)
@@ -144,7 +146,7 @@ class StatusWriter:
     # --- the finalizer
 
     def align_finalizer(self, stack: StackObject) -> bool:
-        """Have our finalizer on a Stack exactly while its deletion has to do something.
+        """Add our finalizer to a Stack if its deletion deletes objects, and remove it otherwise.
 
         False if the Stack changed meanwhile.
         """
@@ -157,7 +159,7 @@ class StatusWriter:
         return self._changed(stack, _adding(stack))
 
     def release(self, stack: StackObject) -> bool:
-        """Remove our finalizer. False if the Stack changed meanwhile; it is looked at again then."""
+        """Remove our finalizer. False if the Stack changed meanwhile, which makes it due again."""
         if stack.deletion_policy is DeletionPolicy.RETAIN:
             # Otherwise Kubernetes would delete Secrets with keys that stay in use.
             self._set_owned(stack, owned=False)
@@ -192,7 +194,7 @@ class StatusWriter:
                 stack.key.namespace, _event_of(stack, transition, self._wall_clock())
             )
         except KubeError as error:
-            # An Event is a courtesy: the condition says the same.
+            # The condition says the same, so a lost Event is no failure of the run.
             LOG.info("%s: %s", stack.key, error)
 
 
@@ -225,16 +227,19 @@ def _event_of(stack: StackObject, transition: Transition, now: float) -> dict[st
 
 
 def _adding(stack: StackObject) -> list[dict[str, Any]]:
+    """A JSON patch that adds our finalizer, and fails if the list changed meanwhile."""
     tests: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": stack.uid}]
     if stack.finalizers:
         path = "/metadata/finalizers"
         tests.append({"op": "test", "path": path, "value": list(stack.finalizers)})
         return [*tests, {"op": "add", "path": f"{path}/-", "value": FINALIZER}]
+    # `test` cannot say that a field is missing, so the version stands for the absent list.
     version = {"op": "test", "path": "/metadata/resourceVersion", "value": str(stack.version)}
     return [*tests, version, {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}]
 
 
 def _removing(stack: StackObject) -> list[dict[str, Any]]:
+    """A JSON patch that removes our finalizer, and fails if the list changed meanwhile."""
     path = "/metadata/finalizers"
     kept = [name for name in stack.finalizers if name != FINALIZER]
     return [

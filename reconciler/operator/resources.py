@@ -1,7 +1,7 @@
 """Custom resources as structs.
 
 The API server checks resources against the schemas of `crds.py`. A definition can be older, or its
-validation switched off, so everything is checked again here, and a resource that does not fit is a
+validation switched off, so everything is checked again here. A resource that does not fit becomes a
 sentence for its status.
 """
 
@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from reconciler.operator.bodies import mapping_at
 from reconciler.operator.crds import (
     ALLOW_DELETE_PATTERN,
     APPROVE,
@@ -67,7 +68,8 @@ class DeletionPolicy(StrEnum):
 
 
 def _pattern(pattern: str) -> str:
-    """A pattern of a schema for Python, where `$` also matches before a final line break."""
+    """A pattern of a schema for Python."""
+    # `$` of Python also matches before a final line break, which schemas exclude.
     return f"{pattern.removesuffix('$')}\\Z"
 
 
@@ -199,10 +201,10 @@ class StackObject(Struct, frozen=True):
     problem: str = ""
     is_deleting: bool = False
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
-    """As it is written, also in a spec that cannot be used otherwise."""
+    """As the spec says, even if the rest of the spec cannot be used."""
     finalizers: tuple[str, ...] = ()
     approve: str = ""
-    """The digest in the annotation for approval; empty for none and for what is no digest."""
+    """The digest in the annotation for approval; empty without one, and for any other text."""
     reconcile: str = ""
     """The text of the annotation that asks for a run."""
     interval: float = 0.0
@@ -237,7 +239,9 @@ class OrganizationObject(Struct, frozen=True):
         """Whether Stacks of a namespace may use the keys."""
         if namespace == self.key.namespace:
             return True
-        allowed = self.spec.allowed_namespaces if self.spec is not None else ()
+        if self.spec is None:
+            return False
+        allowed = self.spec.allowed_namespaces
         return "*" in allowed or namespace in allowed
 
 
@@ -251,15 +255,17 @@ def stack_of(
     body: Mapping[str, Any], default_interval: str = DEFAULT_INTERVAL
 ) -> StackObject | None:
     """The Stack in a JSON object of the API server; None for something else."""
-    metadata = _metadata(body)
+    metadata = mapping_at(body, "metadata")
     key = _key(metadata)
     if key is None:
         return None
     spec, problem = _spec(body, StackSpec)
+    interval = _interval(spec, default_interval)
     if spec is not None:
         problem = _stack_problem(spec)
-    annotations = metadata.get("annotations")
-    annotations = annotations if isinstance(annotations, Mapping) else {}
+    if problem:
+        spec = None
+    annotations = mapping_at(metadata, "annotations")
     finalizers = metadata.get("finalizers")
     approve = str(annotations.get(APPROVE) or "").strip()
     return StackObject(
@@ -268,56 +274,56 @@ def stack_of(
         generation=_integer(metadata.get("generation")),
         version=_version(metadata.get("resourceVersion")),
         created=str(metadata.get("creationTimestamp") or ""),
-        spec=None if problem else spec,
+        spec=spec,
         problem=problem,
         is_deleting=bool(metadata.get("deletionTimestamp")),
         deletion_policy=_deletion_policy(body),
         finalizers=tuple(map(str, finalizers)) if isinstance(finalizers, list) else (),
         approve=approve if _DIGEST.fullmatch(approve) else "",
         reconcile=str(annotations.get(RECONCILE) or "")[:_LONGEST_TOKEN],
-        interval=_interval(spec, default_interval),
-        status=_status(body),
+        interval=interval,
+        status=mapping_at(body, "status"),
     )
 
 
 def _interval(spec: StackSpec | None, default: str) -> float:
-    text = spec.interval if spec is not None and spec.interval is not None else default
+    text = default
+    if spec is not None and spec.interval is not None:
+        text = spec.interval
     return min(max(seconds_of(text), SHORTEST_INTERVAL), LONGEST_INTERVAL)
 
 
 def organization_of(body: Mapping[str, Any]) -> OrganizationObject | None:
     """The Organization in a JSON object of the API server; None for something else."""
-    metadata = _metadata(body)
+    metadata = mapping_at(body, "metadata")
     key = _key(metadata)
     if key is None:
         return None
     spec, problem = _spec(body, OrganizationSpec)
     if spec is not None and not spec.secrets():
         problem = "The Organization names no key. Set adminKey, defaultKey or projectKeys."
+        spec = None
     return OrganizationObject(
         key=key,
         uid=str(metadata.get("uid") or ""),
         generation=_integer(metadata.get("generation")),
-        spec=None if problem else spec,
+        spec=spec,
         problem=problem,
-        status=_status(body),
+        status=mapping_at(body, "status"),
     )
 
 
 def _deletion_policy(body: Mapping[str, Any]) -> DeletionPolicy:
-    spec = body.get("spec")
-    policy = spec.get("deletionPolicy") if isinstance(spec, Mapping) else None
-    return DeletionPolicy.DELETE if policy == DeletionPolicy.DELETE else DeletionPolicy.RETAIN
+    # Read past the rest of the spec: a mistake elsewhere in it must not change what a deletion does.
+    if mapping_at(body, "spec").get("deletionPolicy") == DeletionPolicy.DELETE:
+        return DeletionPolicy.DELETE
+    return DeletionPolicy.RETAIN
 
 
-def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = body.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}
-
-
-def _status(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    status = body.get("status")
-    return status if isinstance(status, Mapping) else {}
+def key_in(body: Mapping[str, Any]) -> ObjectKey:
+    """The key of an object of the API server, as it is there."""
+    metadata = mapping_at(body, "metadata")
+    return ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
 
 
 def _key(metadata: Mapping[str, Any]) -> ObjectKey | None:
@@ -343,7 +349,7 @@ def _spec(body: Mapping[str, Any], type: type[_S]) -> tuple[_S | None, str]:
 
 
 def _stack_problem(spec: StackSpec) -> str:
-    """What a schema cannot say, as a sentence."""
+    """A mistake that a schema cannot express, as a sentence; empty without one."""
     source = spec.source
     if (source.config_map is None) == (source.path is None):
         return "The source names no configMap or path, or both. Name exactly one."
@@ -361,9 +367,14 @@ def may_write(mode: Mode) -> bool:
 
 
 def _integer(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    if isinstance(value, int):
+        return value
+    return 0
 
 
 def _version(value: Any) -> int:
     text = str(value or "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    # Longer digits are no resource version, and Python refuses to read very long ones.
+    if text.isascii() and text.isdigit() and len(text) < 20:
+        return int(text)
+    return 0

@@ -1,4 +1,4 @@
-"""Plans and applies one Stack, through `fleet/`. An apply takes a grant, and checks it once more."""
+"""Plans and applies one Stack, through `fleet/`. An apply needs a grant, and checks it once more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _POINTER = f"/metadata/annotations/{APPROVE.replace('/', '~1')}"
 
 
 def stack_id(key: ObjectKey, environment: str | None, name: str = "") -> StackId:
-    """How results and metrics name a Stack: its namespace and name stand for the folder."""
+    """The id of a Stack in results and metrics. Its namespace and name stand for the folder."""
     return StackId(str(key), environment or DEFAULT_ENVIRONMENT, name)
 
 
@@ -50,7 +50,7 @@ def not_begun(id: StackId, reason: str, message: str) -> StackResult:
 
 
 class StackRun(Struct, frozen=True):
-    """The plan and the apply of one look at a Stack."""
+    """The plan and the apply of one run."""
 
     key: ObjectKey
     mode: Mode
@@ -65,9 +65,10 @@ class StackRun(Struct, frozen=True):
     spend: SpendReader | None = None
 
     def plan(self, *, destroy: bool) -> StackResult:
-        """What there is to do. Writes nothing."""
-        is_observed = self.mode is Mode.OBSERVE and not destroy
-        command = Command.DRIFT if is_observed else Command.PLAN
+        """Plan, or search for drift if the mode never writes. Writes nothing."""
+        command = Command.PLAN
+        if self.mode is Mode.OBSERVE and not destroy:
+            command = Command.DRIFT
         return self._do(StackRequest(command, PlanRequest(destroy=destroy)))
 
     def apply(self, grant: Grant, confirm: Callable[[StackResult], None]) -> StackResult:
@@ -99,7 +100,7 @@ class StackRun(Struct, frozen=True):
 
 
 class Taking(Struct):
-    """Checks a grant against the cluster just before the first write, and uses its approval up."""
+    """Checks a grant against the cluster just before the first write, and uses up its approval."""
 
     kube: KubeClient
     grant: Grant
@@ -117,8 +118,8 @@ class Taking(Struct):
             raise StalePlanError("The Stack changed during the run, so nothing was applied.")
 
     def _take(self) -> None:
-        # Removing the annotation is what makes an approval valid once: the API server lets one
-        # request succeed. If this process dies after it, the plan has to be approved again.
+        # The removal of the annotation makes an approval valid once, since the API server lets only
+        # one request succeed. If this process dies after it, the plan has to be approved again.
         approval = self.grant.approval
         answer = self.kube.patch(
             self.key,
@@ -134,6 +135,7 @@ class Taking(Struct):
         self.taken = approval
         current = stack_of(answer)
         if current is not None:
+            # The answer no longer has the annotation, and everything else has to be as it was.
             current = replace(current, approve=approval)
         if not still_holds(self.grant, current):
             raise StalePlanError("The Stack changed during the run, so nothing was applied.")

@@ -1,11 +1,11 @@
-"""The running operator: workers, watches, a list from time to time, and an orderly end."""
+"""The running operator: worker threads, watches, periodic lists, and an orderly shutdown."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -16,18 +16,18 @@ from reconciler.operator.kube import KubeClient, KubeError
 from reconciler.operator.queue import Next, RunEnd, WorkQueue
 from reconciler.operator.reconcile import Reconciler
 from reconciler.operator.registry import KnownKeys, Registry
-from reconciler.operator.resources import ObjectKey
+from reconciler.operator.resources import ObjectKey, StackObject, key_in
 from reconciler.operator.sources import SourceError, SourceFolder
 
 LOG = logging.getLogger("reconciler.operator")
 
 LIST_SECONDS = 600.0
-"""How often everything is listed, in case a watch has missed something."""
+"""Time between two lists of everything, in case a watch has missed an event."""
 POLL_SECONDS = 15.0
-"""How often folders of sources are compared."""
+"""Time between two comparisons of source folders."""
 TICK_SECONDS = 1.0
 STUCK_SECONDS = 120.0
-"""After how long without a tick the process counts as stuck."""
+"""Time without a tick after which the process counts as stuck."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _FAULT_INTERVAL = 600.0
 
@@ -36,10 +36,10 @@ class ServiceOptions(Struct, frozen=True):
     """How the operator runs."""
 
     namespaces: tuple[str, ...] = ()
-    """Without any, the whole cluster."""
+    """Empty for the whole cluster."""
     workers: int = 4
     grace_seconds: float = 25.0
-    """How long runs may take to finish the calls in flight after a signal."""
+    """Time for runs to finish the calls in flight after a signal."""
 
 
 class OperatorService:
@@ -75,13 +75,13 @@ class OperatorService:
     # --- probes
 
     def live(self) -> str:
-        """What is wrong with the process, for the liveness probe."""
+        """The problem of the process for the liveness probe; empty without one."""
         if self._clock() - self._ticked > STUCK_SECONDS:
             return "the scheduler does not run"
         return ""
 
     def ready(self) -> str:
-        """Why the operator does not work yet, for the readiness probe."""
+        """Why the operator is not ready, for the readiness probe; empty if it is."""
         if not self._listed.is_set():
             return "Stacks are not listed yet"
         if self._stop.is_set():
@@ -98,21 +98,22 @@ class OperatorService:
             if self._list_until_done(stop):
                 self._start_workers()
                 watches.start()
-                self._keep_house(stop)
+                self._tick(stop)
         finally:
-            self._end()
+            self._shut_down()
 
     def run_once(self, stop: threading.Event) -> None:
-        """List everything, look at each Stack once, and return."""
+        """List everything, reconcile each Stack once, and return."""
         if not self._list_until_done(stop):
             return
         for stack in self._registry.stacks():
             if stop.is_set():
                 return
-            outcome = self._look_at(stack.key)
-            for _ in range(3):  # a changed finalizer, or a source that moved
+            outcome = self._reconcile(stack.key)
+            # A finalizer that was just added, or a source that moved, ends a run early.
+            for _ in range(3):
                 if outcome.next is Next.SOON and not stop.is_set():
-                    outcome = self._look_at(stack.key)
+                    outcome = self._reconcile(stack.key)
 
     def _start_workers(self) -> None:
         for number in range(self._options.workers):
@@ -120,7 +121,8 @@ class OperatorService:
             worker.start()
             self._workers.append(worker)
 
-    def _keep_house(self, stop: threading.Event) -> None:
+    def _tick(self, stop: threading.Event) -> None:
+        """Compare sources and list the cluster from time to time, until `stop` is set."""
         next_list = self._clock() + LIST_SECONDS
         next_poll = self._clock() + POLL_SECONDS
         while not stop.wait(TICK_SECONDS):
@@ -135,7 +137,8 @@ class OperatorService:
                 except ReconcilerError as error:
                     LOG.warning("%s", error)
 
-    def _end(self) -> None:
+    def _shut_down(self) -> None:
+        # In this order: no worker takes another Stack, then the runs in progress are told to end.
         self._stop.set()
         self._queue.close()
         with self._lock:
@@ -153,44 +156,47 @@ class OperatorService:
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
-            outcome = self._look_at(key)
+            outcome = self._reconcile(key)
             stack = self._registry.stack(key)
-            group = stack.organization if stack is not None else None
+            group = None
+            if stack is not None:
+                group = stack.organization
             self._queue.finish(key, outcome, group)
 
-    def _look_at(self, key: ObjectKey) -> RunEnd:
+    def _reconcile(self, key: ObjectKey) -> RunEnd:
         stop = threading.Event()
         with self._lock:
             self._running[key] = stop
+            # The shutdown may have passed over this run while it was not yet in the list.
             if self._stop.is_set():
                 stop.set()
         try:
-            return self._reconciler.look_at(key, stop)
+            return self._reconciler.reconcile(key, stop)
         except Exception:
-            # One Stack must not end the operator. The log has what to report.
+            # A fault in the run of one Stack must not end the operator.
             LOG.exception("%s: unexpected error", key)
             return RunEnd(Next.FAILED, _FAULT_INTERVAL)
         finally:
             with self._lock:
                 self._running.pop(key, None)
 
-    def wake(self, keys: ObjectKey | set[ObjectKey]) -> None:
-        """Look at Stacks at once."""
-        for key in {keys} if isinstance(keys, ObjectKey) else keys:
+    def _wake(self, keys: Iterable[ObjectKey]) -> None:
+        """Reconcile Stacks at once."""
+        for key in keys:
             self._queue.wake(key)
 
     def _interrupt(self, key: ObjectKey) -> None:
-        """End a run of a Stack whose spec changed, after the calls in flight."""
+        """End the run of a Stack whose spec changed, after the calls in flight."""
         with self._lock:
             stop = self._running.get(key)
         if stop is not None:
             stop.set()
 
-    # --- what watches see
+    # --- events of watches and lists
 
     def stack(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
         """Take a Stack from a watch or a list."""
-        key = _key(body)
+        key = key_in(body)
         before = self._registry.stack(key)
         if is_gone:
             woken = self._registry.drop_stack(key) | {key}
@@ -199,27 +205,27 @@ class OperatorService:
         after = self._registry.stack(key)
         if before is not None and woken and _has_other_spec(before, after):
             self._interrupt(key)
-        self.wake(woken)
+        self._wake(woken)
 
     def organization(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
         """Take an Organization from a watch or a list."""
         if is_gone:
-            self.wake(self._registry.drop_organization(_key(body)))
+            self._wake(self._registry.drop_organization(key_in(body)))
         else:
-            self.wake(self._registry.put_organization(body))
+            self._wake(self._registry.put_organization(body))
 
     def config_map(self, body: Mapping[str, Any], *, is_gone: bool) -> None:
         """Take a ConfigMap from a watch or a list."""
         if is_gone:
-            self.wake(self._registry.drop_config_map(_key(body)))
+            self._wake(self._registry.drop_config_map(key_in(body)))
         else:
-            self.wake(self._registry.put_config_map(body))
+            self._wake(self._registry.put_config_map(body))
 
     def _watch(self) -> None:
         from reconciler.operator.handlers import watch
 
         pause = _FIRST_PAUSE
-        # kopf looks once which definitions there are, and would wait for missing ones forever.
+        # kopf reads the custom resource definitions only once, and waits for missing ones forever.
         while self._list_until_done(self._stop):
             began = self._clock()
             try:
@@ -229,18 +235,22 @@ class OperatorService:
                     namespaces=self._options.namespaces,
                     stop=self._stop,
                 )
-            except Exception as error:  # noqa: BLE001 - kopf ends with errors of every sort
+            except Exception as error:  # noqa: BLE001 - kopf raises errors of many types
                 LOG.warning("The watches ended, and begin again: %s", error)
+            # Events may have been missed, so everything is listed again before the next watch.
             self._listed.clear()
-            pause = _FIRST_PAUSE if self._clock() - began > _LONGEST_PAUSE else 2 * pause
+            pause *= 2
+            if self._clock() - began > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
             self._stop.wait(min(pause, _LONGEST_PAUSE))
 
     # --- lists
 
     def _list_until_done(self, stop: threading.Event) -> bool:
-        """List everything, however long it takes. False if stopped before."""
+        """List everything, and retry until it succeeds. False if stopped before."""
         pause = _FIRST_PAUSE
         while not stop.is_set():
+            # An API server that is out of reach is no reason to restart this process.
             self._ticked = self._clock()
             try:
                 self._kube.require_definitions()
@@ -261,31 +271,34 @@ class OperatorService:
         return False
 
     def _list(self) -> None:
+        # Taken first: an object that a watch adds during the list may be missing in it, and stays.
         before = self._registry.known()
         namespaces: Sequence[str | None] = self._options.namespaces or (None,)
         stacks, organizations, config_maps = set(), set(), set()
-        # Sources and keys first, so that no Stack is looked at without them.
+        # Sources and keys first, so that no Stack is reconciled without them.
         for namespace in namespaces:
             for body in self._kube.config_maps(namespace, SOURCE_LABEL):
-                config_maps.add(_key(body))
+                config_maps.add(key_in(body))
                 self.config_map(body, is_gone=False)
             for body in self._kube.organizations(namespace):
-                organizations.add(_key(body))
+                organizations.add(key_in(body))
                 self.organization(body, is_gone=False)
         for namespace in namespaces:
             for body in self._kube.stacks(namespace):
-                stacks.add(_key(body))
+                stacks.add(key_in(body))
                 self.stack(body, is_gone=False)
         listed = KnownKeys(frozenset(stacks), frozenset(organizations), frozenset(config_maps))
         gone = before.stacks - listed.stacks
-        self.wake(self._registry.drop_missing(before, listed) | gone)
+        self._wake(self._registry.drop_missing(before, listed) | gone)
 
     def _poll_sources(self) -> None:
-        """Wake Stacks whose folder has another revision than at the last comparison."""
+        """Wake Stacks whose source folder has changed its revision since the last comparison."""
         readers: dict[tuple[str, str | None], set[ObjectKey]] = {}
         for stack in self._registry.stacks():
-            source = stack.spec.source if stack.spec is not None else None
-            if source is not None and source.path is not None:
+            if stack.spec is None:
+                continue
+            source = stack.spec.source
+            if source.path is not None:
                 readers.setdefault((source.path, source.sub_path), set()).add(stack.key)
         for place, keys in readers.items():
             try:
@@ -293,19 +306,12 @@ class OperatorService:
             except SourceError:
                 revision = ""
             if self._revisions.get(place, revision) != revision:
-                self.wake(keys)
+                self._wake(keys)
             self._revisions[place] = revision
 
 
-def _key(body: Mapping[str, Any]) -> ObjectKey:
-    metadata = body.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    return ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
-
-
-def _has_other_spec(before: Any, after: Any) -> bool:
-    return after is None or (before.uid, before.generation, before.is_deleting) != (
-        after.uid,
-        after.generation,
-        after.is_deleting,
-    )
+def _has_other_spec(before: StackObject, after: StackObject | None) -> bool:
+    """Whether a run for the earlier Stack is of no use any more."""
+    if after is None or before.uid != after.uid:
+        return True
+    return before.generation != after.generation or before.is_deleting != after.is_deleting

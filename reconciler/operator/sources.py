@@ -1,14 +1,13 @@
 """Sources of stacks: ConfigMaps, and folders that a sidecar keeps up to date.
 
-What a Stack names is untrusted. The files of a ConfigMap go into a new folder that is removed after
-the run. A path has to stay below the folder of sources, links resolved. A folder can be replaced at
-any time, as git-sync does with each commit, so a run compares the revision before and after.
+The names in a Stack are untrusted. The files of a ConfigMap go into a new folder that is removed
+after the run. A path has to stay below the folder of sources after links are resolved. A folder can be
+replaced at any time, as git-sync does with each commit, so a run compares the revision before and after.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from reconciler.operator.bodies import decoded_at, mapping_at
 from reconciler.operator.crds import PATH_PATTERN
 from reconciler.operator.resources import ConfigMapReference
 
@@ -45,7 +45,7 @@ class SourceError(Exception):
 
 
 class StoredConfigMap(Struct, frozen=True):
-    """The data of a ConfigMap, compressed: most of it is read only when a Stack is due."""
+    """The data of a ConfigMap, compressed, because it is read only when a Stack is due."""
 
     digest: str
     """Of the names and contents, as 64 hexadecimal digits."""
@@ -58,17 +58,13 @@ class StoredConfigMap(Struct, frozen=True):
 
 
 def stored(body: Mapping[str, Any]) -> StoredConfigMap:
-    """The data of a ConfigMap as the API server shows it. Values that are no text are left out."""
+    """The data of a ConfigMap of the API server. Values that are not text are left out."""
     files: dict[str, bytes] = {}
-    data, binary = body.get("data"), body.get("binaryData")
-    for key, value in (data if isinstance(data, Mapping) else {}).items():
+    for key, value in mapping_at(body, "data").items():
         if isinstance(value, str):
             files[str(key)] = value.encode("utf-8", "surrogatepass")
-    for key, value in (binary if isinstance(binary, Mapping) else {}).items():
-        try:
-            files[str(key)] = base64.b64decode(str(value), validate=True)
-        except (binascii.Error, ValueError):
-            continue
+    files |= decoded_at(body, "binaryData")
+    # Sorted, so that the digest does not depend on the order in which the server lists the keys.
     encoded = {key: base64.b64encode(files[key]).decode() for key in sorted(files)}
     text = json.dumps(encoded).encode()
     return StoredConfigMap(hashlib.sha256(text).hexdigest(), zlib.compress(text))
@@ -115,7 +111,7 @@ def _placed(files: Mapping[str, bytes], reference: ConfigMapReference) -> Iterat
 
 
 class Checkout(Struct, frozen=True):
-    """A folder below the folder of sources, as it is now."""
+    """The present state of a folder below the folder of sources."""
 
     folder: Path
     """Where the files are, without links on the way."""
@@ -149,7 +145,9 @@ class SourceFolder:
         if sub_path is not None:
             folder = self._inside(checkout, checkout / sub_path, f"{path}/{sub_path}")
         commit = commit_of(checkout, within=root)
-        return Checkout(folder, f"git:{commit}" if commit else self._digest(folder))
+        if commit:
+            return Checkout(folder, f"git:{commit}")
+        return Checkout(folder, self._digest(folder))
 
     def _inside(self, root: Path, path: Path, shown: str) -> Path:
         real = Path(os.path.realpath(path))
@@ -165,10 +163,10 @@ class SourceFolder:
 
     def _digest(self, folder: Path) -> str:
         entries = list(_entries(folder))
-        print_ = hashlib.sha256(repr(entries).encode("utf-8", "surrogatepass")).hexdigest()
+        fingerprint = hashlib.sha256(repr(entries).encode("utf-8", "surrogatepass")).hexdigest()
         with self._lock:
             known = self._digests.get(folder)
-        if known is not None and known[0] == print_:
+        if known is not None and known[0] == fingerprint:
             return known[1]
         digest = hashlib.sha256()
         for name, *_ in entries:
@@ -176,7 +174,7 @@ class SourceFolder:
             digest.update(_content_digest(folder / name))
         revision = f"sha256:{digest.hexdigest()}"
         with self._lock:
-            self._digests[folder] = (print_, revision)
+            self._digests[folder] = (fingerprint, revision)
         return revision
 
 
@@ -220,7 +218,8 @@ def _content_digest(path: Path) -> bytes:
     try:
         if path.is_symlink():
             digest.update(b"link " + os.fsencode(path.readlink()))
-        elif path.is_file():  # a pipe would be waited for
+        # Not for pipes, which would block.
+        elif path.is_file():
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
@@ -258,7 +257,9 @@ def _git_folder(checkout: Path) -> Path | None:
         return entry
     text = _line(entry)
     folder = text.removeprefix("gitdir: ")
-    return checkout / folder if folder != text else None
+    if folder == text:
+        return None
+    return checkout / folder
 
 
 def _packed(path: Path, reference: str) -> str:

@@ -1,4 +1,4 @@
-"""The status of a Stack as a value: what a run found, and what is kept of earlier runs."""
+"""The status of a Stack as a value: the facts of a run, and what is kept of earlier runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from msgspec import Struct
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.fleet import StackResult, StackStatus
 from reconciler.model.plan_digest import change_digest
-from reconciler.operator.conditions import Judgement, bounded, conditions_of, ready_condition
+from reconciler.operator.conditions import (
+    Judgement,
+    bounded,
+    by_type,
+    conditions_of,
+    ready_condition,
+)
 from reconciler.operator.crds import MAX_CHANGES
 from reconciler.operator.resources import OrganizationObject, StackObject, may_write
 from reconciler.render.escape import terminal
@@ -32,7 +38,10 @@ _KEPT = (
 )
 _SHOWN_DRIFT = 5
 _SHORT_DIGEST = 12
+_LONGEST_MESSAGE = 1000
 _LONGEST = {"address": 512, "destroys": 256}
+"""The longest texts of a change, in characters, where they may exceed `_LONGEST_TEXT`."""
+_LONGEST_TEXT = 64
 
 
 class RunFacts(Struct, frozen=True):
@@ -75,25 +84,29 @@ def status_of(
 
     moment, result = timestamp(now), facts.result
     status: dict[str, Any] = {name: before[name] for name in _KEPT if name in before}
-    plan = None if result is None else result.plan
     drifted = pending = None
     drift_message = ""
-    if result is not None and plan is not None and _has_read(result):
+    if result is not None and result.plan is not None and _has_read(result):
+        plan = result.plan
         is_done = result.status is StackStatus.APPLIED
-        drifted = 0 if is_done else sum(drift.is_changed for drift in plan.drift)
-        pending = 0 if is_done else len(plan.pending) + len(plan.blocked)
-        drift_message = "" if is_done else shown(_drift_message(plan), 1000)
+        drifted = pending = 0
+        if not is_done:
+            drifted = sum(drift.is_changed for drift in plan.drift)
+            pending = len(plan.pending) + len(plan.blocked)
+            drift_message = shown(_drift_message(plan), _LONGEST_MESSAGE)
         status["drifted"] = drifted
         if drifted:
+            # Kept from the first run that found drift, for alerts on its age.
             status.setdefault("driftSince", moment)
         else:
             status.pop("driftSince", None)
-        if is_done or plan.is_empty:
+        is_settled = is_done or plan.is_empty
+        if is_settled:
             status.pop("plan", None)
         else:
             status["plan"] = _plan(plan, result.digest, before.get("plan"), moment, shown)
         writes = stack.spec is not None and may_write(stack.spec.mode)
-        if facts.revision and writes and (is_done or plan.is_empty):
+        if facts.revision and writes and is_settled:
             status["lastAppliedRevision"] = facts.revision
     if facts.stack and result is not None:
         status["stack"], status["environment"] = facts.stack, result.id.environment
@@ -101,15 +114,13 @@ def status_of(
         status["sourceRevision"] = facts.revision
     if facts.approved:
         status["approval"] = {"digest": facts.approved, "time": moment}
-    judgement = Judgement(facts.judgement.reason, shown(facts.judgement.message, 1000))
-    previous = before.get("conditions")
     status["conditions"] = conditions_of(
-        judgement,
+        Judgement(facts.judgement.reason, shown(facts.judgement.message, _LONGEST_MESSAGE)),
         drifted=drifted,
         pending=pending,
         drift_message=drift_message,
         generation=stack.generation,
-        previous=previous if isinstance(previous, list) else (),
+        previous=before.get("conditions"),
         now=moment,
     )
     status["observedGeneration"] = stack.generation
@@ -120,21 +131,20 @@ def status_of(
 def organization_status_of(
     organization: OrganizationObject, judgement: Judgement, clean: Clean, now: float
 ) -> dict[str, Any]:
-    """The status of an Organization, which tells whether its keys were found."""
-    conditions = organization.status.get("conditions")
+    """The status of an Organization, which says whether its keys exist."""
     message = bounded(terminal(clean(judgement.message)))
     ready = ready_condition(
         Judgement(judgement.reason, message),
         is_ready=judgement.reason == KEYS_FOUND,
         generation=organization.generation,
-        previous=conditions if isinstance(conditions, list) else (),
+        previous=organization.status.get("conditions"),
         now=timestamp(now),
     )
     return {"observedGeneration": organization.generation, "conditions": [ready]}
 
 
 def _has_read(result: StackResult) -> bool:
-    """Whether the plan says what the live objects are like."""
+    """Whether live objects were read before the run ended."""
     return result.status not in (StackStatus.LOCKED, StackStatus.INTERRUPTED)
 
 
@@ -167,7 +177,9 @@ def _plan(
 
 
 def _counts(plan: Plan) -> dict[Action, int]:
-    return {action: n for action, n in plan.counts().items() if action is not Action.NO_OP and n}
+    counts = dict(plan.counts())
+    counts.pop(Action.NO_OP, None)
+    return counts
 
 
 def summary_of(plan: Plan) -> str:
@@ -176,7 +188,8 @@ def summary_of(plan: Plan) -> str:
 
 
 def changes_of(plan: Plan) -> list[dict[str, str]]:
-    """The changes of a plan. What destroys comes first, so that a list that is cut never hides it."""
+    """The changes of a plan, destructive ones first."""
+    # The list is cut for the status, and the cut must never hide a deletion.
     changes = sorted(plan.pending, key=lambda change: not change.is_destructive)
     return [_change(change) for change in changes]
 
@@ -194,18 +207,20 @@ def _change(change: Change) -> dict[str, str]:
 
 
 def _cleaned(change: Mapping[str, str], shown: Callable[[str, int], str]) -> dict[str, str]:
-    return {name: shown(text, _LONGEST.get(name, 64)) for name, text in change.items()}
+    return {name: shown(text, _LONGEST.get(name, _LONGEST_TEXT)) for name, text in change.items()}
 
 
 def _drift_message(plan: Plan) -> str:
     changed = [drift for drift in plan.drift if drift.is_changed]
-    named = [
-        f"{drift.address} {'is gone' if drift.deleted else 'was changed'}"
-        for drift in changed[:_SHOWN_DRIFT]
-    ]
+    if not changed:
+        return ""
+    named = []
+    for drift in changed[:_SHOWN_DRIFT]:
+        event = "is gone" if drift.deleted else "was changed"
+        named.append(f"{drift.address} {event}")
     if len(changed) > len(named):
         named.append(f"{len(changed) - len(named)} more")
-    return f"{', '.join(named)}." if named else ""
+    return f"{', '.join(named)}."
 
 
 def is_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -247,30 +262,31 @@ _OF_A_PLAN = ("AwaitingApproval", "ApprovalOutdated")
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Transition]:
     """What changed between two statuses that deserves an Event: one for each new reason or plan."""
-    old = _by_type(before)
+    earlier = by_type(before.get("conditions"))
+    # By reason: Ready and Blocked change together and would cause two Events that say the same.
     made: dict[str, Transition] = {}
-    for type, condition in _by_type(after).items():
-        if type not in _EVENTFUL:
-            continue
-        earlier = old.get(type, {})
-        fields = ["status", "reason"]
-        if condition.get("reason") in _OF_A_PLAN:
-            fields.append("message")
-        same = all(earlier.get(field) == condition.get(field) for field in fields)
-        is_quiet = type != "Ready" and condition["status"] != "True"
-        was_true = earlier.get("status") == "True"
-        if same or (is_quiet and (type == "Blocked" or not was_true)):
-            continue
-        is_bad = condition["status"] == "True"
-        if type == "Ready":
-            entry = Judgement(condition["reason"]).entry
-            is_bad = not (entry.is_ready or entry.is_calm)
-        transition = Transition(type, condition["reason"], condition["message"], is_bad)
-        made.setdefault(condition["reason"], transition)
+    for type, condition in by_type(after.get("conditions")).items():
+        if type in _EVENTFUL and _is_eventful(type, earlier.get(type, {}), condition):
+            reason = condition["reason"]
+            is_warning = _is_warning(type, condition)
+            made.setdefault(reason, Transition(type, reason, condition["message"], is_warning))
     return list(made.values())
 
 
-def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:
-    conditions = status.get("conditions")
-    entries = conditions if isinstance(conditions, list) else []
-    return {str(entry.get("type")): entry for entry in entries if isinstance(entry, Mapping)}
+def _is_eventful(type: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    fields = ["status", "reason"]
+    if after.get("reason") in _OF_A_PLAN:
+        fields.append("message")
+    if all(before.get(field) == after.get(field) for field in fields):
+        return False
+    if type == "Ready" or after["status"] == "True":
+        return True
+    # Drift that ends deserves an Event. The end of Blocked is the beginning of another Ready.
+    return type == "Drifted" and before.get("status") == "True"
+
+
+def _is_warning(type: str, condition: Mapping[str, Any]) -> bool:
+    if type != "Ready":
+        return bool(condition["status"] == "True")
+    entry = Judgement(condition["reason"]).entry
+    return not (entry.is_ready or entry.is_calm)

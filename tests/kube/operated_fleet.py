@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from tests.fleet.organizations import Organization, Organizations
 from tests.kube.test_operator import ACCOUNT, OURS, RULES
 from tests.servers.kube import Cluster
 from tests.servers.postgres import free_port
+from tests.waiting import wait_for
 
 PATIENCE = 120
 LEASE_SECONDS = "2"
@@ -210,13 +210,14 @@ class OperatedFleet:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that the operators do by themselves."""
-        deadline = time.monotonic() + self.patience
-        while not condition():
-            if time.monotonic() > deadline:
-                text = "\n".join(log.read_text()[-2000:] for log in self.logs)
-                problems = (*self.wrong(), self.reasons())
-                raise AssertionError(f"{problems}\n{text}")
-            time.sleep(0.1 + len(self.stacks) / 200)  # a look takes longer in a large fleet
+        # One reading of a large fleet costs the API server more, so it is read less often.
+        pause = 0.1 + len(self.stacks) / 200
+        wait_for(condition, seconds=self.patience, explain=self.explain, pause=pause)
+
+    def explain(self) -> str:
+        """What is not as declared, and the end of the logs."""
+        logs = "\n".join(log.read_text()[-2000:] for log in self.logs)
+        return f"{(*self.wrong(), self.reasons())}\n{logs}"
 
 
 def _reason(item: dict[str, Any]) -> str:

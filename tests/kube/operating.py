@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from reconciler.emulator import Emulator
 from tests.kube.helm import RELEASE, objects, of_kind
 from tests.servers.kube import START_SECONDS, Cluster, account_name
 from tests.servers.postgres import Database
+from tests.waiting import wait_for
 
 GROUP = "reconciler.dev/v1alpha1"
 WAIT_SECONDS = 60
@@ -149,10 +149,14 @@ def condition(body: Mapping[str, Any], type: str = "Ready") -> Mapping[str, Any]
 
 def wait_for_reason(cluster: Cluster, namespace: str, name: str, *reasons: str) -> dict[str, Any]:
     """Wait until `Ready` of a Stack has one of these reasons; gives the Stack."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
+
+    def read() -> dict[str, Any]:
         body: dict[str, Any] = cluster.get(path_of(namespace, name))
         if condition(body).get("reason") in reasons:
             return body
-        assert time.monotonic() < deadline, json.dumps(body.get("status"), indent=1)
-        time.sleep(0.1)
+        return {}
+
+    def explain() -> str:
+        return json.dumps(cluster.get(path_of(namespace, name)).get("status"), indent=1)
+
+    return wait_for(read, seconds=WAIT_SECONDS, explain=explain)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from reconciler.operator.crds import APPROVE, FINALIZER, STACK_LABEL, as_yaml
 from tests.servers.kube import Cluster, account_name
 from tests.servers.postgres import HOST, Database, free_port
 from tests.servers.proxy import Proxy
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.kube
 
@@ -161,11 +161,12 @@ class Setting:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that the operator does by itself."""
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            logs = "\n".join(self.log(number) for number in range(len(self.processes)))
-            assert time.monotonic() < deadline, f"{self.body()}\n{logs}"
-            time.sleep(0.05)
+        wait_for(condition, seconds=PATIENCE, explain=self.explain)
+
+    def explain(self) -> str:
+        """The Stack and the logs of all operators."""
+        logs = "\n".join(self.log(number) for number in range(len(self.processes)))
+        return f"{self.body()}\n{logs}"
 
     def titles(self) -> list[str]:
         headers = {"Authorization": f"Bearer {self.emulator.admin_key}"}

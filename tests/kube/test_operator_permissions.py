@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.kube.operating import (
 )
 from tests.servers.kube import Audit, Cluster
 from tests.servers.postgres import Database
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.kube
 
@@ -168,14 +168,16 @@ def test_owners_of_secrets_follow_the_deletion_policy_with_rights_to_named_secre
 
 def wait_for_owners(cluster: Cluster, namespace: str, number: int) -> None:
     """Wait until the Secret `search` exists and has so many owners."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        answer = cluster.call("GET", f"/api/v1/namespaces/{namespace}/secrets/search")
+    path = f"/api/v1/namespaces/{namespace}/secrets/search"
+
+    def has_owners() -> bool:
+        answer = cluster.call("GET", path)
         owners = answer.json()["metadata"].get("ownerReferences", [])
-        if answer.status_code == 200 and len(owners) == number:
-            return
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.1)
+        return answer.status_code == 200 and len(owners) == number
+
+    wait_for(
+        has_owners, seconds=WAIT_SECONDS, explain=lambda: cluster.call("GET", path).text, pause=0.1
+    )
 
 
 def test_a_stack_is_deleted_with_its_objects_by_an_operator_that_may_write_no_secret(
@@ -221,10 +223,12 @@ def test_while_nothing_changes_there_is_at_most_one_request_for_each_stack_and_i
         wait_for_reason(crds, namespace, name, "InSync")
     with crds.audited() as audit:
         before = runs(crds, namespace, names)
-        deadline = time.monotonic() + 240
-        while min(runs(crds, namespace, names)) < max(before) + RUNS:
-            assert time.monotonic() < deadline, deployment.log
-            time.sleep(0.5)
+        wait_for(
+            lambda: min(runs(crds, namespace, names)) >= max(before) + RUNS,
+            seconds=240,
+            explain=lambda: deployment.log,
+            pause=0.5,
+        )
         looks = sum(runs(crds, namespace, names)) - sum(before)
     sent = audit.of(user=deployment.user)
     assert refused(audit, deployment) == []

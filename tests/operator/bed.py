@@ -111,7 +111,7 @@ class Bed:
         """Let the operator see the cluster, and look at a Stack."""
         self.list()
         looking = reconciler or self.reconciler
-        return looking.look_at(ObjectKey("team", name), threading.Event())
+        return looking.reconcile(ObjectKey("team", name), threading.Event())
 
     # --- what there is
 

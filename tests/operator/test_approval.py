@@ -107,7 +107,7 @@ def test_a_grant_is_not_for_a_stack_that_was_created_again() -> None:
 def test_only_one_function_makes_grants_and_only_one_applies() -> None:
     assert _users("Grant") == {("approval.py", "_decide_writing")}
     assert _users("Command.APPLY") == {("runs.py", "apply")}
-    assert _users("run.apply") == {("reconcile.py", "_with_inputs")}
+    assert _users("run.apply") == {("reconcile.py", "_plan_and_apply")}
 
 
 def test_every_mode_is_decided_about() -> None:

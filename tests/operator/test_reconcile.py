@@ -103,7 +103,7 @@ def test_an_approval_that_is_withdrawn_during_the_run_applies_nothing(bed: Bed) 
     bed.approve()
     bed.list()
     del bed.cluster.stack()["metadata"]["annotations"][APPROVE]
-    outcome = bed.reconciler.look_at(ObjectKey("team", "search"), _never())
+    outcome = bed.reconciler.reconcile(ObjectKey("team", "search"), _never())
     assert bed.titles() == []
     assert outcome.next is Next.SOON
 
@@ -114,7 +114,7 @@ def test_another_approval_during_the_run_is_not_used_up(bed: Bed) -> None:
     bed.approve()
     bed.list()
     bed.cluster.annotate("search", APPROVE, "0" * 64)
-    bed.reconciler.look_at(ObjectKey("team", "search"), _never())
+    bed.reconciler.reconcile(ObjectKey("team", "search"), _never())
     assert bed.titles() == []
     assert bed.cluster.stack()["metadata"]["annotations"][APPROVE] == "0" * 64
 
@@ -123,7 +123,7 @@ def test_a_mode_that_changes_during_the_run_applies_nothing(bed: Bed) -> None:
     bed.stack(mode="apply")
     bed.list()
     bed.cluster.change("stacks", "search", mode="observe")
-    bed.reconciler.look_at(ObjectKey("team", "search"), _never())
+    bed.reconciler.reconcile(ObjectKey("team", "search"), _never())
     assert bed.titles() == []
 
 
@@ -134,7 +134,7 @@ def test_two_operators_use_an_approval_once(bed: Bed) -> None:
     bed.list()
     approved = bed.registry.stack(ObjectKey("team", "search"))
     assert approved is not None
-    bed.reconciler.look_at(approved.key, _never())
+    bed.reconciler.reconcile(approved.key, _never())
     bed.rename("By hand")
     bed.rename("Search")
     # The second operator has not seen yet that the approval is used up.
@@ -142,7 +142,7 @@ def test_two_operators_use_an_approval_once(bed: Bed) -> None:
     stale["metadata"]["annotations"] = {APPROVE: approved.approve}
     bed.registry.put_stack(stale)
     before = len(bed.cluster.writes())
-    bed.new_operator().look_at(approved.key, _never())
+    bed.new_operator().reconcile(approved.key, _never())
     assert bed.titles() == ["Search"]
     patches = [r for r in bed.cluster.writes()[before:] if "remove" in r.content.decode()]
     assert patches == []
@@ -161,7 +161,7 @@ def test_nothing_is_written_to_the_cluster_while_nothing_changes(bed: Bed) -> No
     del bed.cluster.requests[:]
     for _ in range(20):
         bed.now += 60.0
-        bed.reconciler.look_at(ObjectKey("team", "search"), _never())
+        bed.reconciler.reconcile(ObjectKey("team", "search"), _never())
     of_stack = [r for r in bed.cluster.requests if "stacks" in r.parts]
     of_keys = [r for r in bed.cluster.requests if "secrets" in r.parts]
     assert len(of_stack) <= 10

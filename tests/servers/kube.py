@@ -36,6 +36,7 @@ import httpx
 
 from tests.servers import kube_programs
 from tests.servers.postgres import HOST, START_SECONDS, free_port
+from tests.waiting import wait_for
 
 ISSUER = "https://kubernetes.default.svc"
 ADMIN_TOKEN = "token-of-the-administrator-of-these-tests"
@@ -354,10 +355,12 @@ class Cluster:
         where = {"namespace": namespace, "group": rule["apiGroups"][0]}
         if rule.get("resourceNames"):
             where["name"] = rule["resourceNames"][0]
-        deadline = time.monotonic() + START_SECONDS
-        while self.can(token, rule["verbs"][0], rule["resources"][0], **where) != is_allowed:
-            assert time.monotonic() < deadline, f"{rule} is not noticed"
-            time.sleep(0.01)
+        wait_for(
+            lambda: self.can(token, rule["verbs"][0], rule["resources"][0], **where) == is_allowed,
+            seconds=START_SECONDS,
+            explain=lambda: f"{rule} is not noticed",
+            pause=0.01,
+        )
 
     def token_of(self, namespace: str, account: str, seconds: int = 3600) -> str:
         """A token of a ServiceAccount, as a Pod gets one; the API gives none below 600 seconds."""
@@ -425,15 +428,23 @@ class Cluster:
         """The present end of the log and the time, by a request that no other can be confused with."""
         marker = uuid.uuid4().hex
         self.call("GET", f"/version?marker={marker}")
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+
+        def read() -> tuple[int, str] | None:
             log = (self.folder / "audit.log").read_bytes()
             at = log.find(marker.encode())
             if at >= 0 and (end := log.find(b"\n", at) + 1):
                 event = json.loads(log[log.rfind(b"\n", 0, at) + 1 : end])
                 return end, event["requestReceivedTimestamp"]
-            time.sleep(0.01)
-        raise AssertionError("the audit log has no new requests")
+            return None
+
+        mark = wait_for(
+            read,
+            seconds=START_SECONDS,
+            explain=lambda: "the audit log has no new requests",
+            pause=0.01,
+        )
+        assert mark is not None
+        return mark
 
     def _requests(self, start: int, end: int, began_at: str) -> Iterator[Request]:
         seen = set()

@@ -22,6 +22,7 @@ from tests.servers.postgres import free_port
 from tests.telemetry.queries import ALERTS, alerts, dashboard_queries, substituted
 from tests.telemetry.stacks import applied, change, drift, plan, result, rotation, stack_id
 from tests.telemetry.test_metrics import request
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -90,23 +91,23 @@ def prometheus(
 
 
 def _wait_for_scrapes(url: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
+    def has_scraped() -> bool:
         try:
-            if len(ask(url, "reconciler_build_info[1m]")[0]["values"]) > 2:
-                return
+            return len(ask(url, "reconciler_build_info[1m]")[0]["values"]) > 2
         except (httpx.HTTPError, IndexError):
-            pass
-        time.sleep(0.05)
-    raise TimeoutError("Prometheus did not scrape")
+            return False
+
+    wait_for(has_scraped, seconds=DEADLINE_SECONDS, explain=lambda: "Prometheus did not scrape")
 
 
 def answer(url: str, query: str) -> list[dict[str, Any]]:
-    """The answer to a query; none after a while. A scrape that was late leaves a gap."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := ask(url, query)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
+    """The answer to a query. A scrape that was late leaves a gap, so it may take a while."""
+    return wait_for(
+        lambda: ask(url, query),
+        seconds=DEADLINE_SECONDS,
+        explain=lambda: f"no answer to {query}",
+        pause=0.1,
+    )
 
 
 def ask(url: str, query: str) -> list[dict[str, Any]]:

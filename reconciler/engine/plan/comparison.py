@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
-from reconciler.engine.binding.matcher import Binding, BindingSource
+from reconciler.engine.binding.bindings import Binding, BindingSource
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.plan.refused_files import refusal_warnings, with_refusals

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff
-from reconciler.engine.binding.matcher import BindingSource
+from reconciler.engine.binding.bindings import BindingSource
 from reconciler.engine.plan.rotation import overdue
 from reconciler.engine.snapshot import Snapshot
 from reconciler.errors import ApiError

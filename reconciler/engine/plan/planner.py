@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff
-from reconciler.engine.binding.matcher import Binding
+from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.plan.blocking import blocked_by, waiting_for
 from reconciler.engine.plan.comparison import MissingFields, ResourceComparison

@@ -12,8 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.identity import Identity, bound_identities, identity_of
-from reconciler.engine.binding.matcher import Binding
 from reconciler.engine.plan.blocking import blocked_by
 from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.snapshot import Snapshot
