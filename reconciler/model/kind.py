@@ -316,7 +316,10 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Kind(Declaration, frozen=True, kw_only=True, dict=True):
-    """One kind of resource. CONTRIBUTING.md describes how to add one."""
+    """One kind of resource. CONTRIBUTING.md describes how to add one.
+
+    A long class, because each of its declarations is documented beside it.
+    """
 
     collection: str
     """The path below the base URL. Path parameters: `{project}`, and fields of the spec that name the parent."""

@@ -85,6 +85,12 @@ class Connections:
                 if not may_repeat or not attempts_left or time.monotonic() >= deadline:
                     raise problem from error
 
+    @property
+    def lock_timeout(self) -> str:
+        """How long a statement waits for a lock, as Postgres writes it."""
+        # Shorter than the time limit, so that the server gives up before the watchdog hangs up.
+        return f"{int(self._patience * 800)}ms"
+
     def deadline(self) -> float:
         """When an operation that begins now must have ended, on the monotonic clock."""
         return time.monotonic() + self._patience
