@@ -1,4 +1,4 @@
-"""`reconciler emulator`: serve the API on this machine, to rehearse without a key."""
+"""`reconciler emulator`: serves the API on this machine, to try manifests without a key."""
 
 from __future__ import annotations
 

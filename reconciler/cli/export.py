@@ -1,4 +1,4 @@
-"""`reconciler export`: the live organization as manifests, bound in the state."""
+"""`reconciler export`: writes manifests for live objects, and binds them in the state."""
 
 from __future__ import annotations
 
@@ -94,15 +94,19 @@ def command(
     )
     with CommandSession(options) as session:
         check_request(session, request)
-        folder, made = session.settings.root / out, _write_stack_file(session, out, stack)
+        folder = session.settings.root / out
+        new_stack_file = _write_stack_file(session, out, stack)
         try:
             result = export(session, request)
         except BaseException:
-            if made is not None and not folder.exists():
-                made.unlink(missing_ok=True)
+            # Nothing is left behind: a second try with --stack would be refused.
+            if new_stack_file is not None and not folder.exists():
+                new_stack_file.unlink(missing_ok=True)
             raise
         _report(options, result, request)
-    return 0 if not result.differing and result.is_complete else 13
+    if result.differing or not result.is_complete:
+        return 13
+    return 0
 
 
 def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> Path | None:
@@ -127,7 +131,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
 
 
 def _report(options: GlobalOptions, result: ExportResult, request: ExportRequest) -> None:
-    """Print what was written, and everything that was not."""
+    """Print the written files, and everything that was left out."""
     formats = {"text": as_text, "json": as_json, "markdown": as_markdown}
     if options.format in (None, "text"):
         for sentence in remarks(result, request):

@@ -1,6 +1,6 @@
 """Metrics and notices of a fleet, published once its command has ended.
 
-Neither changes the exit code. What could not be sent is a warning, and goes with the next run.
+Neither changes the exit code. A notice that cannot be sent is a warning, and is sent by the next run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOTICE_URLS = "RECONCILER_NOTICE_URLS"
 
 
 class FleetTelemetry:
-    """Takes in the results of a fleet. Raises UsageError for options that cannot be used."""
+    """Collects the results of a fleet. Raises UsageError for options that cannot be used."""
 
     def __init__(self, options: GlobalOptions, settings: Settings, grouping: str) -> None:
         self._options = options
@@ -45,11 +45,11 @@ class FleetTelemetry:
 
     @property
     def recorder(self) -> Recorder:
-        """What counts requests."""
+        """The recorder that counts requests."""
         return self._metrics or NoRecorder()
 
     def add(self, result: StackResult) -> None:
-        """Take in the result of a stack."""
+        """Add the result of a stack."""
         if self._metrics is not None:
             self._metrics.record(result)
         if self._announcer is not None:
@@ -69,12 +69,16 @@ class FleetTelemetry:
             talk(f"Warning: notices may be missing or come twice: {error}. {error.hint}".rstrip())
             return
         if missed:
-            what = "1 target was" if missed == 1 else f"{missed} targets were"
-            talk(f"Warning: {what} not reached with notices, and will hear of it in the next run.")
+            targets = f"{missed} targets were"
+            if missed == 1:
+                targets = "1 target was"
+            talk(
+                f"Warning: {targets} not reached with notices, and will hear of it in the next run."
+            )
 
 
 def new_announcer(settings: Settings, recorder: Recorder) -> tuple[Announcer, HistoryStorage]:
-    """An announcer that remembers in the history of the fleet, and that history, to be closed.
+    """An announcer, and the history that it remembers notices in, which the caller closes.
 
     Raises UsageError without a target, StateError for an address that cannot be used.
     """
