@@ -1,4 +1,4 @@
-"""`reconciler apply`: apply a plan, new or saved."""
+"""`reconciler apply`: applies a new or a saved plan."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def _apply_new(
         plan = with_policies(session, plan_stack(session, request))
         session.options.outcome.plan = plan
         tell_errors(session.options, plan)
+        # An approval of changes must not pass with a plan that has lost them.
         if plan.is_empty:
             check_approved(session, plan, approve)
         if plan.is_empty and not plan.blocked:

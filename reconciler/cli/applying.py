@@ -63,7 +63,7 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
     """Apply a plan that was shown and approved, and report the result; the exit code."""
     from reconciler.app.applying import apply_checked_plan
 
-    # From here on an interrupt waits until whatever was done is recorded and listed.
+    # From here on an interrupt waits until every finished change is recorded and listed.
     with session.interrupts.finishing_first():
         result = apply_checked_plan(session, plan, command=command, check=check)
         session.options.outcome.result = result
@@ -91,7 +91,7 @@ def refused(session: CommandSession, plan: Plan, request: PlanRequest) -> Plan:
 
 
 def show(session: CommandSession, plan: Plan) -> None:
-    """Print the plan before it is applied; nothing in formats for programs, which get the result."""
+    """Print the plan before the apply; nothing in formats for programs, which get the result."""
     options = session.options
     if options.format not in (None, "text", "github"):
         return

@@ -1,4 +1,4 @@
-"""`reconciler destroy`: delete everything that the stack manages."""
+"""`reconciler destroy`: deletes everything that the stack manages."""
 
 from __future__ import annotations
 

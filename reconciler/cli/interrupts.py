@@ -45,6 +45,7 @@ class Interrupts:
             self._finishing = False
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        # The second signal: a thread may hang, so nothing is waited for.
         if self.stop.is_set():
             _say(_ABORTED)
             leave_at_once(EXIT_CODE)
@@ -75,7 +76,8 @@ def leave(code: int) -> NoReturn:
         try:
             stream.flush()
         except (OSError, ValueError):
-            code = code or 1  # the output is incomplete
+            # The output is incomplete, which must not look like success.
+            code = code or 1
     leave_at_once(code)
 
 

@@ -138,7 +138,7 @@ def command(
 
 
 def _log_steps() -> None:
-    """Log what the operator does, and what kopf has to say, as all else is logged."""
+    """Log the steps of the operator, and the errors of kopf, like all other messages."""
     ours = logging.getLogger("reconciler")
     logging.getLogger("reconciler.operator").setLevel(logging.INFO)
     for name, level in (("kopf", logging.ERROR), ("asyncio", logging.WARNING)):

@@ -1,4 +1,4 @@
-"""Times of the command line: a date, an age, `today` or `this-month`, all in UTC."""
+"""Times on the command line, in UTC: a date, an age, `today` or `this-month`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def day(text: str, option: str, *, today: date) -> date:
 
 
 def moment(text: str, option: str, *, now: datetime) -> datetime:
-    """One moment; `30d` and `12h` are to the second, a date is its beginning."""
+    """One moment. `30d` and `12h` ago are exact to the second; a date means its midnight."""
     match = _AGO.fullmatch(text)
     try:
         if match:

@@ -1,4 +1,4 @@
-"""`reconciler plan`: show what would change, and why. Changes nothing."""
+"""`reconciler plan`: shows what an apply would change, and why. Changes nothing."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def command(
             )
         if out is not None:
             request.refuse_offline()
+            # Before the plan is made, since a large one takes minutes.
             writable(out, "--out")
             from reconciler.app.encrypted_files import check_can_encrypt
 
@@ -78,7 +79,9 @@ def command(
         options.outcome.plan_path = str(out)
     if plan.blocked:
         return 1
-    return 2 if detailed_exitcode and not plan.is_empty else 0
+    if detailed_exitcode and not plan.is_empty:
+        return 2
+    return 0
 
 
 def _save(session: CommandSession, plan: Plan, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""`reconciler render`: the expanded documents, offline and without keys."""
+"""`reconciler render`: prints the expanded documents, offline and without keys."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def publish_fleet(options: GlobalOptions, report: FleetReport) -> None:
 
 
 def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
-    """The plan for standard output: as text, without what stderr shows already."""
+    """The plan for standard output: as text, without the errors and refusals, which stderr shows."""
     from msgspec.structs import replace
 
     from reconciler.model.diagnostic import Severity
@@ -128,7 +128,7 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
 
 
 def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResult:
-    """The result for standard output: as text, errors of the plan without what stderr shows."""
+    """The result for standard output: as text, without the details of errors, which stderr shows."""
     from msgspec.structs import replace
 
     if options.format not in (None, "text", "github"):
@@ -143,6 +143,7 @@ def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResul
 
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
     """As `publish`, with a function for each format."""
+    # Reports first, as in `publish`.
     for path, name in _writable_reports(options):
         save_report(options, path, redactor(formats[name]()))
     options.outcome.is_printed = True
@@ -185,21 +186,26 @@ def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
 def writable(path: Path, option: str) -> Path:
     """The path if a file can be written there; raises UsageError before the first call."""
     folder = path.parent
-    if not folder.is_dir() or path.is_dir():
-        why = "is a folder" if path.is_dir() else f'lies in "{folder}", which is no folder'
-        raise UsageError(f'{option}: "{path}" {why}')
+    if path.is_dir():
+        raise UsageError(f'{option}: "{path}" is a folder')
+    if not folder.is_dir():
+        raise UsageError(f'{option}: "{path}" lies in "{folder}", which is no folder')
     if _leads_elsewhere(path):
         raise UsageError(
             f'{option}: "{path}" is, or lies behind, a symbolic link',
             hint="Name the file itself.",
         )
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    # A file that exists needs no right to its folder.
+    target = path if path.exists() else folder
+    if not os.access(target, os.W_OK):
         raise UsageError(f'{option}: "{path}" cannot be written')
     return path
 
 
 def _leads_elsewhere(path: Path) -> bool:
-    """Whether the path follows a symbolic link, which a checkout may contain; not for devices."""
+    """Whether the path follows a symbolic link."""
+    # A checkout may contain links that lead out of it. Devices such as /dev/stdout are links too, and
+    # harmless.
     if path.exists() and not path.is_file():
         return False
     below = [path, *(parent for parent in path.parents if not path.is_absolute())]
@@ -220,7 +226,8 @@ def write_private(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.fchmod(descriptor, 0o600)  # an older file may have other permissions
+            # The mode of `open` counts for new files only.
+            os.fchmod(descriptor, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:

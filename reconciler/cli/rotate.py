@@ -1,4 +1,4 @@
-"""`reconciler rotate`: rotate keys that are due, or at once after a leak."""
+"""`reconciler rotate`: rotates keys that are due, or named keys at once after a leak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reconciler schema`: print JSON Schema, for editors and other tools."""
+"""`reconciler schema`: prints JSON Schema for editors and other tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wires a session of `app` to the command line: options, standard streams and signals."""
+"""Connects a session of `app` with the command line: options, standard streams and signals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class CommandSession(Session):
     """The session of one command. Raises UsageError for options that no command can use."""
 
     def __init__(self, options: GlobalOptions) -> None:
-        begin_reports(options)  # refuse a bad report before the work rather than after it
+        # First, so that a bad report is refused before the work rather than after it.
+        begin_reports(options)
         listen(options)
         self.options = options
         self.interrupts = listening()
@@ -60,7 +61,7 @@ class CommandSession(Session):
         options.outcome.history = self.past_runs
 
     def past_runs(self) -> tuple[PastRun, ...]:
-        """The latest runs of the stack, for reports; none where the state cannot be read."""
+        """The latest runs of the stack, for reports; none if the state cannot be read."""
         if self._past_runs is None:
             self._past_runs = ()
             with suppress(ReconcilerError, OSError):
@@ -68,7 +69,8 @@ class CommandSession(Session):
         return self._past_runs
 
     def close(self) -> None:
-        """Close the session. Reports are written afterwards, so what they need of it is read now."""
+        """Close the session."""
+        # Reports are written later, and need the history of the state that is closed here.
         if wants(self.options, "html"):
             self.past_runs()
         super().close()
@@ -85,7 +87,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def settings_of(options: GlobalOptions) -> Settings:
-    """What the command line and the process say about a stack. Raises UsageError."""
+    """The settings of a stack, from options and environment. Raises UsageError."""
     settings = Settings(
         root=options.chdir,
         environment=options.env,
@@ -116,4 +118,6 @@ def _as_text(value: str) -> str:
 
     Bytes that are not UTF-8 either become U+FFFD.
     """
-    return os.fsencode(value).decode("utf-8", "replace") if _UNDECODED.search(value) else value
+    if _UNDECODED.search(value) is None:
+        return value
+    return os.fsencode(value).decode("utf-8", "replace")

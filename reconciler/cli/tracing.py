@@ -1,4 +1,4 @@
-"""The trace of one command, where OTEL_* variables ask for one."""
+"""The trace of one command, if OTEL_* variables ask for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def wants_traces(environ: Mapping[str, str]) -> bool:
 
 
 def new_traces() -> Traces | None:
-    """What exports traces; None where nobody asks for them. Warns where that is impossible."""
+    """The exporter of traces; None if no variable asks for them. Warns if it cannot be made."""
     if not wants_traces(os.environ):
         return None
     try:
