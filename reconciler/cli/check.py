@@ -30,6 +30,7 @@ def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) ->
         rules = _chosen(session, addresses)
         # A check that somebody names may cost what it costs.
         may_cost = costly or bool(addresses)
+        # A check that is interrupted still deletes the objects that it created.
         with session.interrupts.finishing_first():
             report = carry_out_checks(session, rules, may_cost=lambda _: may_cost)
         publish(options, lambda to: to.checks(report))

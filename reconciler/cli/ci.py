@@ -112,6 +112,7 @@ def drift_issue(options: GlobalOptions, markdown: Path, code: int) -> int:
     from reconciler.hosts import host_of
     from reconciler.hosts.review import Posted, key_of, post_drift
 
+    # A failed run says nothing about drift, so it must neither open nor close the issue.
     if code not in (0, 2):
         talk(f"Drift is not known (exit code {code}), so the issue stays as it is.")
         return 0
@@ -128,6 +129,8 @@ def _posted(report: Path, json_file: Path | None) -> Posted:
     from reconciler.hosts.review import Posted
 
     text = _read(report)
+    # An empty file is the beginning of a run that was killed. The green plan of an earlier run must
+    # not stay on the pull request.
     if not text.strip():
         return Posted(_NO_REPORT, _NO_REPORT.partition("\n")[0].lstrip("# "))
     headline = text.partition("\n")[0].lstrip("# ").strip()
@@ -143,6 +146,7 @@ def _digest_in(path: Path) -> str:
         view: Any = json.loads(_read(path))
     except ValueError as error:
         raise UsageError(f"{path} is no JSON report: {error}") from error
+    # Without a digest, the comment takes away the approval that an earlier plan had.
     if not isinstance(view, dict) or view.get("errored"):
         return ""
     ours = view.get("reconciler")

@@ -63,7 +63,7 @@ def remarks(result: ExportResult, request: ExportRequest) -> Iterator[str]:
         yield f"Rule: {rule}"
     if result.archived:
         yield f"Left out: {count(result.archived, 'archived project')}, with all that is in them."
-    # One line for a reason that many projects share.
+    # One line for a reason that many projects share: an organization may have thousands of them.
     groups: dict[tuple[str, str], list[SkippedObjects]] = defaultdict(list)
     for skipped in result.left_out:
         groups[skipped.kind, skipped.reason].append(skipped)

@@ -73,6 +73,7 @@ def report(error: Exception, options: GlobalOptions) -> int:
         _report_diagnostics(error, options)
         return 1
     error = _translated(error)
+    # Anything else is a fault of this program, and asks for a report.
     if not isinstance(error, ReconcilerError | OSError):
         return _report_bug(error, options)
     if isinstance(error, GuardError):
@@ -203,4 +204,5 @@ def _wrapped(text: str) -> str:
     from reconciler.render.lines import StyledText, plain, wrapped
 
     width = terminal_width()
+    # Indented and wrapped as one text, then the indent of the first line is taken off again.
     return plain(wrapped((StyledText("  "), StyledText(text.lstrip())), width + 2))[2:].rstrip("\n")

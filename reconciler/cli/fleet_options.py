@@ -104,6 +104,7 @@ class CommandFleet:
         self.settings: Settings = replace(settings, environment=None, learn=redactor.add)
         self.stacks = _chosen(self.settings, options, choice)
         self.telemetry = FleetTelemetry(options, self.settings, _grouping(options, choice))
+        # One recorder, reader and redactor for all stacks, which run in threads of this process.
         self.context = FleetContext(
             recorder=self.telemetry.recorder,
             spend=SpendReader() if options.spend else None,

@@ -70,9 +70,11 @@ def apply_fleet(
     if yes:
         return run_and_report(fleet, request, options)
     digests = frozenset(map(_digest, approve))
+    # Before the plans, which take minutes and would be of no use without an answer.
     if not digests and not sys.stdin.isatty():
         ask_or_refuse(yes=False, what="plan")
     planned = _plan(fleet, request, options)
+    # Some stacks have no plan then, so nothing is applied.
     if planned.interrupted:
         publish_fleet(fleet.options, planned)
         return planned
@@ -111,6 +113,7 @@ def _jobs(
     for stack in fleet.stacks:
         report = approved[stack.id]
         if report.digest and report.status is not StackStatus.REFUSED:
+            # Each apply plans again under the lock, and refuses a plan with another digest.
             yield FleetJob(stack, replace(request, approved=report.digest))
             continue
         status = report.status
@@ -164,6 +167,7 @@ def _run(
         collected = _Collected(fleet, block.enter_context(_recording(fleet, request)))
         block.enter_context(_progress(fleet, request, collected.reports, len(jobs)))
         for result in run_fleet(jobs, fleet.settings, context, options, needs=needs):
+            # At once: the plans of thousands of stacks do not fit into memory.
             report = summarized(result, fleet.settings.root)
             if result.id in known_ids:
                 report = known[result.id]

@@ -76,6 +76,7 @@ def _append_summary(options: GlobalOptions) -> None:
     path, render = os.environ.get("GITHUB_STEP_SUMMARY"), options.outcome.render
     if not path or render is None:
         return
+    # Rendered again for the summary, since the report file may be longer than its limit.
     file = Path(path)
     # Earlier commands of the step may have written to it.
     used = file.stat().st_size if file.exists() else 0
@@ -99,6 +100,7 @@ def _append_outputs(options: GlobalOptions, code: int) -> None:
     values = output_values(outcome.plan, exit_code=code, plan_path=outcome.plan_path)
     if outcome.fleet is not None:
         values = fleet_values(outcome.fleet, exit_code=code)
+    # A value that contains the delimiter could set outputs of its own, so nobody can guess it.
     text = output_file(values, f"reconciler_{secrets.token_hex(16)}")
     with Path(path).open("a", encoding="utf-8", newline="\n") as stream:
         stream.write(text)

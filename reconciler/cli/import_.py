@@ -96,6 +96,8 @@ def _import_one(options: GlobalOptions, address: str, id: str) -> int:
         (target,) = parse_addresses((address,), "ADDRESS")
         require_credentials(session)
         configuration = session.configuration
+        # The import is a plan in which the resource adopts the object, so that all checks of an
+        # adoption hold here too. Only its record is saved.
         resource = _declared(configuration, target)
         adopted = _checked(resource.kind, id)
         adopting = replace(resource, lifecycle=replace(resource.lifecycle, adopt=adopted))

@@ -100,6 +100,7 @@ def _next(host: str | None, path: str) -> str:
 
 
 def _write(path: Path, text: str) -> str:
+    # Never overwritten: the file may be the work of somebody.
     if path.exists():
         return f"  kept     {path}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._finishing = False
+        # Python installs handlers in the main thread only. Elsewhere an embedding program has its own.
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, self._handle)
@@ -55,6 +56,7 @@ class Interrupts:
         _say(_FINISHING)
 
 
+# One instance for the process, since signal handlers belong to the process.
 @cache
 def listening() -> Interrupts:
     """The only instance of the process; the first call installs the handlers."""

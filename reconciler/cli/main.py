@@ -115,6 +115,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     outcome = RunOutcome()
     code = _run(outcome, arguments)
+    # After the run, so that no failure of telemetry can change what the run did.
     if outcome.ended:
         from reconciler.cli.metrics import end_telemetry
 

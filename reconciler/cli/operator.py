@@ -106,6 +106,7 @@ def command(
             "operator: name either namespaces or all of them",
             hint="Pass --namespace NAMESPACE, or --all-namespaces.",
         )
+    # Imported here, since --crds and mistakes in options need none of it.
     from reconciler.app.spend import SpendReader
     from reconciler.operator.inputs import OperatorOptions
     from reconciler.operator.main import OperatorSettings, run_operator, session_environment
@@ -143,5 +144,6 @@ def _log_steps() -> None:
     logging.getLogger("reconciler.operator").setLevel(logging.INFO)
     for name, level in (("kopf", logging.ERROR), ("asyncio", logging.WARNING)):
         logger = logging.getLogger(name)
+        # Our handlers redact and escape, and those of the root logger do not.
         logger.handlers, logger.propagate = list(ours.handlers), False
         logger.setLevel(level)

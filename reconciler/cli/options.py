@@ -191,6 +191,7 @@ def global_options(
         context = click.get_current_context()
         outcome = context.find_object(RunOutcome) or RunOutcome()
         base = context.find_object(GlobalOptions) or GlobalOptions(outcome=outcome)
+        # Options of some commands, such as --metrics, are fields too. Each command takes its own.
         names = [option.name for option in fields(GlobalOptions) if option.name in values]
         given = {name: values.pop(name) for name in names}
         given |= {

@@ -132,6 +132,7 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
     # click could not read the command line.
     if options is None:
         return
+    # Programs read standard output, so a failure is their result. For people it is on stderr.
     prints = (
         options.format not in (None, "text", "csv", "env")
         and options.command in _WITH_A_RESULT

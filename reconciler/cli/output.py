@@ -84,6 +84,7 @@ def _variable(name: str) -> str:
 
 def _quoted(text: str) -> str:
     """A value quoted for a shell; control characters are escaped as in `$'…'` of bash, ksh and zsh."""
+    # Any POSIX shell reads plain quotes, so the other form is for values that need it.
     if not any(map(hides, text)):
         return shlex.quote(text)
     return "$'" + "".join(map(_spelled, text)) + "'"

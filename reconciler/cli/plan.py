@@ -64,7 +64,8 @@ def command(
             writable(out, "--out")
             from reconciler.app.encrypted_files import check_can_encrypt
 
-            require_credentials(session)  # reports every problem of the manifests at once
+            # Reports every problem of the manifests at once, not only those of the encryption.
+            require_credentials(session)
             check_can_encrypt(session)
         request = replace(request, destroy=destroy, unmanaged=unmanaged)
         plan = refused(session, plan_stack(session, request), request)
@@ -72,6 +73,7 @@ def command(
             talk("Terraform has not let go of the imported objects yet: until then, apply refuses.")
         tell_errors(session.options, plan)
         publish_plan(session.options, plan)
+        # Published first, so that reviewers see what a guard refuses. It is not saved.
         if plan.refusals:
             raise GuardError(plan.refusals)
     if out is not None:

@@ -98,6 +98,7 @@ class Pending:
         self._changes = changes
         self._clock = clock
         self._began_at = clock()
+        # The client counts for the whole run, and a phase only its own calls.
         self._answered_before = client.answered
         self._waited_before = client.waited_seconds
 

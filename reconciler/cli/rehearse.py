@@ -104,6 +104,7 @@ def command(
     request = replace(request, destroy=destroy)
     _check_options(request, record, from_file, planfile, faults)
     with CommandSession(options) as session:
+        # A recording stands for the whole API, so nothing may ask the real one.
         session.is_offline = from_file is not None
         saved = None
         if planfile:
@@ -222,6 +223,7 @@ def _recorded(session: CommandSession, file: Path, max_age: float) -> Recording:
     name = str(file)
     recording = recordings.load(decrypted(session, Content.RECORDING, text, name=name), name=name)
     stack = session.stack
+    # A recording of another stack, or an old one, would prove nothing about the real apply.
     recordings.check_belongs(recording, stack=stack.name, environment=stack.environment, name=name)
     recordings.check_age(recording, now=time.time(), max_days=max_age, name=name)
     return recording

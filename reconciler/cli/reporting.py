@@ -71,6 +71,7 @@ def print_result(options: GlobalOptions, render: Render) -> None:
     if options.format == "github":
         from reconciler.cli.github import without_commands
 
+        # The log of a step shows annotations beside the text, so it gets both.
         prose = redactor(render(text_renderer(options, sys.stdout)))
         text = without_commands(prose) + text
     options.outcome.is_printed = True
@@ -169,6 +170,7 @@ def begin_reports(options: GlobalOptions) -> None:
     Raises UsageError for a file that cannot be written.
     """
     for path, _ in reports_of(options):
+        # Not a pipe or a device, which an empty write could end.
         if path.is_file():
             write_private(path, "")
 
@@ -224,6 +226,7 @@ def save_report(options: GlobalOptions, path: Path, text: str) -> None:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; raises OutputError."""
     try:
+        # Reports and plans may hold names and texts that not every user of the machine should read.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             # The mode of `open` counts for new files only.

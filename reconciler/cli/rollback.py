@@ -120,6 +120,7 @@ def _settle(session: CommandSession, plan: Plan) -> int:
 def _undo(session: CommandSession, plan: Plan) -> int:
     drop_lost_outputs(session, plan)
     code = carry_out(session, plan, command=f"rollback {plan.rollback_of}")
+    # The manifests still declare what was undone.
     if code in (0, 13):
         talk(
             f"Revert the manifests too, or the next apply brings back what run {plan.rollback_of} did."

@@ -42,6 +42,7 @@ class CommandSession(Session):
         self.interrupts = listening()
         begin_trace(options)
         settings = settings_of(options)
+        # Before anything can fail: an error about the backend names its address.
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
         super().__init__(
@@ -54,6 +55,7 @@ class CommandSession(Session):
             progress=partial(ProgressReporter, options),
             traffic=begin_metrics(options, self),
         )
+        # After the constructor of the base class, which sets defaults for these.
         self.command = options.command
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)
@@ -108,6 +110,7 @@ def _variables_of(options: GlobalOptions) -> Iterator[tuple[str, str]]:
         if not separator or not name:
             raise UsageError(f'--var "{variable}": write NAME=VALUE')
         text = _as_text(value)
+        # U+FFFD stands for bytes that could not be decoded, unless it was typed.
         if "\ufffd" in text and "\ufffd" not in value:
             raise UsageError(f"--var {name}: the value is not text in UTF-8")
         yield name, text

@@ -129,6 +129,7 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
     """
     session = CommandSession(options)
     with locked(session, "state mv"):
+        # Under the lock, since another run could bind a target meanwhile.
         moves = _moves(session, source, target)
         session.store.move_all(moves)
     for old, new in moves.items():
@@ -157,6 +158,7 @@ def _moves(session: CommandSession, source: str, target: str) -> dict[Address, A
                 f"{new} is bound to an object already",
                 hint=f"Forget it first: reconciler state rm {new}",
             )
+    # A pattern can map several sources to one target, and all but one would lose their record.
     if len(set(moves.values())) < len(moves):
         raise UsageError(f'"{target}" would give several objects one address')
     return moves
@@ -223,6 +225,7 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
             data, from_elsewhere=from_elsewhere, force_older=force_older
         )
         imported = session.store.records()
+    # An export of a newer version may hold kinds that this one lacks.
     unknown = sorted({address.kind for address in imported if address.kind not in KINDS})
     if unknown:
         talk(

@@ -31,6 +31,7 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
         return 0
     if not target:
         raise UsageError("Say where the state moves to: --to ADDRESS.")
+    # The address of the target is no option of the session, which would register its password.
     for secret in secret_parts(target):
         redactor.add(secret)
     session = CommandSession(options)

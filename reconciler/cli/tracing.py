@@ -56,6 +56,7 @@ def begin_trace(options: GlobalOptions) -> None:
     if traces is None:
         return
     span = traces.run(f"reconciler {options.command}", {"reconciler.command": options.command})
+    # Not a `with` block: the command ends in another function, after its report is written.
     span.__enter__()
 
     def end(code: int) -> None:

@@ -183,6 +183,7 @@ def _chart(section: dict[str, Any], by: str) -> Chart:
     for row in section["rows"]:
         value = row["figures"].get(figure, 0)
         bars.append(ChartBar(str(row[by]), Decimal(value), f"{value:,}"))
+    # Days stay in order.
     if by != "day":
         bars.sort(key=lambda bar: -bar.value)
     return Chart(f"{section['type']} by {by}", tuple(bars), WORDS.get(figure, figure))
