@@ -122,10 +122,8 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
 
     if options.format not in (None, "text"):
         return plan
-    warnings = tuple(
-        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is not Severity.ERROR
-    )
-    return replace(plan, refusals=(), diagnostics=warnings)
+    warnings = [entry for entry in plan.diagnostics if entry.severity is not Severity.ERROR]
+    return replace(plan, refusals=(), diagnostics=tuple(warnings))
 
 
 def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResult:
@@ -241,9 +239,7 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
     """Report the errors of a plan on standard error."""
     from reconciler.model.diagnostic import Severity
 
-    errors = [
-        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
-    ]
+    errors = [entry for entry in plan.diagnostics if entry.severity is Severity.ERROR]
     if errors:
         text = text_renderer(options, sys.stderr).diagnostics(errors)
         click.echo(redactor(text), nl=not text.endswith("\n"), err=True)

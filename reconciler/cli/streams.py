@@ -77,8 +77,10 @@ class Output(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write the text, with replacements where needed; the length of the text."""
-        if text == "":  # not b"", which must raise: click tells text from binary streams by that
-            return 0  # click probes with it, and swallows what that raises
+        # click writes an empty text and empty bytes to learn what a stream takes. Bytes must raise; an
+        # error of the disk would be swallowed there, so an empty text is not written.
+        if text == "":
+            return 0
         try:
             super().write(showable(text, self._target))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Plans that ask the audit log what changed, and read only that; and whatever makes them read everything."""
+"""Plans that read only what the audit log reports as changed, and the causes of a full reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With a data file everything outlives the process, and a file that is not ours is left alone."""
+"""A data file keeps everything beyond the process, and foreign files are left alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a Stack is looked at again."""
+"""The time of the next run of a Stack."""
 
 from __future__ import annotations
 
