@@ -20,7 +20,7 @@ from reconciler.api.transport import pages
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
 from reconciler.api.transport.request import Request, Reuse
-from reconciler.api.transport.responses import Response
+from reconciler.api.transport.responses import Response, text_or_none
 from reconciler.errors import AnswerError, AuthenticationError, NotFoundError
 from reconciler.model.consistency import ServerClock
 from reconciler.model.log import REMOVING, AuditEntry, LogPage, LogQuery
@@ -30,6 +30,7 @@ _LOG = "/organization/audit_logs"
 PAGE_ENTRIES = 100
 """The entries of a full page."""
 _PAGES = 5
+# The type of an entry is an object and a verb: `service_account.deleted`.
 _MAKING = frozenset({"created", "added", "sent", "accepted", "registered", "issued", "provisioned"})
 _REMOVING = frozenset({"deleted", "archived", "removed", "revoked", "deactivated", "detached"})
 _ENDS_A_PROJECT = frozenset({"project.archived", "project.deleted"})
@@ -122,9 +123,11 @@ def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: f
     Costs one call. Raises from the `ApiError` tree where the log cannot be read.
     """
     newest = next(read_log(client, keys, LogQuery(since, resource_ids=tuple(sorted(ids)))), None)
-    entries = newest.entries if newest is not None else ()
-    gone = (entry.resource_id for entry in entries if entry.type.endswith(REMOVING))
-    return {id for id in gone if id is not None and id in ids}
+    if newest is None:
+        return set()
+    removed = {entry.resource_id for entry in newest.entries if entry.type.endswith(REMOVING)}
+    # A server may ignore the filter.
+    return {id for id in ids if id in removed}
 
 
 def _entry(entry: Mapping[str, Any]) -> AuditEntry:
@@ -135,28 +138,32 @@ def _entry(entry: Mapping[str, Any]) -> AuditEntry:
         or not isinstance(entry.get("id"), str)
     ):
         raise AnswerError("The audit log has an entry without id, type or time.")
+    # The details are in a field that is named like the type: {"type": "project.created",
+    # "project.created": {"id": …}}.
     details, project = dict(_map(entry.get(type))), _map(entry.get("project"))
-    resource, name = details.pop("id", None), project.get("name")
     return AuditEntry(
         str(entry["id"]),
         type,
         float(at),
         project.get("id"),
-        resource if isinstance(resource, str) else None,
+        text_or_none(details.pop("id", None)),
         _actor(entry),
-        name if isinstance(name, str) else None,
+        text_or_none(project.get("name")),
         details,
     )
 
 
 def _actor(entry: Mapping[str, Any]) -> str:
     """The author in words: the person or the account, and the key."""
+    # A session belongs to a person at the dashboard, a key to a person or a service account.
     actor = _map(entry.get("actor"))
     session, api_key = _map(actor.get("session")), _map(actor.get("api_key"))
     user = _map(session.get("user") or api_key.get("user"))
     account = _map(api_key.get("service_account"))
-    who = user.get("email") or account.get("id") or user.get("id") or "somebody"
-    return f"{who} with API key {api_key['id']}" if api_key.get("id") else str(who)
+    author = user.get("email") or account.get("id") or user.get("id") or "somebody"
+    if not api_key.get("id"):
+        return str(author)
+    return f"{author} with API key {api_key['id']}"
 
 
 def _map(value: Any) -> Mapping[str, Any]:
@@ -184,6 +191,7 @@ class Suspicion(Struct, frozen=True):
 
     def fits(self, type: str, id: Any, project_id: str | None) -> bool:
         """Whether an entry of this type, about this object and project, can be the cause."""
+        # The end of a project ends its objects, without an entry for each.
         if self.deleted and type in _ENDS_A_PROJECT and self.project_id is not None:
             return bool(id == self.project_id)
         # An entry about a whole person or group names no project, one about a project names itself.
@@ -199,6 +207,7 @@ class Suspicion(Struct, frozen=True):
         if self.deleted:
             # Removing a member is an update of what it belongs to.
             return verb in _REMOVING or type in self.types
+        # A deletion resets objects that always exist, such as limits.
         return verb not in _MAKING and (verb not in _REMOVING or self.can_be_reset)
 
 
@@ -208,6 +217,7 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
     Costs at most five calls. Raises from the `ApiError` tree where the log cannot be read.
     """
     culprits: dict[tuple[str, str | None], str] = {}
+    # Newest entries come first, so the first that fits is the cause.
     missing = {suspicion.key: suspicion for suspicion in suspicions}
     if not missing:
         return culprits

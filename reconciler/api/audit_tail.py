@@ -64,6 +64,7 @@ class AuditTail:
         with self._lock:
             error, refused_at = self._refusals.get(place, (None, 0.0))
         if error is not None and self._clock() - refused_at < self._refused_seconds:
+            # A copy for each stack: an error that is raised gets the traceback of its thread.
             raise copy.copy(error) from error
 
 
@@ -74,6 +75,8 @@ class _NotKeptError(Exception):
 def _answer(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
     may_send = not _has_filter(query)
 
+    # The whole log up to what a filter asks for may be very long. So a query with a filter takes
+    # pages that are there, and else goes to the API itself.
     def fetch(parameters: Query) -> Response:
         request = log_request(keys, parameters, Reuse.ALLOWED)
         if may_send:
@@ -90,7 +93,8 @@ def _answer(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]
     except _NotKeptError:
         yield from read_log(client, keys, query, reuse=Reuse.ALLOWED)
         return
-    may_send = True  # to whoever wants more than a page, the whole log is as good
+    # A caller that wants more than a page reads on in the whole log, whose pages others use too.
+    may_send = True
     yield first
     yield from answers
 
@@ -106,8 +110,9 @@ def _cut(whole: Iterator[LogPage], query: LogQuery) -> Iterator[LogPage]:
         while len(matching) > PAGE_ENTRIES:
             yield LogPage(matching[:PAGE_ENTRIES], has_more=True, asked_at=asked_at)
             del matching[:PAGE_ENTRIES]
+        # All further entries are older than the query asks for.
         if page.entries and query.since is not None and page.entries[-1].at < int(query.since):
-            break  # older entries do not count
+            break
     yield LogPage(matching, has_more=False, asked_at=asked_at)
 
 

@@ -21,8 +21,10 @@ from reconciler.model.address import Address
 from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
+# The API shows a key as `sk-abc...xyz`, with dots or stars by route.
 _HIDDEN = re.compile(r"[*.•…]+")
-_SHOWN_END = 3  # the fewest last characters that identify a redacted key: all keys begin alike
+# The fewest last characters that identify a redacted key: all keys begin alike.
+_SHOWN_END = 3
 
 
 class CredentialLike(Protocol):
@@ -124,14 +126,15 @@ class KeyRing:
         if not _HIDDEN.search(redacted):
             return False
         begin, *_, end = _HIDDEN.split(redacted)
-        given = (self._admin, self._default, *self._projects.values())
-        secrets = [
-            key.secret.reveal() for key in given if key is not None and key.secret is not None
-        ]
-        shows_enough = len(end) >= _SHOWN_END
-        return shows_enough and any(
-            secret.startswith(begin) and secret.endswith(end) for secret in secrets
-        )
+        if len(end) < _SHOWN_END:
+            return False
+        for credential in (self._admin, self._default, *self._projects.values()):
+            if credential is None or credential.secret is None:
+                continue
+            secret = credential.secret.reveal()
+            if secret.startswith(begin) and secret.endswith(end):
+                return True
+        return False
 
     def learn(
         self,
@@ -154,9 +157,11 @@ class KeyRing:
         if name is None:
             return self._sourced(self._default)
         own = self._projects.get(name)
+        renewed = None
         with self._lock:
             learnt = self._learnt.get(name)
-            renewed = self._renewed.get(own.from_sink) if own and own.from_sink else None
+            if own is not None and own.from_sink is not None:
+                renewed = self._renewed.get(own.from_sink)
         # A project with a credential of its own never falls back to the default key, even while the
         # credential is missing: the objects would be created in another project.
         if own is None:
@@ -167,38 +172,43 @@ class KeyRing:
 
     def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:
         secret = self._value(credential)
-        return (secret, credential.source) if secret and credential else None
+        if secret is None or credential is None:
+            return None
+        return secret, credential.source
 
     def _value(self, credential: CredentialLike | None) -> Secret | None:
         if credential is None:
             return None
+        # Read at each call: this apply may write the file.
         if credential.file is not None:
             return self._from_file(credential.file)
         if credential.from_sink is not None:
             return self._from_sink(credential.from_sink, credential.source)
-        return (
-            _checked(credential.secret.reveal(), credential.source) if credential.secret else None
-        )
+        if credential.secret is None:
+            return None
+        return _checked(credential.secret.reveal(), credential.source)
 
     def _from_sink(self, writer: Address, source: str) -> Secret | None:
-        """A key from its destination, None where it cannot be read.
-
-        One read serves the run, also one that failed: a destination that does not answer would
-        delay every look at the project. A new key has to be learnt.
-        """
+        """A key from its destination, None where it cannot be read. A new key has to be learnt."""
         with self._recalling:
+            # One read serves the run, also one that failed: a destination that does not answer would
+            # delay every read of the project.
             if writer not in self._recalled:
                 secret = self._recall(writer)
-                self._recalled[writer] = _checked(secret.reveal(), source) if secret else None
+                self._recalled[writer] = None
+                if secret is not None:
+                    self._recalled[writer] = _checked(secret.reveal(), source)
             return self._recalled[writer]
 
     def _from_file(self, name: str) -> Secret | None:
+        # A link must not lead to a file that the stack does not own.
         path = (self._root / name).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise CredentialError(f'The credential file "{name}" is outside the stack\'s folder.')
         try:
             with path.open("rb") as file:
                 text = file.read(_MAX_FILE_BYTES).decode()
+        # The apply that creates the key writes the file.
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -215,7 +225,9 @@ def _checked(text: str, source: str) -> Secret | None:
         raise CredentialError(
             f"{source} does not hold a key: one line of plain text without spaces is expected."
         )
-    return Secret(key) if key else None
+    if not key:
+        return None
+    return Secret(key)
 
 
 def _why_missing(credential: CredentialLike | None) -> str:

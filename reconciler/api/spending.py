@@ -15,6 +15,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
+from reconciler.api.transport.responses import text_or_none
 from reconciler.errors import AnswerError
 from reconciler.model.spending import Cost, Period, Use
 
@@ -37,6 +38,7 @@ WITHOUT_MODEL = frozenset({"vector_stores", "code_interpreter_sessions", "file_s
 """The types of usage without a model."""
 
 _COSTS = "/organization/costs"
+# The most daily buckets that the API puts on a page.
 _COST_DAYS = 180
 _USAGE_DAYS = 31
 
@@ -51,10 +53,8 @@ def read_costs(
 ) -> list[Cost]:
     """Costs, grouped by `project_id` and `line_item` on request, for all projects or for some."""
     query = _query(period, _COST_DAYS, group_by, project_ids)
-    return [
-        _cost(day, result)
-        for day, result in _results(ScopedClient(client, keys.admin()), _COSTS, query)
-    ]
+    results = _results(ScopedClient(client, keys.admin()), _COSTS, query)
+    return [_cost(day, result) for day, result in results]
 
 
 def read_usage(
@@ -72,10 +72,12 @@ def read_usage(
     """
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
     results = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
-    return [
-        Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model"))
-        for day, result in results
-    ]
+    return [_use(type, day, result) for day, result in results]
+
+
+def _use(type: str, day: date, result: Mapping[str, Any]) -> Use:
+    project_id, model = result.get("project_id"), result.get("model")
+    return Use(type, day, text_or_none(project_id), _figures(result), text_or_none(model))
 
 
 def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequence[str]) -> Query:
@@ -100,12 +102,11 @@ def _results(
 
 
 def _cost(day: date, result: Mapping[str, Any]) -> Cost:
+    value = currency = None
     amount = result.get("amount")
-    value, currency = (
-        (amount.get("value"), amount.get("currency"))
-        if isinstance(amount, Mapping)
-        else (None, None)
-    )
+    if isinstance(amount, Mapping):
+        value, currency = amount.get("value"), amount.get("currency")
+    # True is a number in Python.
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float | str)
@@ -116,13 +117,14 @@ def _cost(day: date, result: Mapping[str, Any]) -> Cost:
         day,
         _decimal(value),
         currency.upper(),
-        _text(result, "project_id"),
-        _text(result, "line_item"),
+        text_or_none(result.get("project_id")),
+        text_or_none(result.get("line_item")),
     )
 
 
 def _decimal(value: float | str) -> Decimal:
-    """The number as written: the shortest text of a float is what the API sent."""
+    """The number as it was written."""
+    # The shortest text of a float is what the API sent. Some of its amounts are texts themselves.
     try:
         number = Decimal(str(value))
     except InvalidOperation:
@@ -133,16 +135,8 @@ def _decimal(value: float | str) -> Decimal:
 
 
 def _figures(result: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        name: value
-        for name, value in result.items()
-        if isinstance(value, int) and not isinstance(value, bool)
-    }
-
-
-def _text(result: Mapping[str, Any], name: str) -> str | None:
-    value = result.get(name)
-    return value if isinstance(value, str) else None
+    # Which numbers a result has depends on the type of usage, and the API adds new ones.
+    return {name: value for name, value in result.items() if type(value) is int}
 
 
 def _seconds(day: date) -> int:

@@ -82,14 +82,15 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
                 seen = _seen(records.get(change.address), name)
                 editor.accept(change.address, name, _value(declared, change, lookup, seen))
     files, objections, written = editor.result()
-    fields = {
-        address: {name: value for name, value in values.items() if (address, name) in written}
-        for address, values in live.items()
-    }
+    fields = {}
+    for address, values in live.items():
+        kept = {name: value for name, value in values.items() if (address, name) in written}
+        if kept:
+            fields[address] = kept
     return Acceptance(
         files=[change for change in files if change.before != change.after],
         refused=[*refused, *objections],
-        fields={address: values for address, values in fields.items() if values},
+        fields=fields,
     )
 
 
@@ -172,8 +173,9 @@ def _record(session: Session, acceptance: Acceptance, specs: Mapping[Address, Sp
 
 def _without(record: Record, names: Collection[str]) -> dict[str, Any]:
     """What was answered, without what strict mode saw of fields that are accepted."""
+    answered = without_seen(record.answered)
     seen = {name: value for name, value in record.seen.items() if name not in names}
-    return {**without_seen(record.answered), **({SEEN: seen} if seen else {})}
+    return {**answered, SEEN: seen} if seen else answered
 
 
 # Values
@@ -229,21 +231,22 @@ def _lookup(records: Mapping[Address, Record]) -> Callable[[Reference], Any]:
 
 def _expressions(records: Mapping[Address, Record]) -> dict[str, str]:
     """The expression for the id of each managed object."""
-    return {
-        ALL_KINDS[address.kind].parent_and_id(record.id)[1]: str(address)
-        for address, record in records.items()
-        if address.kind in ALL_KINDS
-    }
+    expressions = {}
+    for address, record in records.items():
+        kind = ALL_KINDS.get(address.kind)
+        if kind is not None:
+            expressions[kind.parent_and_id(record.id)[1]] = str(address)
+    return expressions
 
 
 def _gone(plan: Plan, wanted: Sequence[Address] | None) -> list[Refused]:
     reason = "the object is gone; remove its declaration, or apply to create it again"
-    gone = [drift for drift in plan.drift if drift.deleted]
-    return [
-        Refused(drift.address, "", reason, drift.location)
-        for drift in gone
-        if wanted is None or drift.address in wanted
-    ]
+    refused = []
+    for drift in plan.drift:
+        is_wanted = wanted is None or drift.address in wanted
+        if drift.deleted and is_wanted:
+            refused.append(Refused(drift.address, "", reason, drift.location))
+    return refused
 
 
 def _require_declared(session: Session, wanted: Sequence[Address]) -> None:

@@ -35,8 +35,7 @@ def renamed(source: str, target: str, known: Iterable[Address]) -> dict[Address,
         raise UsageError(f'"{source}" and "{target}" must both end with "/", or neither')
     if source.endswith("/"):
         source, target = f"{source}*", f"{target}*"
-    wild = [character for character in source if character in WILDCARDS]
-    if wild != [character for character in target if character in WILDCARDS]:
+    if _wildcards_of(source) != _wildcards_of(target):
         raise UsageError(
             f'"{source}" and "{target}" must have the same wildcards in the same order'
         )
@@ -50,6 +49,10 @@ def renamed(source: str, target: str, known: Iterable[Address]) -> dict[Address,
             text = "".join(next(parts) if part in WILDCARDS else part for part in target)
             moves[address] = Address.parse(text)
     return moves
+
+
+def _wildcards_of(pattern: str) -> list[str]:
+    return [character for character in pattern if character in WILDCARDS]
 
 
 def parse_addresses(texts: Iterable[str], option: str) -> tuple[Address, ...]:

@@ -103,7 +103,7 @@ def apply_checked_plan(
 
 
 def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:
-    return session.store.begin_run(
+    return session.store.runs.begin(
         command=command,
         user=origin.user,
         host=origin.host,
@@ -126,7 +126,7 @@ def _context(session: Session, run_id: int) -> ApplyContext:
         listener=session.progress,
         redact=session.redactor,
         consistency=session.consistency,
-        age_seconds=session.reading_age,
+        age_seconds=lambda: session.client.reading_age(session.read_at),
     )
 
 
@@ -140,9 +140,10 @@ def _record(session: Session, result: ApplyResult, run_id: int) -> None:
     store.set_outputs({**kept, **result.outputs})
     session.planning.remember(result, store, run_id)
     keep_pages(store, session.provider.pages)
-    if manifests := session.parsed.to_keep():  # empty in a rollback, which reads no manifest
-        store.keep_parsed(manifests)
+    parsed = session.manifests.parsed.to_keep()
+    if parsed:  # a rollback reads no manifest, and must not empty the cache
+        store.parse_cache.keep(parsed)
     if succeeded and result.plan.refresh.whole and not result.plan.unsearched:
-        store.set_meta(SEARCHED, "yes")
+        store.remarks.put(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
-    store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)
+    store.runs.end(run_id, status="done" if succeeded else "incomplete", counts=counts)

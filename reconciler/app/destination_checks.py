@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -34,23 +35,21 @@ class _CheckedDelivery(Struct, frozen=True):
 
 def with_checked_destinations(plan: Plan, sinks: Sinks) -> Plan:
     """The plan without the changes whose keys no destination would take, and with the reasons."""
-    freed = {place for change in plan.changes for place in _freed(change)}
-    deliveries: list[_CheckedDelivery] = []
-    for change in plan.changes:
-        planned = _deliveries(change)
-        deliveries += [each for each in planned if freed.isdisjoint(places_of(each.target))]
+    freed = set(chain.from_iterable(map(_freed, plan.changes)))
+    planned = chain.from_iterable(map(_deliveries, plan.changes))
+    # A destination that the same apply frees would still refuse the key now.
+    deliveries = [each for each in planned if freed.isdisjoint(places_of(each.target))]
     if not deliveries:
         return plan
     with ThreadPoolExecutor(min(_PARALLEL, len(deliveries))) as pool:
-        problems = list(pool.map(lambda delivery: _problem(sinks, delivery), deliveries))
-    found = [problem for problem in problems if problem is not None]
-    errors = {
-        problem.address: problem
-        for problem in found
-        if problem.severity is Severity.ERROR and problem.address is not None
-    }
+        answers = pool.map(lambda delivery: _problem(sinks, delivery), deliveries)
+        problems = [problem for problem in answers if problem is not None]
+    errors = {}
+    for problem in problems:
+        if problem.severity is Severity.ERROR and problem.address is not None:
+            errors[problem.address] = problem
     changes = with_blocked(plan.changes, errors)
-    return replace(plan, changes=changes, diagnostics=(*plan.diagnostics, *found))
+    return replace(plan, changes=changes, diagnostics=(*plan.diagnostics, *problems))
 
 
 def _deliveries(change: Change) -> Iterator[_CheckedDelivery]:
@@ -59,23 +58,28 @@ def _deliveries(change: Change) -> Iterator[_CheckedDelivery]:
     for name in _key_fields(change):
         if change.action is Action.UPDATE and name not in change.field_names:
             continue
-        value = change.desired.get(name)
-        write_to = value.get("write_to") if isinstance(value, Mapping) else None
-        for target in targets_of(write_to):
+        for target in targets_of(_write_to(change.desired, name)):
             yield _CheckedDelivery(change, target)
 
 
 def _freed(change: Change) -> Iterator[str]:
     """The places that a change takes a key from, so that another key can go there."""
     for name in _key_fields(change):
-        value = change.before.get(name)
         if change.action is Action.DELETE or name in change.field_names:
-            yield from places_of(value.get("write_to") if isinstance(value, Mapping) else None)
+            yield from places_of(_write_to(change.before, name))
+
+
+def _write_to(spec: Mapping[str, Any], name: str) -> Any:
+    """The destinations of a key field."""
+    value = spec.get(name)
+    return value.get("write_to") if isinstance(value, Mapping) else None
 
 
 def _key_fields(change: Change) -> Iterator[str]:
     kind = ALL_KINDS.get(change.address.kind)
-    for field in kind.own_calls if kind is not None else ():
+    if kind is None:
+        return
+    for field in kind.own_calls:
         if isinstance(field.type, KeySinkType):
             yield field.name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -42,10 +43,9 @@ def configuration_kinds() -> frozenset[str]:
 
 def kinds_left_out() -> list[str]:
     """A sentence about each group of kinds that is written only where it is named."""
-    jobs = [kind.name for kind in KINDS.values() if kind.job is not None]
-    sentences = [f"{', '.join(jobs)}: work that was done once"]
-    sentences += [f"{name}: {reason}" for name, reason in _TRANSIENT.items()]
-    return [f"{sentence}. --kind writes them." for sentence in sentences]
+    jobs = ", ".join(kind.name for kind in KINDS.values() if kind.job is not None)
+    reasons = {jobs: "work that was done once", **_TRANSIENT}
+    return [f"{names}: {reason}. --kind writes them." for names, reason in reasons.items()]
 
 
 class SkippedObjects(Struct, frozen=True):
@@ -55,6 +55,21 @@ class SkippedObjects(Struct, frozen=True):
     project: str | None
     reason: str
     ids: tuple[str, ...]
+
+
+class SkipReasons:
+    """Collects why objects are not written."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
+
+    def add(self, kind: str, project: str | None, id: str, reason: str) -> None:
+        """Note why an object is not written."""
+        self._ids[kind, project, reason].append(id)
+
+    def grouped(self) -> list[SkippedObjects]:
+        """The objects by kind, project and reason, in the order in which reasons came up."""
+        return [SkippedObjects(*key, tuple(ids)) for key, ids in self._ids.items()]
 
 
 def key_of(live: LiveObject) -> ObjectKey:
@@ -83,13 +98,14 @@ class Chooser:
         self.norms: dict[ObjectKey, Mapping[str, Any]] = {}
         """By object: the values that most others like it have."""
         self._in_projects: dict[str, frozenset[str]] = {}
-        self._reasons: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
+        self._skipped = SkipReasons()
         self.rules: list[str] = []
 
     def chosen(self) -> Iterator[LiveObject]:
         """The objects to write, in the order of kinds and lists."""
-        kinds = [kind for kind in KINDS.values() if kind.name in self._kinds]
-        for kind in kinds:
+        for kind in KINDS.values():
+            if kind.name not in self._kinds:
+                continue
             objects = self._of_kind(kind)
             if _is_of_the_api(kind):
                 objects = self._beyond_the_norm(kind, objects)
@@ -97,10 +113,7 @@ class Chooser:
 
     def left_out(self) -> list[SkippedObjects]:
         """What was not chosen, by reason."""
-        return [
-            SkippedObjects(kind, project, reason, tuple(ids))
-            for (kind, project, reason), ids in self._reasons.items()
-        ]
+        return self._skipped.grouped()
 
     def _of_kind(self, kind: Kind) -> list[LiveObject]:
         kept = []
@@ -109,7 +122,7 @@ class Chooser:
             if reason is None:
                 kept.append(live)
             elif reason:
-                self._reasons[kind.name, live.project, reason].append(live.id)
+                self._skipped.add(kind.name, live.project, live.id, reason)
         return kept
 
     def _reason(self, live: LiveObject) -> str | None:
@@ -173,16 +186,18 @@ class Chooser:
         kept: list[LiveObject] = []
         for group in alike.values():
             norm = _norm(kind, group)
+            if norm is None:
+                kept += group
+                continue
+            usual = _settings(norm)
             for live in group:
                 record = self._records.get(key_of(live))
-                is_usual = norm is not None and _settings(live) == _settings(norm)
-                if is_usual and record is None:
+                if record is None and _settings(live) == usual:
                     continue
                 kept.append(live)
-                if norm is not None:
-                    # What is managed already stays declared, even where it is usual by now.
-                    managed = record.applied if record is not None else {}
-                    self.norms[key_of(live)] = _without(_values(norm), managed)
+                # What is managed already stays declared, even where it is usual by now.
+                managed = record.applied if record is not None else {}
+                self.norms[key_of(live)] = _values(norm, without=managed)
         count = len(objects) - len(kept)
         if count:
             self.rules.append(_rule(kind, count, len(self._reading.projects)))
@@ -201,12 +216,9 @@ def _norm_key(live: LiveObject) -> str:
     ).decode()
 
 
-def _values(live: LiveObject) -> dict[str, Any]:
-    return {declared.name: live.value(declared.name) for declared in live.kind.fields}
-
-
-def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
+def _values(live: LiveObject, *, without: Collection[str] = ()) -> dict[str, Any]:
+    names = [declared.name for declared in live.kind.fields]
+    return {name: live.value(name) for name in names if name not in without}
 
 
 def _settings(live: LiveObject) -> str:
@@ -217,11 +229,11 @@ def _norm(kind: Kind, group: list[LiveObject]) -> LiveObject | None:
     """An object with the settings that most have; None where no settings are those of most."""
     if group[0].project is None:
         return _known_norm(kind, group[0])
-    counts = Counter(_settings(live) for live in group)
-    settings, count = counts.most_common(1)[0]
-    if count * 2 <= len(group):
-        return None
-    return next(live for live in group if _settings(live) == settings)
+    alike: dict[str, list[LiveObject]] = defaultdict(list)
+    for live in group:
+        alike[_settings(live)].append(live)
+    largest = max(alike.values(), key=len)
+    return largest[0] if len(largest) * 2 > len(group) else None
 
 
 def _known_norm(kind: Kind, live: LiveObject) -> LiveObject | None:
@@ -278,15 +290,18 @@ def key_comments(reading: Reading) -> dict[str, str]:
 
 def ambiguous(reading: Reading, objects: Mapping[Address, LiveObject]) -> frozenset[Address]:
     """The objects that only their id tells from others, so that manifests have to name it."""
+    # With a unique key, no second object can be like it.
     kinds = {address.kind for address in objects if not KINDS[address.kind].unique_key}
-    alike = Counter(_identity_key(live) for kind in kinds for live in reading.objects(kind))
-    found = set()
+    alike: Counter[tuple[Any, ...]] = Counter()
+    for kind in kinds:
+        alike.update(map(_identity_key, reading.objects(kind)))
+    only_by_id = set()
     for address, live in objects.items():
         if address.kind in kinds:
             key = _identity_key(live)
             if len(key) == _KIND_AND_PROJECT or alike[key] > 1:
-                found.add(address)
-    return frozenset(found)
+                only_by_id.add(address)
+    return frozenset(only_by_id)
 
 
 _KIND_AND_PROJECT = 2
@@ -305,15 +320,14 @@ def project_names(
     projects: Iterable[LiveObject], known: Mapping[ObjectKey, Address], named: Mapping[str, str]
 ) -> dict[str, str]:
     """The name of each project in the configuration, by its id. `named` are those of the stack."""
-    of_stack = {id: name for name, id in named.items()}
-    kept = {
-        ("Project", None, id): Address("Project", name) for id, name in of_stack.items()
-    } | dict(known)
-    found = addresses(
-        (Unnamed("Project", None, live.id, str(live.value("name") or "")) for live in projects),
-        kept,
-    )
-    return {key[2]: address.name for key, address in found.items()}
+    kept: dict[ObjectKey, Address] = {}
+    for name, id in named.items():
+        kept["Project", None, id] = Address("Project", name)
+    unnamed = []
+    for live in projects:
+        label = str(live.value("name") or "")
+        unnamed.append(Unnamed("Project", None, live.id, label))
+    return _names_by_id(addresses(unnamed, {**kept, **known}))
 
 
 def addresses_of(
@@ -321,15 +335,18 @@ def addresses_of(
 ) -> dict[ObjectKey, Address]:
     """An address for each object; those of what they refer to are used in their names."""
     first = [live for live in objects if not _refers_by_name(live.kind)]
-    rest = [live for live in objects if _refers_by_name(live.kind)]
-    found = addresses((_unnamed(live, {}) for live in first), known)
-    names = {key[2]: address.name for key, address in found.items()}
-    return found | addresses((_unnamed(live, names) for live in rest), known)
+    chosen = addresses([_unnamed(live, {}) for live in first], known)
+    names = _names_by_id(chosen)
+    rest = [_unnamed(live, names) for live in objects if _refers_by_name(live.kind)]
+    return chosen | addresses(rest, known)
+
+
+def _names_by_id(chosen: Mapping[ObjectKey, Address]) -> dict[str, str]:
+    return {id: address.name for (_, _, id), address in chosen.items()}
 
 
 def _refers_by_name(kind: Kind) -> bool:
-    keys = (*kind.natural_key, *(name for key in kind.other_keys for name in key))
-    return any(name.endswith("_id") for name in keys)
+    return any(name.endswith("_id") for name in chain(kind.natural_key, *kind.other_keys))
 
 
 def _unnamed(live: LiveObject, names: Mapping[str, str]) -> Unnamed:

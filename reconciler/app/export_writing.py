@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.app.export_choice import SkippedObjects, key_of, usual_values
+from reconciler.app.export_choice import SkippedObjects, SkipReasons, key_of, usual_values
 from reconciler.app.export_request import ExportRequest
 from reconciler.app.session import Session
 from reconciler.engine.binding.natural_keys import is_gone
@@ -24,6 +23,7 @@ from reconciler.export.resource import ExportedResource
 from reconciler.export.specs import ReferenceTargets, Unexportable, resource_of
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
+from reconciler.manifests.discover import SUFFIXES
 from reconciler.manifests.shapes import credential_of_value, is_secret_header
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record
@@ -81,7 +81,7 @@ class ManifestWriter:
         self._to_write = to_write
         self._records: Mapping[Address, Record] = session.store.records()
         self._refused: dict[Address, str] = {}
-        """Why objects are left out that were to be written."""
+        """Why objects are left out that the export has chosen."""
 
     def write(self) -> Configuration | None:
         """Write the manifests and load them; None if there is nothing to write.
@@ -90,6 +90,7 @@ class ManifestWriter:
         """
         objects = self._to_write.objects
         problems: ConfigurationError | None = None
+        # Leaving an object out can make another one undeclarable: what refers to it, for one.
         for _ in range(_ROUNDS):
             self._write(objects)
             if not self.files and not self.stale_files:
@@ -114,14 +115,11 @@ class ManifestWriter:
     def _write(self, objects: Mapping[Address, LiveObject]) -> None:
         request = self._request
         resources = self._resources(objects)
-        documents = [
-            document_of(
-                resource,
-                KINDS[resource.address.kind],
-                adopt=request.adopt_in_manifests or resource.address in self._to_write.ambiguous,
-            )
-            for resource in resources
-        ]
+        documents = []
+        for resource in resources:
+            address = resource.address
+            adopt = request.adopt_in_manifests or address in self._to_write.ambiguous
+            documents.append(document_of(resource, KINDS[address.kind], adopt=adopt))
         if request.fold:
             documents = folded(documents)
         files = files_of(documents, layout=request.layout, prefix=self._prefix, header=HEADER)
@@ -159,20 +157,21 @@ class ManifestWriter:
         if record is None or address in self._refused:
             return address in self._refused
         scope = live.scope_of(address.kind, address.project, record.id)
-        found = live.find(address.kind, address.project, record.id)
-        return scope in live.listed and (found is None or is_gone(found))
+        present = live.find(address.kind, address.project, record.id)
+        # A list that was not read does not show that the object is gone.
+        return scope in live.listed and (present is None or is_gone(present))
 
     def _resources(self, objects: Mapping[Address, LiveObject]) -> list[ExportedResource]:
         """The declarations of the objects that have one; notes the rest as left out."""
-        kept = {at: live for at, live in objects.items() if at not in self._refused}
+        kept = _only(objects, objects.keys() - self._refused.keys())
         known = self._known(kept)
         made = self._made(kept, known)
-        refused = {at for at in kept if at not in made}
+        refused = kept.keys() - made.keys()
         if refused:
             # What refers to them has to name them by id.
-            known = self._known({at: live for at, live in kept.items() if at in made})
-            again = {at: kept[at] for at, one in made.items() if _refers_to(one, refused)}
-            made |= self._made(again, known)
+            known = self._known(_only(kept, made))
+            again = {at for at, resource in made.items() if _refers_to(resource, refused)}
+            made |= self._made(_only(kept, again), known)
         for address, target in rings(made):
             ids = {id: at for id, at in known.ids.items() if at not in target}
             made[address] = self._resource(kept[address], address, replace(known, ids=ids))
@@ -211,10 +210,11 @@ class ManifestWriter:
 
     def left_out(self) -> list[SkippedObjects]:
         """What cannot be declared, by reason."""
-        ids: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
+        skipped = SkipReasons()
         for address, reason in self._refused.items():
-            ids[address.kind, address.project, reason].append(self._to_write.objects[address].id)
-        return [SkippedObjects(*key, tuple(several)) for key, several in ids.items()]
+            id = self._to_write.objects[address].id
+            skipped.add(address.kind, address.project, id, reason)
+        return skipped.grouped()
 
     def _ids(self, objects: Mapping[Address, LiveObject]) -> dict[str, Address]:
         """The addresses that references can name, by id."""
@@ -229,14 +229,18 @@ class ManifestWriter:
         return ids
 
     def _stale_files(self) -> list[str]:
-        written = self.files
-        paths = (path for path in self._folder.rglob("*") if path.is_file())
-        names = sorted(path.relative_to(self._folder).as_posix() for path in paths)
-        return [
-            name
-            for name in names
-            if name not in written and name.endswith((".yaml", ".yml", ".json"))
-        ]
+        present = set()
+        for path in self._folder.rglob("*"):
+            if path.name.endswith(SUFFIXES) and path.is_file():
+                present.add(path.relative_to(self._folder).as_posix())
+        return sorted(present - self.files.keys())
+
+
+def _only(
+    objects: Mapping[Address, LiveObject], addresses: Collection[Address]
+) -> dict[Address, LiveObject]:
+    """Some of the objects, in their order."""
+    return {address: live for address, live in objects.items() if address in addresses}
 
 
 def _refers_to(resource: ExportedResource, addresses: Collection[Address]) -> bool:

@@ -5,9 +5,10 @@ Nothing is written to the API. The plan that proves the result is made offline, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -35,6 +36,7 @@ from reconciler.app.live_organization import (
     read_organization,
 )
 from reconciler.app.origin import record_origin
+from reconciler.app.run_manifests import with_paths
 from reconciler.app.session import Session
 from reconciler.engine.apply.records import imported_record
 from reconciler.engine.binding.renames import with_renamed_projects
@@ -74,23 +76,27 @@ class ExportResult(Struct):
     @property
     def differing(self) -> list[Change]:
         """The changes that the plan would make to objects. With `adopt_in_manifests`, a mark is none."""
-        changes = self.plan.changes if self.plan is not None else ()
-        return [
-            change
-            for change in changes
-            if change.blocked or (change.is_change and change.action is not Action.ADOPT)
-        ]
+        return [change for change in self._changes if _is_difference(change)]
 
     @property
     def unmarked(self) -> int:
         """How many objects the first apply marks as belonging to the stack."""
-        changes = self.plan.changes if self.plan is not None else ()
-        return sum(1 for change in changes if change.action is Action.ADOPT and change.mark)
+        return sum(change.action is Action.ADOPT and bool(change.mark) for change in self._changes)
 
     @property
     def is_complete(self) -> bool:
         """Whether everything that was asked for could be read."""
-        return all(one.is_expected for one in self.unread)
+        return all(unread.is_expected for unread in self.unread)
+
+    @property
+    def _changes(self) -> Sequence[Change]:
+        return self.plan.changes if self.plan is not None else ()
+
+
+def _is_difference(change: Change) -> bool:
+    if change.blocked:
+        return True
+    return change.is_change and change.action is not Action.ADOPT
 
 
 def export(session: Session, request: ExportRequest) -> ExportResult:
@@ -156,10 +162,7 @@ class _Export:
         session.use_configuration(Configuration(stack, (), ""))
         present: dict[Address, str] = {}
         elsewhere: set[Address] = set()
-        files = {resource.location.file for resource in resources if resource.location is not None}
-        paths = {file: in_stack(file, self._root) for file in files}
-        for resource in resources:
-            path = paths[resource.location.file] if resource.location is not None else ""
+        for resource, path in with_paths(resources, self._root):
             if _is_below(path, self._prefix):
                 present[resource.address] = path
             else:
@@ -188,10 +191,8 @@ class _Export:
             )
 
     def _bound_objects(self) -> dict[ObjectKey, Record]:
-        return {
-            (address.kind, address.project, record.id): record
-            for address, record in self._records.items()
-        }
+        records = self._records.items()
+        return {(at.kind, at.project, record.id): record for at, record in records}
 
     def _known_addresses(self) -> dict[ObjectKey, Address]:
         return {key: record.address for key, record in self._bound_objects().items()}
@@ -211,14 +212,15 @@ class _Export:
         chosen = list(chooser.chosen())
         result.rules = chooser.rules + ([] if request.kinds else kinds_left_out())
         result.left_out = chooser.left_out()
-        projects = {live.id: live for live in reading.projects.values()}
-        everything = list({key_of(live): live for live in (*projects.values(), *chosen)}.values())
-        addresses = addresses_of(everything, self._named_projects(reading))
-        objects = {
-            addresses[key_of(live)]: live
-            for live in chosen
-            if not live.kind.defines_project and self._is_selected(live, addresses[key_of(live)])
-        }
+        # A project that is chosen is among the projects too, and gets one address.
+        everything = {key_of(live): live for live in (*reading.projects.values(), *chosen)}
+        addresses = addresses_of(everything.values(), self._named_projects(reading))
+        objects = {}
+        for live in chosen:
+            address = addresses[key_of(live)]
+            if not live.kind.defines_project and self._is_selected(live, address):
+                objects[address] = live
+        # Projects last: whether one is written depends on the objects in it.
         wanted = set(request.projects)
         for name, live in reading.projects.items():
             if self._needs_project(name, live, objects, wanted):
@@ -233,10 +235,10 @@ class _Export:
         )
 
     def _named_projects(self, reading: Reading) -> dict[ObjectKey, Address]:
-        named = {
-            key_of(live): Address(live.kind.name, name) for name, live in reading.projects.items()
-        }
-        return self._known_addresses() | named
+        addresses = self._known_addresses()
+        for name, live in reading.projects.items():
+            addresses[key_of(live)] = Address(live.kind.name, name)
+        return addresses
 
     def _is_selected(self, live: LiveObject, address: Address) -> bool:
         request = self._request
@@ -247,20 +249,20 @@ class _Export:
         if not request.select:
             return True
         texts = (str(address), address.name, live.id, str(live.value("name") or ""))
-        return any(fnmatchcase(text, glob) for glob in request.select for text in texts)
+        return any(fnmatchcase(*pair) for pair in product(texts, request.select))
 
     def _needs_project(
         self,
         name: str,
         live: LiveObject,
-        objects: Collection[Address],
+        written: Collection[Address],
         wanted: Collection[str],
     ) -> bool:
         """Whether a project is written: asked for, or the home of something that is."""
         address = Address(live.kind.name, name)
         if name in self._session.stack.projects or address in self._declared.elsewhere:
             return False
-        if any(one.project == name for one in objects):
+        if any(other.project == name for other in written):
             return True
         if live.attributes.get("name") == DEFAULT_PROJECT:
             return False

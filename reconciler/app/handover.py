@@ -19,17 +19,17 @@ _REFUSAL = (
 
 def begin_handover(store: StateStore, source: str) -> None:
     """Remember that Terraform still manages objects of this state; `source` names its state."""
-    store.set_meta(_WAITING, source)
+    store.remarks.put(_WAITING, source)
 
 
 def end_handover(store: StateStore) -> None:
     """Forget it: Terraform has let go."""
-    store.drop_meta(_WAITING)
+    store.remarks.drop(_WAITING)
 
 
 def is_waiting(store: StateStore) -> bool:
     """Whether Terraform still manages objects of this state, as far as anybody has said."""
-    return store.meta(_WAITING) is not None
+    return store.remarks.get(_WAITING) is not None
 
 
 def refuse_while_waiting(store: StateStore) -> None:

@@ -17,7 +17,7 @@ def take_inventory(session: Session) -> Inventory:
 
     Raises CredentialError without any key, and ApiError where the API does not answer.
     """
-    session.needs_manifests = False
+    session.manifests.are_required = False
     require_any_key(session)
     request = PlanRequest(refresh="full", unmanaged=True, inventory=True)
     inputs = plan_inputs(session, request, digests_of(session, keep=False))

@@ -6,14 +6,14 @@ sent. A text is compared with each digest; no secret can be recovered from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import cached_property
 
 from reconciler.app.secret_digests import KEY
 from reconciler.errors import StateError
 from reconciler.manifests import Remembered
-from reconciler.model.values import secrets_in
+from reconciler.model.values import Spec, secrets_in
 from reconciler.secrets.digests import keyed_digest, matches
 from reconciler.secrets.sinks import digests_in, known_files
 from reconciler.state import StateStore
@@ -42,44 +42,39 @@ class _Known:
         self._store = store
 
     @cached_property
-    def paths(self) -> Collection[str]:
+    def _receipts(self) -> Sequence[Spec]:
         with suppress(StateError):
-            return tuple(
-                known_files(record.delivered for record in self._store().records().values()),
-            )
+            return [record.delivered for record in self._store().records().values()]
         return ()
 
     @cached_property
+    def paths(self) -> Collection[str]:
+        return tuple(known_files(self._receipts))
+
+    @cached_property
     def _delivered(self) -> tuple[str, ...]:
-        with suppress(StateError):
-            return tuple(
-                digests_in(record.delivered for record in self._store().records().values()),
-            )
-        return ()
+        return tuple(digests_in(self._receipts))
 
     @cached_property
     def _sent(self) -> tuple[bytes, frozenset[tuple[str, str]]]:
         """The key of the digests, and the source and digest of each secret that was sent."""
         with suppress(StateError):
             store = self._store()
-            key = store.meta(KEY) or ""
-            values = (
-                value for record in store.records().values() for value in secrets_in(record.applied)
-            )
-            return bytes.fromhex(
-                key,
-            ), frozenset((value.source, value.digest) for value in values if value.digest)
+            key = store.remarks.get(KEY) or ""
+            sent = set()
+            for record in store.records().values():
+                for value in secrets_in(record.applied):
+                    if value.digest:
+                        sent.add((value.source, value.digest))
+            return bytes.fromhex(key), frozenset(sent)
         return b"", frozenset()
 
     def holds(self, content: bytes) -> bool:
         """Whether these bytes are a secret that was delivered or sent."""
         key, sent = self._sent
-        if not sent and not self._delivered:
-            return False
-        if sent and any(
-            keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent
-        ):
-            return True
+        for source, digest in sent:
+            if keyed_digest(key, f"{source}\0".encode() + content) == digest:
+                return True
         return self.is_delivered(content)
 
     def is_delivered(self, content: bytes) -> bool:

@@ -15,7 +15,7 @@ from reconciler.engine.refresh.reader import Reader
 from reconciler.engine.scope import LiveState, Scope
 from reconciler.errors import CredentialError, RetiredError, UsageError
 from reconciler.kinds import KINDS
-from reconciler.model.kind import Kind, Readable, ScopeType, TerminalState
+from reconciler.model.kind import Field, Kind, Readable, ScopeType, TerminalState
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import FileSetType
 
@@ -69,8 +69,11 @@ class Reading(Struct):
 
     def objects(self, kind: str) -> list[LiveObject]:
         """The objects of a kind in every scope, in the order in which they were listed."""
-        scopes = [scope for scope in self.live.listed if scope.kind == kind]
-        return [live for scope in scopes for live in self.live.listed[scope].values()]
+        objects: list[LiveObject] = []
+        for scope, listed in self.live.listed.items():
+            if scope.kind == kind:
+                objects += listed.values()
+        return objects
 
 
 NameProjects = Callable[[Sequence[LiveObject]], Mapping[str, str]]
@@ -128,9 +131,11 @@ class _OrganizationReader:
         # Nothing in a project can be reached without the list of projects.
         for error in self._reading.live.failed.values():
             raise error
-        projects = list(self._reading.live.listed[scope].values())
-        self._reading.archived = [live for live in projects if is_gone(live)]
-        in_use = [live for live in projects if not is_gone(live)]
+        in_use: list[LiveObject] = []
+        for live in self._reading.live.listed[scope].values():
+            group = self._reading.archived if is_gone(live) else in_use
+            group.append(live)
+        # All at once: a name depends on those that other projects have.
         names = self._name_projects(in_use)
         for live in in_use:
             self._reading.projects[names[live.id]] = live
@@ -158,9 +163,8 @@ class _OrganizationReader:
         names = {kind.name for kind in KINDS.values() if self._wanted.wants_kind(kind)}
         for kind in KINDS.values():
             if kind.name in names:
-                names.update(
-                    parent for fields in kind.parents for parent in _PARENTS.get(fields[-1], ())
-                )
+                for fields in kind.parents:
+                    names.update(_PARENTS.get(fields[-1], ()))
         # Whether the grants of a user are worth a call depends on the roles.
         if _ASSIGNED in names:
             names.add(_ROLE)
@@ -237,11 +241,7 @@ class _OrganizationReader:
         wanted = {}
         for scope, objects in self._reading.live.listed.items():
             kind = KINDS[scope.kind]
-            names = {
-                field.name
-                for field in kind.own_calls
-                if isinstance(field.type, FileSetType) and field.readable is not Readable.NEVER
-            }
+            names = {field.name for field in kind.own_calls if _has_members(field)}
             if not names or not self._wanted.wants_kind(kind):
                 continue
             for live in objects.values():
@@ -287,6 +287,11 @@ class _OrganizationReader:
         self, what: str, project: str | None, reason: str, *, is_expected: bool = False
     ) -> None:
         self._reading.unread.append(Unread(what, project, reason, is_expected))
+
+
+def _has_members(field: Field) -> bool:
+    """Whether a field is a set of files that can be read."""
+    return isinstance(field.type, FileSetType) and field.readable is not Readable.NEVER
 
 
 def _has_key(key: Callable[[], object]) -> bool:

@@ -85,7 +85,7 @@ def record_origin(session: Session) -> None:
 
 def _is_unused(store: StateStore) -> bool:
     """Whether nothing in the state refers to an object."""
-    return not store.records() and not store.unfinished()
+    return not store.records() and not store.runs.unfinished()
 
 
 def _hint(identity: Identity) -> str:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.throttle import Throttle, TokenSource
-from reconciler.app.backend import location_of
+from reconciler.app.states import location_of
 from reconciler.errors import CredentialError, StateError
 from reconciler.model.secret import Secret
 from reconciler.state import current_origin

@@ -20,7 +20,7 @@ def load_pages(store: StateStore) -> dict[ListKey, int]:
     """The page count of each list; empty if it is missing or unusable."""
     try:
         pages: dict[ListKey, int] = {}
-        for kind, project, within, count in json.loads(store.meta(_PAGES) or "[]"):
+        for kind, project, within, count in json.loads(store.remarks.get(_PAGES) or "[]"):
             parent = tuple((str(name), str(id)) for name, id in within)
             pages[str(kind), project, parent] = int(count)
         return pages
@@ -31,7 +31,7 @@ def load_pages(store: StateStore) -> dict[ListKey, int]:
 def keep_pages(store: StateStore, pages: Mapping[ListKey, int]) -> None:
     """Save the page counts if they changed."""
     if pages != load_pages(store):
-        store.set_meta(
+        store.remarks.put(
             _PAGES,
             json.dumps([[*listed, count] for listed, count in sorted(pages.items(), key=str)]),
         )

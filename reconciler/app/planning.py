@@ -18,8 +18,8 @@ from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.planning import collect_and_plan
 from reconciler.engine.refresh.affected_scopes import is_reported_in_audit_log
 from reconciler.engine.refresh.audit_attribution import Write
+from reconciler.engine.refresh.audit_proof import Costs
 from reconciler.engine.refresh.audit_trust import (
-    Costs,
     FullRefreshPolicy,
     decide,
     refresh_summary,
@@ -85,11 +85,11 @@ class Planning:
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
         """Make a plan. In mode `auto`, scopes that the log shows as unchanged come from the state."""
         started = self._asked = time.monotonic()
-        self._client.refuse_before(store.last_effect_at())
+        self._client.refuse_before(store.runs.last_effect_at())
         calls = self._provider.calls
         unchanged = UnchangedScopes(full_refresh_reason="a full refresh was asked for")
         if mode == "auto":
-            checkpoint = RefreshCheckpoint.load(store.meta(CHECKPOINT))
+            checkpoint = RefreshCheckpoint.load(store.remarks.get(CHECKPOINT))
             log = partial(self._log_within_budget, inputs, checkpoint)
             unchanged = decide(
                 inputs, checkpoint, log, policy=self._policy, costs=self._costs(inputs)
@@ -118,7 +118,7 @@ class Planning:
             seconds=time.monotonic() - started,
             refresh=replace(
                 refresh_summary(unchanged),
-                waited_seconds=self._client.waited_seconds,
+                waited_seconds=self._client.in_flight.idle_seconds,
                 whole=not inputs.options.targets,
                 began_at=self._asked_at(),
                 answered_by_log=bool(unchanged.scopes) and not provider.has_read,
@@ -131,7 +131,7 @@ class Planning:
         It covers only what the apply wrote if its plan had targets, was interrupted, or comes from
         another run that did not read everything.
         """
-        checkpoint = RefreshCheckpoint.load(store.meta(CHECKPOINT))
+        checkpoint = RefreshCheckpoint.load(store.remarks.get(CHECKPOINT))
         unchanged, reading = self._unchanged, result.plan.refresh
         if (
             unchanged is None
@@ -145,7 +145,7 @@ class Planning:
         )
         if unchanged is None or result.plan.destroy or result.interrupted:
             if checkpoint is not None and checkpoint.serial == result.plan.state_serial:
-                store.set_meta(
+                store.remarks.put(
                     CHECKPOINT,
                     checkpoint_after_saved_plan(checkpoint, outcome, policy=self._policy).dump(),
                 )
@@ -166,7 +166,7 @@ class Planning:
         updated = checkpoint_after(
             checkpoint, unchanged, outcome, kinds=ALL_KINDS, policy=self._policy
         )
-        store.set_meta(CHECKPOINT, updated.dump())
+        store.remarks.put(CHECKPOINT, updated.dump())
 
     def _writes(self, result: ApplyResult, store: StateStore, run_id: int) -> list[Write]:
         """The writes of a run that the audit log reports."""
@@ -179,7 +179,7 @@ class Planning:
             if ALL_KINDS[outcome.change.address.kind].defines_project
         }
         writes = []
-        for step in store.steps_of_run(run_id):
+        for step in store.runs.steps_of(run_id):
             kind, outcome = ALL_KINDS[step.address.kind], outcomes.get(step.address)
             # A create's step has the object's own id; the outcome has the id with its parents.
             id = outcome.id if outcome is not None and step.name == CREATE else step.id

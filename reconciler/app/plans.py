@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.addresses import is_pattern, matching, parse_addresses, select_addresses
 from reconciler.app.destination_checks import with_checked_destinations
+from reconciler.app.env_durations import settle_seconds
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.model_shutdowns import shutdown_warnings
@@ -24,7 +24,7 @@ from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
 from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
-from reconciler.app.session import Session, settle_seconds
+from reconciler.app.session import Session
 from reconciler.app.sharing import sharers_of
 from reconciler.engine.binding.deliveries import with_deliveries
 from reconciler.engine.binding.renames import with_renamed_projects
@@ -113,12 +113,11 @@ def plan_stack(
     plan = unchecked_plan(session, request, rules=rules)
     if not tolerant and request.refresh != "none":
         plan = with_checked_destinations(plan, session.sinks)
-    errors = [
-        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
-    ]
-    warnings = [
-        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is not Severity.ERROR
-    ]
+    errors: list[Diagnostic] = []
+    warnings: list[Diagnostic] = []
+    for diagnostic in plan.diagnostics:
+        group = errors if diagnostic.severity is Severity.ERROR else warnings
+        group.append(diagnostic)
     general = [error for error in errors if error.address is None]
     if general and not tolerant:
         raise ConfigurationError(general)
@@ -196,10 +195,7 @@ def plan_inputs(
             parse_addresses((text,), "--allow-delete")
 
     def with_digests(configuration: Configuration) -> tuple[Resource, ...]:
-        return tuple(
-            digests.resource(resource, records.get(resource.address))
-            for resource in configuration.resources
-        )
+        return tuple(digests.resources(configuration.resources, records))
 
     in_use = keys_in_use(declared, records)
     settling = settle_seconds(session.settings.env)
@@ -216,8 +212,8 @@ def plan_inputs(
         outputs=declared.stack.outputs,
         previous_outputs=store.outputs(),
         state_serial=store.serial,
-        state_is_new=store.meta(SEARCHED) is None,
-        recently_written=lambda: store.made_since(session.server_clock() - settling),
+        state_is_new=store.remarks.get(SEARCHED) is None,
+        recently_written=lambda: store.runs.created_since(session.server_clock() - settling),
         consistency=session.consistency,
         options=options,
         rules=rules,
@@ -240,6 +236,7 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
             plan = with_policies(session, plan)
         policy_refusals = refusals_of(plan.policies)
     known = {*session.store.records(), *(change.address for change in plan.changes)}
+    # --allow-delete can name a rule, for whatever the rule deletes.
     known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
     named = select_addresses(request.allow_delete, "--allow-delete", known)
     for address in named:
@@ -247,8 +244,9 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
             hint = nearest(str(address), map(str, known))
             raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
     # An entry of the stack file stays after its object is gone, so it may match nothing.
-    reviewed = (matching(text, known) for text in session.stack.allow_delete)
-    allowed = {*named, *chain.from_iterable(reviewed)}
+    allowed = set(named)
+    for text in session.stack.allow_delete:
+        allowed.update(matching(text, known))
     keys = keys_in_use(session.declared, session.store.records())
     refused = refusals(plan, _limits(session), allowed=allowed, keys=keys)
     return replace(plan, refusals=(*refused, *policy_refusals))
@@ -269,9 +267,11 @@ def retired(kinds: Iterable[Kind], *, base_url: str, today: str) -> list[str]:
     """
     if urlsplit(base_url).hostname != urlsplit(DEFAULT_BASE_URL).hostname:
         return []
-    retirements = (kind.retirement for kind in kinds)
-    past = (one for one in retirements if one and one.since <= today)
-    return list(dict.fromkeys(retirement.sentence for retirement in past))
+    sentences: dict[str, None] = {}
+    for kind in kinds:
+        if kind.retirement and kind.retirement.since <= today:
+            sentences[kind.retirement.sentence] = None
+    return list(sentences)
 
 
 def _limits(session: Session) -> Limits:
@@ -290,14 +290,11 @@ def _limits(session: Session) -> Limits:
 
 def _vanished_warnings(session: Session, plan: Plan) -> list[Diagnostic]:
     """A warning where so many objects are missing that a guard would refuse a plan to apply."""
-    return [
-        Diagnostic(
-            "Recorded objects are gone at once",
-            detail=f"{sentence}.",
-            severity=Severity.WARNING,
-        )
-        for sentence in vanished(plan, _limits(session))
-    ]
+    warnings = []
+    for sentence in vanished(plan, _limits(session)):
+        summary, detail = "Recorded objects are gone at once", f"{sentence}."
+        warnings.append(Diagnostic(summary, detail, severity=Severity.WARNING))
+    return warnings
 
 
 def _removed(session: Session, ids: Collection[str]) -> Collection[str]:
@@ -313,5 +310,5 @@ def _removed(session: Session, ids: Collection[str]) -> Collection[str]:
 
 def _keyed_projects(session: Session) -> tuple[str, ...]:
     """The projects with a key of their own; "" is the default scope."""
-    default = ("",) if session.keys.has_project(None) else ()
-    return (*default, *session.stack.credentials.projects)
+    projects = tuple(session.stack.credentials.projects)
+    return ("", *projects) if session.keys.has_project(None) else projects

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,30 +68,34 @@ def policies_of(session: Session) -> tuple[Policy, ...]:
 def _load(session: Session) -> tuple[Policy, ...]:
     policies = [policy_of(rule) for rule in session.declared.rules if rule.kind is POLICY]
     for folder in session.policy_request.folders:
-        rules = _trusted_rules(session, folder)
-        policies += [policy_of(rule, is_trusted=True) for rule in rules]
-    problems = [problem for policy in policies for problem in field_problems(policy, ALL_KINDS)]
+        policies += _trusted_policies(session, folder)
+    problems: list[Diagnostic] = []
+    for policy in policies:
+        problems += field_problems(policy, ALL_KINDS)
     problems += _duplicates(policies)
     if problems:
         raise ConfigurationError(problems)
     return tuple(sorted(policies, key=lambda policy: policy.name))
 
 
-def _trusted_rules(session: Session, folder: Path) -> Iterator[Rule]:
+def _trusted_policies(session: Session, folder: Path) -> Iterator[Policy]:
     if not folder.is_dir():
         raise UsageError(f'--policies: "{folder}" is no folder')
     settings = Settings(root=folder, env=session.settings.env, learn=session.settings.learn)
     configuration = load_configuration(settings, KINDS, RULE_KINDS)
-    others = [resource.address for resource in configuration.resources]
-    others += [rule.address for rule in configuration.rules if rule.kind is not POLICY]
-    if others:
-        raise UsageError(
-            f'--policies: "{folder}" declares {others[0]}, and only policies belong there',
-            hint="Move other documents into the manifests of a stack.",
-        )
+    documents: list[Resource | Rule] = [*configuration.resources, *configuration.rules]
+    for document in documents:
+        if document.kind is not POLICY:
+            raise UsageError(
+                f'--policies: "{folder}" declares {document.address}, and only policies belong '
+                "there",
+                hint="Move other documents into the manifests of a stack.",
+            )
     for rule in configuration.rules:
+        # Made late: a rule has a location for each of its fields, and few of them are shown.
         locations = _Located(rule.locations, folder)
-        yield replace(rule, location=_located(rule.location, folder), locations=locations)
+        location = _located(rule.location, folder)
+        yield policy_of(replace(rule, location=location, locations=locations), is_trusted=True)
 
 
 def _located(location: SourceLocation | None, folder: Path) -> SourceLocation | None:
@@ -117,6 +122,7 @@ class _Located(Mapping[str, SourceLocation]):
 def _duplicates(policies: Sequence[Policy]) -> Iterator[Diagnostic]:
     """An error for each policy with the name of a trusted one, or of another trusted one."""
     trusted: dict[str, Policy] = {}
+    # Trusted ones first, so that the other one is at fault.
     for policy in sorted(policies, key=lambda policy: not policy.is_trusted):
         earlier = trusted.get(policy.name)
         if earlier is not None:
@@ -170,11 +176,15 @@ def with_policies(session: Session, plan: Plan) -> Plan:
     """The plan with the results of the policies over planned resources, and their warnings."""
     policies = policies_of(session)
     overrides = overrides_of(session, policies)
-    chosen = [policy for policy in policies if policy.judges_plan]
+    chosen = _judging_plans(policies)
     if not chosen:
         return plan
     judged = judge(chosen, _planned(session, plan), overrides=overrides)
     return _with_report(plan, judged)
+
+
+def _judging_plans(policies: Iterable[Policy]) -> list[Policy]:
+    return [policy for policy in policies if policy.judges_plan]
 
 
 def _planned(
@@ -184,9 +194,7 @@ def _planned(
     around = _around(session, plan.stack, plan.environment)
     subjects = planned_subjects(plan, around, applied)
     planned = {change.address for change in plan.changes}
-    rest = [
-        resource for resource in session.configuration.resources if resource.address not in planned
-    ]
+    rest = [each for each in session.configuration.resources if each.address not in planned]
     if not rest or plan.destroy:
         return subjects
     return subjects.among(declared_subjects(map(_declared, rest), around))
@@ -216,7 +224,7 @@ def with_live_policies(session: Session, plan: Plan) -> Plan:
 def offline_report(session: Session) -> tuple[PolicyReport, tuple[Diagnostic, ...]]:
     """What can be decided of the declared resources without a call, and the warnings."""
     policies = policies_of(session)
-    chosen = [policy for policy in policies if policy.judges_plan]
+    chosen = _judging_plans(policies)
     if not chosen:
         return NO_POLICIES, ()
     configuration = session.configuration
@@ -273,12 +281,11 @@ def _with_report(plan: Plan, judged: Sequence[Judged]) -> Plan:
 
 def report_of(judged: Sequence[Judged]) -> PolicyReport:
     """All results in one value, failures first, then by policy and address."""
-    order = list(_ORDER)
-    results = sorted(
-        (result for one in judged for result in one.results),
-        key=lambda result: (order.index(result.outcome), result.policy, result.address),
-    )
-    return PolicyReport(tuple(one.summary for one in judged), tuple(results))
+    results: list[PolicyResult] = []
+    for judgement in judged:
+        results += judgement.results
+    results.sort(key=lambda result: (_ORDER.index(result.outcome), result.policy, result.address))
+    return PolicyReport(tuple(judgement.summary for judgement in judged), tuple(results))
 
 
 _ORDER = (
@@ -290,7 +297,7 @@ _ORDER = (
 
 
 def _warnings(judged: Iterable[Judged]) -> tuple[Diagnostic, ...]:
-    return tuple(warning for one in judged for warning in one.warnings)
+    return tuple(chain.from_iterable(judgement.warnings for judgement in judged))
 
 
 def refusals_of(report: PolicyReport) -> list[str]:
@@ -299,10 +306,10 @@ def refusals_of(report: PolicyReport) -> list[str]:
     numbers = Counter(result.policy for result in refusing)
     trusted = {summary.name: summary.is_trusted for summary in report.policies}
     sentences = []
-    told: Counter[str] = Counter()
+    written: Counter[str] = Counter()
     for result in refusing:
-        told[result.policy] += 1
-        if told[result.policy] <= MAX_SENTENCES:
+        written[result.policy] += 1
+        if written[result.policy] <= MAX_SENTENCES:
             sentences.append(_refusal(result, is_trusted=trusted.get(result.policy, False)))
     for name, number in numbers.items():
         if number > MAX_SENTENCES:
@@ -313,18 +320,22 @@ def refusals_of(report: PolicyReport) -> list[str]:
 def _refusal(result: PolicyResult, *, is_trusted: bool) -> str:
     where = f" at {result.location}" if result.location else ""
     message = result.message.rstrip()
-    end = "" if message.endswith((".", "!", "?")) else "."
+    if not message.endswith((".", "!", "?")):
+        message += "."
     if result.severity is PolicySeverity.OVERRIDABLE:
         remedy = f' Fix it, or use --override-policy "{result.policy}=REASON".'
     elif is_trusted:
         remedy = " Fix it, or ask the owners of the policy for an exception."
     else:
         remedy = ""
-    verb = "fails" if result.outcome is PolicyOutcome.FAIL else "cannot be evaluated"
     return (
-        f'{result.severity} policy "{result.policy}" {verb} for {result.address}{where}: '
-        f"{message}{end}{remedy}"
+        f'{result.severity} policy "{result.policy}" {_verb(result)} for {result.address}{where}: '
+        f"{message}{remedy}"
     )
+
+
+def _verb(result: PolicyResult) -> str:
+    return "fails" if result.outcome is PolicyOutcome.FAIL else "cannot be evaluated"
 
 
 def policy_diagnostics(report: PolicyReport) -> list[Diagnostic]:
@@ -333,11 +344,12 @@ def policy_diagnostics(report: PolicyReport) -> list[Diagnostic]:
     for result in report.results:
         if result.outcome in (PolicyOutcome.UNDECIDED, PolicyOutcome.EXCEPTED):
             continue
-        verb = "fails" if result.outcome is PolicyOutcome.FAIL else "cannot be evaluated"
+        severity = str(result.severity).capitalize()
+        override = f" Overridden: {result.override}" if result.override else ""
         shown.append(
             Diagnostic(
-                f'{str(result.severity).capitalize()} policy "{result.policy}" {verb}',
-                result.message + (f" Overridden: {result.override}" if result.override else ""),
+                f'{severity} policy "{result.policy}" {_verb(result)}',
+                result.message + override,
                 address=result.address,
                 location=result.location,
                 severity=Severity.ERROR if result.refuses else Severity.WARNING,

@@ -27,13 +27,12 @@ class Projects(Struct, frozen=True):
     @classmethod
     def of(cls, session: Session) -> Projects:
         """The projects in the stack file and the state; makes no call."""
-        named = {id: name for name, id in session.stack.projects.items()}
-        kinds = {name for name, kind in KINDS.items() if kind.defines_project}
-        records = session.store.records().items()
-        return cls(
-            named
-            | {record.id: address.name for address, record in records if address.kind in kinds}
-        )
+        names = {id: name for name, id in session.stack.projects.items()}
+        for address, record in session.store.records().items():
+            kind = KINDS.get(address.kind)
+            if kind is not None and kind.defines_project:
+                names[record.id] = address.name
+        return cls(names)
 
     def name(self, id: str | None) -> str:
         """The name of a project in the configuration, else its id."""

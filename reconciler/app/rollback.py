@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,14 +25,17 @@ from reconciler.manifests import Configuration, Stack, check_credentials
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.model.resource import Resource
 from reconciler.model.values import references_in
 from reconciler.state import StateStore
 from reconciler.state.runs import RUNS_WITH_PRE_IMAGES, RunRecord
 
+_LETS_GO = (Action.DELETE, Action.FORGET)
+
 
 def find_run(store: StateStore, number: int) -> RunRecord:
     """A run by its number; raises UsageError."""
-    runs = {run.id: run for run in store.runs()}
+    runs = {run.id: run for run in store.runs.all()}
     if number not in runs:
         known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
         raise UsageError(
@@ -54,9 +57,9 @@ def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
     use_recorded_resources(session, before, digest=f"rollback of run {run}")
     planned = _planned(session, before, targets, request)
     plan = as_rollback(planned, before, records, KINDS)
-    obstacles = [
-        obstacle for obstacle in before.obstacles if not targets or obstacle.address in targets
-    ]
+    obstacles: Sequence[Diagnostic] = before.obstacles
+    if targets:
+        obstacles = [obstacle for obstacle in obstacles if obstacle.address in targets]
     problems = [
         *plan.diagnostics,
         *obstacles,
@@ -74,10 +77,13 @@ def use_recorded_resources(
 ) -> None:
     """Use the resources as they were before the run, in place of the manifests."""
     stack = session.stack
-    resources = tuple(before.resources) if before else ()
-    changed = before.changed_by_run if before else ()
-    touched = tuple(resource for resource in resources if resource.address in changed)
-    missing = check_credentials(Configuration(stack, touched, digest))
+    resources: tuple[Resource, ...] = ()
+    changed: tuple[Resource, ...] = ()
+    if before is not None:
+        resources = tuple(before.resources)
+        changed = tuple(each for each in resources if each.address in before.changed_by_run)
+    # The keys of the other resources are not needed: the plan leaves them alone.
+    missing = check_credentials(Configuration(stack, changed, digest))
     if missing:
         raise ConfigurationError(missing)
     session.use_configuration(Configuration(stack, resources, digest))
@@ -85,9 +91,7 @@ def use_recorded_resources(
 
 def drop_lost_outputs(session: Session, plan: Plan) -> None:
     """Remove the outputs that refer to a resource which the plan deletes or forgets."""
-    gone = {
-        change.address for change in plan.changes if change.action in (Action.DELETE, Action.FORGET)
-    }
+    gone = {change.address for change in plan.changes if change.action in _LETS_GO}
     configuration = session.configuration
     stack = configuration.stack
 
@@ -121,10 +125,10 @@ def _planned(
 
 def _history(store: StateStore, number: int) -> RunHistory:
     run = find_run(store, number)
-    images = store.pre_images(number)
+    images = store.runs.pre_images(number)
     later = {}
-    for other in store.runs():
-        kept = store.pre_images(other.id) if other.id > number else ()
+    for other in store.runs.all():
+        kept = store.runs.pre_images(other.id) if other.id > number else ()
         if kept:
             later[other.id] = kept
     changed = run.counts.get("applied", 0) or len(later) >= RUNS_WITH_PRE_IMAGES

@@ -22,10 +22,11 @@ from reconciler.model.types import KeySinkType
 
 def has_keys(resource: Resource) -> bool:
     """Whether a resource declares a key that can be rotated."""
-    return any(
-        isinstance(field.type, KeySinkType) and field.type.rotates and resource.spec.get(field.name)
-        for field in resource.kind.own_calls
-    )
+    for field in resource.kind.own_calls:
+        is_key = isinstance(field.type, KeySinkType) and field.type.rotates
+        if is_key and resource.spec.get(field.name):
+            return True
+    return False
 
 
 def rotation_request(
@@ -53,8 +54,8 @@ def plan_rotation(session: Session, request: PlanRequest) -> Plan:
     if not request.target:  # without targets, it would be a plan of everything
         return Plan(session.stack.name, session.stack.environment, ())
     plan = plan_stack(session, request)
-    wanted = {Address.parse(address) for address in request.target}
-    asked = {Address.parse(address) for address in request.rotate}
+    wanted = set(map(Address.parse, request.target))
+    asked = set(map(Address.parse, request.rotate))
     records = with_deliveries(session.store.records(), session.ownership.deliveries, ALL_KINDS)
     changes = []
     for change in plan.changes:
@@ -77,20 +78,19 @@ def _require_rotation(change: Change) -> None:
 
 
 def _only_keys(change: Change, records: Mapping[Address, Record]) -> Change:
-    """The change without what is not about keys: everything else stays as recorded."""
+    """The key steps of the change alone: everything else stays as recorded."""
     record = records.get(change.address)
     if change.blocked:
         return change
     if not change.key_work or record is None:
         return replace(change, action=Action.NO_OP, reason=Reason.UNTOUCHED, fields=(), losses=())
-    names = {step.field for step in change.keys}
+    keys = {step.field: change.desired[step.field] for step in change.keys}
     applied = {name: value for name, value in record.applied.items() if value is not None}
-    keys = {name: change.desired[name] for name in names}
     return replace(
         change,
         action=Action.UPDATE,
         reason=Reason.ROTATION,
-        fields=tuple(field for field in change.fields if field.name in names),
+        fields=tuple(field for field in change.fields if field.name in keys),
         losses=tuple(loss for loss in change.losses if loss.lost is Lost.KEY),
         desired={**applied, **keys},
         after={**change.before, **keys},

@@ -8,7 +8,7 @@ anybody could try guesses. A lost state no longer knows what was sent, so secret
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from reconciler.errors import CredentialError
 from reconciler.manifests import ValueProblem
 from reconciler.manifests.secret_inputs import one_line_sources
+from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.resource import Record, Resource
@@ -52,9 +53,9 @@ def digests_of(session: Session, *, keep: bool, is_offline: bool = False) -> Sec
 
 def key_of(store: StateStore, *, new: str, keep: bool) -> str:
     """The key of a state's digests; `new` if it has none, saved with `keep`."""
-    stored = store.meta(KEY)
+    stored = store.remarks.get(KEY)
     if stored is None and keep:
-        store.set_meta(KEY, new)
+        store.remarks.put(KEY, new)
     return stored or new
 
 
@@ -97,6 +98,13 @@ class SecretDigests:
         self._reason = reason
         self._key = bytes.fromhex(key)
 
+    def resources(
+        self, resources: Iterable[Resource], records: Mapping[Address, Record]
+    ) -> Iterator[Resource]:
+        """The resources with digests to compare."""
+        for resource in resources:
+            yield self.resource(resource, records.get(resource.address))
+
     def resource(self, resource: Resource, record: Record | None) -> Resource:
         """The resource with digests to compare; a missing secret counts as unchanged."""
         if not _has(resource):
@@ -113,13 +121,12 @@ class SecretDigests:
     def unread(self, resources: Iterable[Resource]) -> Iterator[Diagnostic]:
         """A warning for each resource with missing secrets."""
         for resource in filter(_has, resources):
-            missing = [
-                self._reason(value)
-                for value in secrets_in(resource.spec)
-                if _read(self._read, value) is None
-            ]
+            missing: dict[str, None] = {}
+            for value in secrets_in(resource.spec):
+                if _read(self._read, value) is None:
+                    missing[self._reason(value)] = None
             if missing:
-                reasons = " ".join(dict.fromkeys(missing))
+                reasons = " ".join(missing)
                 detail = f"{reasons} So it is not known whether the secret changed."
                 yield Diagnostic(
                     "A secret is not here",

@@ -10,10 +10,7 @@ import copy
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
-
-from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
 from reconciler.api.transport.base_url import normal_form
@@ -145,12 +142,7 @@ class Sharing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _once(self, parts: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
@@ -163,25 +155,6 @@ class Sharing:
 def sharers_of(sharing: Sharing | None) -> int:
     """How many stacks may share what a session reads."""
     return sharing.stacks if sharing is not None else 1
-
-
-class ClientParts(Struct, frozen=True):
-    """The parts of a client that a session may share."""
-
-    transport: ConnectionPool | None = None
-    shared: SharedReader | None = None
-
-
-def client_parts(
-    sharing: Sharing | None, base_url: str, stack: Stack, environ: Mapping[str, str]
-) -> ClientParts:
-    """The shared parts of a session's client, or its own where it shares none."""
-    if sharing is None:
-        return ClientParts()
-    return ClientParts(
-        sharing.transport(base_url, environ),
-        sharing.reader(base_url, stack),
-    )
 
 
 def _secret(credential: Credential | None) -> Hashable | None:

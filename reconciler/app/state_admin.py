@@ -7,9 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 from reconciler.app.applying import holding, locked
-from reconciler.app.backend import location_of
 from reconciler.app.session import Session
-from reconciler.app.states import ReadsBoth, StateOpener, opener_for
+from reconciler.app.states import ReadsBoth, StateOpener, location_of, opener_for
 from reconciler.errors import StateError, UsageError
 from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress
@@ -32,7 +31,7 @@ def migrate(session: Session, target: BackendAddress) -> None:
                 raise UsageError(f"{target.shown} and {here.shown} are the same state")
             _copy(session, session.store, copy)
         # A kill before this line leaves two equal states, of which the old one is still in use.
-        session.store.mark_moved(target.shown)
+        session.store.remarks.mark_moved(target.shown)
 
 
 def rekey(session: Session) -> None:
@@ -101,15 +100,17 @@ def _convert(
     """Copy a local state into the other kind of file. The caller removes the old file."""
     with closing(old()) as source, holding(session, source, "state rekey"):
         # A kill after this line of an earlier attempt leaves a complete copy, and only the removal to do.
-        if not source.moved_to:
+        if not source.remarks.moved_to:
             with closing(new()) as copy:
                 _copy(session, source, copy)
-            source.mark_moved("the other file of the same folder")
+            source.remarks.mark_moved("the other file of the same folder")
 
 
 def _copy(session: Session, source: StateStore, copy: StateStore) -> None:
+    from reconciler.state.transfer import copy_state
+
     with holding(session, copy, "state migrate"):
-        copy.copy_from(source)
+        copy_state(source, copy)
         copy.rewrite()
 
 

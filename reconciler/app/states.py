@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from reconciler.app.backend import location_of
 from reconciler.errors import StateError, UsageError
+from reconciler.manifests.shared_state import ADDRESS_VARIABLE, given_address
 from reconciler.state import StateStore
-from reconciler.state.address import BackendAddress
+from reconciler.state.address import BackendAddress, local_address, parse_address, secret_parts
 from reconciler.state.encryption import Cipher, NoEncryption, cipher_of, is_sealed
 from reconciler.state.store import state_file
 
@@ -137,6 +137,26 @@ class StateOpener(Struct, frozen=True):
             )
 
 
+def location_of(stack: Stack, settings: Settings) -> BackendAddress:
+    """The address of a stack's state. `settings.learn` learns its secret parts.
+
+    Raises StateError for an address that cannot be read, and for a missing one if the stack needs
+    a remote backend: with an empty local state, everything would be created again.
+    """
+    text = given_address(settings)
+    if text:
+        for secret in secret_parts(text):
+            settings.learn(secret)
+        return parse_address(text)
+    if stack.needs_remote:
+        place = stack.backend_place or stack.file
+        raise StateError(
+            f"{place}: the stack has `backend: remote`, and no address of a backend is given.",
+            hint=f"Set {ADDRESS_VARIABLE}, or pass --backend ADDRESS.",
+        )
+    return local_address(stack.backend_path)
+
+
 def opener_for(stack: Stack, settings: Settings, clock: Callable[[], float]) -> StateOpener:
     """The opener for the state of a stack."""
     return StateOpener(stack.name, stack.environment, settings.env, clock)
@@ -154,7 +174,7 @@ def open_state(
     address = location_of(stack, settings)
     cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
     store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
-    moved_to = store.moved_to
+    moved_to = store.remarks.moved_to
     if moved_to and not accept_moved:
         store.close()
         raise StateError(

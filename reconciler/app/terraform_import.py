@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from reconciler.app.handover import begin_handover, end_handover, is_waiting
 from reconciler.app.origin import record_origin
+from reconciler.app.run_manifests import with_paths
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, OrganizationError, StateError, UsageError
 from reconciler.export.files import FileLayout, check_folder, files_of, write_files
@@ -19,7 +20,6 @@ from reconciler.export.naming import ObjectKey
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, load_configuration
 from reconciler.manifests.cross_checks import TWO_DECLARATIONS
-from reconciler.manifests.paths import in_stack
 from reconciler.model.address import Address
 from reconciler.model.resource import Record, Resource
 from reconciler.model.values import Reference, has_unknown
@@ -157,15 +157,14 @@ class _Writer:
 
     def _told_apart(self, error: ConfigurationError) -> bool:
         """Name objects of one name by their ids; False if there is nothing more to name."""
-        twins = {
-            problem.address
-            for problem in error.diagnostics
-            if problem.summary == TWO_DECLARATIONS and problem.address is not None
-        }
-        found = {address for address in twins if address in self.conversion.sources}
-        is_new = not found <= self._adopting
-        self._adopting |= found
-        return is_new
+        before = len(self._adopting)
+        for problem in error.diagnostics:
+            address = problem.address
+            if address is None or problem.summary != TWO_DECLARATIONS:
+                continue
+            if address in self.conversion.sources:
+                self._adopting.add(address)
+        return len(self._adopting) > before
 
     def _refused(self, error: ConfigurationError) -> dict[str, str]:
         """Why resources cannot be declared, by their addresses in Terraform."""
@@ -223,11 +222,7 @@ def _declared_elsewhere(session: Session, prefix: str) -> Iterator[Address]:
     except ConfigurationError:
         # There may be no manifest yet. What is wrong is reported once the new ones are there.
         return
-    root = session.settings.root
-    files = {resource.location.file for resource in configuration.resources if resource.location}
-    paths = {file: in_stack(file, root) for file in files}
-    for resource in configuration.resources:
-        path = paths[resource.location.file] if resource.location else ""
+    for resource, path in with_paths(configuration.resources, session.settings.root):
         if prefix != "." and not path.startswith(f"{prefix}/"):
             yield resource.address
 
@@ -259,7 +254,7 @@ def _stack_file(session: Session, projects: Mapping[str, str]) -> Path | None:
         return None
     if session.stack.file is None:
         return session.stack.root / STACK_FILE
-    lines = "\n".join(f"    {name}: {id}" for name, id in sorted(projects.items()))
+    lines = _project_lines(projects)
     raise UsageError(
         "Terraform manages objects in projects that it does not manage itself, and "
         f"{session.stack.file.name} does not name those projects",
@@ -268,15 +263,19 @@ def _stack_file(session: Session, projects: Mapping[str, str]) -> Path | None:
 
 
 def _write_stack_file(path: Path, name: str, projects: Mapping[str, str]) -> None:
-    lines = [
-        "kind: Stack",
-        f"metadata: {{name: {name}}}",
-        "spec:",
-        "  # Projects with objects of this stack, which this stack does not manage themselves.",
-        "  projects:",
-    ]
-    lines += [f"    {project}: {id}" for project, id in sorted(projects.items())]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = f"""\
+kind: Stack
+metadata: {{name: {name}}}
+spec:
+  # Projects with objects of this stack, which this stack does not manage themselves.
+  projects:
+{_project_lines(projects)}
+"""
+    path.write_text(text, encoding="utf-8")
+
+
+def _project_lines(projects: Mapping[str, str]) -> str:
+    return "\n".join(f"    {name}: {id}" for name, id in sorted(projects.items()))
 
 
 # --- bindings
@@ -294,7 +293,12 @@ def _records(
     present: Mapping[Address, Record],
 ) -> Iterable[Record]:
     """The records of everything that was carried over, with the values that Terraform knew."""
-    declared = {resource.address: resource for resource in configuration.resources}
+    declared: dict[Address, Resource] = {}
+    projects: dict[str, Address] = {}
+    for resource in configuration.resources:
+        declared[resource.address] = resource
+        if resource.kind.defines_project:
+            projects[resource.address.name] = resource.address
     ids = {address: record.id for address, record in present.items()}
     ids |= {written.address: written.id for written in conversion.resources}
 
@@ -302,19 +306,10 @@ def _records(
         kind = KINDS[reference.address.kind]
         return kind.parent_and_id(ids[reference.address])[1]
 
-    projects = {
-        resource.address.name: resource.address
-        for resource in configuration.resources
-        if resource.kind.defines_project
-    }
     for written in conversion.resources:
         resource = declared[written.address]
         spec = resource.kind.fill_defaults(resource.resolved(id_of))
-        applied = {
-            name: value
-            for name, value in spec.items()
-            if value is not None and not has_unknown(value)
-        }
+        applied = {name: value for name, value in spec.items() if _is_value(value)}
         yield Record(
             address=written.address,
             id=written.id,
@@ -323,6 +318,11 @@ def _records(
             depends_on=_dependencies(resource, projects),
             marked_later=True,
         )
+
+
+def _is_value(value: Any) -> bool:
+    """Whether Terraform can have applied a value: a null and an unknown are none."""
+    return value is not None and not has_unknown(value)
 
 
 def _dependencies(resource: Resource, projects: Mapping[str, Address]) -> tuple[Address, ...]:

@@ -1,8 +1,8 @@
 """Compiles a syntax tree into nested Python functions, which are evaluated many times.
 
-Evaluation has three outcomes besides a value: an error, a value that is not known yet, and a
-budget that is used up. `&&`, `||` and the macros built on them are symmetric: an operand that
-decides the result does so whatever the other operands are.
+An evaluation can end without a value: with an error, because a value is not known yet, or because
+the budget is used up. `&&`, `||` and the macros built on them are symmetric: an operand that decides
+the result does so whatever the other operands are.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from reconciler.cel.values import (
     contains,
     equal,
     has_key,
+    known,
     shown_type,
 )
 from reconciler.model.diagnostic import nearest
@@ -77,9 +78,11 @@ class Program(Struct, frozen=True):
     def prepared(self, scope: Scope, budget: Budget) -> Code:
         """The evaluation for a scope whose variables change, with a budget for all of them."""
         scope[BUDGET] = budget
+        # Local names, because a policy is evaluated for up to millions of resources.
         begin, cost, code = budget.begin, self.cost, self.code
 
         def evaluate(scope: Scope) -> Any:
+            # The nodes outside of macros are paid for at once, instead of one by one.
             begin(cost)
             try:
                 value = code(scope)
@@ -104,14 +107,18 @@ def compile_expression(source: str, variables: Mapping[str, Any]) -> Program:
 
 
 def _cost(node: Node) -> int:
-    """The number of nodes, without the bodies of macros, which are paid for each item."""
+    """The number of nodes, without the bodies of macros, which are paid for per item."""
+    # The body of cel.bind is evaluated once, like any other node.
     if isinstance(node, Comprehension) and node.macro != "bind":
         return 1 + _cost(node.target)
     return 1 + sum(map(_cost, children(node)))
 
 
 class _Compiler:
-    """Compiles the nodes of one expression. `names` maps variables of macros to their slots."""
+    """Compiles the nodes of one expression.
+
+    `names` maps the variables of enclosing macros to their slots, which are keys of the scope.
+    """
 
     def __init__(self, source: str, variables: frozenset[str]) -> None:
         self._source = source
@@ -139,9 +146,8 @@ class _Compiler:
             case ListLiteral(items=items):
                 return _list([self.code(item, names) for item in items])
             case MapLiteral(pairs=pairs):
-                return _map(
-                    [(self.code(key, names), self.code(value, names)) for key, value in pairs]
-                )
+                codes = [(self.code(key, names), self.code(value, names)) for key, value in pairs]
+                return _map(codes)
             case Comprehension():
                 return self._comprehension(node, names)
             case FunctionCall():
@@ -160,10 +166,9 @@ class _Compiler:
         if node.name in TYPES:
             return None
         hint = nearest(node.name, (*names, *self._variables))
-        some = ", ".join(sorted(self._variables))
-        raise self._problem(
-            node, f'unknown variable "{node.name}".{hint or f" The variables are {some}"}'
-        )
+        if not hint:
+            hint = f" The variables are {', '.join(sorted(self._variables))}"
+        raise self._problem(node, f'unknown variable "{node.name}".{hint}')
 
     def _name(self, node: Name, names: Mapping[str, str]) -> Code:
         slot = self._slot(node, names)
@@ -186,9 +191,10 @@ class _Compiler:
         if node.is_optional:
             return _optional(self.code(node.target, names), lambda _: field)
         fields, root = _path(node)
-        slot = self._slot(root, names) if isinstance(root, Name) else None
-        if slot is not None:
-            return _variable_path(slot, fields)
+        if isinstance(root, Name):
+            slot = self._slot(root, names)
+            if slot is not None:
+                return _variable_path(slot, fields)
         return _value_path(self.code(root, names), fields)
 
     def _index(self, node: Index, names: Mapping[str, str]) -> Code:
@@ -198,6 +204,7 @@ class _Compiler:
         return lambda scope: _item(target(scope), key(scope))
 
     def _logical_term(self, node: Node, names: Mapping[str, str]) -> Code:
+        # Found at compile time, because no evaluation would reach it if another operand decides.
         if isinstance(node, Constant) and not isinstance(node.value, bool):
             raise self._problem(node, "&& and || need booleans on both sides")
         return self.code(node, names)
@@ -218,15 +225,19 @@ class _Compiler:
 
     def _comprehension(self, node: Comprehension, names: Mapping[str, str]) -> Code:
         target = self.code(node.target, names)
+        # A slot of its own, since macros can nest and reuse the name of a variable.
         slot = f"${next(self._slots)}"
         inner = {**names, node.variable: slot}
         body = self.code(node.body, inner)
         if node.macro == "bind":
             return _bind(target, slot, body)
-        where = self.code(node.where, inner) if node.where else None
         narrowing = narrowing_of(node)
         items = _items(target, narrowing, self._narrowed_project(narrowing, names))
-        cost = 1 + _cost(node.body) + (_cost(node.where) if node.where else 0)
+        cost = 1 + _cost(node.body)
+        where = None
+        if node.where is not None:
+            where = self.code(node.where, inner)
+            cost += _cost(node.where)
         return _MACROS[node.macro](items, slot, body, where, cost)
 
     def _narrowed_project(
@@ -271,8 +282,12 @@ def _path(node: Select) -> tuple[tuple[str, ...], Node]:
 
 
 def _variable_path(slot: str, fields: tuple[str, ...]) -> Code:
+    """Reads `variable.field…`, the most frequent kind of node."""
+
     def read(scope: Scope) -> Any:
         value = scope[slot]
+        # Without checks of types: a text subscript fails for everything but a map, and then the
+        # slow path finds the reason.
         try:
             for field in fields:
                 value = value[field]
@@ -290,7 +305,7 @@ def _value_path(root: Code, fields: tuple[str, ...]) -> Code:
 
 
 def _slow_path(value: Any, fields: tuple[str, ...]) -> Any:
-    """The value at a path, or what is wrong with it."""
+    """The value at a path. Raises EvaluationError with the field that does not exist."""
     for field in fields:
         value = _field(value, field)
     if type(value) is Later:
@@ -323,8 +338,9 @@ def _optional_field(value: Optional, key: Any) -> Optional:
         return Optional(inner[key]) if key in inner else NONE
     if isinstance(inner, list) and type(key) is int:
         return Optional(inner[key]) if 0 <= key < len(inner) else NONE
+    # Unlike in CEL, no error: the API answers null for an object that is not set.
     if inner is None:
-        return NONE  # an API answers null where there is nothing
+        return NONE
     raise EvaluationError(f'{shown_type(inner)} has no field "{key}"')
 
 
@@ -355,24 +371,19 @@ def _item(value: Any, key: Any) -> Any:
     if isinstance(value, list) and isinstance(key, int | float) and not isinstance(key, bool):
         if key != int(key) or not 0 <= key < len(value):
             raise EvaluationError(f"the list has no item {key}: it has {len(value):,}")
-        found = value[int(key)]
-    elif isinstance(value, Mapping) and isinstance(key, str | int):
+        return known(value[int(key)])
+    if isinstance(value, Mapping) and isinstance(key, str | int):
         if key not in value:
             raise EvaluationError(f"the map has no key {str(key)[:80]!r}")
-        found = value[key]
-    else:
-        raise EvaluationError(f"{shown_type(value)} has no items by {shown_type(key)}")
-    if type(found) is Later:
-        raise UndecidedError(found.source)
-    return found
+        return known(value[key])
+    raise EvaluationError(f"{shown_type(value)} has no items by {shown_type(key)}")
 
 
 # --- operators and functions
 
 
 def _logical(terms: list[Code], *, decides: bool) -> Code:
-    """`&&` or `||`: the first term with the value `decides` decides."""
-
+    """`&&` or `||`: a term with the value `decides` decides."""
     needs = "|| needs booleans" if decides else "&& needs booleans"
     return lambda scope: _decided(terms, scope, decides=decides, needs=needs)
 
@@ -400,27 +411,28 @@ def _decided(codes: Iterable[Code], scope: Scope, *, decides: bool, needs: str) 
 
 
 def _graver(first: Exception | None, second: Exception) -> Exception:
-    """What to raise for two operands. A value that is not known yet can still decide."""
-    if first is None:
-        return second
-    return first if isinstance(first, UndecidedError) else second
+    """The failure to raise for two operands."""
+    # A value that is not known yet can still decide the result, and then the error does not matter.
+    if isinstance(first, UndecidedError):
+        return first
+    return second
 
 
 def _list(items: list[Code]) -> Code:
     return lambda scope: [item(scope) for item in items]
 
 
-def _map(pairs: list[tuple[Code, Code]]) -> Code:
-    def make(scope: Scope) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
-        for key_code, value_code in pairs:
+def _map(codes: list[tuple[Code, Code]]) -> Code:
+    def evaluate(scope: Scope) -> dict[Any, Any]:
+        entries: dict[Any, Any] = {}
+        for key_code, value_code in codes:
             key = key_code(scope)
-            if not isinstance(key, str | int) or key in made:
+            if not isinstance(key, str | int) or key in entries:
                 raise EvaluationError("the keys of a map are distinct texts or integers")
-            made[key] = value_code(scope)
-        return made
+            entries[key] = value_code(scope)
+        return entries
 
-    return make
+    return evaluate
 
 
 def _function(call: functions.Implementation, arguments: list[Code]) -> Code:
@@ -430,20 +442,21 @@ def _function(call: functions.Implementation, arguments: list[Code]) -> Code:
 def _equality(node: FunctionCall, arguments: list[Code]) -> Code:
     left, right = arguments
     is_equal = node.name == "=="
-    literal = node.arguments[1]
-    if isinstance(literal, Constant):
-        return _equals_literal(left, literal.value, is_equal=is_equal)
+    operand = node.arguments[1]
+    # The usual form, such as resource.kind == "Project", needs no general comparison.
+    if isinstance(operand, Constant):
+        return _equals_constant(left, operand.value, is_equal=is_equal)
     return lambda scope: equal(left(scope), right(scope), scope[BUDGET].spend) is is_equal
 
 
-def _equals_literal(left: Code, value: Any, *, is_equal: bool) -> Code:
-    kind = type(value)
+def _equals_constant(left: Code, constant: Any, *, is_equal: bool) -> Code:
+    constant_type = type(constant)
 
     def compare(scope: Scope) -> bool:
-        found = left(scope)
-        if type(found) is kind:
-            return (found == value) is is_equal
-        return equal(found, value, scope[BUDGET].spend) is is_equal
+        value = left(scope)
+        if type(value) is constant_type:
+            return (value == constant) is is_equal
+        return equal(value, constant, scope[BUDGET].spend) is is_equal
 
     return compare
 
@@ -454,10 +467,10 @@ def _ordering(node: FunctionCall, arguments: list[Code]) -> Code:
     compare = _COMPARE[name]
 
     def evaluate(scope: Scope) -> bool:
-        one, other = left(scope), right(scope)
-        if type(one) is not type(other) or type(one) not in (int, str):
-            one, other = functions.order(name, one, other)
-        return compare(one, other)
+        first, second = left(scope), right(scope)
+        if type(first) is not type(second) or type(first) not in (int, str):
+            first, second = functions.order(name, first, second)
+        return compare(first, second)
 
     return evaluate
 
@@ -472,12 +485,22 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 def _membership(node: FunctionCall, arguments: list[Code]) -> Code:
     item, container = arguments
-    given = node.arguments[1]
-    if isinstance(given, ListLiteral) and all(
-        isinstance(part, Constant) and isinstance(part.value, str) for part in given.items
-    ):
-        return _in_texts(item, frozenset(part.value for part in given.items))  # type: ignore[attr-defined]
+    texts = _texts_of(node.arguments[1])
+    if texts is not None:
+        return _in_texts(item, texts)
     return lambda scope: contains(item(scope), container(scope), scope[BUDGET].spend)
+
+
+def _texts_of(node: Node) -> frozenset[str] | None:
+    """The items of a list literal of constant texts; None for any other node."""
+    if not isinstance(node, ListLiteral):
+        return None
+    texts = set()
+    for item in node.items:
+        if not isinstance(item, Constant) or not isinstance(item.value, str):
+            return None
+        texts.add(item.value)
+    return frozenset(texts)
 
 
 def _in_texts(item: Code, texts: frozenset[str]) -> Code:
@@ -530,7 +553,7 @@ Items = Callable[[Scope], list[Any]]
 
 
 def _items(target: Code, narrowing: Narrowing | None, project: Code | None) -> Items:
-    """What a macro visits: the items of a list, or the keys of a map."""
+    """The items that a macro visits: those of a list, or the keys of a map."""
 
     def visited(scope: Scope) -> list[Any]:
         value = target(scope)
@@ -568,6 +591,8 @@ def _bind(value: Code, slot: str, body: Code) -> Code:
 
 def _paid(scope: Scope, items: list[Any], cost: int) -> Iterator[Any]:
     """The items. Each block of them is paid for before it is visited."""
+    # In blocks, because a call per item would cost as much as many bodies, and in no larger ones,
+    # because a quantifier often ends early.
     spend = scope[BUDGET].spend
     for begin in range(0, len(items), 64):
         block = items[begin : begin + 64]
@@ -627,12 +652,12 @@ def _filter(items: Items, slot: str, body: Code, _: Code | None, cost: int) -> C
 
 def _transform(items: Items, slot: str, body: Code, where: Code | None, cost: int) -> Code:
     def evaluate(scope: Scope) -> list[Any]:
-        made = []
+        values = []
         for item in _paid(scope, items(scope), cost):
             scope[slot] = item
             if where is None or _chosen(where, scope):
-                made.append(body(scope))
-        return made
+                values.append(body(scope))
+        return values
 
     return evaluate
 

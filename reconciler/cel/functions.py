@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,7 +39,12 @@ def _wrong(name: str, *arguments: Any) -> EvaluationError:
 
 
 def _is_integer(value: Any) -> bool:
+    # To Python, a boolean is an integer.
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_integer(value) or isinstance(value, float)
 
 
 def add(budget: Budget, left: Any, right: Any) -> Any:
@@ -92,14 +98,21 @@ def divide(_: Budget, left: Any, right: Any) -> Any:
     if _is_integer(left) and _is_integer(right):
         if right == 0:
             raise EvaluationError("division by zero")
+        # Python rounds toward negative infinity.
         quotient = abs(left) // abs(right)
         return integer(quotient if (left < 0) == (right < 0) else -quotient)
     if isinstance(left, float) and isinstance(right, float):
-        if right == 0.0:
-            is_nan = left == 0.0 or math.isnan(left)
-            return math.nan if is_nan else math.copysign(math.inf, left) * math.copysign(1, right)
-        return left / right
+        return _divide_doubles(left, right)
     raise _wrong("/", left, right)
+
+
+def _divide_doubles(left: float, right: float) -> float:
+    if right != 0.0:
+        return left / right
+    # Python raises ZeroDivisionError where IEEE 754, and so CEL, has infinities and NaN.
+    if left == 0.0 or math.isnan(left):
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1, right)
 
 
 def remainder(_: Budget, left: Any, right: Any) -> Any:
@@ -108,6 +121,7 @@ def remainder(_: Budget, left: Any, right: Any) -> Any:
         raise _wrong("%", left, right)
     if right == 0:
         raise EvaluationError("division by zero")
+    # Python gives the remainder the sign of `right`.
     rest = abs(left) % abs(right)
     return rest if left >= 0 else -rest
 
@@ -123,9 +137,8 @@ def negate(_: Budget, value: Any) -> Any:
 
 def order(name: str, left: Any, right: Any) -> tuple[Any, Any]:
     """Two values that can be compared. Raises EvaluationError."""
-    numbers = isinstance(left, int | float) and isinstance(right, int | float)
-    same = type(left) is type(right) and isinstance(left, str | bool | datetime | timedelta)
-    if same or (numbers and not isinstance(left, bool) and not isinstance(right, bool)):
+    is_same_type = type(left) is type(right) and isinstance(left, str | bool | datetime | timedelta)
+    if is_same_type or (_is_number(left) and _is_number(right)):
         return left, right
     raise _wrong(name, left, right)
 
@@ -175,8 +188,10 @@ def _join(budget: Budget, texts: Any, separator: Any = "") -> str:
 
 def _replace(budget: Budget, text: Any, old: Any, new: Any, limit: Any = -1) -> str:
     text, old, new = _text("replace", text, old, new)
-    found = text.count(old)
-    times = min(found, limit) if _is_integer(limit) and limit >= 0 else found
+    times = text.count(old)
+    if _is_integer(limit) and limit >= 0:
+        times = min(times, limit)
+    # Before the text is made: a few replacements by a long text take all memory.
     budget.text(len(text) + times * max(len(new) - len(old), 0))
     return str(text.replace(old, new, times))
 
@@ -191,12 +206,17 @@ def _substring(budget: Budget, text: Any, begin: Any, end: Any = None) -> str:
     return text[begin:stop]
 
 
+# str.lower and str.upper would change letters beyond ASCII, which CEL leaves as they are.
+_TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_TO_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+
+
 def _lower(text: str) -> str:
-    return "".join(part.lower() if part.isascii() else part for part in text)
+    return text.translate(_TO_LOWER)
 
 
 def _upper(text: str) -> str:
-    return "".join(part.upper() if part.isascii() else part for part in text)
+    return text.translate(_TO_UPPER)
 
 
 # --- conversions
@@ -210,11 +230,12 @@ def _size(_: Budget, value: Any) -> int:
 
 def _to_int(_: Budget, value: Any) -> int:
     try:
+        # Python reads 1_000 as a number, and takes quadratic time for a long one.
         if isinstance(value, str) and len(value) < 40 and "_" not in value:
             return integer(int(value))
         if isinstance(value, datetime):
             return int(value.timestamp())
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if _is_number(value):
             return integer(int(value))
     except (ValueError, OverflowError):
         pass
@@ -223,7 +244,7 @@ def _to_int(_: Budget, value: Any) -> int:
 
 def _to_double(_: Budget, value: Any) -> float:
     try:
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
+        if isinstance(value, str) or _is_number(value):
             return float(value)
     except (ValueError, OverflowError):
         pass
@@ -241,7 +262,9 @@ def text_of(value: Any) -> str:
             return str(value)
         case datetime():
             text = value.astimezone(UTC).isoformat().removesuffix("+00:00")
-            return (text.rstrip("0") if "." in text else text) + "Z"
+            if "." in text:
+                text = text.rstrip("0")
+            return f"{text}Z"
         case timedelta():
             return f"{value.total_seconds():f}".rstrip("0").rstrip(".") + "s"
     raise _wrong("string", value)
@@ -305,6 +328,7 @@ def _clock(name: str, read: Callable[[datetime], int], unit: timedelta) -> Imple
 def _has_value(_: Budget, value: Any) -> bool:
     if not isinstance(value, Optional):
         raise _wrong("hasValue", value)
+    # Whether the value exists can itself be unknown.
     if type(value.value) is Later and value.value.may_be_absent:
         known(value.value)
     return value.has_value
@@ -326,12 +350,12 @@ def _or_value(_: Budget, value: Any, default: Any) -> Any:
 
 def _extreme(name: str, choose: Callable[[list[Any]], Any]) -> Implementation:
     def call(budget: Budget, *arguments: Any) -> Any:
-        given = arguments[0] if len(arguments) == 1 else list(arguments)
-        numbers = [known(number) for number in given] if isinstance(given, list) else [given]
+        numbers = list(arguments)
+        if len(arguments) == 1 and isinstance(arguments[0], list):
+            numbers = arguments[0]
+        numbers = list(map(known, numbers))
         budget.spend(len(numbers))
-        if not numbers or not all(
-            isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
-        ):
+        if not numbers or not all(map(_is_number, numbers)):
             raise _wrong(name, *arguments)
         return choose(numbers)
 

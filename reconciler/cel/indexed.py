@@ -18,6 +18,7 @@ class IndexedList(list[Any]):
 
     def of(self, kind: str, *project: Any) -> list[Any]:
         """The items of a kind and, if it is given, of a project."""
+        # Built at the first use, because most policies look at one resource only.
         if self._by_kind is None:
             self._by_kind = {}
             for item in self:
@@ -25,6 +26,7 @@ class IndexedList(list[Any]):
                 self._by_project.setdefault((item["kind"], item["project"]), []).append(item)
         if not project:
             return self._by_kind.get(kind, [])
-        name = project[0]
-        is_name = name is None or isinstance(name, str)
-        return self._by_project.get((kind, name), []) if is_name else []
+        # Any other value can be unhashable, and equals no project.
+        if not isinstance(project[0], str | None):
+            return []
+        return self._by_project.get((kind, project[0]), [])

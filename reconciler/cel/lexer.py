@@ -82,6 +82,7 @@ def _number(source: str, at: int, text: str) -> int | float:
     if text[:2] in ("0x", "0X"):
         value: int | float = int(text, 16)
     elif text.isdigit():
+        # A longer one does not fit anyway, and its conversion takes quadratic time.
         value = int(text) if len(text) < 30 else _MAX_INTEGER + 1
     else:
         value = float(text)
@@ -121,6 +122,7 @@ def _escaped(source: str, at: int) -> tuple[str, int]:
         code = int(body[1:], 16)
     elif len(body) == 3:
         code = int(body, 8)
+    # A half of a surrogate pair is no character, and no output could encode it.
     if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         raise problem(source, at, f"\\{body} is not an escape sequence: write \\\\ for a backslash")
     return chr(code), match.end()

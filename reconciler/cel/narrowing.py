@@ -47,6 +47,7 @@ def narrowing_of(node: Comprehension) -> Narrowing | None:
         field, other = compared
         if field == "kind" and isinstance(other, Constant) and isinstance(other.value, str):
             kind = kind or other.value
+        # Evaluated once before the macro, so it must not depend on the item.
         elif field == "project" and node.variable not in _names(other):
             project = project or other
     return Narrowing(kind, project) if kind is not None else None
@@ -54,9 +55,11 @@ def narrowing_of(node: Comprehension) -> Narrowing | None:
 
 def _terms(body: Node, operator: str) -> tuple[Node, ...]:
     """The terms that can each decide the body: of `&&` for `==`, of `||` for `!=`."""
-    if operator == "==":
-        return body.terms if isinstance(body, All) else (body,)
-    return body.terms if isinstance(body, Any_) else (body,)
+    if operator == "==" and isinstance(body, All):
+        return body.terms
+    if operator == "!=" and isinstance(body, Any_):
+        return body.terms
+    return (body,)
 
 
 def _compared(term: Node, operator: str, variable: str) -> tuple[str, Node] | None:

@@ -1,7 +1,8 @@
-"""The syntax tree of an expression. `at` is the offset of a node in the source."""
+"""The syntax tree of an expression."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -11,10 +12,11 @@ class Node(Struct, frozen=True):
     """Any part of an expression."""
 
     at: int
+    """The offset in the source, for error messages."""
 
 
 class Constant(Node, frozen=True):
-    """A string, a number, a boolean or null."""
+    """A literal string, number, boolean or null."""
 
     value: Any
 
@@ -43,11 +45,16 @@ class Index(Node, frozen=True):
 
 
 class FunctionCall(Node, frozen=True):
-    """A function or an operator. A member call has its target first among the arguments."""
+    """`name(argument, …)`, `target.name(argument, …)`, or an operator with its operands."""
 
     name: str
+    """The function or the operator. `-_` is the sign, `@in` is `in`."""
     arguments: tuple[Node, ...]
+    """The arguments, after the target of a member call."""
     is_member: bool = False
+
+
+# A series is one node, not nested pairs, so that its length does not add to the depth of the tree.
 
 
 class All(Node, frozen=True):
@@ -71,13 +78,13 @@ class Condition(Node, frozen=True):
 
 
 class ListLiteral(Node, frozen=True):
-    """`[a, b]`."""
+    """`[a, b]`. The items are any expressions."""
 
     items: tuple[Node, ...]
 
 
 class MapLiteral(Node, frozen=True):
-    """`{key: value}`."""
+    """`{key: value}`. Keys and values are any expressions."""
 
     pairs: tuple[tuple[Node, Node], ...]
 
@@ -112,8 +119,9 @@ def children(node: Node) -> tuple[Node, ...]:
         case Condition():
             return (node.test, node.then, node.otherwise)
         case MapLiteral(pairs=pairs):
-            return tuple(part for pair in pairs for part in pair)
+            return tuple(chain.from_iterable(pairs))
         case Comprehension():
-            where = (node.where,) if node.where else ()
-            return (node.target, *where, node.body)
+            if node.where is None:
+                return (node.target, node.body)
+            return (node.target, node.where, node.body)
     return ()

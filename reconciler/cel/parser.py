@@ -47,6 +47,12 @@ def parse(source: str) -> Node:
 
 
 class _Parser:
+    """A parser by recursive descent, with a method per level of precedence.
+
+    Its depth is bounded by `MAX_DEPTH`, and the length of each series by `MAX_CHAIN`, so that no
+    expression can exhaust the stack of the parser or of a later evaluation.
+    """
+
     def __init__(self, source: str) -> None:
         self._source = source
         self._tokens = tokens_of(source)
@@ -117,8 +123,9 @@ class _Parser:
         return self._binary(self._sum, lambda: self._accept(*_RELATIONS) or self._word("in"), "@in")
 
     def _word(self, word: str) -> Token | None:
-        is_next = self._next.kind == "name" and self._next.value == word
-        return self._take() if is_next else None
+        if self._next.kind == "name" and self._next.value == word:
+            return self._take()
+        return None
 
     def _sum(self) -> Node:
         return self._binary(self._product, lambda: self._accept("+", "-"))
@@ -145,6 +152,8 @@ class _Parser:
                 raise self._problem(token, "mixed signs: use parentheses")
             signs.append(token)
             self._bounded(len(signs))
+        # A negative constant, not the negation of one: the smallest integer has no positive
+        # counterpart.
         if signs and signs[0].kind == "-" and len(signs) == 1:
             value = self._next.value
             if self._next.kind == "value" and isinstance(value, int | float):
@@ -176,6 +185,7 @@ class _Parser:
     def _member_call(self, target: Node, name: Token) -> Node:
         self._expect("(")
         arguments = self._list(")")
+        # The syntax of a call in a namespace is that of a member call.
         if isinstance(target, Name) and target.name in ("math", "optional", "cel"):
             return self._of_namespace(target.name, name, arguments)
         if name.value in MACROS:
@@ -244,10 +254,10 @@ class _Parser:
         arguments = self._list(")")
         if token.value != "has":
             return FunctionCall(token.at, token.value, arguments)
-        tested = arguments[0] if len(arguments) == 1 else None
-        if not isinstance(tested, Select) or tested.is_optional:
-            raise self._problem(token, "has takes one field, such as has(resource.spec.name)")
-        return Select(tested.at, tested.target, tested.field, is_test=True)
+        match arguments:
+            case (Select(is_optional=False) as tested,):
+                return Select(tested.at, tested.target, tested.field, is_test=True)
+        raise self._problem(token, "has takes one field, such as has(resource.spec.name)")
 
     def _map(self, brace: Token) -> Node:
         pairs: list[tuple[Node, Node]] = []
@@ -267,6 +277,8 @@ def _shown(token: Token) -> str:
         return "the end"
     if token.kind == "name":
         return f'"{token.value}"'
-    if token.kind == "value":
-        return f"{str(token.value)[:40]!r}" if isinstance(token.value, str) else str(token.value)
-    return f'"{token.kind}"'
+    if token.kind != "value":
+        return f'"{token.kind}"'
+    if isinstance(token.value, str):
+        return repr(token.value[:40])
+    return str(token.value)

@@ -14,10 +14,10 @@ MIN_INTEGER = -(2**63)
 
 
 class Later:
-    """A value that is not known yet, wherever it is in a value.
+    """A value that is not known yet, at any depth of a value.
 
-    `source` says where it comes from. If it `may_be_absent`, it is not even known whether the map
-    that contains it has the key.
+    `source` describes its origin for messages. If it `may_be_absent`, it is not even known whether
+    the map that contains it has the key.
     """
 
     __slots__ = ("may_be_absent", "source")
@@ -130,17 +130,21 @@ def equal(left: Any, right: Any, spend: Callable[[int], None]) -> bool:
             return False
         return _all_equal(((left[key], right[key]) for key in left), len(left), spend)
     if isinstance(left, Optional) and isinstance(right, Optional):
-        both = left.has_value and right.has_value
-        return equal(left.value, right.value, spend) if both else left.has_value == right.has_value
+        if left.has_value and right.has_value:
+            return equal(left.value, right.value, spend)
+        return left.has_value == right.has_value
     if isinstance(left, TypeName) is not isinstance(right, TypeName):
         return False
-    comparable = (str, datetime, timedelta)
-    is_same = any(isinstance(left, each) and isinstance(right, each) for each in comparable)
-    return is_same and bool(left == right)
+    # By class, not by type: a TypeName is a text. Two different classes are never equal.
+    for comparable in (str, datetime, timedelta):
+        if isinstance(left, comparable) and isinstance(right, comparable):
+            return bool(left == right)
+    return False
 
 
 def _all_equal(pairs: Any, length: int, spend: Callable[[int], None]) -> bool:
     """Whether all pairs are equal. A pair that differs decides, whatever the others are."""
+    # Before the pairs are compared, because a shared part counts each time that it is reached.
     spend(1 + length)
     undecided = None
     for left, right in pairs:
@@ -192,11 +196,11 @@ def duration(text: str) -> timedelta:
     parts = _DURATION.findall(body)
     if not parts or "".join(number + unit for number, unit in parts) != body:
         raise EvaluationError(f"{text[:40]!r} is not a duration: write 72h, 30m or 10s")
+    total = timedelta()
     try:
-        return sign * sum(
-            (timedelta(seconds=float(number) * _SECONDS[unit]) for number, unit in parts),
-            timedelta(),
-        )
+        for number, unit in parts:
+            total += timedelta(seconds=float(number) * _SECONDS[unit])
+        return sign * total
     except OverflowError:
         raise EvaluationError("the duration is too long") from None
 
@@ -208,9 +212,9 @@ def timestamp(value: Any) -> datetime:
             return datetime.fromtimestamp(value, UTC)
         match = _TIMESTAMP.fullmatch(value) if isinstance(value, str) else None
         if match is not None:
-            day, clock, fraction, zone = match.groups()
-            zone = "+00:00" if zone in "Zz" else zone
-            return datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{zone}")
+            day, clock, fraction, zone = match.groups(default="")
+            # Python has microseconds, and RFC 3339 permits any number of digits.
+            return datetime.fromisoformat(f"{day}T{clock}{fraction[:7]}{zone.upper()}")
     except (ValueError, OverflowError, OSError):
         pass
     shown = repr(value)[:40] if isinstance(value, str | int) else shown_type(value)

@@ -67,7 +67,7 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
         return replace(outcome, message="it costs money each time: name it, or pass --costly")
     started, notes = time.monotonic(), list[str]()
     try:
-        tools.client.check_stopped()
+        tools.client.waits.check_stopped()
         findings = _Check(rule, _resolved(spec, tools), tools, notes).findings()
         status = CheckStatus.FAILED if findings else CheckStatus.PASSED
         outcome = replace(outcome, status=status, findings=tuple(findings))

@@ -34,7 +34,7 @@ def wait(
         return begun, []
     now = begun
     try:
-        # Not `Client.poll`: the first state is known already, tool outputs are sent without a pause,
+        # Not `Waits.poll`: the first state is known already, tool outputs are sent without a pause,
         # and each wait names the present status.
         ends_at, pause = time.monotonic() + seconds, _FIRST_SECONDS
         while _goes_on(waiting, now):
@@ -47,7 +47,9 @@ def wait(
             if now.get("status") == waiting.asks:
                 now = _answered(client, waiting, now, outputs)
                 continue
-            client.client.http.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
+            client.client.http.waits.pause(
+                min(pause, left), f"{operation.name} is {now.get('status')}"
+            )
             pause = min(pause * 1.5, _MOST_SECONDS)
             now = client.follow(waiting.read, now)
     except BaseException:
@@ -153,7 +155,7 @@ def _ended(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[
     """Cancelled work after its end or a short wait: until it ends, it may create more objects."""
     ends_at = time.monotonic() + _ENDING_SECONDS
     while now.get("status") in waiting.running and time.monotonic() < ends_at:
-        client.client.http.pause(_FIRST_SECONDS, "it is being cancelled")
+        client.client.http.waits.pause(_FIRST_SECONDS, "it is being cancelled")
         now = client.follow(waiting.read, now)
     return now
 

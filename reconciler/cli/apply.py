@@ -110,7 +110,7 @@ def _apply_saved(
     text = read_text(planfile, "the plan")
     plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
     # Without the variables of the plan, its manifests would seem to have changed.
-    session.settings = replace(session.settings, saved_variables=plan.variables)
+    session.use_saved_variables(plan.variables)
     session.applies_saved_plan = True
     check_approved(session, plan, approve)
     if plan.rollback_of is not None:

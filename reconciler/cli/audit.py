@@ -107,8 +107,8 @@ def _ids_of(session: Session, address: Address) -> set[str]:
     if record is not None and record.id:
         ids.add(record.id)
     # A replaced object had another id, and its entries are about the address too.
-    for run in store.runs():
-        for image in store.pre_images(run.id):
+    for run in store.runs.all():
+        for image in store.runs.pre_images(run.id):
             if image.address == address and image.id:
                 ids.add(image.id)
     return ids

@@ -12,9 +12,9 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.app.env_durations import settle_seconds
 from reconciler.app.plans import PlanRequest
 from reconciler.app.policy_request import PolicyRequest
-from reconciler.app.session import settle_seconds
 from reconciler.app.sharing import Sharing
 from reconciler.app.spend import SpendReader
 from reconciler.cli.duration import seconds_in

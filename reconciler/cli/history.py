@@ -49,7 +49,7 @@ def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
 
 def _show_all(options: GlobalOptions, store: StateStore, limit: int | None) -> None:
     holder = _live_holder(store)
-    runs = [_view(run, holder) for run in reversed(store.runs())][:limit]
+    runs = [_view(run, holder) for run in reversed(store.runs.all())][:limit]
     if not runs:
         click.echo("No runs yet.", err=True)
 
@@ -63,7 +63,7 @@ def _show_all(options: GlobalOptions, store: StateStore, limit: int | None) -> N
 
 def _show_one(options: GlobalOptions, store: StateStore, number: int) -> None:
     run = _view(find_run(store, number), _live_holder(store))
-    changes = [_change(image) for image in store.pre_images(number)]
+    changes = [_change(image) for image in store.runs.pre_images(number)]
     # Only the pre-images of the latest runs are kept, and the counts of all.
     if not changes and any(run["counts"].values()):
         click.echo("The details of this run are too old and no longer kept.", err=True)

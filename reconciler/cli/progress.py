@@ -81,7 +81,7 @@ class ProgressReporter:
         with self._progress.phase(name, pending.outlook):
             yield
         # Calls that were expected and never made must not count in the next phase.
-        self._client.expect_nothing()
+        self._client.in_flight.expect_nothing()
 
 
 class Pending:
@@ -99,8 +99,8 @@ class Pending:
         self._clock = clock
         self._began_at = clock()
         # The client counts for the whole run, and a phase only its own calls.
-        self._answered_before = client.answered
-        self._waited_before = client.waited_seconds
+        self._answered_before = client.in_flight.answered
+        self._waited_before = client.in_flight.idle_seconds
 
     def outlook(self) -> Outlook:
         """How much is done, and the estimated time left.
@@ -109,12 +109,12 @@ class Pending:
         excluding waits.
         """
         left = self._client.left()
-        answered = self._client.answered - self._answered_before
+        answered = self._client.in_flight.answered - self._answered_before
         done, total, unit = answered, answered + left.calls, "calls"
         if self._changes is not None:
             done, total = self._changes()
             unit = "changes"
-        waited = self._client.waited_seconds - self._waited_before
+        waited = self._client.in_flight.idle_seconds - self._waited_before
         worked = self._clock() - self._began_at - waited
         work = 0.0
         if done >= _TOO_FEW:

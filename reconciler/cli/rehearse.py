@@ -192,7 +192,7 @@ def _saved_plan(session: CommandSession, planfile: Path) -> Plan:
             "a saved rollback cannot be rehearsed",
             hint="Every rehearsal shows what a rollback of it would do.",
         )
-    session.settings = replace(session.settings, saved_variables=plan.variables)
+    session.use_saved_variables(plan.variables)
     return plan
 
 

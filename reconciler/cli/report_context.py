@@ -52,7 +52,7 @@ def wants(options: GlobalOptions, format: str) -> bool:
 
 def past_runs(store: StateStore) -> tuple[PastRun, ...]:
     """The latest runs of a stack, newest first."""
-    runs = store.runs()[-_MOST_RUNS:]
+    runs = store.runs.all()[-_MOST_RUNS:]
     return tuple(map(_past_run, reversed(runs)))
 
 

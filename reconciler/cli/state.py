@@ -188,10 +188,12 @@ def export(options: GlobalOptions, decrypt: bool) -> int:
 
     Encrypts it if the stack declares `encryption`.
     """
+    from reconciler.state.transfer import export_state
+
     session = CommandSession(options)
     # The old copy of a state that was migrated can still be exported, for a comparison.
-    session.accept_moved_state = True
-    text = _json(session.store.export(), sort_keys=True) + "\n"
+    session.state.accept_moved = True
+    text = _json(export_state(session.store), sort_keys=True) + "\n"
     if not decrypt:
         text = encrypted(session, Content.STATE, text)
     click.echo(text, nl=False)
@@ -212,6 +214,8 @@ def export(options: GlobalOptions, decrypt: bool) -> int:
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
     """Replace the state with an export; refuse an older one."""
+    from reconciler.state.transfer import import_state
+
     session = CommandSession(options)
     text = decrypted(session, Content.STATE, read_text(file, "the state"), name=str(file))
     try:
@@ -221,8 +225,8 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
     except RecursionError as error:
         raise UsageError(f"{file} is nested too deeply to be a state") from error
     with locked(session, "state import"):
-        forgotten = session.store.import_(
-            data, from_elsewhere=from_elsewhere, force_older=force_older
+        forgotten = import_state(
+            session.store, data, from_elsewhere=from_elsewhere, force_older=force_older
         )
         imported = session.store.records()
     # An export of a newer version may hold kinds that this one lacks.

@@ -1,13 +1,14 @@
 """Dependency graphs: topological order, inversion and closure. Independent of kinds.
 
-A graph maps each node to the nodes that it needs. Needed nodes that are not in the mapping are outside the graph and
-block nothing.
+A graph maps each node to the nodes that it needs. Needed nodes that are not in the mapping are
+outside the graph and block nothing.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import count
 from typing import Any, TypeVar
 
 Node = TypeVar("Node")
@@ -16,33 +17,30 @@ Node = TypeVar("Node")
 def in_dependency_order(
     needs: Mapping[Node, Collection[Node]], *, key: Callable[[Node], Any] = lambda node: node
 ) -> list[Node]:
-    """All nodes, each after those that it needs. Among nodes that are ready, the smallest `key` comes first.
+    """All nodes, each after those that it needs. Of the ready nodes, the smallest `key` comes first.
 
-    Raises ValueError on a cycle. A loaded configuration has none: `manifests/references.py` reports cycles.
+    Raises ValueError on a cycle. A loaded configuration has none: `manifests/references.py` reports
+    cycles.
     """
-    waiting = {
-        node: sum(1 for need in set(wanted) if need in needs) for node, wanted in needs.items()
-    }
     dependents = invert(needs)
-    ready = [
-        (key(node), index, node)
-        for index, (node, count) in enumerate(waiting.items())
-        if count == 0
-    ]
+    waiting: dict[Node, int] = {}
     # `graphlib` yields ready nodes in no defined order. The same input must give the same plan, so a
     # heap orders them by key.
-    heapq.heapify(ready)
-    ordered: list[Node] = []
+    ready: list[tuple[Any, int, Node]] = []
     # A number breaks ties between equal keys, because nodes need not be comparable.
-    tie = len(waiting)
+    ties = count()
+    for node, needed in needs.items():
+        waiting[node] = len(needs.keys() & set(needed))
+        if not waiting[node]:
+            heapq.heappush(ready, (key(node), next(ties), node))
+    ordered: list[Node] = []
     while ready:
         _, _, node = heapq.heappop(ready)
         ordered.append(node)
-        for dependent in dependents.get(node, ()):
+        for dependent in dependents[node]:
             waiting[dependent] -= 1
             if waiting[dependent] == 0:
-                tie += 1
-                heapq.heappush(ready, (key(dependent), tie, dependent))
+                heapq.heappush(ready, (key(dependent), next(ties), dependent))
     # Nodes of a cycle, and their dependents, never become ready.
     if len(ordered) != len(needs):
         raise ValueError("the graph has a cycle")

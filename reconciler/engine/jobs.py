@@ -20,6 +20,8 @@ WAIT, MINUTES = "wait", "timeout_minutes"
 
 USUAL_MINUTES = 60
 
+_LOST = "what it has done so far is lost"
+
 
 def is_history(live: LiveObject) -> bool:
     """Whether it is a finished job that cannot be removed, which the API lists forever."""
@@ -39,33 +41,36 @@ def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
 
 def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Change:
     """A change with the progress of the job, and whether apply has to wait for its end."""
+    phase, progress = job.phase(live.attributes), job.progress_of(live.attributes)
+    change = replace(change, results=job.final_results(live.attributes))
+    if phase is Phase.RUNNING:
+        return replace(change, job_progress=progress, wait_for_job=waits)
+    change = replace(change, job_progress="", wait_for_job=False)
     # A failed job is never repeated automatically: it would fail again and cost money again.
-    phase, standing = job.phase(live.attributes), job.progress_of(live.attributes)
-    failed = f"it did not succeed ({standing}), and does not run again by itself: change an input, or pass "
-    return replace(
-        change,
-        job_progress=standing if phase is Phase.RUNNING else "",
-        wait_for_job=waits and phase is Phase.RUNNING,
-        results=job.final_results(live.attributes),
-        warnings=(*change.warnings, f"{failed}--replace {change.address}")
-        if phase is Phase.FAILED
-        else change.warnings,
-    )
+    if phase is Phase.FAILED:
+        warning = (
+            f"it did not succeed ({progress}), and does not run again by itself: "
+            f"change an input, or pass --replace {change.address}"
+        )
+        change = replace(change, warnings=(*change.warnings, warning))
+    return change
 
 
 def run_again(change: Change, reason: Reason, live: LiveObject, *, waits: bool) -> Change:
     """The change that starts a job again. A running predecessor is stopped, a finished one stays."""
+    if reason is Reason.FIELD_FORCES_REPLACEMENT:
+        reason = Reason.OTHER_INPUTS
     return replace(
         change,
         action=Action.REPLACE,
-        reason=Reason.OTHER_INPUTS if reason is Reason.FIELD_FORCES_REPLACEMENT else reason,
+        reason=reason,
         # A finished predecessor is history, and its product may be in use: a new run never deletes
         # it.
         removal=Removal.CANCEL,
         # The old run stops first. Two at the same time would cost twice.
         create_before_destroy=False,
         wait_for_job=waits,
-        destructive="what it has done so far is lost" if live.runs else "",
+        destructive=_LOST if live.runs else "",
         results={},
         warnings=(),
     )
@@ -80,10 +85,13 @@ def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
     # A running job is always stopped, whatever `on_remove` says: it would go on to cost money
     # unattended.
     if live.runs:
-        shown = replace(shown, job_progress=job.progress_of(live.attributes))
-        lost = "what it has done so far is lost"
         return replace(
-            shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost
+            shown,
+            action=Action.DELETE,
+            reason=reason,
+            removal=Removal.CANCEL,
+            job_progress=job.progress_of(live.attributes),
+            destructive=_LOST,
         )
     # The job itself often cannot be deleted. What counts is the model that it produced.
     has_product = job.product is not None and job.product in job.final_results(live.attributes)

@@ -51,12 +51,12 @@ class Ownership(Struct):
     def present_address(self, mark: str | None) -> Address | None:
         """The address in our mark, with the present name of its project."""
         address = self.address(mark)
+        if address is None:
+            return None
         # Marks are written once and not rewritten for a renamed project, so an old name in a mark
         # is normal.
-        project = self.renamed_projects.get(address.project or "") if address is not None else None
-        if address is None or project is None:
-            return address
-        return Address(address.kind, address.name, project)
+        project = self.renamed_projects.get(address.project or "")
+        return address if project is None else Address(address.kind, address.name, project)
 
     def is_foreign(self, mark: str | None) -> bool:
         """Whether a mark names another stack or environment that this state was not imported from."""

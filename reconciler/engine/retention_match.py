@@ -1,8 +1,8 @@
 """Decides which objects retention rules match.
 
-A rule describes objects and a minimum age. An object stays in any case if someone is known to want
-it: if it is declared, recorded, bound or being created, if it carries the mark of any stack, if a
-collection contains it, or if anything of ours names its id.
+A rule describes objects and a minimum age. An object that is known to be wanted always stays: if it
+is declared, recorded, bound or being created, if it carries the mark of any stack, if a collection
+contains it, or if anything of ours names its id.
 """
 
 from __future__ import annotations
@@ -37,13 +37,10 @@ def matched_objects(snapshot: Snapshot) -> list[RetentionMatch]:
         if not snapshot.could_read(rule_scopes(rule, snapshot.inputs.kinds)):
             continue  # a collection that could not be read may hold what the rule matches
         for live in snapshot.live.objects(rule.spec["of"], rule.address.project):
+            if live.id in wanted or not matches(rule.spec["match"], live, now):
+                continue
             address = _address_of(live)
-            if (
-                address is not None
-                and live.id not in wanted
-                and matches(rule.spec["match"], live, now)
-                and _is_nobodys(snapshot, live, address)
-            ):
+            if address is not None and _is_unowned(snapshot, live, address):
                 # Two keys can open one project, so an object can be listed twice.
                 matched.setdefault((live.kind.name, live.id), RetentionMatch(rule, live, address))
     return list(matched.values())
@@ -55,15 +52,15 @@ def matches(match: Spec, live: LiveObject, now: float) -> bool:
     # An object without any time has no provable age and never matches.
     if used is None or now - used[1] < match["older_than_days"] * _DAY:
         return False
-    conditions = {
-        name: value
-        for name, value in match.items()
-        if name != "older_than_days" and value is not None
-    }
     # A rule that only names an age would match everything old, so it matches nothing.
-    return bool(conditions) and all(
-        _holds(name, value, live.attributes) for name, value in conditions.items()
-    )
+    has_condition = False
+    for name, value in match.items():
+        if name == "older_than_days" or value is None:
+            continue
+        if not _holds(name, value, live.attributes):
+            return False
+        has_condition = True
+    return has_condition
 
 
 def last_use(live: LiveObject) -> tuple[str, float] | None:
@@ -85,10 +82,9 @@ def name_of(attributes: Spec) -> str | None:
 
 def rule_scopes(rule: Rule, kinds: Mapping[str, Kind]) -> list[Scope]:
     """The scopes that decide about a rule: its objects, and collections that may contain them."""
-    collections = [
-        kind.name for kind in kinds.values() if collection_fields(kind) and not kind.parents
-    ]
-    return [Scope(name, rule.address.project) for name in (rule.spec["of"], *collections)]
+    names = [rule.spec["of"]]
+    names += [kind.name for kind in kinds.values() if collection_fields(kind) and not kind.parents]
+    return [Scope(name, rule.address.project) for name in names]
 
 
 def collection_fields(kind: Kind) -> frozenset[str]:
@@ -101,13 +97,12 @@ def _holds(name: str, wanted: Any, attributes: Spec) -> bool:
         shown = name_of(attributes)
         return shown is not None and fnmatchcase(shown, wanted)
     shown = attributes.get(name)
-    if isinstance(wanted, MAP):
-        return (
-            isinstance(shown, MAP)
-            and bool(wanted)
-            and all(shown.get(key) == wanted[key] for key in wanted)
-        )
-    return bool(shown == wanted)
+    if not isinstance(wanted, MAP):
+        return bool(shown == wanted)
+    # An empty condition would match every object, so it matches none.
+    if not wanted or not isinstance(shown, MAP):
+        return False
+    return all(shown.get(key) == wanted[key] for key in wanted)
 
 
 def _address_of(live: LiveObject) -> Address | None:
@@ -115,14 +110,12 @@ def _address_of(live: LiveObject) -> Address | None:
     try:
         # Ids are opaque and can contain anything. Without an address, the deletion could not be
         # allowed or refused.
-        return Address.parse(
-            "/".join(part for part in (live.kind.name, live.project, live.id) if part)
-        )
+        return Address.parse("/".join(filter(None, (live.kind.name, live.project, live.id))))
     except ValueError:
         return None
 
 
-def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
+def _is_unowned(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
     inputs = snapshot.inputs
     # A mark of any stack counts, not only ours: other stacks may share the organization.
     if address in snapshot.resources or address in inputs.records or live.is_marked:
@@ -136,8 +129,10 @@ def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
         return False
     # A create without an answer may have made it, so the next run will look for it.
     identities = live.kind.identities(live.attributes)
-    for at, attempts in inputs.ownership.create_attempts.items():
-        for attempt in attempts if at.kind == live.kind.name else ():
+    for attempted, attempts in inputs.ownership.create_attempts.items():
+        if attempted.kind != live.kind.name:
+            continue
+        for attempt in attempts:
             is_alike = attempt.id is not None or attempt.identity in identities
             if is_alike and attempt.can_have_made(live):
                 return False
@@ -148,17 +143,15 @@ def _wanted_ids(snapshot: Snapshot) -> set[str]:
     """All texts in everything of ours, which include the ids of all objects that are ours or
     referenced."""
     inputs = snapshot.inputs
-    bound = [binding.live for binding in snapshot.bindings.values() if binding.live is not None]
     # Outputs too: somebody outside may use an id that nothing else here names.
-    sources: list[Any] = [
-        [(resource.spec, resource.lifecycle.adopt) for resource in inputs.resources],
-        [
-            (record.id, record.deposed, record.applied, record.delivered)
-            for record in inputs.records.values()
-        ],
-        [(live.id, live.attributes, live.own_calls) for live in bound],
-        [rule.spec for rule in inputs.rules],
-        inputs.outputs,
-        inputs.previous_outputs,
-    ]
+    sources: list[Any] = [inputs.outputs, inputs.previous_outputs]
+    for resource in inputs.resources:
+        sources += (resource.spec, resource.lifecycle.adopt)
+    for record in inputs.records.values():
+        sources += (record.id, record.deposed, record.applied, record.delivered)
+    for binding in snapshot.bindings.values():
+        if binding.live is not None:
+            sources += (binding.live.id, binding.live.attributes, binding.live.own_calls)
+    for rule in inputs.rules:
+        sources.append(rule.spec)
     return set(texts_in(sources))

@@ -72,6 +72,10 @@ class LiveState:
         del self._listed[scope]
         del self._scopes[scope.kind, scope.project][scope]
 
+    def lacks(self, scope: Scope, id: str) -> bool:
+        """Whether a scope was listed without an object. A scope that was not listed proves nothing."""
+        return scope in self._listed and id not in self._listed[scope]
+
     def scope_of(self, kind: str, project: str | None, id: str) -> Scope:
         """The scope that lists an object. Raises ValueError if the id cannot belong to the kind."""
         return Scope(kind, project, self.kinds[kind].parent_and_id(id)[0])

@@ -1,7 +1,7 @@
-"""The part of the configuration that a plan is about: selected resources, their order, and what to
-destroy.
+"""The part of the configuration that a plan covers: the selected resources, their order, and the
+resources to destroy.
 
-It follows from the inputs alone, before anything is read.
+It depends on the inputs alone, so it is known before anything is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reconciler.model.rule import Rule
 
 
 class Selection(Struct, frozen=True):
-    """The part of the configuration that a plan is about."""
+    """The part of the configuration that a plan covers."""
 
     needs: Mapping[Address, frozenset[Address]]
     """The declared addresses that each resource depends on: references, its project, the key that opens it."""
@@ -36,35 +36,42 @@ class Selection(Struct, frozen=True):
 
     def project_of(self, address: Address) -> Address | None:
         """The resource that declares the project of an address."""
-        return self.projects.get(address.project) if address.project is not None else None
+        return self.projects.get(address.project or "")
 
 
 def select(inputs: PlanInputs) -> Selection:
     """The selection. Raises UsageError for a target that is neither declared nor recorded."""
     _check_targets(inputs)
-    projects = {
-        resource.address.name: resource.address
-        for resource in inputs.resources
-        if resource.kind.defines_project
-    }
+    options, projects = inputs.options, _projects(inputs)
     needs = {
         resource.address: _needs_of(resource, projects, inputs) for resource in inputs.resources
     }
-    options = inputs.options
     to_destroy = _to_destroy(inputs, needs)
-    # A target cannot be planned without what it refers to.
-    selected = closure(needs, (*options.targets, *to_destroy)) if options.targets else set(needs)
+    selected = set(needs)
+    # A target cannot be planned without the resources that it refers to.
+    if options.targets:
+        selected = closure(needs, (*options.targets, *to_destroy))
     # All of them, so that an order with targets is a part of the order without.
     ordered = in_dependency_order(needs, key=lambda address: address.sort_key)
-    is_partial = options.destroy or options.targets
+    retention_rules: Sequence[Rule] = ()
+    if not options.destroy and not options.targets:
+        retention_rules = [rule for rule in inputs.rules if rule.kind.removes]
     return Selection(
         needs=needs,
         projects=projects,
         to_destroy=to_destroy,
         order=[address for address in ordered if address in selected],
         selected=frozenset(selected),
-        retention_rules=() if is_partial else [rule for rule in inputs.rules if rule.kind.removes],
+        retention_rules=retention_rules,
     )
+
+
+def _projects(inputs: PlanInputs) -> dict[str, Address]:
+    projects: dict[str, Address] = {}
+    for resource in inputs.resources:
+        if resource.kind.defines_project:
+            projects[resource.address.name] = resource.address
+    return projects
 
 
 def _check_targets(inputs: PlanInputs) -> None:

@@ -1,4 +1,4 @@
-"""Everything a plan is decided from, as one frozen value.
+"""Everything that planning needs, as one frozen value.
 
 `refresh.collect` makes it from the API's answers and the state's records; `plan/` decides from it.
 No lookup makes a call or reads a clock, so the same snapshot always gives the same plan.
@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.leftovers import Leftovers
-from reconciler.engine.binding.matcher import Binding
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.overview import Overview
 from reconciler.engine.scope import LiveState, Scope
@@ -24,7 +24,7 @@ from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Resource, shown_to_others
 from reconciler.model.rule import Rule
-from reconciler.model.values import Reference, Unknown, by_content, value_at
+from reconciler.model.values import Reference, Spec, Unknown, by_content, value_at
 
 UNBOUND = Binding()
 
@@ -102,7 +102,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         try:
             return self.live.scope_of(address.kind, address.project, id) in self.live.listed
         # The state may come from a version whose ids had another form.
-        except ValueError:  # a record with an id of another form
+        except ValueError:
             return False
 
     def is_unreadable(self, address: Address) -> bool:
@@ -115,11 +115,11 @@ class Snapshot(Struct, frozen=True, dict=True):
 
     def error_of(self, address: Address) -> Diagnostic | None:
         """The error of an address or of its project."""
-        project = self.selection.project_of(address)
+        error, project = self.errors.get(address), self.selection.project_of(address)
+        if error is not None or project is None:
+            return error
         # Nothing in a project can be planned while the project itself has an error.
-        return self.errors.get(address) or (
-            self.errors.get(project) if project is not None else None
-        )
+        return self.errors.get(project)
 
     def access_dependencies(self, project: str | None) -> tuple[Address, ...]:
         """The declared project, and the resource that delivers its key. Both must outlive the
@@ -128,7 +128,7 @@ class Snapshot(Struct, frozen=True, dict=True):
             return ()
         # In this order, because the key can only exist once the project does.
         needs = (self.selection.projects.get(project), self.inputs.key_writers.get(project))
-        return tuple(address for address in needs if address is not None)
+        return tuple(filter(None, needs))
 
     def satisfied_by_object(self, resource: Resource) -> LiveObject | None:
         """An object of another kind that makes this resource unnecessary, such as a user for an
@@ -162,11 +162,11 @@ class Snapshot(Struct, frozen=True, dict=True):
         return frozenset(self.inputs.key_writers.values())
 
     def current_value(self, reference: Reference) -> Any:
-        """What a reference points at before anything is decided."""
+        """The value of a reference in the live object, before anything is decided."""
         return current_value(reference, self.bindings)
 
     def inputs_digest(self, resource: Resource, lookup: Callable[[Reference], Any]) -> str | None:
-        """The digest of what a job would be started with; None for other kinds, and while it is unknown."""
+        """The digest of a job's inputs; None for other kinds, and while an input is unknown."""
         return inputs_digest(resource, self.resources, lookup)
 
     def could_read(self, scopes: Iterable[Scope]) -> bool:
@@ -176,16 +176,18 @@ class Snapshot(Struct, frozen=True, dict=True):
         )
 
 
-# The same lookups are needed while the bindings are still being made, one after the other.
+# The same lookups are needed by `refresh.collect` while it still makes the bindings.
 
 
 def current_value(reference: Reference, bindings: Mapping[Address, Binding]) -> Any:
-    """What a reference points at in the bound object; Unknown where there is none, or it does not show the field."""
-    live = bindings.get(reference.address, UNBOUND).live
-    if live is None:
-        return Unknown(str(reference))
-    # A reference without a path is to the object's own id, which is what request bodies take.
-    value = value_at(shown_to_others(live), reference.path) if reference.path else live.own_id
+    """The value of a reference in the bound object; Unknown without an object, or without the field
+    in its answer."""
+    live, value = bindings.get(reference.address, UNBOUND).live, None
+    if live is not None and reference.path:
+        value = value_at(shown_to_others(live), reference.path)
+    elif live is not None:
+        # A reference without a path means the object's own id, which is what request bodies take.
+        value = live.own_id
     return Unknown(str(reference)) if value is None else value
 
 
@@ -194,25 +196,28 @@ def project_id(
 ) -> str | None:
     """The API's id of a project, if it exists."""
     declared = selection.projects.get(name or "")
-    # A declared project outranks an entry of the stack file with the same name.
-    live = bindings.get(declared, UNBOUND).live if declared is not None else None
-    return live.id if live is not None else inputs.projects.get(name or "")
+    if declared is not None:
+        live = bindings.get(declared, UNBOUND).live
+        # A declared project outranks an entry of the stack file with the same name.
+        if live is not None:
+            return live.id
+    return inputs.projects.get(name or "")
 
 
 def inputs_digest(
     resource: Resource, resources: Mapping[Address, Resource], lookup: Callable[[Reference], Any]
 ) -> str | None:
-    """The digest of what a job would be started with; None for other kinds, and while it is unknown.
+    """The digest of a job's inputs; None for other kinds, and while an input is unknown.
 
     An uploaded file counts by its content: the same bytes under another id are the same input.
     """
     # Only jobs are identified by their inputs.
     if resource.kind.job is None:
         return None
-    # References are compared by what they point at. A new upload has a new id and may be the same
-    # input.
-    contents = {
-        address: resources[address].spec for address in resource.references if address in resources
-    }
+    # By content and not by id: a new upload has a new id and may be the same input.
+    contents: dict[Address, Spec] = {}
+    for address in resource.references:
+        if address in resources:
+            contents[address] = resources[address].spec
     spec = resource.resolved(by_content(contents, lookup))
     return resource.kind.inputs_digest(resource.kind.fill_defaults(spec))

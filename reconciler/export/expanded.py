@@ -6,10 +6,13 @@ and after a change, searched, or given to other tools.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.export.yaml_text import Raw, comment, document
+from msgspec import Struct
+
+from reconciler.export.files import expression_of
+from reconciler.export.yaml_text import Raw, comment_lines, document, escaped
 from reconciler.model.address import Address
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.rule import Rule
@@ -27,28 +30,36 @@ from reconciler.model.values import (
 
 def expanded_yaml(declared: Resource | Rule) -> str:
     """One document, with its source location as a comment."""
-    origin = "".join(f"{line}\n" for line in comment(str(declared.location or "")))
-    return origin + document(_document(declared, _escaped))
+    origin = comment_lines(str(declared.location or ""))
+    return origin + document(_document(declared, _YAML))
 
 
 def expanded_json(declared: Resource | Rule) -> dict[str, Any]:
     """One document as JSON. Strings hold expressions as manifests do, so `${` is `$${`."""
-    return _document(declared, lambda text: text.replace("${", "$${"))
+    return _document(declared, _JSON)
 
 
-def _escaped(text: str) -> str:
-    return text  # the YAML writer escapes plain texts
+class _Notation(Struct, frozen=True):
+    """How texts are written, so that expressions differ from plain texts."""
+
+    plain: Callable[[str], Any]
+    expression: Callable[[str], Any]
 
 
-def _document(declared: Resource | Rule, plain: Any) -> dict[str, Any]:
+_YAML = _Notation(plain=str, expression=Raw)  # the writer escapes what is not `Raw`
+_JSON = _Notation(plain=escaped, expression=str)
+
+
+def _document(declared: Resource | Rule, notation: _Notation) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "kind": declared.kind.name,
         "metadata": _metadata(declared.address),
-        "spec": {name: _written(value, plain) for name, value in declared.spec.items()},
+        "spec": {name: _written(value, notation) for name, value in declared.spec.items()},
     }
-    lifecycle = _lifecycle(declared.lifecycle) if isinstance(declared, Resource) else {}
-    if lifecycle:
-        whole["lifecycle"] = lifecycle
+    if isinstance(declared, Resource):
+        lifecycle = _lifecycle(declared.lifecycle)
+        if lifecycle:
+            whole["lifecycle"] = lifecycle
     return whole
 
 
@@ -79,49 +90,37 @@ def _lifecycle(lifecycle: Lifecycle) -> dict[str, Any]:
     return written
 
 
-def _written(value: Any, plain: Any) -> Any:
+def _written(value: Any, notation: _Notation) -> Any:
     """A value as a manifest says it."""
     match value:
         case str():
-            return plain(value)
-        case Reference() | Unknown():
-            return _expression(value, plain)
-        case Template(parts):
-            return _template(parts, plain)
+            return notation.plain(value)
+        case Reference() | Template():
+            return notation.expression(expression_of(value))
+        case Unknown(source):
+            return notation.expression(source)
         case LocalFile(path):
-            return plain(path)
+            return notation.plain(path)
         case FileSet(members):
-            return [_member(member, plain) for member in members]
+            return [_member(member, notation) for member in members]
         case SecretValue(source):
             where, _, name = source.partition(" ")
             return {f"from_{where}": name}
         case _ if isinstance(value, MAP):
-            return {key: _written(part, plain) for key, part in value.items()}
+            return {key: _written(part, notation) for key, part in value.items()}
         case list() | tuple():
-            return [_written(part, plain) for part in value]
+            return [_written(part, notation) for part in value]
     return value
 
 
-def _expression(value: Reference | Unknown, plain: Any) -> Any:
-    text = str(value) if isinstance(value, Reference) else value.source
-    return Raw(text) if plain is _escaped else text
-
-
-def _template(parts: tuple[str | Reference, ...], plain: Any) -> Any:
-    text = "".join(
-        part.replace("${", "$${") if isinstance(part, str) else str(part) for part in parts
-    )
-    return Raw(text) if plain is _escaped else text
-
-
-def _member(member: Member, plain: Any) -> Mapping[str, Any]:
-    item: dict[str, Any] = {}
+def _member(member: Member, notation: _Notation) -> Mapping[str, Any]:
+    entry: dict[str, Any] = {}
     if member.content is not None:
-        item["path"] = plain(member.content.path)
+        entry["path"] = notation.plain(member.content.path)
     else:
-        item["file_id"] = _written(member.file_id, plain)
+        entry["file_id"] = _written(member.file_id, notation)
     for name in ("attributes", "chunking_strategy"):
         value = getattr(member, name)
         if value is not None:
-            item[name] = _written(value, plain)
-    return item
+            entry[name] = _written(value, notation)
+    return entry

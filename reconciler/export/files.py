@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ _SKIPPED_FOLDERS = frozenset({"secrets", "node_modules", "venv", "__pycache__"})
 """Folders in which manifests are not searched for."""
 
 _FLOW_KEYS = frozenset({"metadata"})
+_MOST_SHOWN = 3
 _SUFFIXES = ("s", "x", "z", "ch", "sh")
 
 
@@ -108,13 +110,13 @@ def files_of(
     `prefix` is the path of that folder below the stack's folder, for `${file:…}`. `header` is a
     comment at the top of each manifest. The same documents give the same texts in any order.
     """
-    ordered = sorted(documents, key=lambda one: (one.project_folder or "", *one.sort_key))
+    ordered = sorted(documents, key=lambda each: (each.project_folder or "", *each.sort_key))
     prompts = _Prompts(ordered, prefix)
     folders = _Folders()
     texts: dict[str, list[str]] = defaultdict(list)
-    for one in ordered:
-        text = _document_text(one, prompts)
-        texts[_stem(one, layout, folders)].append(text)
+    for document in ordered:
+        text = _document_text(document, prompts)
+        texts[_stem(document, layout, folders)].append(text)
     files = dict(prompts.files)
     for stem, parts in texts.items():
         files |= _split(stem, parts, header)
@@ -134,6 +136,7 @@ def write_files(folder: Path, files: Mapping[str, str], *, force: bool = False) 
     changed = []
     for name, text in files.items():
         path = folder / name
+        # JSON of the API can hold half of a surrogate pair, which UTF-8 alone cannot encode.
         content = text.encode("utf-8", "surrogatepass")
         if _content_of(path) == content:
             continue
@@ -171,12 +174,15 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
         raise UsageError(
             f"{folder} is not a folder", hint="Name another folder with --out, or remove it."
         )
+    present: list[str] = []
     try:
-        present = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+        if folder.exists():
+            present = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror or error}") from error
     if present and not force:
-        first = ", ".join(present[:3]) + (", …" if len(present) > 3 else "")
+        more = ", …" if len(present) > _MOST_SHOWN else ""
+        first = ", ".join(present[:_MOST_SHOWN]) + more
         raise UsageError(
             f"The folder {folder} is not empty: it has {first}",
             hint="Name another folder with --out, or use --force to replace the files that the "
@@ -247,7 +253,9 @@ def _plural(word: str) -> str:
 
 def _split(stem: str, parts: list[str], header: str) -> Iterator[tuple[str, str]]:
     """The files of one stem, each below the size that is read."""
-    top = "".join(f"{line}\n" for line in yaml_text.comment(header)) + ("\n" if header else "")
+    top = yaml_text.comment_lines(header)
+    if header:
+        top += "\n"
     chunks: list[list[str]] = [[]]
     size = 0
     for part in parts:
@@ -274,29 +282,31 @@ def _document_text(document: YamlDocument, prompts: _Prompts) -> str:
     content["spec"] = _spec(document, prompts)
     if document.lifecycle:
         content["lifecycle"] = dict(document.lifecycle)
-    above = "".join(f"{line}\n" for line in yaml_text.comment(document.comments.get("", "")))
+    above = yaml_text.comment_lines(document.comments.get("", ""))
     return above + yaml_text.document(content, flow=_FLOW_KEYS)
 
 
 def _spec(document: YamlDocument, prompts: _Prompts) -> dict[str, Any]:
-    fields = {declared.name: declared for declared in document.kind.fields}
-    known = [name for name in fields if name in document.spec or name in document.comments]
+    types = {declared.name: declared.type for declared in document.kind.fields}
     spec: dict[str, Any] = {}
-    for name in [*known, *(name for name in document.spec if name not in fields)]:
-        if name not in document.spec:
-            continue
-        type_ = fields[name].type if name in fields else None
-        value = ordered(type_, document.spec[name])
+    for name in _ordered_names(document.spec, types):
+        value = ordered(types.get(name), document.spec[name])
         value = prompts.replaced(document, (name,), value)
         about = document.comments.get(name)
         spec[name] = Commented(value, about) if about else value
     return spec
 
 
+def _ordered_names(present: Collection[str], known: Collection[str]) -> list[str]:
+    """The names that are present: known ones first, in the order in which they are known."""
+    names = [name for name in known if name in present]
+    return names + [name for name in present if name not in known]
+
+
 def ordered(type_: Type | None, value: Any) -> Any:
     """A value with its keys in the order of the type, ready to be written."""
     if isinstance(value, Reference | Template):
-        return Raw(written(value))
+        return Raw(expression_of(value))
     if isinstance(value, FileSet):
         return [_member(member) for member in value.members]
     match type_:
@@ -319,23 +329,22 @@ def ordered(type_: Type | None, value: Any) -> Any:
     return value
 
 
-def written(value: Reference | Template) -> str:
+def expression_of(value: Reference | Template) -> str:
     """A reference, or a text with references, as an expression."""
     if isinstance(value, Reference):
         return str(value)
-    return "".join(
-        str(part) if isinstance(part, Reference) else part.replace("${", "$${")
-        for part in value.parts
-    )
+    text = ""
+    for part in value.parts:
+        text += str(part) if isinstance(part, Reference) else yaml_text.escaped(part)
+    return text
 
 
 def _ordered_object(
     type_: Object, value: Mapping[str, Any], *, without: str = ""
 ) -> dict[str, Any]:
-    parts = {part.name: part.type for part in type_.properties}
-    names = [name for name in parts if name in value]
-    names += [name for name in value if name not in parts]
-    return {name: ordered(parts.get(name), value[name]) for name in names if name != without}
+    types = {part.name: part.type for part in type_.properties}
+    names = _ordered_names(value, types)
+    return {name: ordered(types.get(name), value[name]) for name in names if name != without}
 
 
 def _member(member: Member) -> dict[str, Any]:
@@ -350,6 +359,10 @@ def _member(member: Member) -> dict[str, Any]:
 
 
 # --- long texts
+
+
+_Path = tuple[str, ...]
+"""Where a text is in a spec: keys and indexes from the field down."""
 
 
 class _Prompts:
@@ -375,22 +388,32 @@ class _Prompts:
 
         return _with_texts(value, path, replaced)
 
-    def _chosen(self, documents: Iterable[YamlDocument]) -> dict[tuple[int, tuple[str, ...]], str]:
-        rest = [(one, at) for one in documents for at in _long_texts(one)]
-        names: dict[tuple[int, tuple[str, ...]], str] = {}
+    def _chosen(self, documents: Iterable[YamlDocument]) -> dict[tuple[int, _Path], str]:
+        """The file of each long text, by the identity of its document and its path there."""
+        rest: list[tuple[YamlDocument, _Path]] = []
+        for document in documents:
+            rest += zip(repeat(document), _long_texts(document))
+        chosen: dict[tuple[int, _Path], str] = {}
         taken: set[str] = set()
         for spelling in (_name, _name_and_project, _name_and_kind, _name_and_field):
-            groups: dict[str, list[tuple[YamlDocument, tuple[str, ...]]]] = defaultdict(list)
-            for one, at in rest:
-                groups[spelling(one, at).casefold()].append((one, at))
+            groups: dict[str, list[tuple[YamlDocument, _Path]]] = defaultdict(list)
+            for document, at in rest:
+                # Case is ignored, because file systems can ignore it.
+                groups[spelling(document, at).casefold()].append((document, at))
             rest = []
             for name, alike in groups.items():
                 if len(alike) > 1 or name in taken:
                     rest += alike
                     continue
-                names[id(alike[0][0]), alike[0][1]] = f"{PROMPTS}/{name}.md"
-            taken |= {path.removeprefix(f"{PROMPTS}/")[:-3] for path in names.values()}
-        return names
+                ((document, at),) = alike
+                chosen[id(document), at] = f"{PROMPTS}/{name}.md"
+            # Added only now: a name must not depend on the order within the round.
+            taken.update(map(_stem_of_prompt, chosen.values()))
+        return chosen
+
+
+def _stem_of_prompt(path: str) -> str:
+    return path.removeprefix(f"{PROMPTS}/").removesuffix(".md")
 
 
 def _name(document: YamlDocument, at: tuple[str, ...]) -> str:
@@ -441,7 +464,7 @@ def is_long(text: str) -> bool:
 def _with_texts(
     value: Any, path: tuple[str, ...], change: Callable[[str, tuple[str, ...]], Any]
 ) -> Any:
-    """The value with each text changed. Paths are keys and indexes from the field down."""
+    """The value with each text changed."""
     if isinstance(value, str):
         return change(value, path)
     if isinstance(value, MAP):

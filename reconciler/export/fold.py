@@ -27,13 +27,15 @@ def folded(documents: Iterable[YamlDocument]) -> list[YamlDocument]:
     """
     groups: dict[bytes, list[YamlDocument]] = defaultdict(list)
     result: list[YamlDocument] = []
-    for one in documents:
-        if isinstance(one.project, str) and one.for_each is None:
-            groups[_likeness(one)].append(one)
+    for document in documents:
+        if isinstance(document.project, str) and document.for_each is None:
+            groups[_likeness(document)].append(document)
         else:
-            result.append(one)
+            result.append(document)
     for group in groups.values():
-        if len({one.project for one in group}) == len(group) >= FEWEST:
+        # Two documents of one project would have the same key.
+        projects = {document.project for document in group}
+        if len(projects) == len(group) >= FEWEST:
             result.append(_one_of(group))
         else:
             result += group
@@ -62,12 +64,11 @@ def _likeness(document: YamlDocument) -> bytes:
 
 def _one_of(group: list[YamlDocument]) -> YamlDocument:
     first = group[0]
-    projects = sorted(str(one.project) for one in group)
-    for_each: Any = projects
+    by_project = {str(document.project): document for document in group}
+    for_each: Any = sorted(by_project)
     lifecycle = dict(first.lifecycle)
     if "adopt" in lifecycle:
-        ids = {str(one.project): one.lifecycle["adopt"] for one in group}
-        for_each = {project: ids[project] for project in projects}
+        for_each = {name: by_project[name].lifecycle["adopt"] for name in for_each}
         lifecycle["adopt"] = _EACH_VALUE
     return replace(
         first,

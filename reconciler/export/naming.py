@@ -82,13 +82,17 @@ def addresses(
     taken: dict[tuple[str, str | None], set[str]] = defaultdict(set)
     for address in known.values():
         taken[address.kind, address.project].add(address.name.casefold())
-    found: dict[ObjectKey, Address] = {}
-    for scope, members in scopes.items():
-        kept = {one.key: known[one.key].name for one in members if one.key in known}
-        names = kept | _distinct([one for one in members if one.key not in known], taken[scope])
-        for key, name in names.items():
-            found[key] = Address(scope[0], name, scope[1])
-    return found
+    chosen: dict[ObjectKey, Address] = {}
+    for (kind, project), members in scopes.items():
+        nameless = []
+        for member in members:
+            if member.key in known:
+                chosen[member.key] = Address(kind, known[member.key].name, project)
+            else:
+                nameless.append(member)
+        for key, name in _distinct(nameless, taken[kind, project]).items():
+            chosen[key] = Address(kind, name, project)
+    return chosen
 
 
 def slug(text: str) -> str:
@@ -108,7 +112,7 @@ def kebab(kind: str) -> str:
 def _distinct(members: list[Unnamed], taken: set[str]) -> dict[ObjectKey, str]:
     """Names that differ from each other and from those that are taken."""
     names: dict[ObjectKey, str] = {}
-    rest = sorted(members, key=lambda one: one.id)
+    rest = sorted(members, key=lambda member: member.id)
     for spelling in (_by_label, _by_parent, _by_end_of_id, _by_id):
         groups: dict[str, list[Unnamed]] = defaultdict(list)
         for unnamed in rest:

@@ -17,10 +17,9 @@ def rings(
     Resources are visited in the order of their addresses, so the same resources always give the
     same answer.
     """
-    edges = {
-        address: sorted({reference.address for reference in references_in(resource.spec)})
-        for address, resource in resources.items()
-    }
+    edges: dict[Address, list[Address]] = {}
+    for address, resource in resources.items():
+        edges[address] = sorted({reference.address for reference in references_in(resource.spec)})
     finished: set[Address] = set()
     for start in sorted(edges):
         path: dict[Address, None] = {}
@@ -29,6 +28,7 @@ def rings(
         if start not in finished:
             path[start] = None
             stack.append((start, iter(edges[start])))
+        # A depth-first walk. A target on the path closes a ring, so that reference is cut.
         while stack:
             address, targets = stack[-1]
             target = next(targets, None)
@@ -41,4 +41,5 @@ def rings(
             elif target not in finished and target in edges:
                 path[target] = None
                 stack.append((target, iter(edges[target])))
-        yield from ((address, frozenset(targets)) for address, targets in backward.items())
+        for address, cut in backward.items():
+            yield address, frozenset(cut)

@@ -42,6 +42,7 @@ _ID = re.compile(
 )
 """Texts that look like ids of the API."""
 
+_MOST_IDS = 5
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -90,6 +91,7 @@ def resource_of(
             continue
         notes = _Notes()
         value = _with_references(values[declared.name], live, known, notes)
+        # A set of files always goes by id, which `_hidden` says once.
         about = "" if isinstance(declared.type, FileSetType) else _comment(notes, known)
         if notes.secrets:
             if declared.required:
@@ -177,8 +179,8 @@ def settable(type_: Type, value: Any) -> Any:
                 return None
             return {type_.tag: tag, **_settable_object(variant, value, without=type_.tag)}
         case ListOf(item=inner) if isinstance(value, list | tuple):
-            items = (settable(inner, element) for element in value)
-            return [element for element in items if element is not None]
+            elements = [settable(inner, element) for element in value]
+            return [element for element in elements if element is not None]
         case MapOf(value=inner) if isinstance(value, MAP):
             parts = {key: settable(inner, element) for key, element in value.items()}
             return {key: part for key, part in parts.items() if part is not None}
@@ -198,8 +200,9 @@ def _settable_text(type_: Text, value: Any) -> Any:
     spelled = type_.aliases.get(value, value)
     if type_.choices and not type_.open_choices and spelled not in type_.choices:
         return None
-    short = len(value) < (type_.min_length or 0)
-    return None if short else _folded(type_, spelled)
+    if len(value) < (type_.min_length or 0):
+        return None
+    return _folded(type_, spelled)
 
 
 def _folded(type_: Text, value: str) -> str:
@@ -272,7 +275,9 @@ def _with_references(value: Any, live: LiveObject, known: ReferenceTargets, note
 def _secret_headers(headers: Any, known: ReferenceTargets) -> Iterator[str]:
     """Names headers that carry credentials, whose values have no form to be recognized by."""
     if isinstance(headers, MAP):
-        yield from (f"the header {name}" for name in headers if known.is_secret_header(name))
+        for name in headers:
+            if known.is_secret_header(name):
+                yield f"the header {name}"
 
 
 def _referring(text: str, live: LiveObject, known: ReferenceTargets, notes: _Notes) -> Any:
@@ -297,11 +302,14 @@ def _is_itself(address: Address, live: LiveObject, text: str) -> bool:
 
 def _composed(text: str, live: LiveObject, known: ReferenceTargets) -> Template | None:
     """An id that is composed of others, each of them a reference."""
-    parts: list[str | Reference] = []
-    for piece in re.split(r"([/=])", text):
-        address = known.ids.get(piece)
-        parts.append(piece if address is None or piece == live.own_id else Reference(address))
-    return Template(tuple(parts)) if any(isinstance(part, Reference) for part in parts) else None
+    parts: list[str | Reference] = re.split(r"([/=])", text)
+    has_references = False
+    for index, piece in enumerate(parts):
+        address = known.ids.get(str(piece))
+        if address is not None and piece != live.own_id:
+            parts[index] = Reference(address)
+            has_references = True
+    return Template(tuple(parts)) if has_references else None
 
 
 # --- comments
@@ -311,8 +319,8 @@ def _comment(notes: _Notes, known: ReferenceTargets) -> str:
     ids = [_with_name(id, known) for id in dict.fromkeys(notes.unknown_ids)]
     if not ids:
         return ""
-    shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-    return f"Not exported, so by id: {shown}"
+    more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+    return f"Not exported, so by id: {', '.join(ids[:_MOST_IDS])}{more}"
 
 
 def _with_name(id: str, known: ReferenceTargets) -> str:
@@ -363,9 +371,13 @@ def _shape_fields(kind: Kind, values: Mapping[str, Any]) -> frozenset[str]:
     shape = next((form for form in kind.shapes if form.fits(values)), None)
     if shape is None:
         return frozenset()
-    every = {name for form in kind.shapes for name in (*form.needs, *form.takes)}
-    selector = {shape.when[0]} if shape.when else set()
-    return frozenset(every - {*shape.needs, *shape.takes} - selector)
+    others: set[str] = set()
+    for form in kind.shapes:
+        others.update(form.needs, form.takes)
+    others -= {*shape.needs, *shape.takes}
+    if shape.when:
+        others.discard(shape.when[0])  # the field that selects the form
+    return frozenset(others)
 
 
 def never_declarable(kind: Kind) -> str:

@@ -62,6 +62,16 @@ def comment(text: str, indent: int = 0) -> Iterator[str]:
             yield f"{' ' * indent}# {line}".rstrip()
 
 
+def comment_lines(text: str) -> str:
+    """A comment as it stands above a document, with a newline after each line."""
+    return "".join(f"{line}\n" for line in comment(text))
+
+
+def escaped(text: str) -> str:
+    """A text in which `${` begins no expression."""
+    return text.replace("${", "$${")
+
+
 def scalar(value: Any, *, in_flow: bool = False) -> str:
     """A scalar in one line."""
     if isinstance(value, str | Raw):
@@ -79,7 +89,7 @@ def _key(text: str, *, in_flow: bool = False) -> str:
 
 def _characters(value: str | Raw) -> str:
     """The text of a value in the manifest, where `${` begins an expression."""
-    return value.text if isinstance(value, Raw) else value.replace("${", "$${")
+    return value.text if isinstance(value, Raw) else escaped(value)
 
 
 def _text(text: str, *, in_flow: bool) -> str:
@@ -140,8 +150,9 @@ def _flow(value: Any, room: int, depth: int) -> str | None:
         parts.append(part)
     if not isinstance(value, MAP):
         return f"[{', '.join(parts)}]"
-    pairs = zip(value, parts, strict=True)
-    return f"{{{', '.join(f'{_key(key, in_flow=True)}: {part}' for key, part in pairs)}}}"
+    keys = [_key(key, in_flow=True) for key in value]
+    pairs = map(": ".join, zip(keys, parts, strict=True))
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _map_lines(
@@ -163,8 +174,10 @@ def _entry(head: str, value: Any, indent: int, room: int) -> Iterator[str]:
         yield from _text_lines(head, value, indent + 2)
         return
     line = _in_one_line(value, room if value else WIDTH)
-    if line is not None or _is_scalar(value):
-        yield f"{head} {scalar(value) if line is None else line}"
+    if line is None and _is_scalar(value):
+        line = scalar(value)
+    if line is not None:
+        yield f"{head} {line}"
         return
     yield head
     if isinstance(value, MAP):
@@ -177,18 +190,19 @@ def _list_lines(items: Sequence[Any], indent: int) -> Iterator[str]:
     pad = " " * indent
     for element in items:
         head = f"{pad}-"
-        line = _in_one_line(element, WIDTH - len(head) - 1 if element else WIDTH)
-        if isinstance(element, MAP) and line is None:
-            # The first key stands beside the dash.
-            first, *rest = list(_map_lines(element, indent + 2))
-            yield f"{head} {first.lstrip()}"
-            yield from rest
-        elif isinstance(element, list | tuple) and line is None:
-            first, *rest = list(_list_lines(element, indent + 2))
-            yield f"{head} {first.lstrip()}"
-            yield from rest
+        room = WIDTH - len(head) - 1
+        line = _in_one_line(element, room if element else WIDTH)
+        if line is None and isinstance(element, MAP):
+            inner = _map_lines(element, indent + 2)
+        elif line is None and isinstance(element, list | tuple):
+            inner = _list_lines(element, indent + 2)
         else:
-            yield from _entry(head, element, indent, WIDTH - len(head) - 1)
+            yield from _entry(head, element, indent, room)
+            continue
+        # The first key, or the first dash of an inner list, stands beside the dash.
+        first, *rest = inner
+        yield f"{head} {first.lstrip()}"
+        yield from rest
 
 
 def _text_lines(head: str, value: str | Raw, indent: int) -> Iterator[str]:

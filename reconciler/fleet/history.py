@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -23,7 +22,7 @@ from reconciler.manifests import Settings
 from reconciler.manifests.configuration import STATE_FOLDER
 from reconciler.manifests.shared_state import given_address
 from reconciler.model.fleet import StackReport
-from reconciler.model.fleet_history import StackHistory, look_at, with_look
+from reconciler.model.fleet_history import StackHistory, entry_of, with_entry
 from reconciler.model.run_origin import RunOrigin
 from reconciler.state import current_origin
 from reconciler.state.address import POSTGRES, parse_address
@@ -63,7 +62,7 @@ class FleetHistory:
         """Add one run of a stack. Raises StateError."""
         if not report.id.environment:
             return  # the stack file cannot be read, so nobody knows which stack it is
-        look = look_at(report, origin)
+        look = entry_of(report, origin)
 
         def change(body: bytes | None) -> bytes:
             history = _parsed(body) or StackHistory(report.id.name, report.id.environment)
@@ -71,7 +70,7 @@ class FleetHistory:
                 history,
                 folder=plain(report.id.folder),
                 organization=report.organization or history.organization,
-                looks=with_look(history.looks, look),
+                entries=with_entry(history.entries, look),
             )
             return msgspec.json.encode(changed)
 
@@ -81,7 +80,7 @@ class FleetHistory:
         """The history of each stack that has one. Raises StateError."""
         for body in self._storage.read_all():
             history = _parsed(body)
-            if history is not None and history.looks:
+            if history is not None and history.entries:
                 yield history
 
 
@@ -101,12 +100,7 @@ class HistoryRecorder:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reports.put(None)
         self._thread.join(_LAST_SECONDS)
         if self._thread.is_alive():

@@ -112,21 +112,22 @@ class _FleetRun:
         self._failures = 0
         self._is_stopped = False
         self._cyclic = dict(_cyclic(jobs, needs))
-        cut: Needs = {index: frozenset() for index in self._cyclic}
-        self._needs: Needs = {**needs, **cut}
+        # Stacks of a cycle wait for nothing: each of them fails at its turn, with the reason.
+        self._needs: Needs = {**needs, **dict.fromkeys(self._cyclic, frozenset())}
         self._waiting = {index: len(others) for index, others in self._needs.items() if others}
         self._dependents: dict[int, list[int]] = {}
         for index, others in self._needs.items():
             for other in others:
                 self._dependents.setdefault(other, []).append(index)
         self._turns = _turns(jobs)
-        self._ready = [
-            (self._turns[index], index) for index in range(len(jobs)) if index not in self._waiting
-        ]
-        heapq.heapify(self._ready)
+        self._ready: list[tuple[tuple[int, int], int]] = []
+        for index, turn in enumerate(self._turns):
+            if index not in self._waiting:
+                heapq.heappush(self._ready, (turn, index))
 
     def work(self) -> None:
         """Run stacks until none is left. The body of each worker."""
+        # Every job has to give a result: `run_fleet` waits for as many as there are jobs.
         while (index := self._take()) is not None:
             try:
                 result = self._result(index)
@@ -150,6 +151,7 @@ class _FleetRun:
             self._is_stopped = True
             for running in self._running.values():
                 running.stop.set()
+            # Wakes workers that wait for a stack that others need.
             self._changed.notify_all()
 
     def _watch(self) -> None:
@@ -190,6 +192,7 @@ class _FleetRun:
         job, running = self._jobs[index], self._running[index]
         if job.known is not None:
             return job.known
+        # Before the signal to stop: a stack that cannot be run says so in a stopped run too.
         left_out = self._left_out(index)
         if left_out is not None:
             return left_out

@@ -234,11 +234,11 @@ class _StackRun:
         what that run has just created is in the lists, and not yet in the state that was read before.
         """
         require_credentials(session)
-        before = _standing(session.store)
+        before = _lock_and_serial(session.store)
         plan = plan_stack(session, self._request.plan, tolerant=tolerant)
         if plan.blocked:
             with self._session() as later:
-                if _standing(later.store) != before:
+                if _lock_and_serial(later.store) != before:
                     raise LockedError(
                         "another run changed the state while this plan was made",
                         hint="Wait for it to end, then run again.",
@@ -311,6 +311,7 @@ class _StackRun:
 
     def _failed(self, error: Exception) -> StackResult:
         status = next((own for kind, own in _STATUSES if isinstance(error, kind)), None)
+        # The first that fits: some of the errors are derived from later ones.
         reason = next((own for kind, own in _REASONS if isinstance(error, kind)), "Unexpected")
         if isinstance(error, OSError):
             reason = "SystemFailed"
@@ -318,8 +319,10 @@ class _StackRun:
             LOG.debug("%s: unexpected error", self._stack.id, exc_info=error)
         problems = tuple(map(self._redacted, problems_of(error)))
         message = self._context.redactor(str(error))
+        # The text of a ConfigurationError counts its problems, which are in the result themselves.
         if not isinstance(error, ConfigurationError) and len(problems) == 1:
             message = sentences(problems[0].summary, problems[0].detail)
+        # An apply that has ended is reported even if leaving the lock failed after it.
         base = self._applied or StackResult(
             self._stack.id, self._request.command, StackStatus.FAILED, 1
         )
@@ -337,8 +340,8 @@ class _StackRun:
         return replace(problem, summary=redact(problem.summary), detail=redact(problem.detail))
 
 
-def _standing(store: StateStore) -> tuple[int, Holder | None]:
-    """What tells whether another run has begun or written since."""
+def _lock_and_serial(store: StateStore) -> tuple[int, Holder | None]:
+    """Differs from an earlier one if another run has begun or written since."""
     return store.serial, store.holder()
 
 

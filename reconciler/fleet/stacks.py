@@ -153,6 +153,7 @@ def _walk(root: Path) -> Iterator[tuple[str, Diagnostic | None]]:
                     yield name, problem
             elif entry.is_dir():
                 below.append(name)
+        # The last one is taken first, so folders come in order.
         waiting += reversed(below)
 
 

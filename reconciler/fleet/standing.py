@@ -13,7 +13,7 @@ from reconciler.fleet.stacks import FoundStack, runnable
 from reconciler.fleet.summary import HERE, next_command, stack_file
 from reconciler.manifests import Settings
 from reconciler.model.fleet import StackId, StackReport, StackStatus
-from reconciler.model.fleet_history import HistoryEntry, StackHistory, standing_of
+from reconciler.model.fleet_history import HistoryEntry, StackHistory, health_of
 from reconciler.model.secret import Redactor
 from reconciler.state.runs import RunRecord
 
@@ -40,7 +40,7 @@ def standings(
 
     def report(stack: FoundStack) -> StackReport:
         history = known.get((stack.id.name, stack.id.environment))
-        looks = () if history is None else history.looks
+        looks = () if history is None else history.entries
         if stack.problems:
             problem = stack.problems[0]
             return StackReport(
@@ -58,7 +58,7 @@ def standings(
             )
         if not looks or with_states:
             try:
-                looks = _together(looks, _looks_of_state(stack, settings, redactor))
+                looks = _merged(looks, _looks_of_state(stack, settings, redactor))
             except ReconcilerError as error:
                 return _unreadable(stack.id, redactor(str(error)), settings.root)
         organization = stack.organization or (history.organization if history else "")
@@ -72,7 +72,7 @@ def recorded(histories: Iterable[StackHistory], *, since: float) -> Iterator[Sta
     """A report for each stack that has a history, wherever its folder is."""
     for history in histories:
         id = StackId(history.folder, history.environment, history.stack)
-        yield of_looks(id, history.looks, history.organization, since=since)
+        yield of_looks(id, history.entries, history.organization, since=since)
 
 
 def of_looks(
@@ -90,6 +90,8 @@ def of_looks(
             id, COMMAND, StackStatus.PENDING, 0, "NeverRun", message, organization=organization
         )
     latest = looks[-1]
+    # A digest approves a plan, and a plan that was applied needs no approval.
+    digest = "" if latest.outcomes else latest.digest
     return StackReport(
         id,
         COMMAND,
@@ -97,7 +99,7 @@ def of_looks(
         latest.exit_code,
         latest.reason,
         organization=organization,
-        digest=latest.digest if not latest.outcomes else "",
+        digest=digest,
         counts=latest.changes,
         outcomes=latest.outcomes,
         destructive=latest.destructive,
@@ -105,19 +107,23 @@ def of_looks(
         calls=latest.calls,
         began_at=latest.first_at,
         ended_at=latest.last_at,
-        standing=standing_of(looks, since=since),
+        standing=health_of(looks, since=since),
         file=stack_file(id, base),
         next_command=next_command(id, latest.status, latest.reason, base),
     )
 
 
-def _together(
-    looks: tuple[HistoryEntry, ...], others: Sequence[HistoryEntry]
+def _merged(
+    looks: tuple[HistoryEntry, ...], runs: Iterable[HistoryEntry]
 ) -> tuple[HistoryEntry, ...]:
-    """The entries of a history and of a state by time; what a fleet did is in both."""
+    """The entries of a history and of a state by time; an apply of a fleet is in both."""
+    merged = list(looks)
     recorded_applies = {look.digest for look in looks if look.outcomes}
-    added = [look for look in others if not (look.outcomes and look.digest in recorded_applies)]
-    return tuple(sorted((*looks, *added), key=lambda look: look.last_at))
+    for run in runs:
+        is_recorded = bool(run.outcomes) and run.digest in recorded_applies
+        if not is_recorded:
+            merged.append(run)
+    return tuple(sorted(merged, key=lambda look: look.last_at))
 
 
 def _looks_of_state(
@@ -125,10 +131,11 @@ def _looks_of_state(
 ) -> Sequence[HistoryEntry]:
     own = runnable(stack, settings).settings
     with Session(own, redactor=redactor) as session:
-        return [_look(run) for run in session.store.runs()]
+        return [_look(run) for run in session.store.runs.all()]
 
 
 def _look(run: RunRecord) -> HistoryEntry:
+    # Without an end, nobody knows how long the run took.
     at = run.began_at if run.ended_at is None else run.ended_at
     return HistoryEntry(
         run.command,

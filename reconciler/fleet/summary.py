@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from reconciler.manifests.configuration import STACK_FILES
-from reconciler.model.change import Action, ApplyResult, Drift, Outcome, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.fleet import (
     MOST_NOTES,
@@ -34,7 +34,7 @@ HERE = Path()
 _MOST_FIELDS = 8
 _MOST_CHARACTERS = 2_000
 _VERSION = b"reconciler fleet 1\n"
-_FAILED = (OutcomeStatus.FAILED, OutcomeStatus.STALE, OutcomeStatus.SKIPPED)
+_FAILED = (OutcomeStatus.FAILED, OutcomeStatus.STALE)
 _EXIT_CODES = (10, 11, 12, 2)
 """Exit codes of stacks by precedence, if nothing failed and nobody stopped the run."""
 
@@ -61,15 +61,19 @@ def summarized(result: StackResult, base: Path = HERE) -> StackReport:
     )
     if result.plan is not None:
         report = _with_plan(report, result, result.plan)
-    return report if result.result is None else _with_outcomes(report, result.result)
+    if result.result is not None:
+        report = _with_outcomes(report, result.result)
+    return report
 
 
 def fleet_digest(stacks: Iterable[StackReport]) -> str:
     """The digest that approves the plans of all stacks; empty if there is nothing to approve."""
     hashed, is_empty = hashlib.sha256(_VERSION), True
+    # By id: stacks end in another order in each run, and the same plans must have one digest.
     for stack in sorted(stacks, key=lambda stack: stack.id):
         if stack.digest:
             is_empty = False
+            # A name of a folder can be any bytes, which Python keeps as surrogates.
             line = (stack.id.folder, stack.id.environment, stack.id.name, stack.digest)
             hashed.update("\0".join(line).encode("utf-8", "surrogatepass") + b"\n")
     return "" if is_empty else hashed.hexdigest()
@@ -112,23 +116,16 @@ def exit_code_of_fleet(stacks: Sequence[StackReport]) -> int:
 
 
 def _with_plan(report: StackReport, result: StackResult, plan: Plan) -> StackReport:
-    counts = {
-        str(action): number
-        for action, number in plan.counts().items()
-        if action is not Action.NO_OP
-    }
+    counts = {str(action): number for action, number in plan.counts().items()}
+    counts.pop(str(Action.NO_OP), None)
     destructive = plan.destructive
-    losses = [
-        LossNote(str(change.address), str(change.action), change.destroys)
-        for change in destructive[:MOST_NOTES]
-    ]
-    has_digest = bool(counts or plan.outputs)
+    has_changes = bool(counts or plan.outputs)
     return replace(
         report,
-        digest=result.digest if has_digest else "",
+        digest=result.digest if has_changes else "",
         counts=counts,
         destructive=len(destructive),
-        losses=tuple(losses),
+        losses=tuple(map(_loss, destructive[:MOST_NOTES])),
         drifted=len(plan.drift),
         drift=tuple(map(_drift, plan.drift[:MOST_NOTES])),
         refused=len(plan.refusals),
@@ -138,16 +135,26 @@ def _with_plan(report: StackReport, result: StackResult, plan: Plan) -> StackRep
 
 
 def _with_outcomes(report: StackReport, result: ApplyResult) -> StackReport:
-    failed = [
-        outcome for outcome in result.outcomes if outcome.status in _FAILED or outcome.refused
-    ]
-    failed.sort(key=lambda outcome: outcome.status is OutcomeStatus.SKIPPED)
+    counts: Counter[str] = Counter()
+    failed, skipped = [], []
+    for outcome in result.outcomes:
+        counts[str(outcome.status)] += 1
+        if outcome.status is OutcomeStatus.SKIPPED:
+            skipped.append(outcome)
+        elif outcome.status in _FAILED or outcome.refused:
+            failed.append(outcome)
+    # Skipped last: they follow from the others, which must not be cut off.
+    failed += skipped
     return replace(
         report,
-        outcomes=dict(Counter(str(outcome.status) for outcome in result.outcomes)),
+        outcomes=dict(counts),
         failed=len(failed),
         failures=tuple(map(_failure, failed[:MOST_NOTES])),
     )
+
+
+def _loss(change: Change) -> LossNote:
+    return LossNote(str(change.address), str(change.action), change.destroys)
 
 
 def _drift(drift: Drift) -> DriftNote:
@@ -184,7 +191,7 @@ def next_command(id: StackId, status: StackStatus, reason: str, base: Path = HER
         return ""
     words = ["reconciler"]
     folder = (base / id.folder).as_posix()
-    if folder.startswith("-"):
+    if folder.startswith("-"):  # it would read as an option
         folder = f"./{folder}"
     if folder != ".":
         words += ["-C", folder]

@@ -15,11 +15,15 @@ KIND = Kind(
     doc="A key for the organization's admin API, delivered to the sink in `key`.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/admin_api_keys",
+    # Names need not be unique, so an adoption by name needs exactly one match.
     natural_key=("name",),
+    # The API does not tell which key sent a request. The redacted value, compared with the key of
+    # this run, does.
     shows_key="redacted_value",
     read_only_when={(IN_USE, True): "this run authenticates with it"},
     destroys="the key stops working immediately",
     fields=(
+        # There is no modify call for admin keys, so a change of any field creates another key.
         Field("name", Text(min_length=1), "The display name; need not be unique.", required=True,
               mutability=Mutability.REPLACES),
         Field(
@@ -28,6 +32,7 @@ KIND = Kind(
             "How long the key is valid, counted from its creation. If omitted, the key never "
             "expires.",
             default=None,
+            # Answers show `expires_at` instead of the lifetime.
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,
         ),

@@ -106,6 +106,7 @@ TOOL = Tagged(
                     ListOf(Text(), unordered=True),
                     "The tools that the agent may call; all of them if omitted.",
                     default=None,
+                    # An empty list allows no tool at all; an omitted list allows every tool.
                     keeps_empty=True,
                 ),
                 Property(
@@ -192,6 +193,7 @@ KIND = Kind(
             ListOf(TOOL),
             "The tools that the agent may call, at most 3 MiB of JSON. An update replaces the whole list.",
             default=[],
+            # Null clears the list, unlike the `tools` of an assistant.
             nullable=True,
         ),
         Field(
@@ -277,6 +279,7 @@ KIND = Kind(
             "Context compaction settings.",
             default={"async": False},
             nullable=True,
+            # Some answers lack it, so its absence is not a change.
             readable=Readable.SOMETIMES,
         ),
         Field(
@@ -293,6 +296,7 @@ KIND = Kind(
             ),
             "Experimental features. The API merges updates by key.",
             default={"time_awareness": False},
+            # An update keeps the keys that it was not sent, so turning a feature off takes its key.
             reset={"time_awareness": False},
             merged=True,
             readable=Readable.SOMETIMES,

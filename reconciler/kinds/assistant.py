@@ -147,6 +147,7 @@ KIND = Kind(
             ListOf(TOOL, max_items=128),
             "The tools that the assistant may call. An update replaces the whole list.",
             default=[],
+            # `model` and `tools` are the fields that reject null: an empty list clears the tools.
             reset=[],
         ),
         Field(
@@ -198,6 +199,7 @@ KIND = Kind(
             "drift cannot be detected.",
             default=None,
             nullable=True,
+            # Answers before 2025 lack the field, and the published description does not have it.
             readable=Readable.SOMETIMES,
         ),
     ),

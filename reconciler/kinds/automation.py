@@ -72,6 +72,7 @@ _ENVIRONMENT = Tagged(
                     ENV,
                     "Environment variables, each a string or a secret.",
                     default=None,
+                    # Write-only at the API, because values can be secrets.
                     hidden=True,
                 ),
                 Property("setup_commands", COMMANDS, "Setup commands.", default=None, hidden=True),
@@ -211,6 +212,7 @@ KIND = Kind(
             Text(choices=("periodic", "once")),
             "Whether the automation runs repeatedly or once.",
             required=True,
+            # The modify call has no `type`: a schedule stays periodic or single.
             mutability=Mutability.REPLACES,
         ),
         Field(
@@ -242,6 +244,8 @@ KIND = Kind(
         ),
         Field(
             "status",
+            # A one-time automation reads back as `completed` after its run, which is no change of
+            # the manifest.
             Text(choices=("active", "paused"), aliases={"completed": "active"}),
             "Whether the automation is active or paused. A completed one-time automation counts as active.",
             default="active",
@@ -254,6 +258,7 @@ KIND = Kind(
                     to="paused",
                 ),
             ),
+            # The modify call has no status: only these two calls change it.
             action_calls={
                 "active": "POST {collection}/{id}/resume",
                 "paused": "POST {collection}/{id}/pause",
@@ -264,6 +269,8 @@ KIND = Kind(
             metadata(),
             "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
             default={},
+            # An update replaces all metadata and keeps omitted metadata, so removal sends an empty
+            # map.
             reset={},
         ),
     ),

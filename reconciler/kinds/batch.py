@@ -20,11 +20,15 @@ KIND = Kind(
     doc="A file of requests that the API processes once. Changing the file or the endpoint starts another batch.",
     scope=ScopeType.PROJECT_KEY,
     collection="/batches",
+    # Two batches with the same file are two jobs. After an interrupted run, the digest of the
+    # inputs in the metadata finds the batch.
     natural_key=(),
     mark="metadata",
+    # The API deletes no batches: a running one is stopped, and a finished one is forgotten.
     removal=Removal.CANCEL,
     job=Job(
         succeeded=("completed",),
+        # A cancellation cannot be withdrawn, so `cancelling` counts as ended.
         failed=("failed", "expired", "cancelling", "cancelled"),
         results=("output_file_id", "error_file_id", "request_counts", "usage", "model"),
         counts="request_counts",
@@ -48,6 +52,7 @@ KIND = Kind(
         ),
         Field(
             "completion_window",
+            # Open, because the enums of the API grow without notice.
             Text(choices=("24h",), open_choices=True),
             "The time frame in which the API processes the batch.",
             required=True,
@@ -58,6 +63,7 @@ KIND = Kind(
             FILE_EXPIRY,
             "When the output files expire.",
             mutability=Mutability.REPLACES,
+            # Answers do not repeat it.
             readable=Readable.NEVER,
         ),
         job_metadata(),

@@ -10,6 +10,7 @@ KIND = Kind(
     doc="A certificate for mutual TLS, uploaded to the organization. Activate it with a CertificateActivation.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/certificates",
+    # Certificates have no metadata for a mark.
     natural_key=("name",),
     audit_events=("certificate.",),
     fields=(
@@ -24,7 +25,10 @@ KIND = Kind(
             Text(min_length=1, multiline=True, fold=str.strip),
             "The certificate in PEM format.",
             required=True,
+            # Lists show no content; a read of one certificate shows it only with
+            # `include[]=content`.
             readable=Readable.NEVER,
+            # The modify call accepts only the name.
             mutability=Mutability.REPLACES,
         ),
     ),

@@ -16,7 +16,11 @@ KIND = Kind(
         create="POST {collection}/activate",
         delete="POST {collection}/deactivate",
         also_at=("/organization/projects/{project}/certificates",),
+        # Both calls take a list of ids and are idempotent, so repeating one after a lost answer is
+        # safe.
         in_list_as="certificate_ids",
+        # The list has every uploaded certificate. Reads of one certificate lack `active`, so they
+        # cannot tell.
         listed=lambda item: item["active"] is True if "active" in item else None,
     ),
     unique=True,

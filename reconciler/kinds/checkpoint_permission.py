@@ -16,9 +16,11 @@ KIND = Kind(
     scope=ScopeType.ORGANIZATION,
     collection="/fine_tuning/checkpoints/{checkpoint}/permissions",
     natural_key=("checkpoint", "project_id"),
+    # Checkpoints have no list: their names come from the jobs that trained the model.
     parent_sources={"checkpoint": ("FineTuningJob.fine_tuned_model",)},
     calls=Calls(in_list_as="project_ids"),
     unique=True,
+    # There is no call for one permission; the list of the checkpoint has them all.
     readable_singly=False,
     destroys="the project can no longer use the checkpoint",
     audit_events=("checkpoint.permission.", "project."),

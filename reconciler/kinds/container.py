@@ -60,7 +60,9 @@ KIND = Kind(
     doc="A sandbox for code, with files and skills. It expires when idle; the next apply creates it again.",
     scope=ScopeType.PROJECT_KEY,
     collection="/containers",
+    # Containers have no metadata for a mark, so an adoption has only the name.
     natural_key=("name",),
+    # An expired container can stay in the list, but its files are lost.
     terminal_states={("status", "expired"): TerminalState.GONE},
     destroys="files and state in the container are lost",
     fields=(
@@ -117,6 +119,7 @@ KIND = Kind(
             ),
             "Network access: none, or an allowlist of hosts.",
         ),
+        # Answers contain neither the files nor the skills that were sent.
         _field(
             "file_ids",
             ListOf(Text(min_length=1), unordered=True),

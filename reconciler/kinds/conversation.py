@@ -71,6 +71,7 @@ KIND = Kind(
     "the state loses track of it.",
     scope=ScopeType.PROJECT_KEY,
     collection="/conversations",
+    # Conversations can be equal in every field, and nothing lists them.
     natural_key=(),
     calls=Calls(listable=False),
     mark="metadata",
@@ -78,9 +79,11 @@ KIND = Kind(
     fields=(
         Field(
             "items",
+            # The create call takes at most 20 items.
             ListOf(_MESSAGE, max_items=20),
             "The initial items. Can only be set at creation.",
             default=[],
+            # A replacement for other first items would lose everything that was said since.
             mutability=Mutability.FIXED,
             readable=Readable.NEVER,
         ),

@@ -126,6 +126,7 @@ KIND = Kind(
     collection="/vaults/{vault_id}/credentials",
     natural_key=("vault_id", "name"),
     parent_sources={"vault_id": ("Vault",)},
+    # Lists can also have credentials that are no longer active.
     list_query={"status": "active"},
     mark="metadata",
     beta="agents=v1",
@@ -143,6 +144,7 @@ KIND = Kind(
             NAME,
             "The display name; defaults to the resource's name.",
             defaults_to_name=True,
+            # The update call accepts secrets and metadata, and nothing else, not even a name.
             mutability=Mutability.REPLACES,
         ),
         Field(
@@ -159,6 +161,8 @@ KIND = Kind(
             metadata(),
             "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
             default={},
+            # An update replaces all metadata and keeps omitted metadata, so removal sends an empty
+            # map.
             reset={},
         ),
     ),

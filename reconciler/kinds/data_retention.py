@@ -39,6 +39,8 @@ KIND = Kind(
     calls=singleton(also_at=("/organization/projects/{project}/data_retention",)),
     always_exists=True,
     removal=Removal.RESTORE,
+    # No event type reports this setting alone, so every plan reads it. These are the types that our
+    # own writes cause.
     own_audit_events=("project.updated", "organization.updated"),
     fields=(
         Field(
@@ -47,6 +49,7 @@ KIND = Kind(
             "The data retention control. `organization_default` and `none` are for projects only; "
             "most others require approval for the organization.",
             required=True,
+            # The API has no call that unsets it.
             reset=OVERWRITTEN,
             response_key="type",
             losses=(

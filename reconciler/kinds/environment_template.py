@@ -182,6 +182,7 @@ KIND = Kind(
     doc="A template for agents' hosted environments: files, packages, network, variables (beta).",
     scope=ScopeType.PROJECT_KEY,
     collection="/agents/environments/templates",
+    # Templates have no metadata for a mark.
     natural_key=("name",),
     beta="agents=v1",
     destroys="no session can start from it",
@@ -192,6 +193,7 @@ KIND = Kind(
             "The display name; defaults to the resource's name.",
             defaults_to_name=True,
         ),
+        # An update keeps the fields that it was not sent, so a removed field is sent empty.
         Field("files", FILES, "Files to place below /workspace.", default=[], reset=[]),
         Field("packages", PACKAGES, "Packages to install.", default={}, reset={}),
         Field(
@@ -227,6 +229,7 @@ KIND = Kind(
                     ("allowed_domains",),
                     given=_RESTRICTED,
                 ),
+                # In a list of blocked domains, fewer entries permit more.
                 LossRule(When.LOSES, Lost.LIMIT, "allows access to {items}", ("blocked_domains",)),
                 LossRule(When.GAINS, Lost.ACCESS, "blocks access to {items}", ("blocked_domains",)),
             ),
@@ -254,6 +257,7 @@ KIND = Kind(
             "or `{from_file: secrets/…}`.",
             default={},
             reset={},
+            # Write-only at the API, because variables and commands can contain secrets.
             readable=Readable.NEVER,
         ),
         Field(

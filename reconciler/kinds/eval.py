@@ -16,6 +16,7 @@ from reconciler.model.kind import Field, Kind, Mutability, Readable, Retirement,
 from reconciler.model.types import Boolean, Json, ListOf, MapOf, Object, Property, Tagged, Text
 from reconciler.model.values import Spec
 
+# Between the two dates evals can still be read, so that results can be exported.
 RETIREMENT = Retirement(
     since="2026-10-31",
     successor="",
@@ -117,6 +118,7 @@ KIND = Kind(
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,
         ),
+        # The server adds an id to each criterion and may expand its messages.
         Field(
             "testing_criteria",
             ListOf(CRITERION),

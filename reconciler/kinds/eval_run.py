@@ -96,6 +96,7 @@ KIND = Kind(
     destroys="its results are deleted",
     job=Job(
         succeeded=("completed",),
+        # Runs of evals spell it with one l; batches and fine-tuning jobs with two.
         failed=("failed", "canceled"),
         results=("result_counts", "per_testing_criteria_results", "report_url"),
         counts="result_counts",
@@ -134,6 +135,7 @@ KIND = Kind(
             Text(min_length=1),
             "The display name; defaults to the resource's name.",
             defaults_to_name=True,
+            # Another name is no reason to grade everything again.
             mutability=Mutability.FIXED,
         ),
         job_metadata(),

@@ -53,9 +53,11 @@ KIND = Kind(
         "projects can use.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/external_keys",
+    # There is no modify call for external keys, so a change of any field registers another key.
     natural_key=("name",),
     audit_events=("external_key.",),
     destroys="data encrypted with it can no longer be read",
+    # The fields of all providers share one flat object, so their names tell the shapes apart.
     shapes=(
         Shape(tuple(_AWS), when=("type", "aws")),
         Shape(tuple(_GCP), ("kms_key_version",), when=("type", "gcp")),

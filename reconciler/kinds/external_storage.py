@@ -89,6 +89,7 @@ KIND = Kind(
     audit_events=("external_storage.", "project."),
     destroys="the project no longer stores its data there; with no external storage left, default "
     "retention applies again",
+    # Natural keys consist of texts, so the location of the storage stands for its provider.
     identify=_identify,
     from_answer=_as_sent,
     fields=(

@@ -20,6 +20,7 @@ KIND = Kind(
     natural_key=("workload_identity_provider_id", "name"),
     parent_sources={"workload_identity_provider_id": ("WorkloadIdentityProvider",)},
     destroys="matching tokens are no longer accepted",
+    # A rule can end with its provider, its service account or its project, under their event types.
     audit_events=(
         "workload_identity_provider_mapping.",
         "workload_identity_provider.",
@@ -36,6 +37,7 @@ KIND = Kind(
             "The attributes and values that a token must have.",
             required=True,
             losses=(
+                # A token must have every pair, so more pairs accept fewer tokens.
                 LossRule(When.GAINS, Lost.ACCESS, "stops accepting tokens without {items}"),
                 LossRule(When.LOSES, Lost.LIMIT, "accepts tokens without {items}"),
             ),
@@ -84,6 +86,7 @@ KIND = Kind(
                     unset=EVERYTHING,
                 ),
             ),
+            # An update keeps the fields that it was not sent, so removal sends the default.
             reset={"type": "service_account_default"},
         ),
     ),

@@ -12,6 +12,7 @@ from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import LocalFileType, Text
 from reconciler.model.values import LocalFile, Spec
 
+# The purposes that uploads accept. Results of jobs have others, which only the API assigns.
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
 

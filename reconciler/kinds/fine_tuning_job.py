@@ -98,22 +98,28 @@ KIND = Kind(
     doc="Trains a model with your own examples. Changing any input trains another model.",
     scope=ScopeType.PROJECT_KEY,
     collection="/fine_tuning/jobs",
+    # Equal jobs train different models. After an interrupted run, the digest of the inputs in the
+    # metadata finds the job.
     natural_key=(),
     from_answer=_as_sent,
     mark="metadata",
+    # The API deletes no jobs: a running one is stopped, and its model is a product of its own.
     removal=Removal.CANCEL,
+    # The model took hours and money to train, and programs may call it that no manifest declares.
     on_remove=OnRemove.RETAIN,
     job=Job(
         succeeded=("succeeded",),
         failed=("failed", "cancelled"),
         results=("fine_tuned_model", "result_files", "trained_tokens", "finished_at"),
         events="{collection}/{id}/events",
+        # Without an error, `error` is an empty object instead of null.
         errors=(("error", "message"),),
         product="fine_tuned_model",
         remove_product="DELETE /models/{id}",
         destroys="the trained model and the money spent on it are lost",
     ),
     fields=(
+        # Answers resolve an alias to a dated name, so the recorded request is compared instead.
         _input(
             "model",
             Text(min_length=1),
@@ -136,6 +142,7 @@ KIND = Kind(
         _input(
             "suffix", Text(min_length=1, max_length=64), "A suffix for the name of the new model."
         ),
+        # Without one the API picks a random seed.
         _input("seed", Integer(0, 2_147_483_647), "A seed for mostly reproducible training."),
         _input(
             "method",

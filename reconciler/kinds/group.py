@@ -13,6 +13,7 @@ KIND = Kind(
     collection="/organization/groups",
     natural_key=("name",),
     page_limit=1000,
+    # Only the directory service can change such groups.
     read_only_when=SCIM,
     destroys="its members lose the access that it gives them",
     audit_events=("group.", "scim."),

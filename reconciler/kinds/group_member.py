@@ -13,10 +13,13 @@ KIND = Kind(
     collection="/organization/groups/{group_id}/users",
     natural_key=("group_id", "user_id"),
     parent_sources={"group_id": ("Group",)},
+    # A membership has no id: the path ends with the id of the user.
     calls=Calls(id_field="user_id"),
     unique=True,
     readable_singly=False,
     page_limit=1000,
+    # The log has no public event type for members, so every plan reads them. This is the type that
+    # our own writes cause.
     own_audit_events=("group.updated",),
     fields=(
         Field(

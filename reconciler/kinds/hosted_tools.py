@@ -21,6 +21,7 @@ def _tool(name: str, what: str) -> Field:
         name,
         _SWITCH,
         f"Whether the project may use {what}.",
+        # Null leaves a switch as it is, so a removed switch is sent with its earlier value.
         reset=OVERWRITTEN,
         losses=(
             LossRule(
@@ -40,6 +41,7 @@ KIND = Kind(
     calls=singleton(),
     always_exists=True,
     removal=Removal.RESTORE,
+    # No event type reports this setting alone, so every plan reads it.
     own_audit_events=("project.updated",),
     fields=(
         _tool("file_search", "file search"),

@@ -18,12 +18,14 @@ KIND = Kind(
     collection="/organization/invites",
     natural_key=("email",),
     unique=True,
+    # An accepted invitation becomes a user.
     made_unnecessary_by="User",
     terminal_states={
         ("status", "accepted"): TerminalState.GONE,
         ("status", "expired"): TerminalState.REPLACE,
     },
     destroys="the invitation can no longer be accepted",
+    # Invitations expire without an event, so the log cannot show that a list is unchanged.
     own_audit_events=("invite.",),
     fields=(
         Field(
@@ -33,6 +35,7 @@ KIND = Kind(
             required=True,
             mutability=Mutability.REPLACES,
         ),
+        # There is no modify call: a change withdraws the invitation and sends another e-mail.
         Field(
             "role",
             Text(choices=("reader", "owner")),

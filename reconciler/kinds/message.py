@@ -88,6 +88,7 @@ KIND = Kind(
     "first in the metadata of the second.",
     scope=ScopeType.PROJECT_KEY,
     collection="/threads/{thread_id}/messages",
+    # A thread can contain the same text twice; an adoption then needs the id.
     natural_key=("thread_id", "role", "content"),
     mark="metadata",
     beta="assistants=v2",

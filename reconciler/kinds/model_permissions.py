@@ -15,9 +15,13 @@ KIND = Kind(
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/model_permissions",
     natural_key=(),
+    # Unlike most modify calls, this one clears what it was not sent.
     calls=singleton(whole_updates=True),
+    # A project has no permissions until they are set, so they are created and deleted like other
+    # objects.
     unique=True,
     destroys="the project may use every model of the organization",
+    # No event type reports this setting alone, so every plan reads it.
     own_audit_events=("project.updated",),
     fields=(
         Field(
@@ -41,6 +45,7 @@ KIND = Kind(
                     Lost.ACCESS,
                     "stops the project from using {items}",
                     given=("mode", "allow_list"),
+                    # An empty allow list stops every request of the project.
                     empties=True,
                 ),
                 LossRule(

@@ -32,6 +32,7 @@ KIND = Kind(
     collection="/organization/projects",
     # Two projects can have the same name, which is an error here: nothing tells which one is meant.
     natural_key=("name",),
+    # Without it the list lacks archived projects, and a plan would take one for deleted.
     ended_query={"include_archived": "true"},
     removal=Removal.ARCHIVE,
     on_remove=OnRemove.RETAIN,
@@ -48,6 +49,7 @@ KIND = Kind(
         ),
         Field(
             "residency",
+            # Open, because the SDKs know regions that the published description lacks.
             Text(choices=RESIDENCIES, open_choices=True),
             "Where data is stored and processed. The organization must be eligible for the "
             "region. If omitted, the organization's setting applies.",

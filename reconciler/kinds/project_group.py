@@ -17,9 +17,11 @@ KIND = Kind(
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/groups",
     natural_key=("group_id",),
+    # The access of a group has no id: the path ends with the id of the group.
     calls=Calls(id_field="group_id"),
     unique=True,
     destroys="the group's members lose access to the project",
+    # The log reports the access of a group as an assignment of its role.
     own_audit_events=("role.assignment.",),
     fields=(
         Field(

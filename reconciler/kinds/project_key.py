@@ -20,8 +20,11 @@ KIND = Kind(
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/api_keys",
     natural_key=("name", "owner"),
+    # Most names are unique in a project, so a manifest need not name the owner.
     other_keys=(("name",),),
+    # The list of a project has the keys of its service accounts too.
     calls=Calls(listed=lambda key: owned_by(key, "user")),
+    # The default is a view by membership that hides some keys.
     list_query={"owner_project_access": "any"},
     always_exists=True,
     on_remove=OnRemove.RETAIN,

@@ -29,9 +29,11 @@ KIND = Kind(
     natural_key=("user_id",),
     other_keys=(("email",),),
     shapes=(Shape(("user_id",)), Shape(("email",))),
+    # The API refuses to add a member twice ("already exists in project").
     unique=True,
     from_answer=_by_id,
     destroys="the person loses access to the project",
+    # Roles, groups and SCIM also decide who is a member, under event types of their own.
     audit_events=("user.", "role.", "group.", "invite.accepted", "scim."),
     fields=(
         Field("user_id", Text(min_length=1), "The user id. Set either this or `email`. With both, the id counts.",

@@ -16,6 +16,8 @@ def _limit(name: str, doc: str) -> Field:
         name,
         Integer(minimum=0),
         doc,
+        # No value means "the default": the limits of the organization depend on its tier, and no
+        # call shows them here.
         reset=OVERWRITTEN,
         losses=(
             LossRule(When.RISES, Lost.LIMIT, f"raises {name} from {{before}} to {{after}}"),
@@ -31,8 +33,10 @@ KIND = Kind(
     doc="The rate limits of one model in one project. Only the limits set here are managed.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/rate_limits",
+    # Ids of rows look like `rl-MODEL`, but nothing promises that: the list maps models to ids.
     natural_key=("model",),
     always_exists=True,
+    # There is no call for one row, and one page has all of them.
     readable_singly=False,
     removal=Removal.RESTORE,
     page_limit=1000,

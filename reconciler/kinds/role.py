@@ -16,8 +16,10 @@ KIND = Kind(
     scope=ScopeType.EITHER,
     collection="/organization/roles",
     natural_key=("role_name",),
+    # Roles of a project are not below `/organization`, unlike its other objects.
     calls=Calls(also_at=("/projects/{project}/roles",)),
     page_limit=1000,
+    # Lists contain the predefined roles, which cannot be changed.
     read_only_when={("predefined_role", True): "it is a predefined role"},
     destroys="users and groups with the role lose its permissions",
     audit_events=("role.",),
@@ -27,6 +29,7 @@ KIND = Kind(
             Text(min_length=1),
             "The display name, unique among the roles of the organization or project.",
             required=True,
+            # Requests say `role_name`, answers `name`.
             response_key="name",
         ),
         Field(

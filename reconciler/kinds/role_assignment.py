@@ -30,6 +30,8 @@ KIND = Kind(
     scope=ScopeType.EITHER,
     collection="/organization/users/{user_id}/roles",
     natural_key=("user_id", "role_id"),
+    # Without custom roles, the list of a user shows only predefined roles, which the entry of the
+    # user shows too.
     shown_with_parent={"user_id": "Role"},
     parent_sources={"user_id": ("User", "ProjectUser"), "group_id": ("Group", "ProjectGroup")},
     other_keys=(("group_id", "role_id"),),
@@ -39,6 +41,7 @@ KIND = Kind(
             "/projects/{project}/users/{user_id}/roles",
             "/projects/{project}/groups/{group_id}/roles",
         ),
+        # An assignment has no id: the path ends with the id of the role.
         id_field="role_id",
         listed=_is_direct,
     ),
@@ -47,6 +50,7 @@ KIND = Kind(
     readable_singly=False,
     page_limit=1000,
     destroys="the user or group loses the role's permissions",
+    # An assignment can end with its role, user or group, under their event types.
     audit_events=("role.assignment.", "role.", "user.", "group.", "invite.accepted", "scim."),
     fields=(
         Field("user_id", Text(min_length=1), "The user to assign the role to. Set either this or `group_id`.",

@@ -20,6 +20,7 @@ KIND = Kind(
     doc="A machine identity in a project. It gets a key only if `key` names a sink for it.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/service_accounts",
+    # Names are not unique, and accounts have no metadata for a mark.
     natural_key=("name",),
     destroys="its keys stop working immediately",
     # Changes of custom roles can change what an account may do without an entry about the account.
@@ -36,6 +37,8 @@ KIND = Kind(
             Text(choices=("member", "owner")),
             "The account's role in the project. If omitted, an account with a key is a member, "
             "and one without a key has no role.",
+            # Answers can say `none`, and no call accepts it: a role can be changed and not taken
+            # away.
             reset=KEEP,
             # The create call accepts no role, so an update sends it right after.
             on_create=False,

@@ -54,6 +54,7 @@ LIFETIME = Field(
     "expires_in_seconds",
     Integer(minimum=60),  # a shorter-lived key could expire before anybody reads it
     "How long the key is valid, counted from the apply that sets or changes the value. Can be changed but not removed.",
+    # The update call accepts no null: a key that expires cannot be made permanent.
     reset=KEEP,
     readable=Readable.NEVER,
     losses=(
@@ -79,9 +80,11 @@ KIND = Kind(
     collection="/organization/projects/{project}/api_keys",
     natural_key=("service_account_id", "name"),
     calls=Calls(
+        # Keys are created below their account, and listed and deleted with all keys of the project.
         create="POST /organization/projects/{project}/service_accounts/{service_account_id}/api_keys",
         listed=lambda key: owned_by(key, "service_account"),
     ),
+    # The default is a view by membership that hides some keys.
     list_query={"owner_project_access": "any"},
     terminal_states=OVER,
     read_only_when=HELD,
@@ -94,6 +97,7 @@ KIND = Kind(
             "The service account that owns the key.",
             required=True,
             mutability=Mutability.REPLACES,
+            # Lists name the account only as the owner of the key.
             response_key="owner.service_account.id",
         ),
         Field(

@@ -25,6 +25,7 @@ KIND = Kind(
             "default",
             Text(choices=("standard", "fast", "scale")),
             "The tier for requests that do not specify one.",
+            # The API has no call that resets a setting.
             reset=OVERWRITTEN,
         ),
         Field(

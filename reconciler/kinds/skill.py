@@ -27,7 +27,9 @@ KIND = Kind(
     doc="A folder of instructions and scripts. A change uploads a new version and makes it the default.",
     scope=ScopeType.PROJECT_KEY,
     collection="/skills",
+    # Skills have no metadata for a mark.
     natural_key=("name",),
+    # The API reads the name from the front matter of the entry file.
     identify=_identify,
     destroys="all its versions are deleted",
     fields=(
@@ -40,6 +42,7 @@ KIND = Kind(
             "`name` and `description` in its front matter; all other files must be in or below "
             "its folder.",
             required=True,
+            # A skill always has a version, so there is nothing to clear.
             reset=KEEP,
         ),
     ),

@@ -37,6 +37,7 @@ KIND = Kind(
     scope=ScopeType.EITHER,
     collection="/organization/spend_alerts",
     natural_key=("threshold_amount",),
+    # An update replaces the object, so it has to contain every field.
     calls=Calls(also_at=("/organization/projects/{project}/spend_alerts",), whole_updates=True),
     fields=(
         Field(

@@ -22,7 +22,9 @@ KIND = Kind(
     scope=ScopeType.EITHER,
     collection="/organization/spend_limit",
     natural_key=(),
+    # An update replaces the object, so it has to contain every field.
     calls=singleton(also_at=("/organization/projects/{project}/spend_limit",), whole_updates=True),
+    # A scope has no limit until one is set, so it is created and deleted like other objects.
     unique=True,
     destroys="spending is no longer limited",
     fields=(

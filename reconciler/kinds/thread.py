@@ -18,6 +18,7 @@ RETIREMENT = Retirement(
     sentence="The live platform retired threads and their messages on 2026-08-26, together with "
     "assistants. Use kind Conversation there; kinds Thread and Message work only on servers "
     "that still have the /threads endpoints.",
+    # Threads cannot be listed, so the list that was retired with them tells.
     probe="/assistants",
 )
 
@@ -26,6 +27,7 @@ KIND = Kind(
     doc="A conversation of an assistant's runs. The API cannot list threads, so losing the state loses track of it.",
     scope=ScopeType.PROJECT_KEY,
     collection="/threads",
+    # Threads can be equal in every field, and nothing lists them.
     natural_key=(),
     calls=Calls(listable=False),
     mark="metadata",
@@ -40,6 +42,7 @@ KIND = Kind(
             "adds files attached to messages, so set either this or attachments.",
             default={},
             nullable=True,
+            # An update keeps the parts that it was not sent.
             merged=True,
         ),
         Field(

@@ -28,11 +28,15 @@ KIND = Kind(
     on_remove=OnRemove.RETAIN,
     destroys="the person loses access to the organization",
     read_only_when=SCIM,
+    # The API lets an admin change the role of a person managed through SCIM, but only the directory
+    # service removes the person.
     held_for_removal=True,
     absent=
         "Users cannot be created. To invite the person, declare kind Invite for the address. If "
         "the person has left, remove this document.",
+    # Without an owner, nobody could manage the organization.
     min_one=("role", "owner"),
+    # Accepted invitations and SCIM change who is a member, under event types of their own.
     audit_events=("user.", "role.", "invite.accepted", "scim."),
     fields=(
         Field("email", EMAIL, "The member's e-mail address.", required=True,

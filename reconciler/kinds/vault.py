@@ -15,6 +15,7 @@ KIND = Kind(
     scope=ScopeType.PROJECT_KEY,
     collection="/vaults",
     natural_key=("name",),
+    # Lists can also have vaults that are no longer active.
     list_query={"status": "active"},
     mark="metadata",
     beta="agents=v1",
@@ -26,6 +27,8 @@ KIND = Kind(
             metadata(),
             "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
             default={},
+            # An update replaces all metadata and keeps omitted metadata, so removal sends an empty
+            # map.
             reset={},
         ),
     ),

@@ -33,6 +33,7 @@ KIND = Kind(
     terminal_states={("status", "expired"): TerminalState.REPLACE},
     destroys="its index is deleted and must be rebuilt",
     fields=(
+        # Answers contain null or an empty name for a store without one.
         Field("name", Text(), "The display name.", default="", nullable=True),
         Field(
             "description",

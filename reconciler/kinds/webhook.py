@@ -26,6 +26,7 @@ KIND = Kind(
     doc="A URL that the API calls when an event occurs in a project. To get a new signing secret, replace the webhook.",
     scope=ScopeType.PROJECT_KEY,
     collection="/webhook_endpoints",
+    # Webhooks have no metadata for a mark.
     natural_key=("name",),
     destroys="its events are no longer delivered",
     fields=(
@@ -44,6 +45,7 @@ KIND = Kind(
         ),
         Field(
             "event_types",
+            # Open, because the API adds event types without notice.
             ListOf(Text(choices=EVENT_TYPES, open_choices=True), min_items=1, unordered=True),
             "The events to deliver, in any order.",
             required=True,
@@ -56,6 +58,7 @@ KIND = Kind(
             "{command: [PROGRAM, ARG…]}`. Changing the sink replaces the webhook.",
             required=True,
             readable=Readable.NEVER,
+            # The API shows the secret once, so another destination needs another webhook.
             mutability=Mutability.REPLACES,
         ),
     ),

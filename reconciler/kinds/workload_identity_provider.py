@@ -14,6 +14,7 @@ ENABLED = Field(
     Boolean(),
     "Whether it is in effect.",
     default=True,
+    # An update keeps the fields that it was not sent, so removal sends the default.
     reset=True,
     losses=(LossRule(When.FALLS, Lost.ACCESS, "stops accepting its tokens"),),
 )
@@ -53,6 +54,7 @@ KIND = Kind(
             Text(choices=("oidc",)),
             "The protocol.",
             required=True,
+            # The modify call accepts every field but this one.
             mutability=Mutability.REPLACES,
         ),
         Field("name", Text(min_length=1), "The display name.", required=True),
@@ -113,6 +115,7 @@ KIND = Kind(
                 ),
             ),
             default={"type": "discovery"},
+            # An update keeps the parts that it was not sent, so the URL is sent as null.
             reset={"type": "discovery", "discovery_url": None},
         ),
     ),

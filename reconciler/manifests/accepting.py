@@ -1,18 +1,19 @@
-"""Writes values into the manifests that declare them, where each of them stands.
+"""Writes live values into the manifests that declare them.
 
-A value may stand in the document itself, in an entry of its `for_each`, in a variable of the stack
-or in a file that an expression names. What cannot be edited for certain is refused with its place.
+A value can be written in the document itself, in an entry of its `for_each`, in a variable of the
+stack, or in a file that an expression names. An edit that is not certain to give that value to that
+field alone is refused, with its location.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.manifests.configuration import Settings
@@ -20,9 +21,9 @@ from reconciler.manifests.credential_scan import CredentialScan
 from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Context, Evaluator, Expression, ExpressionSource, parse
-from reconciler.manifests.load import compose, load_documents
+from reconciler.manifests.load import load_documents
+from reconciler.manifests.manifest_nodes import ManifestNode, ManifestNodes, OpenFile
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.paths import require_file, require_inside
 from reconciler.manifests.problems import Problems, ValueProblem
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.stack import open_stack
@@ -30,16 +31,15 @@ from reconciler.manifests.text_edit import Edit, TextEditor, Uneditable, edited
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.kind import Kind
-from reconciler.model.paths import dotted
 from reconciler.model.rule import RuleKind
 from reconciler.model.values import Reference
 
 MISSING: Any = object()
-"""Stands for a field that a manifest is not to set."""
+"""Stands for a field to remove from its manifest."""
 
-_FEW = 3
+_MOST_NAMED = 3
 _OTHERS = "(others)"
-"""Stands for users of a value that are no resources, such as other environments."""
+"""Stands for readers of a value that are not resources, such as other environments."""
 
 
 class Refused(Struct, frozen=True):
@@ -60,70 +60,20 @@ class FileChange(Struct, frozen=True):
     after: str
 
 
-class _Spot(Struct, frozen=True):
-    """One node of a file, and what is needed to change it."""
-
-    file: str
-    node: Any
-    raw: Any
-    indent: int
-    in_flow: bool
-    shared: frozenset[str]
-    """Who else reads the value, by address."""
-    trail: tuple[str | int, ...] = ()
-
-
 class _Proposal(Struct, frozen=True):
+    """An edit that gives a field its new value; a field can need several."""
+
     address: Address
     path: str
     file: str
     edit: Edit
     shared: frozenset[str]
+    """Who reads the edited text, by address."""
 
-
-class _OpenFile(Struct):
-    path: Path
-    text: str
-    editor: TextEditor | None = None
-    roots: list[Any] = field(default_factory=list)
-    repeated: frozenset[int] = frozenset()
-    """The identities of nodes that aliases repeat."""
-
-
-class _Sources:
-    """The files of a stack as they were read, and the nodes in them."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._files: dict[str, _OpenFile] = {}
-
-    def open(self, name: str) -> _OpenFile:
-        """A file with its text, which is read once."""
-        if name not in self._files:
-            path = require_inside(self._root, self._root / name, name)
-            require_file(self._root, name)
-            self._files[name] = _OpenFile(path, path.read_bytes().decode("utf-8-sig"))
-        return self._files[name]
-
-    def editable(self, name: str) -> _OpenFile:
-        """A manifest with its nodes. Raises Uneditable."""
-        file = self.open(name)
-        if file.editor is None:
-            is_json = name.endswith(".json")
-            try:
-                file.roots = compose(file.text)
-            except Exception as error:
-                raise Uneditable("its file cannot be edited by position") from error
-            if is_json and len(file.roots) == 1 and file.roots[0].id == "sequence":
-                file.roots = list(file.roots[0].value)
-            file.editor = TextEditor(file.text, is_json=is_json)
-            file.repeated = _repeated(file.roots)
-        return file
-
-    def place(self, name: str, index: int) -> SourceLocation:
-        """The line and column of a character."""
-        before = self.open(name).text[:index]
-        return SourceLocation(name, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+    @property
+    def start(self) -> tuple[str, int]:
+        """The file and the offset of the edit."""
+        return self.file, self.edit.start
 
 
 class ManifestEditor:
@@ -158,17 +108,24 @@ class ManifestEditor:
             )
         )
         leaks = CredentialScan(self._opened.secrets, self._problems)
-        instances = Expander(self._opened.context, declared, leaks, self._problems).expand(
-            documents
-        )
+        expander = Expander(self._opened.context, declared, leaks, self._problems)
+        instances = expander.expand(documents)
         self._declared = declared
-        self._instances = {one.address: one for one in instances if one.address is not None}
-        self._users = _users_of(instances)
-        self.sources = _Sources(self._opened.files.root)
+        self._instances: dict[Address, Instance] = {}
+        self._addresses: dict[int, set[str]] = {}
+        """The addresses of the instances of a document, by the document's identity."""
+        for instance in instances:
+            if instance.address is not None:
+                self._instances[instance.address] = instance
+                addresses = self._addresses.setdefault(id(instance.document), set())
+                addresses.add(str(instance.address))
+        self._readers = _readers_of(instances)
+        self.nodes = ManifestNodes(self._opened.files.root)
+        # All files are read now, so that every edit starts from the text that was planned.
         for document in documents:
-            self.sources.open(document.file)
+            self.nodes.open(document.file)
         if self._opened.stack.file is not None:
-            self.sources.open(self._opened.stack.file.name)
+            self.nodes.open(self._opened.stack.file.name)
         self._proposals: list[_Proposal] = []
         self._refused: list[Refused] = []
 
@@ -187,48 +144,48 @@ class ManifestEditor:
             reason = f"its manifest is in the module {folder}: add a variable to the module"
             self._refused.append(Refused(address, name, reason, place))
             return
-        proposals = _Proposals(self, instance, address, name)
+        edits = _FieldEdits(self, instance, address, name)
         try:
-            self._proposals += proposals.of(value)
+            self._proposals += edits.giving(value)
         except Uneditable as error:
-            place = instance.document.location_of(("spec", name))
-            self._refused.append(Refused(address, name, f"{error}", proposals.place or place))
+            place = edits.place or instance.document.location_of(("spec", name))
+            self._refused.append(Refused(address, name, f"{error}", place))
 
     def result(self) -> tuple[list[FileChange], list[Refused], set[tuple[Address, str]]]:
         """The changes of files, what was refused, and the fields that were accepted."""
-        refused, kept = list(self._refused), []
-        alike: dict[tuple[str, int], list[_Proposal]] = {}
+        refused = [*self._refused, *self._conflicting()]
+        # A field can need several edits. If one of them is refused, none is written.
+        refused_fields = _fields_of(refused)
+        by_file: dict[str, list[_Proposal]] = {}
         for proposal in self._proposals:
-            alike.setdefault((proposal.file, proposal.edit.start), []).append(proposal)
-        for proposal in self._proposals:
-            reason = _objection(proposal, alike[proposal.file, proposal.edit.start])
-            if reason:
-                place = self.sources.place(proposal.file, proposal.edit.start)
-                refused.append(Refused(proposal.address, proposal.path, reason, place))
-            else:
-                kept.append(proposal)
-        lost = {(entry.address, entry.path) for entry in refused}
-        kept = [proposal for proposal in kept if (proposal.address, proposal.path) not in lost]
+            if (proposal.address, proposal.path) not in refused_fields:
+                by_file.setdefault(proposal.file, []).append(proposal)
         changes = []
-        for name in dict.fromkeys(proposal.file for proposal in kept):
-            file = self.sources.open(name)
-            own = [proposal for proposal in kept if proposal.file == name]
+        accepted: set[tuple[Address, str]] = set()
+        for name, proposals in by_file.items():
+            file = self.nodes.open(name)
             try:
-                text = edited(file.text, [proposal.edit for proposal in own])
+                text = edited(file.text, [proposal.edit for proposal in proposals])
             except Uneditable as error:
                 reason = str(error)
-                refused += [Refused(entry.address, entry.path, reason) for entry in own]
+                refused += [Refused(lost.address, lost.path, reason) for lost in proposals]
                 continue
             changes.append(FileChange(file.path, name, file.text, text))
-        lost = {(entry.address, entry.path) for entry in refused}
-        written = {(proposal.address, proposal.path) for proposal in kept}
-        return changes, refused, written - lost
+            accepted |= _fields_of(proposals)
+        return changes, refused, accepted - _fields_of(refused)
 
-    # What proposals ask
+    def _conflicting(self) -> Iterator[Refused]:
+        """The proposals for a text whose other readers keep their value."""
+        at_start: dict[tuple[str, int], list[_Proposal]] = {}
+        for proposal in self._proposals:
+            at_start.setdefault(proposal.start, []).append(proposal)
+        for proposal in self._proposals:
+            reason = _objection(proposal, at_start[proposal.start])
+            if reason:
+                place = self.nodes.location(*proposal.start)
+                yield Refused(proposal.address, proposal.path, reason, place)
 
-    def place_of(self, spot: _Spot) -> SourceLocation:
-        """The place of a spot."""
-        return self.sources.place(spot.file, spot.node.start_mark.index)
+    # What an edit has to know
 
     def evaluate(self, raw: Any, instance: Instance) -> Any:
         """The present value of something written in a document; references are ids."""
@@ -236,7 +193,9 @@ class ManifestEditor:
 
         def reference(text: str) -> Any:
             value = self._declared.reference(text, project)
-            return self._identify(value) if isinstance(value, Reference) else value
+            if isinstance(value, Reference):
+                return self._identify(value)
+            return value
 
         def report(problem: ValueProblem, _: Any) -> None:
             raise Uneditable("an expression in it cannot be evaluated") from problem
@@ -247,22 +206,18 @@ class ManifestEditor:
 
     def addresses_of(self, instance: Instance) -> frozenset[str]:
         """The addresses of all instances of a document."""
-        return frozenset(
-            str(address)
-            for address, other in self._instances.items()
-            if other.document is instance.document
-        )
+        return frozenset(self._addresses.get(id(instance.document), ()))
 
-    def users_of(self, expression: Expression) -> frozenset[str]:
-        """Who reads a variable or a file."""
-        return self._users.get((expression.source, expression.name), frozenset())
+    def readers_of(self, expression: Expression) -> frozenset[str]:
+        """Who reads a variable or a file, by address."""
+        return self._readers.get((expression.source, expression.name), frozenset())
 
     def refer(self, id: str) -> str | None:
         """The expression that stands for an id, if a manifest declares its object."""
         return self._refer(id)
 
-    def variable_spot(self, name: str) -> _Spot:
-        """Where a variable has its value. Raises Uneditable unless the stack file alone says it."""
+    def variable_node(self, name: str) -> ManifestNode:
+        """Where a variable has its value. Raises Uneditable unless that is in the stack file."""
         opened = self._opened
         if name in opened.variables.given:
             raise Uneditable(f"the value of the variable {name} was given with this run")
@@ -271,7 +226,7 @@ class ManifestEditor:
         spec = opened.document.value.get("spec") or {}
         environments = spec.get("environments") or {}
         own = (environments.get(opened.stack.environment) or {}).get("variables") or {}
-        users = self._users.get((ExpressionSource.VARIABLE, name), frozenset())
+        shared = self._readers.get((ExpressionSource.VARIABLE, name), frozenset())
         if name in own:
             trail = ["spec", "environments", opened.stack.environment, "variables", name]
         else:
@@ -279,182 +234,152 @@ class ManifestEditor:
             declared = (spec.get("variables") or {}).get(name)
             if isinstance(declared, dict) and "default" in declared:
                 trail.append("default")
-            users = users | {_OTHERS} if environments else users
+            if environments:
+                shared = shared | {_OTHERS}
         if _mentions(spec.get("outputs"), name):
-            users = users | {_OTHERS}
-        file = self.sources.editable(opened.document.file)
-        root = _Spot(opened.document.file, file.roots[0], opened.document.value, 0, False, users)
-        return self.descend(root, trail)
+            shared = shared | {_OTHERS}
+        file = opened.document.file
+        yaml_node = self.nodes.editable(file).roots[0]
+        root = ManifestNode(file, yaml_node, opened.document.value, 0, False, shared)
+        return self.nodes.descend(root, trail)
 
-    def document_spot(self, instance: Instance) -> _Spot:
+    def document_node(self, instance: Instance) -> ManifestNode:
         """The root of a document."""
         document = instance.document
-        file = self.sources.editable(document.file)
-        line = document.place.line
-        column = document.place.column
-        for node in file.roots:
-            if (node.start_mark.line + 1, node.start_mark.column + 1) == (line, column):
-                return _Spot(
-                    document.file, node, document.value, 0, False, self.addresses_of(instance)
-                )
+        position = document.place.line, document.place.column
+        shared = self.addresses_of(instance)
+        for yaml_node in self.nodes.editable(document.file).roots:
+            mark = yaml_node.start_mark
+            if (mark.line + 1, mark.column + 1) == position:
+                return ManifestNode(document.file, yaml_node, document.value, 0, False, shared)
         raise Uneditable("its document cannot be found in the file")
 
-    def descend(self, spot: _Spot, path: Sequence[str | int]) -> _Spot:
-        """The spot at a path below another. Raises Uneditable where there is none."""
-        for part in path:
-            spot = self.child(spot, part)
-        return spot
-
-    def child(self, spot: _Spot, part: str | int) -> _Spot:
-        """The spot of one key or index. Raises Uneditable where there is none."""
-        file = self.sources.editable(spot.file)
-        node, in_flow = spot.node, spot.in_flow or bool(spot.node.flow_style)
-        if node.id == "mapping":
-            for key, value in node.value:
-                if key.value == part and id(value) in file.repeated:
-                    raise Uneditable("the value is repeated by an alias")
-                if key.value == part:
-                    return replace(
-                        spot,
-                        node=value,
-                        raw=spot.raw[part],
-                        indent=key.start_mark.column,
-                        in_flow=in_flow,
-                        trail=(*spot.trail, part),
-                    )
-        if node.id == "sequence" and isinstance(part, int) and part < len(node.value):
-            value = node.value[part]
-            if id(value) in file.repeated:
-                raise Uneditable("the value is repeated by an alias")
-            return replace(
-                spot,
-                node=value,
-                raw=spot.raw[part],
-                indent=node.start_mark.column,
-                in_flow=in_flow,
-                trail=(*spot.trail, part),
-            )
-        raise Uneditable(f"{dotted((*spot.trail, part))} is not written there")
-
-    def text_file(self, name: str) -> _OpenFile:
+    def text_file(self, name: str) -> OpenFile:
         """A file that an expression inserts as text."""
         self._opened.files.text(name)  # raises Problem unless manifests may read it
-        return self.sources.open(name)
+        return self.nodes.open(name)
 
 
-class _Proposals:
+class _FieldEdits:
     """The edits that give one field of one address its new value."""
 
     def __init__(
         self, editor: ManifestEditor, instance: Instance, address: Address, name: str
     ) -> None:
         self._editor = editor
+        self._nodes = editor.nodes
         self._instance = instance
         self._address = address
         self._name = name
         self._made: list[_Proposal] = []
         self.place: SourceLocation | None = None
+        """The location of the last value that an edit was tried for."""
 
-    def of(self, value: Any) -> list[_Proposal]:
-        """The proposals. Raises Uneditable."""
-        root = self._editor.document_spot(self._instance)
-        spec = self._editor.child(root, "spec")
+    def giving(self, value: Any) -> list[_Proposal]:
+        """The edits that give the field a value. Raises Uneditable."""
+        root = self._editor.document_node(self._instance)
+        spec = self._nodes.child(root, "spec")
         if not isinstance(spec.raw, dict):
             raise Uneditable("spec is no map")
         if value is MISSING:
-            self._remove(spec)
+            self._remove_from(spec)
         elif self._name not in spec.raw:
             self._add(spec, {self._name: value})
         else:
-            self._patch(self._editor.child(spec, self._name), value)
+            self._patch(self._nodes.child(spec, self._name), value)
         return self._made
 
-    def _remove(self, spec: _Spot) -> None:
+    def _remove_from(self, spec: ManifestNode) -> None:
         if self._name not in spec.raw:
             return
+        # A block map without pairs would be null.
         if len(spec.raw) == 1:
             self._replace(spec, {})
             return
-        keys = [key.value for key, _ in spec.node.value]
-        for edit in self._text(spec).delete_keys(spec.node, [keys.index(self._name)]):
+        keys = [key.value for key, _ in spec.yaml_node.value]
+        for edit in self._text(spec).delete_keys(spec.yaml_node, [keys.index(self._name)]):
             self._propose(spec, edit)
 
-    def _text(self, spot: _Spot) -> TextEditor:
-        editor = self._editor.sources.editable(spot.file).editor
+    def _text(self, node: ManifestNode) -> TextEditor:
+        editor = self._nodes.editable(node.file).editor
         if editor is None:
             raise Uneditable("its file cannot be edited")
         return editor
 
-    def _propose(self, spot: _Spot, edit: Edit) -> None:
-        self._made.append(_Proposal(self._address, self._name, spot.file, edit, spot.shared))
+    def _propose(self, node: ManifestNode, edit: Edit) -> None:
+        self._made.append(_Proposal(self._address, self._name, node.file, edit, node.shared))
 
-    def _add(self, spot: _Spot, pairs: Mapping[str, Any]) -> None:
+    def _add(self, node: ManifestNode, pairs: Mapping[str, Any]) -> None:
         written = {name: _escaped(value) for name, value in pairs.items()}
-        if not spot.node.value:
-            self._replace(spot, written, is_escaped=True)
+        if not node.yaml_node.value:
+            self._replace(node, written, is_escaped=True)
             return
-        self._propose(spot, self._text(spot).add_keys(spot.node, written, in_flow=spot.in_flow))
+        edit = self._text(node).add_keys(node.yaml_node, written, in_flow=node.in_flow)
+        self._propose(node, edit)
 
-    def _replace(self, spot: _Spot, new: Any, *, is_escaped: bool = False) -> None:
+    def _replace(self, node: ManifestNode, new: Any, *, is_escaped: bool = False) -> None:
         value = new if is_escaped else _escaped(new)
-        self._propose(
-            spot,
-            self._text(spot).replace(spot.node, value, indent=spot.indent, in_flow=spot.in_flow),
+        edit = self._text(node).replace(
+            node.yaml_node, value, indent=node.indent, in_flow=node.in_flow
         )
+        self._propose(node, edit)
 
-    def _patch(self, spot: _Spot, new: Any) -> None:
-        """Change as little of a value as makes it the new one."""
-        self.place = self._editor.place_of(spot)
-        raw = spot.raw
+    def _patch(self, node: ManifestNode, new: Any) -> None:
+        """Turn a value into the new one with the smallest edits."""
+        self.place = self._nodes.location_of(node)
+        raw = node.raw
         if _alike(self._editor.evaluate(raw, self._instance), new):
             return
-        if isinstance(raw, str) and any(isinstance(part, Expression) for part in parse(raw)):
-            self._trace(spot, raw, new)
+        if isinstance(raw, str) and next(_expressions(raw), None) is not None:
+            self._trace(node, raw, new)
         elif isinstance(raw, dict) and isinstance(new, Mapping) and set(raw) & set(new):
-            self._patch_map(spot, new)
+            self._patch_map(node, new)
         elif isinstance(raw, list) and isinstance(new, list | tuple) and raw and new:
-            self._patch_list(spot, list(new))
+            self._patch_list(node, list(new))
         else:
-            self._replace(spot, new)
+            self._replace(node, new)
 
-    def _patch_map(self, spot: _Spot, new: Mapping[str, Any]) -> None:
-        keys = [key.value for key, _ in spot.node.value]
-        gone = [at for at, key in enumerate(keys) if key not in new and spot.raw[key] is not None]
-        if spot.node.flow_style and len(gone) > 1:
-            self._replace(spot, new)
+    def _patch_map(self, node: ManifestNode, new: Mapping[str, Any]) -> None:
+        keys = [key.value for key, _ in node.yaml_node.value]
+        # A null means the same as an omitted key, so it stays.
+        gone = [at for at, key in enumerate(keys) if key not in new and node.raw[key] is not None]
+        # Two deletions between brackets would compete for the comma between them.
+        if node.yaml_node.flow_style and len(gone) > 1:
+            self._replace(node, new)
             return
-        for edit in self._text(spot).delete_keys(spot.node, gone):
-            self._propose(spot, edit)
+        for edit in self._text(node).delete_keys(node.yaml_node, gone):
+            self._propose(node, edit)
         for key in keys:
             if key in new:
-                self._patch(self._editor.child(spot, key), new[key])
+                self._patch(self._nodes.child(node, key), new[key])
         added = {name: value for name, value in new.items() if name not in keys}
         if added:
-            self._add(spot, added)
+            self._add(node, added)
 
-    def _patch_list(self, spot: _Spot, new: list[Any]) -> None:
-        old = [self._editor.evaluate(item, self._instance) for item in spot.raw]
-        matcher = SequenceMatcher(None, list(map(_key, old)), list(map(_key, new)), autojunk=False)
+    def _patch_list(self, node: ManifestNode, new: list[Any]) -> None:
+        old = [_key(self._editor.evaluate(element, self._instance)) for element in node.raw]
+        # Without autojunk: it would ignore elements that a long list repeats.
+        matcher = SequenceMatcher(None, old, list(map(_key, new)), autojunk=False)
         steps = list(_steps(matcher))
         gone = [at for kind, at, _ in steps if kind == "delete"]
-        if len(gone) == len(old) or (spot.node.flow_style and len(gone) > 1):
-            self._replace(spot, new)
+        if len(gone) == len(old) or (node.yaml_node.flow_style and len(gone) > 1):
+            self._replace(node, new)
             return
-        text = self._text(spot)
+        text = self._text(node)
         for at in gone:
-            self._propose(spot, text.delete_item(spot.node, at))
+            self._propose(node, text.delete_item(node.yaml_node, at))
         inserted: dict[int, list[Any]] = {}
         for kind, at, to in steps:
             if kind == "change":
-                self._patch(self._editor.child(spot, at), new[to])
+                self._patch(self._nodes.child(node, at), new[to])
             elif kind == "insert":
                 inserted.setdefault(at, []).append(_escaped(new[to]))
         for at, items in inserted.items():
-            self._propose(spot, text.insert_items(spot.node, at, items, in_flow=spot.in_flow))
+            self._propose(node, text.insert_items(node.yaml_node, at, items, in_flow=node.in_flow))
 
     # Expressions
 
-    def _trace(self, spot: _Spot, raw: str, new: Any) -> None:
+    def _trace(self, node: ManifestNode, raw: str, new: Any) -> None:
         """Change the value where an expression takes it from."""
         parts = parse(raw)
         expression = parts[0]
@@ -469,7 +394,7 @@ class _Proposals:
         elif expression.source is ExpressionSource.FILE:
             self._in_file(expression, new)
         elif expression.source is ExpressionSource.REFERENCE:
-            self._in_place_of_reference(spot, new)
+            self._replace_reference(node, new)
         elif expression.source is ExpressionSource.STACK:
             raise Uneditable(f"the value is an output of the stack {expression.name}")
         else:
@@ -479,36 +404,26 @@ class _Proposals:
         each = self._instance.each
         if expression.name == "key" or each is None:
             raise Uneditable("the value is the key of the entry in for_each")
-        repeated = self._editor.child(self._editor.document_spot(self._instance), "for_each")
+        repeated = self._nodes.child(self._editor.document_node(self._instance), "for_each")
+        below = (each[0], *expression.path)
         if isinstance(repeated.raw, str):
-            parts = parse(repeated.raw)
-            source = parts[0]
-            is_variable = (
-                isinstance(source, Expression) and source.source is ExpressionSource.VARIABLE
-            )
-            if len(parts) != 1 or not is_variable or not isinstance(source, Expression):
+            variable = _variable_alone(repeated.raw)
+            if variable is None:
                 raise Uneditable("for_each does not list the value itself")
-            self._in_variable(source.name, (*source.path, each[0], *expression.path), new, own=True)
+            self._in_variable(variable.name, (*variable.path, *below), new, own=True)
             return
         if not isinstance(repeated.raw, dict):
             raise Uneditable("the value is the key of the entry in for_each")
         own = replace(repeated, shared=frozenset({str(self._address)}))
-        self._at(own, (each[0], *expression.path), new)
+        self._patch(self._nodes.descend(own, below), new)
 
     def _in_variable(self, name: str, path: Sequence[str], new: Any, *, own: bool = False) -> None:
-        spot = self._editor.variable_spot(name)
-        if own:  # an entry of for_each is read by one instance alone
-            others = frozenset({_OTHERS}) & spot.shared
-            documents = self._editor.addresses_of(self._instance)
-            beside = spot.shared - documents
-            spot = replace(spot, shared=frozenset({str(self._address)}) | others | beside)
-        self._at(spot, path, new)
-
-    def _at(self, spot: _Spot, path: Sequence[str], new: Any) -> None:
-        """Patch below a spot; an expression on the way is followed by the next patch."""
-        for part in path:
-            spot = self._editor.child(spot, part)
-        self._patch(spot, new)
+        node = self._editor.variable_node(name)
+        if own:
+            # Of the instances of this document, only this one reads its entry of for_each.
+            siblings = self._editor.addresses_of(self._instance)
+            node = replace(node, shared=node.shared - siblings | {str(self._address)})
+        self._patch(self._nodes.descend(node, path), new)
 
     def _in_file(self, expression: Expression, new: Any) -> None:
         if not isinstance(new, str):
@@ -518,38 +433,51 @@ class _Proposals:
         except ValueProblem as error:
             raise Uneditable(f"the file {expression.name} cannot be edited") from error
         self.place = SourceLocation(expression.name, 1, 1)
-        self._made.append(
-            _Proposal(
-                self._address,
-                self._name,
-                expression.name,
-                Edit(0, len(file.text), new),
-                self._editor.users_of(expression),
-            )
-        )
+        edit = Edit(0, len(file.text), new)
+        readers = self._editor.readers_of(expression)
+        proposal = _Proposal(self._address, self._name, expression.name, edit, readers)
+        self._made.append(proposal)
 
-    def _in_place_of_reference(self, spot: _Spot, new: Any) -> None:
+    def _replace_reference(self, node: ManifestNode, new: Any) -> None:
+        """Refer to the object with the new id, or write the id if no manifest declares it."""
         reference = self._editor.refer(new) if isinstance(new, str) else None
         if reference is None:
-            self._replace(spot, new)
+            self._replace(node, new)
         else:
-            self._replace(spot, f"${{{reference}}}", is_escaped=True)
+            self._replace(node, f"${{{reference}}}", is_escaped=True)
 
 
-def _objection(proposal: _Proposal, alike: Sequence[_Proposal]) -> str:
-    """Why a proposal cannot stand beside those for the same place; empty if it can."""
-    agreeing = {str(other.address) for other in alike if other.edit == proposal.edit}
-    missing = proposal.shared - agreeing
-    if _OTHERS in missing:
+def _fields_of(entries: Iterable[_Proposal | Refused]) -> set[tuple[Address, str]]:
+    return {(entry.address, entry.path) for entry in entries}
+
+
+def _objection(proposal: _Proposal, at_start: Sequence[_Proposal]) -> str:
+    """Why a proposal conflicts with those for the same text; empty if it does not."""
+    agreeing = {str(other.address) for other in at_start if other.edit == proposal.edit}
+    disagreeing = proposal.shared - agreeing
+    if _OTHERS in disagreeing:
         return "other environments or other parts of the stack read the same value"
-    if missing:
-        more = " …" if len(missing) > _FEW else ""
-        return f"the same text is also read by {', '.join(sorted(missing)[:_FEW])}{more}"
+    if disagreeing:
+        more = " …" if len(disagreeing) > _MOST_NAMED else ""
+        named = ", ".join(sorted(disagreeing)[:_MOST_NAMED])
+        return f"the same text is also read by {named}{more}"
     return ""
 
 
+def _variable_alone(text: str) -> Expression | None:
+    """The expression of a text that only reads a variable."""
+    parts = parse(text)
+    if len(parts) != 1 or not isinstance(parts[0], Expression):
+        return None
+    return parts[0] if parts[0].source is ExpressionSource.VARIABLE else None
+
+
 def _steps(matcher: SequenceMatcher[str]) -> Iterator[tuple[str, int, int]]:
-    """How to make one list of another: `delete`, `change` or `insert`, with the index in each."""
+    """How to turn one list into another: `delete`, `change` or `insert`, with the index in each.
+
+    A replaced range is changed element by element as far as both lists have elements there, so that
+    an edited element keeps its comments.
+    """
     for kind, start, end, to, until in matcher.get_opcodes():
         if kind == "equal":
             continue
@@ -567,11 +495,12 @@ def _key(value: Any) -> str:
 
 
 def _alike(left: Any, right: Any) -> bool:
+    # By type too: to Python, 1 equals 1.0 and True.
     return type(left) is type(right) and _key(left) == _key(right)
 
 
 def _escaped(value: Any) -> Any:
-    """A value in which nothing is an expression."""
+    """A value as it is written in a manifest, where `$${` stands for a literal `${`."""
     if isinstance(value, str):
         return value.replace("${", "$${")
     if isinstance(value, Mapping):
@@ -594,48 +523,38 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _expressions(value: Any) -> Iterator[Expression]:
     for text in _strings(value):
-        if "${" in text:
-            yield from (part for part in parse(text) if isinstance(part, Expression))
+        if "${" not in text:
+            continue
+        for part in parse(text):
+            if isinstance(part, Expression):
+                yield part
 
 
 def _mentions(value: Any, variable: str) -> bool:
-    return any(
-        part.source is ExpressionSource.VARIABLE and part.name == variable
-        for part in _expressions(value)
-    )
+    for expression in _expressions(value):
+        if expression.source is ExpressionSource.VARIABLE and expression.name == variable:
+            return True
+    return False
 
 
-def _users_of(instances: Sequence[Instance]) -> dict[tuple[ExpressionSource, str], frozenset[str]]:
+def _readers_of(
+    instances: Sequence[Instance],
+) -> dict[tuple[ExpressionSource, str], frozenset[str]]:
     """The addresses that read each variable and each file."""
-    users: dict[tuple[ExpressionSource, str], set[str]] = {}
+    readers: dict[tuple[ExpressionSource, str], set[str]] = {}
     for instance in instances:
         for part in _expressions(instance.document.value):
             if part.source is ExpressionSource.VARIABLE and instance.context.module is not None:
                 continue  # a variable of the module, not of the stack
-            users.setdefault((part.source, part.name), set()).add(str(instance.address))
-    return {key: frozenset(addresses) for key, addresses in users.items()}
-
-
-def _repeated(roots: Sequence[Any]) -> frozenset[int]:
-    """The identities of nodes that stand in several places."""
-    seen: set[int] = set()
-    twice: set[int] = set()
-    waiting = list(roots)
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            twice.add(id(node))
-            continue
-        seen.add(id(node))
-        if node.id == "mapping":
-            waiting += [part for pair in node.value for part in pair]
-        elif node.id == "sequence":
-            waiting += node.value
-    return frozenset(twice)
+            readers.setdefault((part.source, part.name), set()).add(str(instance.address))
+    return {key: frozenset(addresses) for key, addresses in readers.items()}
 
 
 def check_syntax(change: FileChange) -> None:
-    """Raise Uneditable if a changed manifest cannot be parsed. A last line of defence."""
+    """Raise Uneditable if a changed manifest cannot be parsed.
+
+    The edits are made to preserve the syntax, so this only protects against a defect in them.
+    """
     if not change.name.endswith((".yaml", ".yml", ".json")):
         return
     problems = Problems()

@@ -1,5 +1,4 @@
-"""Files that manifests cannot read: secrets, delivered keys, the state, and other paths to the same
-bytes.
+"""Decides which files manifests cannot read.
 
 Manifests can come from untrusted pull requests, so nothing in them can open such a file. A file is
 closed because of its location (`secrets/`, the state), because a key was or will be written to it,
@@ -29,6 +28,7 @@ SENT_FOLDER = "secrets"
 _PROOFS = (".reconciler", ".reconciler-new")
 """Suffixes of the files that `secrets/files.py` writes beside a key: `.NAME.reconciler`."""
 
+# Bounds on the work for one file and for the whole folder, whatever a pull request adds to either.
 _LONGEST_SECRET_BYTES = 65_536
 _SHORTEST_COPY_BYTES = 8
 _LONGEST_COPY_BYTES = 8_192
@@ -88,9 +88,8 @@ class ClosedFiles:
 
     def withhold(self, path: Path) -> None:
         """Close a file that holds a key, or will."""
-        self.withheld.add(
-            os.path.realpath(path)
-        )  # Path.resolve would raise where a link leads to itself
+        # Path.resolve would raise for a link to itself.
+        self.withheld.add(os.path.realpath(path))
 
     def withhold_folder(self, folder: Path) -> None:
         """Close the folder of the state, unless it is the stack's folder or contains it."""
@@ -103,7 +102,7 @@ class ClosedFiles:
         self.remembered = remembered
         self.__dict__.pop("_delivered", None)
 
-    # --- by place
+    # --- by location
 
     def require_open(self, text: str, real: str) -> None:
         """Raise Problem if the file or folder at `real` is closed. The message calls it `text`."""
@@ -133,7 +132,7 @@ class ClosedFiles:
         if not real.startswith(root):
             return False
         top = real.removeprefix(root).partition(os.sep)[0]
-        # Windows leaves out dots and blanks at the end of a name; other systems fold cases.
+        # Windows ignores dots and blanks at the end of a name, and macOS the case of letters.
         return top.rstrip(". ").casefold() == SENT_FOLDER or self._is_same_folder(f"{root}{top}")
 
     def is_open_plainly(self, prefix: str, name: str) -> bool:
@@ -144,6 +143,7 @@ class ClosedFiles:
         real = f"{prefix}{name}"
         if real in self.withheld or real in self._delivered or real.startswith(self._state_folders):
             return False
+        # A folder that cannot be listed may contain the proof that the file holds a key.
         hidden = self._hidden_in(prefix)
         if not hidden:
             return hidden is not None
@@ -164,14 +164,16 @@ class ClosedFiles:
         return frozenset(os.path.realpath(self.root / path) for path in self.remembered.paths())
 
     def has_proof(self, real: str) -> bool:
-        """Whether a key was ever delivered to the file. The proof beside it counts, whatever the
-        manifests say today."""
+        """Whether a key was ever delivered to the file, or the file is the proof of a delivery."""
+        # The proof counts even if no manifest delivers a key to the file now.
         folder, _, name = real.rpartition(os.sep)
-        is_proof = name.startswith(".") and name.endswith(_PROOFS)
-        hidden, proof = self._hidden_in(f"{folder}{os.sep}"), f".{name}{_PROOFS[0]}"
-        return is_proof or (
-            os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden  # noqa: PTH110
-        )
+        if name.startswith(".") and name.endswith(_PROOFS):
+            return True
+        prefix, proof = f"{folder}{os.sep}", f".{name}{_PROOFS[0]}"
+        hidden = self._hidden_in(prefix)
+        if hidden is None:
+            return os.path.exists(f"{prefix}{proof}")  # noqa: PTH110
+        return proof in hidden
 
     def _hidden_in(self, prefix: str) -> frozenset[str] | None:
         """The hidden names in a folder; None if it can be entered but not listed."""
@@ -191,12 +193,14 @@ class ClosedFiles:
 
     @property
     def _identities(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of every closed file. Not cached, since few files have hard links."""
-        return frozenset(
-            (status.st_dev, status.st_ino)
-            for path in (*self._secret_files(), *self.withheld, *self._delivered)
-            if (status := _regular(path)) is not None
-        )
+        """Device and inode of every closed file."""
+        # Not cached, because keys are withheld while files are read, and few files have hard links.
+        identities = set()
+        for path in (*self._secret_files(), *self.withheld, *self._delivered):
+            status = _regular(path)
+            if status is not None:
+                identities.add((status.st_dev, status.st_ino))
+        return frozenset(identities)
 
     # --- by content
 
@@ -213,13 +217,17 @@ class ClosedFiles:
     def _candidates(self, text: str, data: bytes) -> list[bytes]:
         """Parts of a file that could be secrets known only by digest: a small file as a whole, and
         each word that looks like a key."""
-        candidates: list[bytes] = list(set(_KEY.findall(data))) if b"sk-" in data else []
+        candidates: list[bytes] = []
+        if b"sk-" in data:  # much faster than the pattern
+            candidates += set(_KEY.findall(data))
+        # Each candidate is hashed once for every secret that was sent.
         if len(candidates) > _MOST_TOKENS:
             raise ValueProblem(
                 LEAK,
                 f'"{text}" contains more than {_MOST_TOKENS:,} strings that look like API keys.',
             )
         if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
+            # Editors and checkouts change the byte order mark and line ends of a copy.
             whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
             line, word = whole.removesuffix(b"\n"), whole.strip()
             candidates.append(line)
@@ -231,12 +239,15 @@ class ClosedFiles:
     def _contents(self) -> Contents:
         contents = set()
         for path in self._secret_files():
-            content = b"" if path.endswith(_PROOFS) else _content(path).strip()
+            if path.endswith(_PROOFS):
+                continue
+            content = _content(path).strip()
             # A file can be equal to a shorter text by chance.
             if len(content) >= _SHORTEST_COPY_BYTES:
                 contents.add(content)
+        # For the same reason, only a longer content is searched inside of other files.
         parts = {content for content in contents if len(content) >= _SHORTEST_PART_BYTES}
-        tokens = frozenset(part for part in parts if _TOKEN.fullmatch(part))
+        tokens = frozenset(filter(_TOKEN.fullmatch, parts))
         return Contents(frozenset(contents), tokens, tuple(sorted(parts - tokens)[:_MOST_PHRASES]))
 
     def _secret_files(self) -> list[str]:

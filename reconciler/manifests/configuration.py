@@ -62,7 +62,7 @@ class Credential(Struct, frozen=True):
     secret: Secret | None = None
     """None if the variable is not set, and always None if `file` is given."""
     file: str | None = None
-    """A path relative to the stack's folder. The apply may write it, so it is read when the key is
+    """A path relative to the stack's folder. Apply can write the file, so it is read when the key is
     needed."""
     from_sink: Address | None = None
     """The resource whose delivered key this is. It is read back from its destination when needed."""
@@ -83,15 +83,12 @@ class Credentials(Struct, frozen=True):
 
     def for_project(self, project: str | None) -> Credential | None:
         """The key of a project, else the default key."""
-        return (self.projects.get(project) if project else None) or self.default
+        return self.projects.get(project or "") or self.default
 
     def all(self) -> tuple[Credential, ...]:
         """All configured credentials, set or not."""
-        return tuple(
-            credential
-            for credential in (self.admin, self.default, *self.projects.values())
-            if credential is not None
-        )
+        configured = (self.admin, self.default, *self.projects.values())
+        return tuple(credential for credential in configured if credential is not None)
 
 
 class Guards(Struct, frozen=True):
@@ -138,7 +135,7 @@ class Stack(Struct, frozen=True):
     needs_remote: bool = False
     """Whether the stack says `backend: remote`."""
     recipients: tuple[str, ...] = ()
-    """Who can decrypt the state; without any it is not encrypted."""
+    """The age recipients that can decrypt the state; without any, it is not encrypted."""
     strict: bool = False
     """The default of `lifecycle.strict`."""
     ignore: IgnoreRules = IgnoreRules()

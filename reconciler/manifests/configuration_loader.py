@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -31,18 +31,20 @@ from reconciler.manifests.source_map import Document
 from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.model.address import Address
 from reconciler.model.allowance import allowed_places
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.json_codec import sorted_json
-from reconciler.model.kind import Declaration, Kind
-from reconciler.model.paths import Trail
+from reconciler.model.kind import Kind
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.secret import Redactor
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Unknown
 
+T = TypeVar("T")
+
 OutputsOf = Callable[[Stack, str], Mapping[str, Any] | None]
-"""The outputs of another stack, beside the state of this one; None where nothing may be asked. Raises
-Problem."""
+"""The outputs of another stack, from the backend of this stack's state; None if no state may be read.
+Raises Problem."""
 
 
 def load_configuration(
@@ -63,47 +65,35 @@ def load_configuration(
     files of folders are left to `Configuration.completed`.
     """
     problems = Problems()
-    opened = open_stack(settings, problems)
-    opened = _with_stacks(opened, outputs_of)
+    opened = _with_stacks(open_stack(settings, problems), outputs_of)
+    # Before anything is read, since the state knows files that no manifest may insert.
     opened.files.remember(remembered(opened.stack))
     opened.variables.note_missing(problems)
-    declared, before = AddressIndex(kinds, rules), problems.errors
+    declared = AddressIndex(kinds, rules)
     known = parsed(opened.stack)
-    documents = list(
-        read_documents(
-            opened.files, opened.manifests, declared.declarable, opened.place_of, problems, known
-        )
-    )
-    declared.complete = problems.errors == before
+    documents = _documents(opened, declared, known, problems)
     if not documents and declared.complete and needs_manifests:
         problems.add("No manifests", _where_to_begin(opened))
     leaks = CredentialScan(opened.secrets, problems)
     room = Room()
     modules = ModuleReader(opened.files, known, problems)
-    instances = Expander(opened.context, declared, leaks, problems, room, modules=modules).expand(
-        documents
-    )
+    expander = Expander(opened.context, declared, leaks, problems, room, modules=modules)
     contents = DeferredFiles(opened.context.files, problems)
-    made = _made(
-        instances,
-        Resolver(
-            opened.context,
-            declared,
-            leaks,
-            opened.inputs,
-            contents,
-            problems,
-            room,
-            strict=opened.stack.strict,
-        ),
+    resolver = Resolver(
+        opened.context,
+        declared,
+        leaks,
+        opened.inputs,
+        contents,
         problems,
+        room,
+        strict=opened.stack.strict,
     )
-    _check_together(
-        made, {document.file for document in documents}, opened, declared, problems, settings
-    )
+    made = _made(expander.expand(documents), resolver, problems)
+    manifests = {document.file for document in documents}
+    _check_together(made, manifests, opened, declared, problems, settings)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
-    resources = tuple(made.resources[address][0] for address in sorted(made.resources))
-    ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
+    resources, ruled = _in_address_order(made.resources), _in_address_order(made.rules)
 
     def complete() -> Configuration:
         read = tuple(contents.read_into(resources))
@@ -112,11 +102,28 @@ def load_configuration(
         given = _given(opened)
         return Configuration(stack, read, approved, warnings, opened.secrets, ruled, given=given)
 
-    if whole or problems.errors:  # all problems are told at once
+    # With errors, files are read too, so that one run reports all problems.
+    if whole or problems.errors:
         return complete()
-    return Configuration(
-        stack, resources, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete
+    warnings = problems.raise_errors(opened.secrets)
+    return Configuration(stack, resources, "", warnings, opened.secrets, ruled, complete)
+
+
+def _documents(
+    opened: OpenStack, declared: AddressIndex, known: ParsedFiles, problems: Problems
+) -> list[Document]:
+    """The documents of all manifests. An unreadable one makes `declared` incomplete."""
+    before = problems.errors
+    documents = read_documents(
+        opened.files, opened.manifests, declared.declarable, opened.place_of, problems, known
     )
+    collected = list(documents)
+    declared.complete = problems.errors == before
+    return collected
+
+
+def _in_address_order(made: Mapping[Address, tuple[T, Document]]) -> tuple[T, ...]:
+    return tuple(made[address][0] for address in sorted(made))
 
 
 def _with_stacks(opened: OpenStack, outputs_of: OutputsOf) -> OpenStack:
@@ -127,16 +134,16 @@ def _with_stacks(opened: OpenStack, outputs_of: OutputsOf) -> OpenStack:
         if name == opened.stack.name:
             detail = f'"{name}" is this stack. Refer to the resource itself, with ${{Kind/name}}.'
             raise ValueProblem("No outputs of other stacks", detail)
-        found = outputs_of(opened.stack, name)
-        if found is None:
+        values = outputs_of(opened.stack, name)
+        if values is None:
             return Unknown(f"stack.{name}")
-        if not found:
+        if not values:
             detail = (
                 f'The stack "{name}" has no outputs in the environment {opened.stack.environment}, '
                 "at the address of this state. Apply it there first."
             )
             raise Absent("No outputs of other stacks", detail)
-        return found
+        return values
 
     return replace(opened, context=replace(opened.context, stack=outputs))
 
@@ -157,14 +164,15 @@ def _check_together(
     settings: Settings,
 ) -> None:
     stack = opened.stack
+
+    def places(names: Iterable[str], *section: str) -> dict[str, SourceLocation | None]:
+        return {name: opened.place_of(*section, name, key=True) for name in names}
+
     CrossChecks(
         made.resources,
         declared,
-        projects={name: opened.place_of("projects", name, key=True) for name in stack.projects},
-        keys={
-            name: opened.place_of("credentials", "projects", name, key=True)
-            for name in stack.credentials.projects
-        },
+        projects=places(stack.projects, "projects"),
+        keys=places(stack.credentials.projects, "credentials", "projects"),
         targets=KeyTargets(stack.root, stack.backend_path, manifests),
         problems=problems,
         rules=made.rules,
@@ -194,6 +202,8 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
     """SHA-256, in hexadecimal, of everything that affects an apply."""
     hashed = hashlib.sha256()
     guards = stack.guards
+    # Only what affects an apply: another setting, such as a credential, must not make a saved plan
+    # stale.
     whole = {
         "stack": stack.name,
         "environment": stack.environment,
@@ -201,6 +211,7 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
         "outputs": stack.outputs,
         "guards": [guards.max_delete_percent, guards.max_deletes, guards.max_vanished_percent],
     }
+    # Only if it is set, so that the digests of plans that older versions saved stay valid.
     if stack.allow_delete:
         whole["allow_delete"] = stack.allow_delete
     hashed.update(_canonical(whole))
@@ -218,30 +229,27 @@ def _canonical(value: Any) -> bytes:
 def _lifecycle(resource: Resource) -> list[Any]:
     life = resource.lifecycle
     earlier = str(life.renamed_from) if life.renamed_from else None
-    return [
+    facts = [
         life.prevent_destroy,
         list(life.ignore_changes),
         life.on_remove,
         life.adopt,
         life.create_before_destroy,
         earlier,
-        *(["strict"] if life.strict else []),
     ]
+    if life.strict:
+        facts.append("strict")
+    return facts
 
 
 def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> _Made:
     results = _Made()
-    # Kinds that write keys come first, then those that send secrets, so that their files are known
-    # before anything else reads a file.
-    for instance in sorted(
-        instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)
-    ):
+    for instance in sorted(instances, key=_resolution_order):
         try:
             made = resolver.made(instance)
         except NoRoomError as error:
-            problems.add(
-                "Too much", str(error), place=instance.document.place, address=instance.address
-            )
+            document = instance.document
+            problems.add("Too much", str(error), place=document.place, address=instance.address)
             break
         if isinstance(made, Resource):
             results.resources.setdefault(made.address, (made, instance.document))
@@ -250,13 +258,18 @@ def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> 
     return results
 
 
-def _writes_keys(kind: Declaration) -> bool:
-    return any(isinstance(field.type, KeySinkType) for field in kind.own_calls)
+def _resolution_order(instance: Instance) -> tuple[bool, bool]:
+    """Sorts kinds that write keys first, then those that send secrets."""
+    # Their files have to be known before any other resource reads a file.
+    kind = instance.kind
+    writes_keys = any(isinstance(field.type, KeySinkType) for field in kind.own_calls)
+    return not writes_keys, not kind.takes_secrets
 
 
 def _given(opened: OpenStack) -> GivenInputs:
     redactor = Redactor(opened.secrets)
     kept: dict[str, Any] = {}
+    # A saved plan stores these inputs, so values that may be secret are only compared by digest.
     digests = {f"env.{name}": _digest(value) for name, value in opened.environment.read.items()}
     for name, value in opened.variables.given.items():
         is_in_use = redactor.holds(json.dumps(value, default=str, ensure_ascii=False))
@@ -272,12 +285,9 @@ def _digest(value: Any) -> str:
 
 
 def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[str, Any]:
-    def report(problem: ValueProblem, trail: Trail) -> None:
-        problems.take(problem, place=opened.place_of("outputs", *trail))
-
-    outputs = Evaluator(replace(opened.context, reference=reference), report).evaluate(
-        opened.outputs or {}
-    )
+    report = problems.reporter(lambda trail: opened.place_of("outputs", *trail))
+    evaluator = Evaluator(replace(opened.context, reference=reference), report)
+    outputs = evaluator.evaluate(opened.outputs or {})
     redactor = Redactor(opened.secrets)
     for name, value in outputs.items():
         if redactor.holds(json.dumps(value, default=str, ensure_ascii=False)):
@@ -291,7 +301,9 @@ def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[s
 
 
 def _where_to_begin(opened: OpenStack) -> str:
-    where = f"{', '.join(opened.manifests)} in " if opened.manifests else ""
+    where = ""
+    if opened.manifests:
+        where = f"{', '.join(opened.manifests)} in "
     return (
         f'No .yaml, .yml or .json document with a kind was found in {where}"{opened.stack.root}". '
         "`reconciler init` writes a stack to start from, `reconciler export` writes manifests for what exists, "

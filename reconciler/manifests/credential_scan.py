@@ -1,8 +1,8 @@
 """Finds keys of this run in manifests. Each is reported once, and removed before any other check.
 
 Messages quote shortened values, and addresses contain names. So a value with a key becomes an
-`Unknown` before the schema check and before its address is made. After that, nothing can print even
-a part of it.
+`Unknown` before the schema check and before its address is made. After that, no output can contain
+even a part of it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Template, Unknown
 
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}")
-_TAKE_IT_OUT = "The value contains a key that is in use. Remove it from the {what} and from its version history."
+_REMEDY = "The value contains a key that is in use. Remove it from the {what} and from its version history."
 
 _Texts = list[tuple[Trail, str, bool]]
+"""Texts to look at: the path, the text, and whether it is a key of a map."""
 
 
 class CredentialScan:
@@ -35,6 +36,8 @@ class CredentialScan:
         values = [re.escape(secret.reveal()) for secret in secrets]
         self.redact = Redactor(secrets)
         self._holds = re.compile("|".join(values)) if values else None
+        # One pattern for everything that needs a closer look, so that all other texts, which are
+        # nearly all, are searched once.
         self._suspect = re.compile("|".join([*values, "sk-", r"\$\{"]))
         self._problems = problems
         self._what = what
@@ -48,46 +51,49 @@ class CredentialScan:
         cause a warning and stay.
         """
         texts: _Texts = []
-        self._look_into(value, above, texts)
-        leaks = [(trail, is_key) for trail, text, is_key in texts if self.holds(text)]
-        for trail, is_key in leaks:
-            summary = f"A credential does not belong in a {self._what}"
-            detail = _TAKE_IT_OUT.format(what=self._what)
-            self._problems.add(
-                summary, detail, place=document.location_of(trail, key=is_key), address=address
-            )
+        self._collect(value, above, texts)
+        has_leaks = False
         for trail, text, is_key in texts:
-            if not self.holds(text):
-                self._look_at_shape(text, document, trail, address)
+            if self.holds(text):
+                has_leaks = True
+                summary = f"A credential does not belong in a {self._what}"
+                detail = _REMEDY.format(what=self._what)
+                location = document.location_of(trail, key=is_key)
+                self._problems.add(summary, detail, place=location, address=address)
+            else:
+                self._warn_of_shape(text, document, trail, address)
             if is_key:
-                self._look_at_key(text, document, trail, address)
-        return self._without(value) if leaks else value
+                self._warn_of_expression(text, document, trail, address)
+        return self._without(value) if has_leaks else value
 
     def holds(self, text: str) -> bool:
         """Whether a text contains a key of this run."""
         return self._holds is not None and self._holds.search(text) is not None
 
-    def _look_into(self, value: Any, trail: Trail, texts: _Texts) -> None:
+    def _collect(self, value: Any, trail: Trail, texts: _Texts) -> None:
+        """Add the texts that need a closer look."""
         if isinstance(value, str):
             if self._suspect.search(value):
                 texts.append((trail, value, False))
         elif isinstance(value, dict):
             suspect = self._suspect.search
             for key, element in value.items():
+                # Texts without a further call, because most values are texts of a map.
                 if isinstance(element, str):
                     if suspect(element):
                         texts.append(((*trail, key), element, False))
                 elif isinstance(element, dict | list | Template):
-                    self._look_into(element, (*trail, key), texts)
+                    self._collect(element, (*trail, key), texts)
                 if suspect(key):
                     texts.append(((*trail, key), key, True))
-        elif isinstance(value, list | Template):
-            for index, element in enumerate(value if isinstance(value, list) else value.parts):
-                self._look_into(
-                    element, (*trail, index) if isinstance(value, list) else trail, texts
-                )
+        elif isinstance(value, list):
+            for index, element in enumerate(value):
+                self._collect(element, (*trail, index), texts)
+        elif isinstance(value, Template):
+            for part in value.parts:
+                self._collect(part, trail, texts)
 
-    def _look_at_shape(
+    def _warn_of_shape(
         self, text: str, document: Document, trail: Trail, address: Address | None
     ) -> None:
         if "sk-" in text and _KEY_SHAPE.search(text):
@@ -96,11 +102,11 @@ class CredentialScan:
                 "Looks like a key", detail, place=document.location_of(trail), address=address
             )
 
-    def _look_at_key(
+    def _warn_of_expression(
         self, text: str, document: Document, trail: Trail, address: Address | None
     ) -> None:
-        # What an expression inserted is never expanded, so only keys that the text itself has are
-        # worth a word.
+        # Only about keys that the author wrote: an expression can insert a map with such keys, and
+        # inserted values are never expanded.
         if "${" in text and trail[0] == "spec" and document.has(trail):
             detail = f"{shortened(self.redact(text))} is used literally: expressions are expanded in values, not in keys."
             location = document.location_of(trail, key=True)
@@ -110,14 +116,17 @@ class CredentialScan:
         if isinstance(value, str):
             return Unknown("") if self.holds(value) else value
         if isinstance(value, dict):
-            return {
-                key: self._without(element) for key, element in value.items() if not self.holds(key)
-            }
+            kept: dict[str, Any] = {}
+            for key, element in value.items():
+                if not self.holds(key):
+                    kept[key] = self._without(element)
+            return kept
         if isinstance(value, list):
             return [self._without(element) for element in value]
         if isinstance(value, Template):
-            texts = (part for part in value.parts if isinstance(part, str))
-            return Unknown("") if any(self.holds(text) for text in texts) else value
+            for part in value.parts:
+                if isinstance(part, str) and self.holds(part):
+                    return Unknown("")
         return value
 
 

@@ -14,7 +14,7 @@ from reconciler.manifests.destinations import key_files
 from reconciler.manifests.expressions import Expression, ExpressionSource, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
-from reconciler.manifests.problems import Problems, ValueProblem
+from reconciler.manifests.problems import Problems, Report, ValueProblem
 from reconciler.manifests.shapes import OPENAI_KEY, credential_in
 from reconciler.manifests.variables import AllowedVariables, how_to_allow
 from reconciler.model.address import Address
@@ -22,7 +22,7 @@ from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
-from reconciler.model.secret import Secret
+from reconciler.model.secret import LEAST_LENGTH, Secret
 from reconciler.model.sinks import Sink, named_sink, targets_of
 from reconciler.model.types import KeySinkType
 
@@ -31,15 +31,16 @@ DEFAULT_VARIABLE = "OPENAI_API_KEY"
 SENT_PREFIX = "RECONCILER_SECRET_"
 """The prefix of environment variables that manifests can send to the API and cannot read."""
 
+_ADMIN_SCOPE = ""
+"""Stands for the organization among scopes, which are the names of projects."""
+
 _NOT_A_KEY = "Not an API key"
-_MIN_SECRET = 8
 _MIN_GUESSED = 16
+"""The shortest value that counts as a secret only because of the name of its variable."""
 _TELLING = frozenset(
     {"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"}
 )
 _LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@\S*")
-
-Report = Callable[[ValueProblem, Trail], None]
 
 
 class CredentialReader(Struct, frozen=True):
@@ -56,15 +57,15 @@ class CredentialReader(Struct, frozen=True):
 
     def read(self, entries: Mapping[str, Any], report: Report) -> Credentials:
         """The credentials. `report` is called with each Problem and the path below `credentials`."""
-        projects = entries.get("projects") or {}
+        projects: dict[str, Credential] = {}
+        for name, value in (entries.get("projects") or {}).items():
+            credential = self._checked(value, ("projects", name), report)
+            if credential is not None:
+                projects[name] = credential
         return Credentials(
             admin=self._entry(entries, "admin", ADMIN_VARIABLE, report),
             default=self._entry(entries, "default", DEFAULT_VARIABLE, report),
-            projects={
-                name: credential
-                for name, value in projects.items()
-                if (credential := self._checked(value, ("projects", name), report)) is not None
-            },
+            projects=projects,
         )
 
     def _entry(
@@ -91,6 +92,7 @@ class CredentialReader(Struct, frozen=True):
             writer = Address.parse(str(address))
         except ValueError as error:
             raise ValueProblem("Not an address", f"{entry}.from_sink: {error}") from error
+        # With the key of another project, every call would change the wrong project.
         if writer.project != trail[-1]:
             detail = (
                 f"{entry} is the key of the project {trail[-1]}, and {writer} is not in it. Name a "
@@ -117,11 +119,9 @@ class CredentialReader(Struct, frozen=True):
         )
 
     def _sendable(self, name: str, entry: str) -> Secret | None:
-        """The value of a variable that may be sent to the API as a key. Raises Problem.
-
-        A stack file can come from an untrusted source, which must not be able to send other
-        credentials of this process.
-        """
+        """The value of a variable that may be sent to the API as a key. Raises Problem."""
+        # A stack file can come from a pull request, which must not be able to send other credentials
+        # of this process.
         secret = self._secret(name)
         if secret is None or name in (ADMIN_VARIABLE, DEFAULT_VARIABLE):
             return secret
@@ -153,16 +153,20 @@ def known_secrets(
     secrets = [
         credential.secret for credential in credentials.all() if credential.secret is not None
     ]
-    secrets += [
-        Secret(env[name].strip())
-        for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE)
-        if env.get(name, "").strip()
-    ]
+    # Even if the stack file names other sources, since the process still holds these.
+    secrets += process_secrets(env)
     for credential in credentials.all():
-        text = _file_text(files, credential.file) if credential.file else ""
-        if text:
-            secrets.append(Secret(text))
-    return tuple(dict.fromkeys(secret for secret in secrets if len(secret.reveal()) >= _MIN_SECRET))
+        if credential.file:
+            secrets.append(Secret(_file_text(files, credential.file)))
+    # A shorter text would be found in everything, and masking it would mutilate messages.
+    long = [secret for secret in secrets if len(secret.reveal()) >= LEAST_LENGTH]
+    return tuple(dict.fromkeys(long))
+
+
+def process_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
+    """The keys in the environment variables that the API's own clients read."""
+    values = [env.get(name, "").strip() for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE)]
+    return tuple(map(Secret, filter(None, values)))
 
 
 def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
@@ -177,16 +181,14 @@ def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    if (
-        credential_in(value)
-        or _LOOKS_SECRET.fullmatch(value)
-        or (name.startswith(SENT_PREFIX) and len(value) >= _MIN_SECRET)
-    ):
+    if credential_in(value) or _LOOKS_SECRET.fullmatch(value):
         return True
-    is_word = (
-        len(value) >= _MIN_GUESSED and not any(map(str.isspace, value)) and value[0] not in "/.~"
-    )
-    return is_word and name.upper().rpartition("_")[2] in _TELLING
+    if name.startswith(SENT_PREFIX) and len(value) >= LEAST_LENGTH:
+        return True
+    if name.upper().rpartition("_")[2] not in _TELLING or len(value) < _MIN_GUESSED:
+        return False
+    # A variable such as SSH_KEY can also hold a path or a sentence.
+    return value[0] not in "/.~" and not any(map(str.isspace, value))
 
 
 def _file_text(files: Files, path: str) -> str:
@@ -203,34 +205,44 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
     """
     problems = Problems()
     credentials, written = configuration.stack.credentials, _written(configuration)
-    minted = _projects_with_a_key_to_come(configuration)
-    by_scope: dict[str | None, list[Resource | Rule]] = {}
+    delivered = _projects_with_a_key_to_come(configuration)
+    for scope, resources in _by_scope(configuration).items():
+        if scope == _ADMIN_SCOPE:
+            credential = credentials.admin
+        else:
+            credential = credentials.for_project(scope)
+        if credential is not None and credential.from_sink is not None:
+            detail = _objection(credential.from_sink, configuration)
+        elif scope in delivered or (credential and _usable(credential, configuration, written)):
+            continue
+        else:
+            detail = _remedy(credential, scope, configuration, len(resources))
+        if detail:
+            first = resources[0]
+            problems.add(_no_key(scope), detail, place=first.location, address=first.address)
+    return list(problems.in_reading_order(configuration.secrets))
+
+
+def _by_scope(configuration: Configuration) -> dict[str | None, list[Resource | Rule]]:
+    """The resources and rules that make calls, by project; None for the default scope."""
     users: list[Resource | Rule] = list(configuration.resources)
     users += (rule for rule in configuration.rules if rule.kind.removes)
-    for resource in users:
-        scope = "" if resource.kind.scope.needs_admin_key else resource.address.project
-        by_scope.setdefault(scope, []).append(resource)
-    for scope, resources in by_scope.items():
-        credential = credentials.admin if scope == "" else credentials.for_project(scope)
-        if credential is not None and credential.from_sink is not None:
-            objection = _objection(credential.from_sink, configuration)
-            if objection:
-                first = resources[0]
-                problems.add(_no_key(scope), objection, place=first.location, address=first.address)
-            continue
-        if scope in minted or (credential and _usable(credential, configuration, written)):
-            continue
-        first, summary = resources[0], _no_key(scope)
-        detail = _remedy(credential, scope, configuration, len(resources))
-        problems.add(summary, detail, place=first.location, address=first.address)
-    return list(problems.in_reading_order(configuration.secrets))
+    by_scope: dict[str | None, list[Resource | Rule]] = {}
+    for user in users:
+        scope = user.address.project
+        if user.kind.scope.needs_admin_key:
+            scope = _ADMIN_SCOPE
+        by_scope.setdefault(scope, []).append(user)
+    return by_scope
 
 
 def _objection(writer: Address, configuration: Configuration) -> str:
     """Why the key of a resource cannot be read back; empty if it can."""
     entry = f"credentials.projects.{writer.project}.from_sink"
-    resource = next((one for one in configuration.resources if one.address == writer), None)
-    sinks = list(_sinks_of(resource)) if resource is not None else []
+    sinks: list[type[Sink]] = []
+    for resource in configuration.resources:
+        if resource.address == writer:
+            sinks += _sinks_of(resource)
     if not sinks:
         return f"{entry} names {writer}, and no manifest declares a key there. Correct the address."
     if any(sink.reads_back for sink in sinks):
@@ -283,7 +295,7 @@ def _usable(credential: Credential, configuration: Configuration, written: set[s
 
 
 def _no_key(scope: str | None) -> str:
-    if scope == "":
+    if scope == _ADMIN_SCOPE:
         return "No admin key"
     return f'No key for project "{scope}"' if scope else "No key for the default scope"
 
@@ -292,23 +304,19 @@ def _remedy(
     credential: Credential | None, scope: str | None, configuration: Configuration, count: int
 ) -> str:
     file = configuration.stack.file.name if configuration.stack.file else "reconciler.yaml"
-    who = f"{count} resource{'s need' if count != 1 else ' needs'} it"
+    users = "1 resource needs it" if count == 1 else f"{count} resources need it"
     if credential is None:
-        if scope == "":
+        entry = "default"
+        if scope == _ADMIN_SCOPE:
             entry = "admin"
-        else:
-            entry = f"projects.{scope}" if scope else "default"
-        return f"{who}: set credentials.{entry} in {file}."
+        elif scope:
+            entry = f"projects.{scope}"
+        return f"{users}: set credentials.{entry} in {file}."
+    source = credential.source
     if credential.file is not None:
-        return (
-            f"{who}: {credential.source} does not exist, and no declared ServiceAccount writes it."
-        )
-    variable = credential.source.partition(" ")[0]
-    own = ""
-    if scope and scope not in _own(configuration):
-        own = f", or credentials.projects.{scope} in {file}"
-    return f"{who}: set {credential.source}{own}." if variable else f"{who}."
-
-
-def _own(configuration: Configuration) -> Mapping[str, Credential]:
-    return configuration.stack.credentials.projects
+        return f"{users}: {source} does not exist, and no declared ServiceAccount writes it."
+    if not source.partition(" ")[0]:
+        return f"{users}."
+    if scope and scope not in configuration.stack.credentials.projects:
+        return f"{users}: set {source}, or credentials.projects.{scope} in {file}."
+    return f"{users}: set {source}."

@@ -1,9 +1,12 @@
-"""Checks across resources: missing projects, shared key files, two addresses for one object,
-cycles."""
+"""Checks resources against each other.
+
+They find missing projects, shared key files, two addresses for one object, and cycles of references.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -79,22 +82,18 @@ class CrossChecks(Struct, frozen=True):
         guesses: dict[str, str] = {}
         for address, (_, document) in (*self.resources.items(), *self.rules.items()):
             project = address.project
-            if project is not None and project not in own and project not in self.projects:
-                detail = (
-                    f'No manifest declares project "{project}", and spec.projects does not list it.'
-                )
-                if project not in guesses:
-                    guesses[project] = (
-                        nearest(project, known) if len(guesses) < MOST_GUESSES else ""
-                    )
-                location = document.location_of(("metadata", "project"))
-                self.problems.add(
-                    "Unknown project", detail + guesses[project], place=location, address=address
-                )
+            if project is None or project in own or project in self.projects:
+                continue
+            if project not in guesses and len(guesses) < MOST_GUESSES:
+                guesses[project] = nearest(project, known)
+            guess = guesses.get(project, "")
+            detail = f'No manifest declares project "{project}", and spec.projects does not list it.{guess}'
+            location = document.location_of(("metadata", "project"))
+            self.problems.add("Unknown project", detail, place=location, address=address)
 
     def _project_ids(self) -> None:
-        """A project must have one name. With two names, both sets of values would be written to it
-        in turn."""
+        """Report projects with several names."""
+        # With two names, every apply would write both sets of values to the project in turn.
         named: dict[str, str] = {}
         for name, id in self.project_ids.items():
             other = named.setdefault(id, name)
@@ -109,12 +108,13 @@ class CrossChecks(Struct, frozen=True):
                 self._add(resource, ("lifecycle", "adopt"), "One project under two names", detail)
 
     def _one_address_each(self) -> None:
-        """No two resources may adopt the same object."""
+        """Report resources that adopt the same object."""
         seen: dict[tuple[Any, ...], Resource] = {}
         for resource in self._all():
             kind, adopted = resource.kind, resource.lifecycle.adopt
             if not isinstance(adopted, str):
                 continue
+            # Ids of a kind with a unique key are unique within a project only.
             home = resource.address.project if kind.unique_key else None
             other = seen.setdefault((kind.name, home, adopted), resource)
             if other is not resource:
@@ -124,19 +124,20 @@ class CrossChecks(Struct, frozen=True):
                 )
 
     def _destinations(self) -> None:
-        found = [target for resource in self._all() for target in destinations(resource)]
-        check_destinations(found, self.targets, self.allowed_sinks, self._add)
+        targets = chain.from_iterable(map(destinations, self._all()))
+        check_destinations(list(targets), self.targets, self.allowed_sinks, self._add)
 
     def _one_object_each(self) -> None:
+        """Report resources that describe the same object."""
         seen: dict[tuple[Any, ...], Resource] = {}
         for resource in self._all():
             kind = resource.kind
-            # A mark tells two objects apart even if they look the same.
-            identity = None if kind.mark else kind.identity(kind.fill_defaults(resource.spec))
-            if identity is None or (
-                isinstance(resource.lifecycle.adopt, str) and not kind.unique_key
-            ):
-                continue  # an id tells an object from all others
+            # A mark tells two objects apart even if they look the same, and so does an id.
+            if kind.mark or (isinstance(resource.lifecycle.adopt, str) and not kind.unique_key):
+                continue
+            identity = kind.identity(kind.fill_defaults(resource.spec))
+            if identity is None:
+                continue
             key = (resource.kind.name, resource.address.project, *identity.items())
             other = seen.setdefault(key, resource)
             if other is not resource:
@@ -145,18 +146,16 @@ class CrossChecks(Struct, frozen=True):
                 if not kind.unique_key:
                     names = " or ".join(name for name in identity if name in kind.by_name)
                     detail += f"Give one of the two another {names}, or set lifecycle: {{adopt: ID}} if both objects exist."
-                self._add(
-                    resource,
-                    ("spec", *list(identity)[:1]),
-                    TWO_DECLARATIONS,
-                    detail,
-                )
+                self._add(resource, ("spec", *list(identity)[:1]), TWO_DECLARATIONS, detail)
 
     def _renames(self) -> None:
+        """Report resources that would take over the same object."""
         taken: dict[Address, Resource] = {}
         for resource in self._all():
             earlier = resource.lifecycle.renamed_from
-            other = taken.setdefault(earlier, resource) if earlier else resource
+            if earlier is None:
+                continue
+            other = taken.setdefault(earlier, resource)
             if other is not resource:
                 detail = f"{other.address} is also renamed from {earlier}; an object has only one address."
                 self._add(
@@ -165,11 +164,9 @@ class CrossChecks(Struct, frozen=True):
 
     def _cycles(self) -> None:
         projects = self.declared.projects()
-        edges = {
-            address: needs(resource, projects) for address, (resource, _) in self.resources.items()
-        }
+        edges = {resource.address: needs(resource, projects) for resource in self._all()}
         for ring in cycles(edges):
             resource, following = self.resources[ring[0]][0], ring[1 % len(ring)]
             trail = trail_to(resource.spec, following) or ()
-            shown = " -> ".join(str(address) for address in (*ring, ring[0]))
+            shown = " -> ".join(map(str, (*ring, ring[0])))
             self._add(resource, ("spec", *trail), "Cyclic references", f"{shown}.")

@@ -79,7 +79,7 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
             files.require_open(path)
             require_file(files.root, path)
     except OSError:
-        pass  # reading it says why
+        pass  # reading it reports the error
     except ValueProblem as problem:
         problems.take(problem, place=SourceLocation(name, 1, 1))
         return None
@@ -87,19 +87,22 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
 
 
 def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
+    """Whether a document is a manifest, rather than a file of another program."""
     if isinstance(value, list):
-        return any(
-            isinstance(element, Mapping) and "kind" in element and "spec" in element
-            for element in value
-        )
+        # Not a manifest, but an author who wrote a list of documents needs the error.
+        return any(map(_has_kind_and_spec, value))
     if not isinstance(value, Mapping) or not ("kind" in value or "spec" in value):
         return False
     version = value.get("apiVersion")
     if version is None or _is_ours(str(version)):
         return True
-    # Somebody else's version and our kind: rather an error than a resource that seems to be
-    # declared no more.
+    # One of our kinds with another version is an error. Skipping it would look like a removal, and
+    # delete the object.
     return "spec" in value and isinstance(value.get("kind"), str) and value["kind"] in kinds
+
+
+def _has_kind_and_spec(value: Any) -> bool:
+    return isinstance(value, Mapping) and "kind" in value and "spec" in value
 
 
 def _is_ours(version: str) -> bool:
@@ -123,14 +126,16 @@ def _files(
 
 
 def _expand(files: Files, entry: str) -> list[str]:
+    """The files that an entry of `manifests` names, as paths below the stack's folder."""
     root = files.root
     path = normal(relative(entry))
-    path = "" if path == "." else path
+    if path == ".":
+        path = ""
     glob = Glob(path)
     if glob.is_wild and not exists_as_spelled(root, path):
         require_inside(root, root / glob.prefix, entry)
         files.require_open(glob.prefix or ".")
-        paths = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]
+        paths = [file for file in _walk(root, glob.prefix) if glob.matches(normal(file))]
         if not paths:
             raise ValueProblem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
         return paths
@@ -145,12 +150,14 @@ def _expand(files: Files, entry: str) -> list[str]:
 
 
 def _walk(root: Path, folder: str) -> Iterator[str]:
+    """The files below a folder that can be manifests, without those of other stacks and modules."""
+
     def enter(path: str) -> bool:
-        # A folder with a stack file of its own is another stack. The manifests of a module are
-        # read where a document declares it.
         inside = root / path
-        return inside.name.casefold() not in _SKIPPED and not any(
-            (inside / name).exists() for name in (*STACK_FILES, *MODULE_FILES)
-        )
+        if inside.name.casefold() in _SKIPPED:
+            return False
+        # A folder with a stack file is another stack. The manifests of a module are read once a
+        # document declares it.
+        return not any((inside / name).exists() for name in (*STACK_FILES, *MODULE_FILES))
 
     return (path for path in walk(root, folder, enter=enter) if path.endswith(SUFFIXES))

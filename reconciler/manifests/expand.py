@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -11,17 +10,17 @@ from msgspec.structs import replace
 
 from reconciler.manifests.credential_scan import CredentialScan, masked
 from reconciler.manifests.expressions import Context, Evaluator, ModuleFacts
+from reconciler.manifests.for_each import ForEach
 from reconciler.manifests.modules import (
     MAX_DEPTH,
     DeclaredModule,
     ModuleReader,
     ModuleSource,
     ModuleVariables,
-    Report,
     module_values,
 )
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.problems import Problems, ValueProblem
+from reconciler.manifests.problems import Problems, Report, ValueProblem
 from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import NoRoomError, Room
 from reconciler.manifests.source_map import Document
@@ -32,18 +31,16 @@ from reconciler.model.diagnostic import nearest, nearest_few
 from reconciler.model.kind import Declaration, ScopeType
 from reconciler.model.paths import Trail
 from reconciler.model.rule import RuleKind
-from reconciler.model.values import Unknown, has_unknown
-
-MAX_INSTANCES = 10_000
+from reconciler.model.values import Unknown
 
 _ALL_KINDS = "`reconciler explain` lists all kinds."
 
 
 class Instance(Struct):
-    """A future resource or rule: a document, its kind, and its pair of `for_each`.
+    """A future resource or rule: a document, its kind, and its entry of `for_each`.
 
     `context` is what its expressions can read, without references. `address` is None if the
-    metadata do not give one.
+    metadata is invalid.
     """
 
     document: Document
@@ -55,17 +52,14 @@ class Instance(Struct):
 
 
 class _Scope(Struct, frozen=True):
-    """Where documents stand: what they can read, and the modules around them, outermost first."""
+    """What documents can read, and the modules that contain them, outermost first."""
 
     context: Context
     modules: tuple[str, ...] = ()
 
 
 class Expander:
-    """Expands documents, and adds their addresses to `declared`.
-
-    A long class, because modules expand documents with the same steps, scope by scope.
-    """
+    """Expands documents, and adds their addresses to `declared`."""
 
     def __init__(
         self,
@@ -82,9 +76,10 @@ class Expander:
         self._leaks = leaks
         self._declared = declared
         self._problems = problems
+        self._for_each = ForEach(declared, leaks, problems)
         self._modules = modules or ModuleReader(context.files, ParsedFiles(), problems)
         self._postponed: list[Callable[[], None]] = []
-        """What has to be evaluated again once all addresses are known, outer modules first."""
+        """Evaluations to repeat once all addresses are known, outer modules first."""
 
     def expand(self, documents: Iterable[Document]) -> list[Instance]:
         """The instances of all documents. A document that cannot be expanded makes the
@@ -104,23 +99,24 @@ class Expander:
     def _expanded(self, documents: Iterable[Document], scope: _Scope) -> Iterator[Instance]:
         for document in documents:
             kind = self._kind(document)
-            pairs = self._pairs(document, scope.context) if kind else None
-            if kind is None or pairs is None:
-                # From here on no reference counts as unknown: its target may be in this document.
+            entries = self._for_each.entries(document, scope.context) if kind else None
+            if kind is None or entries is None:
+                # From now on, no reference is reported as unknown: its target may be in this
+                # document.
                 self._declared.complete = False
                 continue
             try:
                 repeated = [part for name, part in document.value.items() if name != "for_each"]
-                # Before the instances are made: a limit that is checked afterwards protects
-                # nothing.
-                self._room.take_resources(len(pairs.pairs), repeated)
-                instances = list(self._instances(document, kind, pairs.pairs, scope.context))
+                # Before the instances are made, since they would take the memory that the limit
+                # protects.
+                self._room.take_resources(len(entries.pairs), repeated)
+                instances = list(self._instances(document, kind, entries.pairs, scope.context))
             except NoRoomError as error:
                 self._problems.add("Too much", str(error), place=document.place)
                 self._declared.complete = False
                 raise _Stop from error
-            if pairs.is_postponed:
-                self._postpone_pairs(document, scope.context, instances)
+            if entries.is_postponed:
+                self._postpone_values(document, scope.context, instances)
             yield from instances
             if isinstance(kind, RuleKind) and kind.expands:
                 for instance in instances:
@@ -154,34 +150,36 @@ class Expander:
         return kind
 
     def _unknown_kind(self, value: Mapping[str, Any]) -> ValueProblem:
-        known = list(self._declared.declarable)
         if "kind" not in value:
-            guess = next((nearest(key, ["kind"]) for key in value if nearest(key, ["kind"])), "")
+            guesses = (nearest(key, ["kind"]) for key in value)
+            guess = next(filter(None, guesses), "")
             return ValueProblem('Missing "kind"', f"A document needs a kind.{guess} {_ALL_KINDS}")
         if value["kind"] == "Stack":
             return ValueProblem(
                 "Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml."
             )
         kind_name = masked(value["kind"], self._leaks.redact)
-        guess = nearest_few(kind_name, known) if isinstance(kind_name, str) else ""
+        guess = ""
+        if isinstance(kind_name, str):
+            guess = nearest_few(kind_name, list(self._declared.declarable))
         return ValueProblem(
             "Unknown kind", f"There is no kind {shortened(kind_name)}.{guess} {_ALL_KINDS}"
         )
 
     def _exists(self, document: Document, kind: Declaration, context: Context) -> bool:
-        """What `when` says; a document without it exists."""
+        """Whether `when` is true; a document without it exists."""
         if "when" not in document.value:
             return True
-        report = self._reporter(document)
+        report = self._problems.reporter(document.location_of)
         value = Evaluator(context, report).evaluate(document.value["when"], ("when",))
-        # An unknown without an error is a reference; with one, its cause was reported where it is.
+        # Without any error, an unknown value is a reference. Otherwise its cause may have been
+        # reported already, where the value comes from.
         if isinstance(value, Unknown) and not self._problems.errors:
             detail = "The value of when must be known before apply."
             report(ValueProblem("Cannot decide when", detail), ("when",))
         elif not isinstance(value, bool | Unknown):
-            detail = (
-                f"when must be true or false; found {masked(shortened(value), self._leaks.redact)}."
-            )
+            shown = masked(shortened(value), self._leaks.redact)
+            detail = f"when must be true or false; found {shown}."
             report(ValueProblem("Wrong type", detail), ("when",))
         if value is False:
             self._leave_out(document, kind, context)
@@ -196,48 +194,16 @@ class Expander:
         if address is not None and not self._leaks.holds(str(address)):
             self._declared.leave_out(address, document.location_of(("when",)))
 
-    def _pairs(self, document: Document, context: Context) -> _Pairs | None:
-        if "for_each" not in document.value:
-            return _Pairs([None])
-        references: list[str] = []
-
-        def later(text: str) -> Unknown:
-            # What is declared is only known when every document is expanded, so references have to
-            # wait.
-            references.append(text)
-            return Unknown(text)
-
-        # The keys have to be known now, since they are in addresses. The values may wait.
-        written = self._evaluate_for_each(document, replace(context, reference=later))
-        value = self._leaks.taken_out(written, document, ("for_each",))
-        if value is not written:
-            return None
-        if isinstance(value, Unknown) and self._problems.errors and not references:
-            return None  # the cause was reported where the value comes from
-        try:
-            pairs = list(_pairs_of(value))
-        except ValueProblem as problem:
-            self._problems.take(problem, place=document.location_of(("for_each",)))
-            return None
-        # Variables of a module can contain references too.
-        return _Pairs(pairs, bool(references) or has_unknown(value))
-
-    def _evaluate_for_each(self, document: Document, context: Context) -> Any:
-        evaluator = Evaluator(context, self._reporter(document))
-        return evaluator.evaluate(document.value["for_each"], ("for_each",))
-
-    def _postpone_pairs(
+    def _postpone_values(
         self, document: Document, context: Context, instances: Sequence[Instance]
     ) -> None:
         def resolve() -> None:
-            value = self._evaluate_for_each(
-                document, replace(context, reference=self._declared.reference)
-            )
-            known = dict(pair for pair in _pairs_of(value) if pair is not None)
+            values = self._for_each.values(document, context)
             for instance in instances:
                 if instance.each is not None:
-                    pair = instance.each[0], known[instance.each[0]]
-                    instance.each, instance.context = pair, replace(instance.context, each=pair)
+                    key = instance.each[0]
+                    instance.each = key, values[key]
+                    instance.context = replace(instance.context, each=instance.each)
 
         self._postponed.append(resolve)
 
@@ -247,7 +213,8 @@ class Expander:
         """The instances of the manifests in a module."""
         document = instance.document
         call = document.value.get("spec")
-        call = call if isinstance(call, dict) else {}
+        if not isinstance(call, dict):
+            call = {}
         try:
             source = self._source(instance, call.get("source"), scope)
         except ValueProblem as problem:
@@ -266,16 +233,15 @@ class Expander:
         )
 
         def evaluate(reference: Callable[[str], Any], report: Report) -> None:
-            given = Evaluator(replace(instance.context, reference=reference), report).evaluate(
-                call.get("variables") or {}, ("spec", "variables")
-            )
+            evaluator = Evaluator(replace(instance.context, reference=reference), report)
+            given = evaluator.evaluate(call.get("variables") or {}, ("spec", "variables"))
             if isinstance(given, dict):
                 variables.values = module_values(source, given, report)
 
         # Twice: first without references, so that the module can be expanded and its addresses
         # become known; then with them.
-        evaluate(Unknown, self._reporter(document))
-        # Problems of the second evaluation are those of references, and reported with the document.
+        evaluate(Unknown, self._problems.reporter(document.location_of))
+        # Only references can have new problems then, and the resolver reports those.
         self._postponed.append(lambda: evaluate(self._declared.reference, _ignore))
         declared = DeclaredModule(
             name=instance.address.name,
@@ -290,12 +256,11 @@ class Expander:
         yield from self._expanded(declared.documents(), inner)
 
     def _source(self, instance: Instance, written: Any, scope: _Scope) -> ModuleSource | None:
-        """The module of a document; None if it has problems of its own. Raises Problem."""
-        path = Evaluator(instance.context, self._reporter(instance.document)).evaluate(
-            written, ("spec", "source")
-        )
+        """The module of a document; None if its problems are reported elsewhere. Raises Problem."""
+        report = self._problems.reporter(instance.document.location_of)
+        path = Evaluator(instance.context, report).evaluate(written, ("spec", "source"))
         if not isinstance(path, str) or not path:
-            return None  # the schema says so
+            return None  # reported by the schema
         source = self._modules.source(path)
         if source is None:
             return None
@@ -315,8 +280,9 @@ class Expander:
         raw = document.value.get("metadata")
         metadata = raw
         if isinstance(raw, dict):
-            evaluator = Evaluator(context, self._reporter(document), self._room)
-            metadata = evaluator.evaluate(raw, ("metadata",))
+            report = self._problems.reporter(document.location_of)
+            metadata = Evaluator(context, report, self._room).evaluate(raw, ("metadata",))
+            # Before the address is made, since every message quotes addresses.
             metadata = self._leaks.taken_out(metadata, document, ("metadata",))
         instance = Instance(document, kind, metadata, context, context.each)
         instance.address = _address(kind, metadata)
@@ -325,12 +291,6 @@ class Expander:
         else:
             self._declare(instance, instance.address)
         return instance
-
-    def _reporter(self, document: Document) -> Any:
-        def report(problem: ValueProblem, trail: Trail) -> None:
-            self._problems.take(problem, place=document.location_of(trail))
-
-        return report
 
     def _declare(self, instance: Instance, address: Address) -> None:
         location = instance.document.name_place
@@ -348,13 +308,6 @@ class Expander:
         )
 
 
-class _Pairs(Struct, frozen=True):
-    """The pairs of `for_each`; `is_postponed` if values depend on references."""
-
-    pairs: list[tuple[str, Any] | None]
-    is_postponed: bool = False
-
-
 class _Stop(Exception):
     """A limit was reached, so expanding stops."""
 
@@ -367,52 +320,18 @@ def _address(kind: Declaration, metadata: Any) -> Address | None:
     if not isinstance(metadata, dict):
         return None
     name, project = metadata.get("name"), metadata.get("project")
-    # The schema reports a project where none belongs. The address is the right one all the same.
+    # The schema reports an unexpected project. The address without it is still the intended one.
     if kind.scope is ScopeType.ORGANIZATION:
         project = None
     if not isinstance(name, str) or not isinstance(project, str | None):
         return None
+    # Reported by the schema. An address is part of every message, so its length is bounded.
     if max(len(name), len(project or "")) > MAX_NAME:
-        return None  # the schema says so; an address is part of every message
+        return None
     if kind.scope is ScopeType.PROJECT and project is None:
         return None
+    parts = (kind.name, name) if project is None else (kind.name, project, name)
     try:
-        return Address.parse(
-            "/".join(part for part in (kind.name, project, name) if part is not None)
-        )
+        return Address.parse("/".join(parts))
     except ValueError:
         return None
-
-
-def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
-    if isinstance(value, dict):
-        pairs = list(value.items())
-        _require_few(pairs)
-    elif isinstance(value, list) and all(isinstance(text, str) for text in value):
-        pairs = [(text, text) for text in value]
-        _require_few(pairs)
-        twice = next((text for text, count in Counter(value).items() if count > 1), None)
-        if twice is not None:
-            raise ValueProblem(
-                "Not unique", f"for_each contains {shortened(twice)} more than once."
-            )
-    elif isinstance(value, Unknown):
-        raise ValueProblem(
-            "Cannot expand for_each", "The value of for_each must be known before apply."
-        )
-    else:
-        if isinstance(value, list):
-            description = "a list that does not only contain strings"
-        else:
-            description = shortened(value)
-        raise ValueProblem(
-            "Wrong type", f"for_each must be a map or a list of strings; found {description}."
-        )
-    yield from pairs
-
-
-def _require_few(pairs: Sized) -> None:
-    if len(pairs) > MAX_INSTANCES:
-        raise ValueProblem(
-            "Too many", f"for_each has {len(pairs):,} entries; the maximum is {MAX_INSTANCES:,}."
-        )

@@ -19,6 +19,7 @@ from msgspec import Struct
 from reconciler.manifests.files import Files
 from reconciler.manifests.problems import Absent, ValueProblem
 from reconciler.manifests.room import Room
+from reconciler.manifests.validate import shortened
 from reconciler.model.address import NAME_PATTERN
 from reconciler.model.diagnostic import nearest
 from reconciler.model.paths import Trail
@@ -101,7 +102,11 @@ class Context(Struct, frozen=True):
 
 @lru_cache(maxsize=20_000)
 def parse(text: str) -> tuple[str | Expression, ...]:
-    """Split a string into literals and expressions; `$${` is a literal `${`. Raises Problem."""
+    """Split a string into literals and expressions; `$${` is a literal `${`. Raises Problem.
+
+    Without any expression, the result is one literal.
+    """
+    # Cached, because a text in a document with for_each is parsed once per entry.
     parts: list[str | Expression] = []
     literal, at = "", 0
     for token in _TOKEN.finditer(text):
@@ -112,11 +117,14 @@ def parse(text: str) -> tuple[str | Expression, ...]:
             continue
         if token[1] is None:
             raise ValueProblem("Unfinished expression", f"A ${{ has no closing }}. {_literally()}")
-        parts += [literal] if literal else []
+        if literal:
+            parts.append(literal)
         parts.append(_expression(token[1].strip()))
         literal = ""
     literal += text[at:]
-    return (*parts, literal) if literal or not parts else tuple(parts)
+    if literal or not parts:
+        parts.append(literal)
+    return tuple(parts)
 
 
 def _expression(text: str) -> Expression:
@@ -127,38 +135,36 @@ def _expression(text: str) -> Expression:
     # The first operand contains no quotes, so the first ?? outside of inner expressions is the
     # operator.
     at = _INNER.sub(lambda inner: " " * len(inner[0]), text).find("??")
-    first = text if at < 0 else text[:at]
-    expression = _operand(first.strip(), text)
     if at < 0:
-        return expression
+        return _operand(text.strip(), text)
+    first = text[:at].strip()
+    expression = _operand(first, text)
     # A default is chosen now, and a reference has its value only after apply.
     if expression.source is ExpressionSource.REFERENCE:
-        detail = f'"${{{text}}}": {first.strip()} is known only after apply, so ?? cannot decide.'
+        detail = f'"${{{text}}}": {first} is known only after apply, so ?? cannot decide.'
         raise ValueProblem("No default for a reference", detail)
     default = _default(text[at + 2 :].strip(), text)
     return Expression(expression.source, expression.name, expression.path, text, default)
 
 
 def _operand(part: str, text: str) -> Expression:
-    """An expression without `??`. `text` is the whole one, for messages."""
+    """An expression without `??`. `text` is the whole expression, for messages."""
     head, dot, rest = part.partition(".")
     if part.startswith("file:"):
         return Expression(ExpressionSource.FILE, part[5:].strip(), (), text)
     if _REFERENCE.fullmatch(part):
         parts = parse(part) if "${" in part else ()
+        # One level: names are variables and entries, and a reference has no value yet.
         if any(isinstance(inner, Expression) and inner.parts for inner in parts):
             raise ValueProblem("Nested too deeply", f'"${{{text}}}" nests expressions twice.')
         return Expression(ExpressionSource.REFERENCE, part, (), text, None, parts)
     if "${" in part:
         detail = f'"${{{text}}}": only the names in a reference can be expressions, such as ${{File/${{each.key}}}}.'
         raise ValueProblem("Nested expression", detail)
-    name, *path = rest.split(".") if dot else ("",)
-    if (
-        head in ("var", "env")
-        and _NAME.fullmatch(name)
-        and all(path)
-        and (head == "var" or not path)
-    ):
+    name, *path = rest.split(".")
+    # The value of an environment variable is a text, which has nothing below it.
+    has_fitting_path = all(path) if head == "var" else not path
+    if head in ("var", "env") and _NAME.fullmatch(name) and has_fitting_path:
         return Expression(ExpressionSource(head), name, tuple(path), text)
     if head == "each" and all(path) and (name == "value" or (name == "key" and not path)):
         return Expression(ExpressionSource.EACH, name, tuple(path), text)
@@ -223,7 +229,9 @@ class Evaluator:
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._text(value) if "${" in value else value
+            if "${" not in value:
+                return value
+            return self._text(value)
         if isinstance(value, dict):
             return self._map(value)
         if isinstance(value, list):
@@ -241,18 +249,23 @@ class Evaluator:
             result = self._value(element)
             self._trail.pop()
             if result is not element:
-                changed = dict(value) if changed is None else changed
+                # Copied at the first change, because most maps have no expressions.
+                if changed is None:
+                    changed = dict(value)
                 changed[key] = result
         return value if changed is None else changed
 
     def _list(self, value: list[Any]) -> list[Any]:
         items = []
+        is_changed = False
         for index, element in enumerate(value):
             self._trail.append(index)
-            items.append(self._value(element))
+            item = self._value(element)
             self._trail.pop()
-        # The same object where nothing changed, so that later steps can tell by identity.
-        return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+            items.append(item)
+            is_changed = is_changed or item is not element
+        # The same object if nothing changed, so that callers can tell by identity.
+        return items if is_changed else value
 
     def _text(self, text: str) -> Any:
         try:
@@ -270,39 +283,39 @@ def evaluate_text(text: str, context: Context) -> Any:
     parts = parse(text)
     if len(parts) == 1:
         return parts[0] if isinstance(parts[0], str) else _look_up(parts[0], context)
-    found: list[str | Reference] = []
+    joined: list[str | Reference] = []
     for part in parts:
-        value = part if isinstance(part, str) else _look_up(part, context)
-        if isinstance(value, Unknown):
-            return Unknown(text)
-        pieces = value.parts if isinstance(value, Template) else (_inline(value, part),)
+        pieces: tuple[str | Reference, ...]
+        if isinstance(part, str):
+            pieces = (part,)
+        else:
+            value = _look_up(part, context)
+            if isinstance(value, Unknown):
+                return Unknown(text)
+            pieces = value.parts if isinstance(value, Template) else (_inline(value, part),)
         for piece in pieces:
-            # Neighbouring texts become one, so that equal templates are equal whatever they were
+            # Adjacent texts are joined, so that equal templates compare equal whatever they were
             # made of.
-            if isinstance(piece, str) and found and isinstance(found[-1], str):
-                found[-1] += piece
+            if isinstance(piece, str) and joined and isinstance(joined[-1], str):
+                joined[-1] += piece
             else:
-                found.append(piece)
-    if len(found) == 1 and isinstance(found[0], str):
-        return found[0]
-    return Template(tuple(found))
+                joined.append(piece)
+    if len(joined) == 1 and isinstance(joined[0], str):
+        return joined[0]
+    return Template(tuple(joined))
 
 
-def _inline(value: Any, part: str | Expression) -> str | Reference:
+def _inline(value: Any, part: Expression) -> str | Reference:
     if isinstance(value, str | Reference):
         return value
+    # As YAML writes them, and before the check of numbers: to Python, a boolean is an integer.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    if value is None:
-        what = "null"
-    else:
-        what = "a map" if isinstance(value, Mapping) else "a list"
-    name = part.text if isinstance(part, Expression) else part
     raise ValueProblem(
         "Cannot be inserted into text",
-        f'"${{{name}}}" is {what}; only strings, numbers and booleans can be inserted into text.',
+        f'"${{{part.text}}}" is {shortened(value)}; only strings, numbers and booleans can be inserted into text.',
     )
 
 
@@ -346,23 +359,27 @@ def _read(part: Expression, context: Context) -> Any:
         )
     if not part.parts:
         return context.reference(part.name)
-    names = [name if isinstance(name, str) else _name(name, context) for name in part.parts]
+    names = [_name(name, context) for name in part.parts]
     if any(isinstance(name, Unknown) for name in names):
         return Unknown(part.text)
     return context.reference("".join(map(str, names)))
 
 
-def _name(part: Expression, context: Context) -> str | Unknown:
-    """The value of an expression inside of a reference, where it must be a name."""
+def _name(part: str | Expression, context: Context) -> str | Unknown:
+    """A part of a reference; an expression must have a name as its value. Raises Problem."""
+    if isinstance(part, str):
+        return part
     value = _look_up(part, context)
     if isinstance(value, Unknown):
         return value
-    # A number can be a name, and YAML reads an unquoted one as a number.
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _IS_NAME.fullmatch(text):
+    # YAML reads a name of digits as a number unless it is quoted.
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    # A text with a slash could refer to another object than the reference seems to.
+    if not isinstance(value, str) or not _IS_NAME.fullmatch(value):
         detail = f'"${{{part.text}}}" must be a name here: letters, digits, ".", "_" and "-".'
         raise ValueProblem("Not a name", detail)
-    return text
+    return value
 
 
 def _path_of(path: str, module: ModuleFacts | None) -> str:
@@ -403,21 +420,37 @@ def descend(value: Any, path: Sequence[str], name: str, *, guess: bool = True) -
             detail = f'"{name}" is known only after apply, so nothing below it can be read.'
             raise ValueProblem("Known only after apply", detail)
         if isinstance(value, list) and path[at].isdecimal() and int(path[at]) < len(value):
-            value, name, at = value[int(path[at])], f"{name}.{path[at]}", at + 1
-            continue
-        keys = value if isinstance(value, dict) else {}
-        end = next(
-            (end for end in range(len(path), at, -1) if ".".join(path[at:end]) in keys), None
-        )
-        if end is None:
-            known = f" It has {_listed(keys)}." if keys else ""
-            advice = (nearest(path[at], keys) or known) if guess else ""
-            # A text or number that should be a map is a mistake, which a default must not hide.
-            problem = Absent if value is None or isinstance(value, dict | list) else ValueProblem
-            raise problem("No such key", f'"{name}" has no "{path[at]}".{advice}')
-        key = ".".join(path[at:end])
-        value, name, at = value[key], f"{name}.{key}", end
+            key, end = path[at], at + 1
+            value = value[int(key)]
+        else:
+            end = _end_of_longest_key(value, path, at)
+            if end == at:
+                raise _no_such_key(value, path[at], name, guess=guess)
+            key = ".".join(path[at:end])
+            value = value[key]
+        name, at = f"{name}.{key}", end
     return value
+
+
+def _end_of_longest_key(value: Any, path: Sequence[str], at: int) -> int:
+    """The end of the longest part of the path from `at` that is a key of a map; `at` if none is."""
+    if not isinstance(value, dict):
+        return at
+    end = len(path)
+    while end > at and ".".join(path[at:end]) not in value:
+        end -= 1
+    return end
+
+
+def _no_such_key(value: Any, key: str, name: str, *, guess: bool) -> ValueProblem:
+    advice = ""
+    if guess and isinstance(value, dict) and value:
+        advice = nearest(key, value) or f" It has {_listed(value)}."
+    detail = f'"{name}" has no "{key}".{advice}'
+    # A text or number that should be a map is a mistake, which a default must not hide.
+    if value is None or isinstance(value, dict | list):
+        return Absent("No such key", detail)
+    return ValueProblem("No such key", detail)
 
 
 def _listed(keys: Mapping[str, Any], most: int = 8) -> str:

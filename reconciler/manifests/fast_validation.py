@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from reconciler.model.values import Reference, Template, Unknown
@@ -48,17 +49,22 @@ def _part(keyword: str, limit: Any, schema: Mapping[str, Any]) -> Predicate:
         return _additional(limit, schema.get("properties", {}))
     if keyword == "if":
         return _conditional(schema)
-    make = _KEYWORDS.get(keyword)
-    return make(limit) if make else lambda value: False  # noqa: ARG005
+    return _KEYWORDS.get(keyword, _unsupported)(limit)
+
+
+def _unsupported(_: Any) -> Predicate:
+    return lambda value: False  # noqa: ARG005
 
 
 def _type(limit: Any) -> Predicate:
     names = [limit] if isinstance(limit, str) else limit
-    types = tuple(kind for name in names for kind in _TYPES[name])
+    types = tuple(chain.from_iterable(_TYPES[name] for name in names))
     exactly = frozenset(types)
     takes_booleans, whole = bool in types, "integer" in names and "number" not in names
 
     def accepts(value: Any) -> bool:
+        # The exact type first, because it decides for nearly every value. A boolean is an integer
+        # to Python only, and JSON Schema counts 1.0 as an integer.
         if type(value) in exactly:
             return True
         if isinstance(value, bool):
@@ -110,10 +116,12 @@ def _additional(limit: Any, properties: Mapping[str, Any]) -> Predicate:
 
 
 def _variants(tag: str, branches: Any) -> Predicate:
-    parts = {
-        branch["if"]["properties"][tag]["const"]: predicate(branch["then"]) for branch in branches
-    }
+    parts: dict[str, Predicate] = {}
+    for branch in branches:
+        variant = branch["if"]["properties"][tag]["const"]
+        parts[variant] = predicate(branch["then"])
 
+    # An unknown tag passes here: the enum of the tag's property rejects it.
     def accepts(value: Any) -> bool:
         name = value.get(tag) if isinstance(value, dict) else None
         part = parts.get(name) if isinstance(name, str) else None
@@ -157,7 +165,7 @@ def _any_of(limit: Any) -> Predicate:
 
 
 def _enum(limit: Any) -> Predicate:
-    # True equals 1 in Python and not in JSON; choices are texts and null only.
+    # Only texts and null are choices. The type is checked too, because True equals 1 in Python.
     choices = frozenset(limit)
     return lambda value: (value is None or isinstance(value, str)) and value in choices
 

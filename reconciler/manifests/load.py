@@ -35,6 +35,8 @@ _DEEPER_THAN_LIBYAML = "maximum nesting depth"
 first hundred."""
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
+_MAP_TAG = f"{_TAG_PREFIX}map"
+_LIST_TAG = f"{_TAG_PREFIX}seq"
 _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -95,9 +97,10 @@ def load_documents(
         if _DEEPER_THAN_LIBYAML in (error.problem or ""):
             problems.add(*_TOO_DEEP, place=location)
         else:
-            what = "Not valid JSON" if is_json else "Not valid YAML"
-            detail = _sentence(error) + ("" if is_json else _about_expression(text, location))
-            problems.add(what, detail, place=location)
+            summary, detail = "Not valid JSON", _sentence(error)
+            if not is_json:
+                summary, detail = "Not valid YAML", detail + _about_expression(text, location)
+            problems.add(summary, detail, place=location)
     except yaml.YAMLError as error:
         problems.add("Not valid YAML", _unreadable(error), place=_position_of(error, text, name))
     return documents
@@ -120,6 +123,8 @@ def plain_value(text: str) -> Any:
     """The value of an unquoted scalar: null, a boolean, a number, or the text itself."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
+    # By the first character, because most scalars are words. The length is bounded, because the
+    # conversion of a long integer takes quadratic time.
     if text[0] in "+-.0123456789" and len(text) < 100:
         if _INTEGER.fullmatch(text):
             return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
@@ -169,19 +174,19 @@ class _Builder:
         self._start()
 
     def _build(self, event: Any, depth: int) -> Any:
-        sort = type(event)
-        if sort is yaml.AliasEvent:
+        event_type = type(event)
+        if event_type is yaml.AliasEvent:
             return self._alias(event)
         start, mark = len(self._positions), event.start_mark
         self._positions.append(mark.line << COLUMN_BITS | mark.column)
-        if sort is yaml.ScalarEvent and event.tag is None and event.anchor is None:
-            return (
-                plain_value(event.value) if event.implicit[0] else event.value
-            )  # as nearly all nodes are
+        # First, because nearly all nodes are such scalars.
+        if event_type is yaml.ScalarEvent and event.tag is None and event.anchor is None:
+            return plain_value(event.value) if event.implicit[0] else event.value
+        # Known without a value until the node ends, so that an alias inside of it is refused.
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         value: Any
-        if sort is yaml.ScalarEvent:
+        if event_type is yaml.ScalarEvent:
             value = self._scalar(event)
         elif depth >= MAX_DEPTH:
             self._stop(event, *_TOO_DEEP)
@@ -193,7 +198,7 @@ class _Builder:
 
     def _collection(self, event: Any, depth: int) -> Any:
         is_map = type(event) is yaml.MappingStartEvent
-        if event.tag is not None and event.tag != _TAG_PREFIX + ("map" if is_map else "seq"):
+        if event.tag not in (None, _MAP_TAG if is_map else _LIST_TAG):
             self._bad_tag(event)
         if is_map:
             return self._mapping(depth)
@@ -214,8 +219,8 @@ class _Builder:
                 self._build(item, depth + 1)
                 del positions[start:]
             elif type(item) is yaml.ScalarEvent and item.tag is None and item.anchor is None:
-                # What `_build` does, without the call: most of a large configuration are such
-                # values.
+                # The same as in `_build`, without the call: most values of a large configuration are
+                # such scalars.
                 mark, text = item.start_mark, item.value
                 positions.append(mark.line << COLUMN_BITS | mark.column)
                 value[key] = plain_value(text) if item.implicit[0] else text
@@ -226,7 +231,7 @@ class _Builder:
     def _key(self, event: Any, key: Any, known: dict[str, Any]) -> str | None:
         """The key of an item; None if a problem was reported."""
         if type(key) is str and key != "<<" and key not in known:
-            # The same few keys come in every document: kept once, they take a tenth of the memory.
+            # Every document has the same few keys. Interned, they take a tenth of the memory.
             return intern(key)
         if isinstance(key, dict | list):
             self._problem(event, "Not a key", "Keys must be strings.")
@@ -247,13 +252,15 @@ class _Builder:
         return None
 
     def _alias(self, event: Any) -> Any:
-        known = self._anchors.get(event.anchor, ())
-        if not known:
-            what = "No earlier anchor has that name."
-            if known is None:
-                what = "The value would contain itself."
-            self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
-        value, start, end = known
+        anchored = self._anchors.get(event.anchor)
+        if anchored is None:
+            detail = "No earlier anchor has that name."
+            if event.anchor in self._anchors:
+                detail = "The value would contain itself."
+            self._stop(event, f'Alias "*{event.anchor}" cannot be followed', detail)
+        value, start, end = anchored
+        # By size too, since a few nodes can hold long texts. Ten aliases of ten aliases and so on
+        # would expand without bound.
         self._repeated += max(end - start, self._room.size(value) // _CHARACTERS_PER_NODE)
         if self._repeated > MAX_EXPANDED_NODES:
             self._stop(
@@ -299,12 +306,13 @@ class _Builder:
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "it cannot be parsed").strip()
-    context = f", {error.context.strip()}" if error.context else ""
-    begun = error.context_mark
-    since = ""
-    if context and begun and begun != error.problem_mark:
-        since = f" that starts in line {begun.line + 1}"
-    return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
+    context = ""
+    if error.context:
+        context = f", {error.context.strip()}"
+        start = error.context_mark
+        if start and start != error.problem_mark:
+            context += f" that starts in line {start.line + 1}"
+    return f"{problem[:1].upper()}{problem[1:]}{context}."
 
 
 def _about_expression(text: str, location: SourceLocation) -> str:
@@ -317,10 +325,11 @@ def _about_expression(text: str, location: SourceLocation) -> str:
     if location.line > len(lines):
         return ""
     line, at = lines[location.line - 1], location.column - 1
-    begins_here = line[at - 1 : at + 1] == "${" if at else False
-    start = at - 1 if begins_here else line.rfind("${", 0, at)
-    if start < 0 or not (begins_here or "}" not in line[start:at]):
+    # The last expression that begins before the position, or with its brace at the position.
+    start = line.rfind("${", 0, at + 1)
+    if start < 0 or "}" in line[start:at]:
         return ""
+    # The hint quotes the whole scalar, with any text around the expression.
     word = max(line.rfind(character, 0, start) for character in " \t,[{") + 1
     match = re.compile(_EXPRESSION_AT).match(line, word)
     if match is None:
@@ -338,8 +347,7 @@ def _unreadable(error: yaml.YAMLError) -> str:
 
 
 def _position_of(error: yaml.YAMLError, text: str, name: str) -> SourceLocation:
-    # The reader counts bytes of UTF-8; counting characters would be off in a line with anything but
-    # ASCII before it.
+    # libyaml counts bytes of UTF-8, which differ from characters after any text beyond ASCII.
     offset = getattr(error, "position", None)
     if not isinstance(offset, int):
         return SourceLocation(name, 1, 1)

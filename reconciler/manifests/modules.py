@@ -20,7 +20,7 @@ from reconciler.manifests.expressions import Context, Evaluator, descend
 from reconciler.manifests.files import Files
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import normal, relative, require_inside, shown
-from reconciler.manifests.problems import Problems, ValueProblem
+from reconciler.manifests.problems import Problems, Report, ValueProblem
 from reconciler.manifests.shapes import credential_below
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.validate import Checker
@@ -31,8 +31,6 @@ from reconciler.model.values import Reference, Template, Unknown
 
 MAX_DEPTH = 8
 """How deep modules can nest."""
-
-Report = Callable[[ValueProblem, Trail], None]
 
 
 class ModuleSource(Struct, frozen=True):

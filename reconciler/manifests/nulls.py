@@ -1,8 +1,8 @@
-"""Nulls that mean "not set", as GET answers contain for values that were never sent, and texts
-that answers wrap into an object.
+"""Removes what only answers of the API contain: nulls that mean "not set", and wrapped texts.
 
-An answer can be pasted into a manifest, where such a null equals an omitted field. A null in a
-nullable field stays, because it clears the field.
+A GET answers null for values that were never sent, and wraps some texts into an object. An answer
+can be pasted into a manifest, where such a null equals an omitted field. A null in a nullable field
+stays, because it clears the field.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def may_be_null(declared: Field | Property) -> bool:
 
 
 def without_nulls(kind: Declaration, spec: Any) -> Any:
-    """A spec without meaningless nulls and with plain texts; the same object if nothing is to do."""
-    # Nearly every spec is free of nulls, and seeing that needs no look at the types.
+    """A spec without meaningless nulls and wrapped texts; the same object if it has none."""
+    # Nearly every spec is free of nulls, which a search without the types finds out faster.
     if not kind.wraps_texts and not _has_null(spec):
         return spec
     return _pruned(spec, kind.by_name)
@@ -57,8 +57,7 @@ def _pruned(value: Any, parts: Mapping[str, Field | Property]) -> Any:
             kept[name] = _inside(element, part.type)
         elif not may_be_null(part):
             kept[name] = element
-    is_same = len(kept) == len(value) and all(kept[name] is value[name] for name in kept)
-    return value if is_same else kept
+    return value if _has_same_elements(kept, value) else kept
 
 
 def _inside(value: Any, kind: Type) -> Any:
@@ -75,7 +74,7 @@ def _inside(value: Any, kind: Type) -> Any:
             return _each(value, inner)
         case MapOf(value=inner) if isinstance(value, dict):
             elements = {key: _inside(element, inner) for key, element in value.items()}
-            return elements if any(elements[key] is not value[key] for key in elements) else value
+            return value if _has_same_elements(elements, value) else elements
         case Either(other=inner):
             return _inside(value, inner)
     return value
@@ -85,6 +84,10 @@ def _each(items: list[Any], kind: Type) -> list[Any]:
     pruned = [_inside(element, kind) for element in items]
     is_same = all(left is right for left, right in zip(pruned, items, strict=True))
     return items if is_same else pruned
+
+
+def _has_same_elements(pruned: dict[str, Any], value: dict[str, Any]) -> bool:
+    return len(pruned) == len(value) and all(pruned[key] is value[key] for key in pruned)
 
 
 def _by_name(properties: Iterable[Property]) -> dict[str, Property]:

@@ -51,7 +51,7 @@ def normal(path: str) -> str:
     return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
-@lru_cache(maxsize=256)  # few, as a path is asked about several times in a row
+@lru_cache(maxsize=256)  # few suffice, because a path is checked several times in a row
 def relative(text: str) -> str:
     """A manifest's path in normal form, with `/`. Raises Problem if it cannot be below the folder."""
     if _PLAIN.fullmatch(text):
@@ -138,11 +138,12 @@ class Glob(Struct, frozen=True, dict=True):
     @cached_property
     def prefix(self) -> str:
         """The folder above every match, as far as the pattern spells it out; empty for the top."""
-        parts = self.pattern.split("/")
-        fixed = next(
-            (index for index, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1
-        )
-        return "/".join(parts[:fixed])
+        fixed: list[str] = []
+        for part in self.pattern.split("/")[:-1]:
+            if _WILD.search(part):
+                break
+            fixed.append(part)
+        return "/".join(fixed)
 
     @cached_property
     def depth(self) -> int | None:
@@ -160,8 +161,9 @@ class Glob(Struct, frozen=True, dict=True):
     def _folder(self) -> str:
         """The folder of `FOLDER/**`, with a slash at its end; empty for other patterns."""
         # Most patterns have this form, and a regular expression takes long to compile.
-        is_whole = self.prefix and self.pattern == f"{self.prefix}/**"
-        return f"{self.prefix}/" if is_whole else ""
+        if self.prefix and self.pattern == f"{self.prefix}/**":
+            return f"{self.prefix}/"
+        return ""
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -172,33 +174,36 @@ def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Patt
     """One regular expression for all globs; with `contents`, it also matches everything in matching
     folders."""
     below = "(?:/.*)?" if contents else ""
+    choices = "|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns)
     try:
-        return re.compile(
-            "|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL
-        )
+        return re.compile(choices, re.DOTALL)
     except re.error as error:
         raise ValueProblem("Not a glob", f"{error.msg}.") from error
 
 
 def _glob_regex(pattern: str) -> str:
-    # The atomic groups keep a hostile pattern from taking exponential time: where `*` and `**`
-    # stand before something fixed, the first place where that matches is as good as any other.
+    """The regular expression of one glob."""
+    # The atomic groups keep a hostile pattern from taking exponential time: if `*` and `**` stand
+    # before something fixed, the first match of that is as good as any other.
     runs: list[list[str]] = [[]]
     for part in normal(pattern).strip("/").split("/"):
-        if part == "**":
-            runs += [[]] if runs[-1] or len(runs) == 1 else []
-        else:
+        if part != "**":
             runs[-1].append(_segment_regex(part))
+        elif runs[-1] or len(runs) == 1:
+            runs.append([])
     first, *rest = ["/".join(run) for run in runs]
     if not rest:
         return first
     text = f"{first}/" if first else ""
     for run in rest[:-1]:
         text += f"(?>(?:[^/]+/)*?{run}/)"
-    return text + (f"(?:[^/]+/)*{rest[-1]}" if rest[-1] else ".+")
+    if not rest[-1]:
+        return f"{text}.+"
+    return f"{text}(?:[^/]+/)*{rest[-1]}"
 
 
 def _segment_regex(part: str) -> str:
+    """The regular expression of one name in a glob."""
     pieces, literal, at = [], "", 0
     while at < len(part):
         char = part[at]
@@ -206,21 +211,27 @@ def _segment_regex(part: str) -> str:
         if char == "*":
             pieces.append(literal)
             literal = ""
+        elif char == "?":
+            literal += "[^/]"
         elif end > 0:
-            inside = part[at + 1 : end]
-            negated = inside[0] in "!^"
-            listed = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[1:] if negated else inside)
-            characters = f"[^/{listed}]" if negated else f"[{listed}]"
             # `[slug]` is a set of characters to a glob, and part of a name to many frameworks.
+            characters = _character_class(part[at + 1 : end])
             literal += f"(?:{characters}|{re.escape(part[at : end + 1])})"
             at = end
         else:
-            literal += "[^/]" if char == "?" else re.escape(char)
+            literal += re.escape(char)
         at += 1
     if not pieces:
         return literal
     middle = "".join(f"(?>[^/]*?{piece})" for piece in pieces[1:] if piece)
     return f"{pieces[0]}{middle}[^/]*{literal}"
+
+
+def _character_class(inside: str) -> str:
+    """The class of characters that brackets of a glob contain; `!` and `^` negate it."""
+    is_negated = inside[0] in "!^"
+    listed = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[is_negated:])
+    return f"[^/{listed}]" if is_negated else f"[{listed}]"
 
 
 def walk(
@@ -231,6 +242,8 @@ def walk(
     Hidden names, linked folders and folders rejected by `enter` are skipped. The caller has to
     check where linked files lead.
     """
+    # A stack instead of recursion, because an attacker's folder can be nested deeper than the
+    # interpreter's stack.
     waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [
         (_entries(root, folder), folder, 0)
     ]
@@ -253,16 +266,17 @@ def walk(
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: whoever reads it says so, and where
+    except OSError:  # a link to itself: reading it reports the error with its location
         return False
 
 
 def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(root / folder) as entries:
-            return iter(
-                sorted((one for one in entries if one.name[0] != "."), key=lambda entry: entry.name)
-            )
+            visible = [entry for entry in entries if entry.name[0] != "."]
+        # Sorted, so that plans and messages have the same order on every file system.
+        visible.sort(key=lambda entry: entry.name)
+        return iter(visible)
     except (FileNotFoundError, NotADirectoryError):
         return iter(())
     except OSError as error:

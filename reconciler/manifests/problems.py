@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
 from reconciler.errors import ConfigurationError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
 
 _NOWHERE = SourceLocation("", 0, 0)
@@ -28,9 +29,13 @@ class Absent(ValueProblem):
     """A value does not exist. In an expression, `??` may provide a default for it."""
 
 
+Report = Callable[[ValueProblem, Trail], None]
+"""Receives a problem, and the path of the value that it is about."""
+
+
 class Problems:
-    """Collects diagnostics. The same problem at the same location counts once, however often a loop
-    meets it."""
+    """Collects diagnostics. The same problem at the same location counts once, however many
+    resources share the location."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, SourceLocation | None], Diagnostic] = {}
@@ -66,6 +71,14 @@ class Problems:
         """Add a `ValueProblem` raised by code that did not know the location."""
         self.add(problem.summary, problem.detail, place=place, address=address)
 
+    def reporter(self, location_of: Callable[[Trail], SourceLocation | None]) -> Report:
+        """A `Report` that adds problems at the location of their path."""
+
+        def report(problem: ValueProblem, trail: Trail) -> None:
+            self.take(problem, place=location_of(trail))
+
+        return report
+
     @property
     def count(self) -> int:
         """The number of diagnostics so far, warnings included."""
@@ -74,19 +87,16 @@ class Problems:
     @property
     def errors(self) -> int:
         """The number of errors so far."""
-        return sum(
-            1 for diagnostic in self._found.values() if diagnostic.severity is Severity.ERROR
-        )
+        severities = [diagnostic.severity for diagnostic in self._found.values()]
+        return severities.count(Severity.ERROR)
 
     def in_reading_order(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
         """All diagnostics by file, line and column, with secrets masked."""
         redact = Redactor(secrets)
-        clean = [_masked(diagnostic, redact) for diagnostic in self._found.values()]
-        return tuple(
-            sorted(
-                clean, key=lambda diagnostic: (diagnostic.location or _NOWHERE, diagnostic.summary)
-            )
-        )
+        # Masked before sorting, so that not even the order depends on a secret.
+        masked = [_masked(diagnostic, redact) for diagnostic in self._found.values()]
+        masked.sort(key=lambda diagnostic: (diagnostic.location or _NOWHERE, diagnostic.summary))
+        return tuple(masked)
 
     def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
         """Raise ConfigurationError with all diagnostics if there are errors; else return the

@@ -50,7 +50,8 @@ class AddressIndex:
         self._places: dict[Address, SourceLocation] = {}
         self._by_text: dict[str, Address] = {}
         self._by_kind: dict[str, list[str]] = {}
-        self._found: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
+        """The targets of references by text. The project of a reference only affects problems."""
         self._modules: dict[Address, DeclaredModule] = {}
         self._left_out: dict[str, SourceLocation] = {}
         self._guesses: dict[tuple[str, str | None], str] = {}
@@ -79,35 +80,25 @@ class AddressIndex:
 
     def projects(self) -> dict[str, Address]:
         """The declared projects, by name."""
-        return {
-            address.name: address
-            for address in self._places
-            if address.kind in self.kinds and self.kinds[address.kind].defines_project
-        }
+        projects: dict[str, Address] = {}
+        for address in self._places:
+            kind = self.kinds.get(address.kind)
+            if kind is not None and kind.defines_project:
+                projects[address.name] = address
+        return projects
 
     def reference(self, text: str, project: str | None = None) -> Any:
-        """What `Kind/…` of an expression refers to: a Reference, an Unknown, or the value of a
+        """The target of `Kind/…` in an expression: a Reference, an Unknown, or the value of a
         module's output. Raises Problem. `project` is that of the referring resource."""
-        if text not in self._found:
-            self._found[text] = self._reference(text, project)
-        return self._found[text]
+        if text not in self._known:
+            self._known[text] = self._reference(text, project)
+        return self._known[text]
 
     def _reference(self, text: str, project: str | None) -> Any:
-        kind = self.kinds.get(text.partition("/")[0])
+        name = text.partition("/")[0]
+        kind = self.kinds.get(name)
         if kind is None:
-            name = text.partition("/")[0]
-            declaration = self.declarable.get(name)
-            if isinstance(declaration, RuleKind) and declaration.expands:
-                return self._output(text)
-            if declaration is not None:
-                detail = (
-                    f'"${{{text}}}": kind {name} declares no object, so it cannot be referred to.'
-                )
-                raise ValueProblem("Reference not possible", detail)
-            raise ValueProblem(
-                "Unknown kind",
-                f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}',
-            )
+            return self._reference_without_object(text, name)
         address, path = self._longest(text)
         if address is None:
             if not self.complete:
@@ -123,6 +114,16 @@ class AddressIndex:
         check_field_path(kind, path)
         return Reference(address, path)
 
+    def _reference_without_object(self, text: str, kind: str) -> Any:
+        declaration = self.declarable.get(kind)
+        if isinstance(declaration, RuleKind) and declaration.expands:
+            return self._output(text)
+        if declaration is not None:
+            detail = f'"${{{text}}}": kind {kind} declares no object, so it cannot be referred to.'
+            raise ValueProblem("Reference not possible", detail)
+        detail = f'"${{{text}}}": there is no kind "{kind}".{nearest(kind, self.kinds)}'
+        raise ValueProblem("Unknown kind", detail)
+
     def _output(self, text: str) -> Any:
         """The value of an output of a module, `Module/NAME.OUTPUT…`."""
         address, path = self._longest(text)
@@ -137,6 +138,7 @@ class AddressIndex:
         raise ValueProblem("Unknown reference", f'No manifest declares "{text}".{hint}')
 
     def _refuse_left_out(self, text: str) -> None:
+        """Raise Problem if the target does not exist because of its `when`."""
         end = len(text)
         while end > 0 and text[:end] not in self._left_out:
             end = text.rfind(".", 0, end)
@@ -148,12 +150,13 @@ class AddressIndex:
             raise ValueProblem("Reference to nothing", detail)
 
     def _longest(self, text: str) -> tuple[Address | None, tuple[str, ...]]:
-        # Names have dots, and so have paths: the longest declared address wins.
+        """The longest declared address that a text begins with, and the path after it."""
+        # Names can contain dots, and dots separate the parts of a path.
         end = len(text)
         while end > 0:
             address = self._by_text.get(text[:end])
             if address is not None:
-                return address, tuple(text[end + 1 :].split(".")) if end < len(text) else ()
+                return address, _path_after(text, end)
             end = text.rfind(".", 0, end)
         return None, ()
 
@@ -177,11 +180,20 @@ def guess_reference(text: str) -> Reference:
         if char == "." and text[index + 1 : index + 2].islower():
             end = index
             break
-    path = tuple(text[end + 1 :].split(".")) if end < len(text) else ()
+    path = _path_after(text, end)
+    if path == ("id",):
+        path = ()
     try:
-        return Reference(Address.parse(text[:end]), () if path == ("id",) else path)
+        return Reference(Address.parse(text[:end]), path)
     except ValueError as error:
         raise ValueProblem("Unknown reference", f"{error}.") from error
+
+
+def _path_after(text: str, end: int) -> tuple[str, ...]:
+    """The path after an address that ends at an index; empty if nothing follows."""
+    if end >= len(text):
+        return ()
+    return tuple(text[end + 1 :].split("."))
 
 
 def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
@@ -193,15 +205,8 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
     if path[0] in results:
         return
     if field is None:
-        names = [
-            "id",
-            *(
-                field.name
-                for field in kind.fields
-                if not field.has_own_calls and not field.client_only
-            ),
-            *results,
-        ]
+        shown = [part for part in kind.fields if not part.has_own_calls and not part.client_only]
+        names = ["id", *[part.name for part in shown], *results]
         raise ValueProblem(
             "Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}'
         )
@@ -220,9 +225,10 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
 
 def unknown_part(kind: Type, path: Sequence[str | int]) -> str:
     """The first part of a path that the type cannot have, or empty."""
-    return next(
-        (str(path[end - 1]) for end in range(1, len(path) + 1) if not _at(kind, path[:end])), ""
-    )
+    for index, part in enumerate(path):
+        if not _at(kind, path[: index + 1]):
+            return str(part)
+    return ""
 
 
 def _holds_secret(types: Iterable[Type]) -> bool:
@@ -235,7 +241,7 @@ def _at(kind: Type, path: Iterable[str | int]) -> list[Type]:
     """The types that a value can have at a path below a type; empty if there are none."""
     types = [kind]
     for part in path:
-        types = [below for type_ in types for below in _below(type_, part)]
+        types = list(chain.from_iterable(_below(type_, part) for type_ in types))
     return types
 
 
@@ -247,7 +253,9 @@ def _below(kind: Type, part: str | int) -> Iterator[Type]:
     elif isinstance(kind, MapOf) and isinstance(part, str):
         yield kind.value
     elif isinstance(kind, Object):
-        yield from (prop.type for prop in kind.properties if prop.name == part)
+        for prop in kind.properties:
+            if prop.name == part:
+                yield prop.type
     elif isinstance(kind, Tagged):
         if part == kind.tag:
             yield Json()
@@ -274,8 +282,8 @@ def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
 
 
 def needs(resource: Resource, projects: Mapping[str, Address]) -> list[Address]:
-    """What must exist before a resource: the targets of its references, and its project if that is
-    declared."""
+    """The addresses that must exist before a resource: the targets of its references, and its
+    project if that is declared."""
     addresses = set(resource.references)
     project = projects.get(resource.address.project or "")
     if project is not None:
@@ -287,7 +295,9 @@ def cycles(edges: Mapping[Address, list[Address]]) -> Iterator[list[Address]]:
     """One cycle for each group of resources that depend on each other, starting with its first
     address."""
     done: set[Address] = set()
-    told: set[Address] = set()
+    reported: set[Address] = set()
+    # With a stack of its own, because a chain of references can be longer than that of the
+    # interpreter. Sorted, so that each run reports the same cycles.
     for start in sorted(edges):
         trail: list[Address] = []
         on_trail: dict[Address, int] = {}
@@ -298,16 +308,17 @@ def cycles(edges: Mapping[Address, list[Address]]) -> Iterator[list[Address]]:
             trail.append(start)
         while stack:
             address, rest = stack[-1]
-            following = next((one for one in rest if one in edges and one not in done), None)
+            open_targets = (target for target in rest if target in edges and target not in done)
+            following = next(open_targets, None)
             if following is None:
                 stack.pop()
                 done.add(trail.pop())
                 del on_trail[address]
             elif following in on_trail:
                 ring = trail[on_trail[following] :]
-                if told.isdisjoint(ring):
+                if reported.isdisjoint(ring):
                     yield _from_first(ring)
-                told.update(ring)
+                reported.update(ring)
             else:
                 on_trail[following] = len(trail)
                 trail.append(following)

@@ -33,6 +33,12 @@ __all__ = [
 def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
     """The editors' schema of any manifest; the `kind` of a document selects the rest."""
     summary = "\n".join(f"- `{kind.name}`: {kind.doc}" for kind in kinds.values())
+    choices, definitions = [], {}
+    for name, kind in kinds.items():
+        # A pattern, because editors complete after any text that a constant begins with.
+        is_kind = {"properties": {"kind": {"pattern": f"^{name}$"}}, "required": ["kind"]}
+        choices.append({"if": is_kind, "then": {"$ref": f"#/$defs/{name}"}})
+        definitions[name] = document_schema(kind, expressions=True)
     return {
         "$schema": DIALECT,
         "title": "Manifest",
@@ -46,70 +52,65 @@ def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
                 "markdownDescription": f"The kind of the document.\n\n{summary}",
             }
         },
-        "allOf": [
-            {
-                # A pattern, because editors take a constant for a prefix of it while they complete.
-                "if": {"properties": {"kind": {"pattern": f"^{name}$"}}, "required": ["kind"]},
-                "then": {"$ref": f"#/$defs/{name}"},
-            }
-            for name in kinds
-        ],
-        "$defs": {name: document_schema(kind, expressions=True) for name, kind in kinds.items()},
+        "allOf": choices,
+        "$defs": definitions,
     }
 
 
 def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
     """All schemas of the editors' form, as file name and text."""
-    schemas = {
-        f"{_file_stem(name)}.schema.json": kind_schema(kind, expressions=True)
-        for name, kind in kinds.items()
-    }
-    schemas["manifest.schema.json"] = manifest_schema(kinds)
-    schemas["module-definition.schema.json"] = module_schema()
-    schemas["stack.schema.json"] = stack_schema()
-    return {
-        name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-        for name, schema in sorted(schemas.items())
-    }
-
-
-EDITOR_SCHEMAS = ("manifest", "module-definition", "stack")
-"""The schemas that modelines name."""
+    schemas = dict(_editor_schemas(kinds))
+    for name, kind in kinds.items():
+        schemas[_file_name(name)] = kind_schema(kind, expressions=True)
+    return {name: _text(schema) for name, schema in sorted(schemas.items())}
 
 
 def editor_schemas() -> dict[str, str]:
-    """What editors need for a stack, as file name and text: manifests, modules and the stack file."""
-    files = schema_files(_registry())
-    names = [f"{name}.schema.json" for name in EDITOR_SCHEMAS]
-    return {name: files[name] for name in names}
+    """The schemas that editors need for a stack, as file name and text."""
+    return {name: _text(schema) for name, schema in _editor_schemas(_registry()).items()}
+
+
+def _editor_schemas(kinds: Mapping[str, Declaration]) -> dict[str, dict[str, Any]]:
+    """The schemas that modelines name: those of manifests, modules and the stack file."""
+    return {
+        "manifest.schema.json": manifest_schema(kinds),
+        "module-definition.schema.json": module_schema(),
+        "stack.schema.json": stack_schema(),
+    }
 
 
 def write_schemas(folder: Path, kinds: Mapping[str, Declaration] | None = None) -> list[Path]:
     """Write all schemas into a folder and remove those of former kinds. Returns the changed files."""
-    wanted = schema_files(kinds if kinds is not None else _registry())
+    schemas = schema_files(kinds if kinds is not None else _registry())
     folder.mkdir(parents=True, exist_ok=True)
-    stale = _stale(folder, wanted)
+    stale = _stale(folder, schemas)
     for path in stale:
-        if path.name in wanted:
-            path.write_text(wanted[path.name], encoding="utf-8")
+        if path.name in schemas:
+            path.write_text(schemas[path.name], encoding="utf-8")
         else:
             path.unlink()
     return stale
 
 
-def _file_stem(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+def _text(schema: Mapping[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _stale(folder: Path, wanted: Mapping[str, str]) -> list[Path]:
-    differing = [
-        folder / name
-        for name, text in wanted.items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
-    ]
-    return differing + sorted(
-        path for path in folder.glob("*.schema.json") if path.name not in wanted
-    )
+def _file_name(name: str) -> str:
+    stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+    return f"{stem}.schema.json"
+
+
+def _stale(folder: Path, schemas: Mapping[str, str]) -> list[Path]:
+    """The files that differ from their schema, and those of kinds that no longer exist."""
+    stale = []
+    for name, text in schemas.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(path)
+    present = sorted(folder.glob("*.schema.json"))
+    stale += (path for path in present if path.name not in schemas)
+    return stale
 
 
 def _registry() -> Mapping[str, Declaration]:
@@ -127,10 +128,14 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m reconciler.manifests.schema [--check] FOLDER\n")
         return 1
     folder = Path(folders[0])
-    stale = _stale(folder, schema_files(_registry())) if check else write_schemas(folder)
+    if not check:
+        for path in write_schemas(folder):
+            sys.stderr.write(f"{path} written\n")
+        return 0
+    stale = _stale(folder, schema_files(_registry()))
     for path in stale:
-        sys.stderr.write(f"{path} {'is out of date' if check else 'written'}\n")
-    return 1 if check and stale else 0
+        sys.stderr.write(f"{path} is out of date\n")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """Secrets to send to the API: which sources manifests may name, and which values are never sent.
 
 Manifests come from pull requests, and CI holds keys. So a manifest can only name variables with a
-prefix that nothing else uses, files below one folder, and places of secret managers that whoever
-runs the program allows. A pull request can change none of them. Keys that the program itself uses
-are refused even there. Every value that is read is registered for redaction at once.
+prefix that nothing else uses, files below one folder, and places of secret managers that the caller
+allows. A pull request can change none of these. Keys that the program itself uses are refused even
+there. Every value is registered for redaction as soon as it is read.
 
-Variables and files are read here. Secret managers are read by `app/secret_sources.py`, once a plan
-needs a value: to validate manifests, nothing is asked over the network.
+Variables and files are read here. Secret managers are read by `app/secret_sources.py` once a plan
+needs a value, so that validation makes no network calls.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,13 +20,15 @@ from reconciler.manifests.closed import SENT_FOLDER
 from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative
-from reconciler.manifests.problems import ValueProblem
+from reconciler.manifests.problems import Report, ValueProblem
 from reconciler.model.allowance import SourceAllowance, how_to_allow_source
 from reconciler.model.secret import LEAST_LENGTH, Secret
 from reconciler.model.sinks import place_of
 from reconciler.model.sources import source_text
 from reconciler.model.types import Either, ListOf, MapOf, Object, SecretValueType, Tagged, Type
 from reconciler.model.values import SecretValue, walk
+
+_BREAK = re.compile(r"[\r\n\0]")
 
 
 class SecretInputs:
@@ -54,6 +57,7 @@ class SecretInputs:
             except ValueProblem as problem:
                 self._known[value.source] = problem
         known = self._known[value.source]
+        # A new exception each time, since each caller adds its own traceback.
         if isinstance(known, ValueProblem):
             raise ValueProblem(known.summary, known.detail)
         return known
@@ -67,11 +71,8 @@ class SecretInputs:
         else:
             named = self._file(written["from_file"])
         secret = self.read(named)
-        if (
-            secret is not None
-            and not kind.multiline
-            and any(char in secret.reveal() for char in "\r\n\0")
-        ):
+        # A line break in a header value would begin another header.
+        if secret is not None and not kind.multiline and _BREAK.search(secret.reveal()):
             raise ValueProblem(
                 "Not one line",
                 f"The secret from {named.source} has several lines; only one line is allowed here.",
@@ -111,9 +112,12 @@ class SecretInputs:
             text = None  # a secret manager, which is not read here
         if not text:
             return None
+        # Each line too, because a tool can print one line of a private key.
         for line in (text, *text.splitlines()):
             self._learn(Secret(line))
-        self._files.secrets += (text.encode(),) if len(text) >= LEAST_LENGTH else ()
+        # A shorter text would be found in every file.
+        if len(text) >= LEAST_LENGTH:
+            self._files.secrets += (text.encode(),)
         return require_sendable(source, text, self._in_use)
 
 
@@ -130,9 +134,6 @@ def require_sendable(source: str, text: str, in_use: Iterable[Secret]) -> Secret
         detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
         raise ValueProblem("Secret too short", detail)
     return Secret(text)
-
-
-Report = Callable[[ValueProblem, tuple[str | int, ...]], None]
 
 
 def one_line_sources(kind: Type, value: Any) -> Iterator[str]:
@@ -171,11 +172,11 @@ def with_sources(
             except ValueProblem as problem:
                 report(problem, trail)
         case Object(properties) if isinstance(value, Mapping):
-            types = {part.name: part.type for part in properties}
-            return {
-                name: below(types[name], element, name) if name in types else element
-                for name, element in value.items()
-            }
+            elements = dict(value)
+            for part in properties:
+                if part.name in value:
+                    elements[part.name] = below(part.type, value[part.name], part.name)
+            return elements
         case Tagged(variants, tag) if isinstance(value, Mapping) and value.get(tag) in variants:
             return below(variants[value[tag]], value)
         case ListOf(item=inner) if isinstance(value, list):

@@ -7,13 +7,13 @@ request must not decide where the state of the organization is read or written.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from reconciler.manifests.configuration import Settings
-from reconciler.manifests.problems import ValueProblem
+from reconciler.manifests.problems import Report, ValueProblem
 from reconciler.manifests.shapes import credential_in
 from reconciler.model.paths import Trail
 from reconciler.model.values import Unknown
@@ -31,8 +31,6 @@ RECIPIENT_MESSAGE = (
     "Expected a recipient of age (age1…) or a public SSH key (ssh-ed25519 … or ssh-rsa …)."
 )
 _IDENTITY = re.compile(r"AGE-(SECRET-KEY|PLUGIN)-|PRIVATE KEY", re.IGNORECASE)
-
-Report = Callable[[ValueProblem, Trail], None]
 
 
 def given_address(settings: Settings) -> str:

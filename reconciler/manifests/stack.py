@@ -1,10 +1,10 @@
-"""The stack file, its environments, and what follows where it says nothing."""
+"""Reads the stack file and the layer of the selected environment, and fills in the defaults."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ from reconciler.manifests.credentials import (
     CredentialReader,
     environment_secrets,
     known_secrets,
+    process_secrets,
 )
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
-from reconciler.manifests.problems import Problems, ValueProblem
+from reconciler.manifests.problems import Problems, Report, ValueProblem
 from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.shared_state import (
     given_folder,
@@ -76,9 +77,7 @@ _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "ho
 
 
 class OpenStack(Struct, frozen=True):
-    """A stack with what it takes to read its manifests. `manifests` is None where it does not say
-    where they are.
-    """
+    """A stack, and everything that is needed to read its manifests."""
 
     stack: Stack
     files: Files
@@ -88,11 +87,12 @@ class OpenStack(Struct, frozen=True):
     secrets: tuple[Secret, ...]
     inputs: SecretInputs
     manifests: tuple[str, ...] | None = None
+    """The locations of the manifests; None to search the whole folder."""
     outputs: Mapping[str, Any] | None = None
     document: Document | None = None
 
     def place_of(self, *trail: str | int, key: bool = False) -> SourceLocation | None:
-        """Where the selected environment, or else the stack itself, says something."""
+        """The location of a setting, in the selected environment or else in the stack itself."""
         return Layers(self.document, self.stack.environment).place_of(*trail, key=key)
 
 
@@ -112,8 +112,10 @@ class Layers(Struct, frozen=True):
         return (self.spec.get("environments") or {}).get(self.environment) or {}
 
     def get(self, section: str) -> Any:
-        """What holds for a section: an environment's list or text replaces the stack's, its map
-        adds to it, apart from sections that it replaces as a whole.
+        """The value of a section.
+
+        A list or text of the environment replaces that of the stack. Maps are merged, except for
+        sections that an environment replaces as a whole.
         """
         below, above = self.spec.get(section), self.overlay.get(section)
         if isinstance(below, dict) and isinstance(above, dict) and section not in _WHOLE_SECTIONS:
@@ -123,10 +125,10 @@ class Layers(Struct, frozen=True):
     def place_of(self, *trail: str | int, key: bool = False) -> SourceLocation | None:
         if self.document is None:
             return None
-        above: Trail = ("spec", "environments", self.environment, *trail)
-        return self.document.location_of(
-            above if self.document.has(above) else ("spec", *trail), key=key
-        )
+        path: Trail = ("spec", "environments", self.environment, *trail)
+        if not self.document.has(path):
+            path = ("spec", *trail)
+        return self.document.location_of(path, key=key)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,12 +140,13 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def open_stack(settings: Settings, problems: Problems) -> OpenStack:
-    """Read the stack file, or do without one. What it gets wrong in shape is raised at once, the
-    rest noted.
+    """Read the stack file, if there is one.
+
+    Raises ConfigurationError for violations of its schema, and collects other problems.
     """
-    # Before the first message, since the stack file may contain a key at a place that a problem
+    # Before the first message, since the stack file can contain a key in a value that a message
     # quotes.
-    secrets = _process_secrets(settings)
+    secrets = process_secrets(settings.env)
     for secret in secrets:
         settings.learn(secret)
     root = _root(settings, problems)
@@ -195,7 +198,7 @@ def _opened(
         read_secret=inputs.read,
         in_use=in_use,
     )
-    # Both, since an option can place the state elsewhere than the stack file says.
+    # Both folders, since an option can select another state than the stack file names.
     files.withhold_folder(declared_folder)
     files.withhold_folder(stack.backend_path)
     manifests = layers.get("manifests")
@@ -214,14 +217,15 @@ def _opened(
 
 
 def _id_of(settings: Settings, variable: str, problems: Problems) -> str | None:
-    """The id in a variable of the environment. It is sent as a header, which takes plain text only."""
-    found = settings.env.get(variable, "").strip()
-    if not (found.isascii() and found.isprintable()):
+    """The id in an environment variable."""
+    id = settings.env.get(variable, "").strip()
+    # It is sent as a header, which can only contain printable ASCII.
+    if not (id.isascii() and id.isprintable()):
         problems.add(
             "Not an id",
             f"{variable} contains characters that are not allowed in an id. Correct or unset it.",
         )
-    return found or None
+    return id or None
 
 
 def _credentials(
@@ -238,6 +242,7 @@ def _credentials(
     credentials = reader.read(
         layers.get("credentials") or {}, _reporter(layers, problems, "credentials")
     )
+    # Manifests must not read these files, so they are closed before any manifest is opened.
     for credential in credentials.all():
         if credential.file:
             files.withhold(files.root / credential.file)
@@ -247,10 +252,10 @@ def _credentials(
 def _root(settings: Settings, problems: Problems) -> Path:
     root = Path(os.path.realpath(settings.root))
     if not root.is_dir():
-        what = "is no folder" if root.exists() or root.is_symlink() else "does not exist"
+        reason = "is no folder" if root.exists() or root.is_symlink() else "does not exist"
         problems.add(
             "No such folder",
-            f'The stack\'s folder "{settings.root}" {what}. Choose another with -C DIR.',
+            f'The stack\'s folder "{settings.root}" {reason}. Choose another with -C DIR.',
         )
         problems.raise_errors()
     return root
@@ -259,9 +264,10 @@ def _root(settings: Settings, problems: Problems) -> Path:
 def stack_document(
     root: Path, secrets: tuple[Secret, ...], problems: Problems
 ) -> tuple[Document | None, Path | None]:
-    present = [
-        root / name for name in STACK_FILES if (root / name).exists() or (root / name).is_symlink()
-    ]
+    """The checked stack file and its path; None without a file, or if it has problems."""
+    paths = [root / name for name in STACK_FILES]
+    # A broken link is an error, not a stack without a file.
+    present = [path for path in paths if path.exists() or path.is_symlink()]
     if not present:
         return None, None
     path = present[0]
@@ -277,7 +283,9 @@ def stack_document(
         problems.take(problem, place=SourceLocation(name, 1, 1))
         return None, path
     text = read_text(path, name, problems)
-    documents = load_documents(text, name, problems) if text is not None else []
+    if text is None:
+        return None, path
+    documents = load_documents(text, name, problems)
     return _checked(documents, name, Redactor(secrets), problems), path
 
 
@@ -295,11 +303,7 @@ def _checked(
         )
         return None
     document = documents[0]
-
-    def report(problem: ValueProblem, trail: Trail) -> None:
-        problems.take(problem, place=document.location_of(trail))
-
-    value = quotable(masked(document.value, redact), report)
+    value = quotable(masked(document.value, redact), problems.reporter(document.location_of))
     for finding in _checker().findings(value):
         place = document.location_of(finding.trail, key=finding.at_key)
         problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
@@ -308,7 +312,7 @@ def _checked(
 
 @cache
 def _checker() -> Checker:
-    """One for all stack files of a process: compiling the schema takes longer than reading a file."""
+    # One for all stack files of a process, since compiling the schema takes longer than reading one.
     return Checker(stack_schema())
 
 
@@ -322,9 +326,12 @@ def _about_urls(finding: SchemaViolation) -> str:
 
 
 def _environment(settings: Settings, document: Document | None, problems: Problems) -> str:
+    """The selected environment, or the default one if there is a problem."""
     known = list(Layers(document, "").spec.get("environments") or {})
     wanted = settings.environment
-    place = document.location_of(("spec", "environments"), key=True) if document and known else None
+    place = None
+    if document and known:
+        place = document.location_of(("spec", "environments"), key=True)
     if wanted is None and known:
         # Without a choice, a run would plan a third environment, with a state of its own.
         detail = f"Choose one with -e: {', '.join(known)}."
@@ -344,11 +351,15 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
 
 
 def _name_in(document: Document | None) -> str:
-    """The name that a stack file says; empty for none."""
-    return str(((document.value if document else {}).get("metadata") or {}).get("name") or "")
+    """The name in a stack file; empty for none."""
+    if document is None:
+        return ""
+    metadata = document.value.get("metadata") or {}
+    return str(metadata.get("name") or "")
 
 
 def stack_name(document: Document | None, root: Path) -> str:
+    """The name of a stack: that in its file, else one made from the name of its folder."""
     if given := _name_in(document):
         return given
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", root.name).strip("._-")[:MAX_STACK_NAME]
@@ -383,50 +394,38 @@ def _over(default: Any, value: Any) -> Any:
     return value
 
 
-def _reporter(
-    layers: Layers, problems: Problems, section: str
-) -> Callable[[ValueProblem, Trail], None]:
-    def report(problem: ValueProblem, trail: Trail) -> None:
-        problems.take(problem, place=layers.place_of(section, *trail))
-
-    return report
+def _reporter(layers: Layers, problems: Problems, section: str) -> Report:
+    return problems.reporter(lambda trail: layers.place_of(section, *trail))
 
 
 def _projects(
     layers: Layers, context: Context, leaks: CredentialScan, problems: Problems
 ) -> dict[str, str]:
     report = _reporter(layers, problems, "projects")
-    found = Evaluator(context, report).evaluate(layers.get("projects") or {})
-    for name, id in found.items():
+    ids = Evaluator(context, report).evaluate(layers.get("projects") or {})
+    for name, id in ids.items():
         if leaks.holds(name) or leaks.holds(str(id)):
-            report(
-                ValueProblem(
-                    "A credential does not belong in a stack file",
-                    "The value is a key that is in use.",
-                ),
-                (name,),
-            )
+            report(_key_in_value(), (name,))
         elif not isinstance(id, Unknown):
             for finding in _ID.findings(id, ("spec", "projects", name)):
                 report(ValueProblem(finding.summary, finding.detail), (name,))
-    return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
+    return {name: str(id) for name, id in ids.items() if not leaks.holds(name)}
+
+
+def _key_in_value(detail: str = "The value is a key that is in use.") -> ValueProblem:
+    return ValueProblem("A credential does not belong in a stack file", detail)
 
 
 def _ignore(layers: Layers, leaks: CredentialScan, problems: Problems) -> IgnoreRules:
-    """The patterns of `ignore`. A misspelled kind would silently ignore nothing, so it is an error."""
+    """The patterns of `ignore`."""
     patterns = layers.get("ignore") or []
     report = _reporter(layers, problems, "ignore")
     for index, pattern in enumerate(patterns):
         if leaks.holds(pattern):
-            report(
-                ValueProblem(
-                    "A credential does not belong in a stack file",
-                    "The value is a key that is in use.",
-                ),
-                (index,),
-            )
+            report(_key_in_value(), (index,))
             continue
         kind, slash, rest = pattern.partition("/")
+        # A misspelled kind would silently ignore nothing.
         if slash and not is_wild(kind) and kind not in KINDS:
             detail = (
                 f'"{kind}" is not a kind.{nearest(kind, KINDS)} Write KIND/NAME; a name that '
@@ -440,15 +439,15 @@ def _ignore(layers: Layers, leaks: CredentialScan, problems: Problems) -> Ignore
 
 
 def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> tuple[str, ...]:
-    """The entries of `allow_delete`. One for everything would end the guards, so it is an error."""
+    """The entries of `allow_delete`."""
     entries = layers.get("allow_delete") or []
     report = _reporter(layers, problems, "allow_delete")
     allowed = []
     for index, entry in enumerate(entries):
         kind, slash, rest = entry.partition("/")
         if leaks.holds(entry):
-            summary = "A credential does not belong in a stack file"
-            report(ValueProblem(summary, "The value is a key that is in use."), (index,))
+            report(_key_in_value(), (index,))
+        # An entry for everything would disable the guards.
         elif not slash or not rest.strip("*?/"):
             detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
             report(ValueProblem("Too wide", detail), (index,))
@@ -467,11 +466,13 @@ def _readable(
     leaks: CredentialScan,
     problems: Problems,
 ) -> Environment:
-    """What `${env.NAME}` may read: what the caller allows, narrowed by what the stack lists, and
-    never a secret.
+    """The variables that `${env.NAME}` can read.
+
+    The caller allows them, the stack's list can restrict them further, and none holds a secret.
     """
 
     def secret(name: str) -> str:
+        # By name too, because a secret can be too short to be searched for.
         if not name.startswith(SENT_PREFIX) and not leaks.holds(settings.env.get(name, "")):
             return ""
         if name in _KEY_VARIABLES:
@@ -503,6 +504,7 @@ def _backend(
     if is_remote(backend):
         return context.files.root / STATE_FOLDER
     text = (backend.get("local") or {}).get("path", STATE_FOLDER)
+    # The list in `env` restricts manifests only, so the path can read every allowed variable.
     anywhere = Context(context.variable, Environment(settings.env, allowed), context.files)
     report = _reporter(layers, problems, "backend")
     path = Evaluator(anywhere, report).evaluate(text, ("local", "path"))
@@ -510,18 +512,14 @@ def _backend(
     if not isinstance(path, str):
         return root / STATE_FOLDER
     if leaks.holds(path):
-        report(
-            ValueProblem(
-                "A credential does not belong in a stack file", "The path contains a key."
-            ),
-            ("local", "path"),
-        )
+        report(_key_in_value("The path contains a key."), ("local", "path"))
         return root / STATE_FOLDER
     try:
         refuse_address(path)
     except ValueProblem as problem:
         report(problem, ("local", "path"))
         return root / STATE_FOLDER
+    # A pull request can edit the stack file, and not the environment of the process.
     if Path(path).is_absolute() and text.lstrip().startswith("${env."):
         return Path(path)
     try:
@@ -535,7 +533,7 @@ def _backend(
 def _organization(
     layers: Layers, settings: Settings, context: Context, problems: Problems
 ) -> tuple[str | None, str]:
-    """The organization that requests name, and what names it."""
+    """The organization that requests name, and the setting that selects it."""
     of_process = _id_of(settings, _ORGANIZATION_VARIABLE, problems)
     if layers.get("organization") is None:
         return of_process, _ORGANIZATION_VARIABLE
@@ -554,10 +552,3 @@ def _organization(
         )
         report(ValueProblem("Conflicting organizations", detail), ())
     return named, "`organization` in the stack file"
-
-
-def _process_secrets(settings: Settings) -> tuple[Secret, ...]:
-    names = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
-    return tuple(
-        Secret(settings.env[name].strip()) for name in names if settings.env.get(name, "").strip()
-    )

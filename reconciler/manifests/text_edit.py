@@ -56,8 +56,7 @@ class TextLayout(Struct, frozen=True):
     def flow(self, value: Any) -> str:
         """A value on one line."""
         if isinstance(value, Mapping):
-            pairs = (f"{self.key(key)}: {self.flow(element)}" for key, element in value.items())
-            return "{" + ", ".join(pairs) + "}"
+            return "{" + self.flow_pairs(value) + "}"
         if isinstance(value, list | tuple):
             return "[" + ", ".join(map(self.flow, value)) + "]"
         if not isinstance(value, str):
@@ -65,6 +64,10 @@ class TextLayout(Struct, frozen=True):
         if self.is_json:
             return double_quoted(value, is_json=True)
         return _plain(value, in_flow=True) or double_quoted(value)
+
+    def flow_pairs(self, pairs: Mapping[str, Any]) -> str:
+        """The pairs of a map on one line, without braces."""
+        return ", ".join(f"{self.key(key)}: {self.flow(value)}" for key, value in pairs.items())
 
     def block(self, value: Any, indent: int) -> list[str]:
         """A filled map or list as lines."""
@@ -82,9 +85,7 @@ class TextLayout(Struct, frozen=True):
         head = f"{' ' * indent}{self.key(name)}:"
         if _is_filled(value):
             return [head, *self.block(value, indent + _STEP)]
-        return _with_text(
-            head, value, indent, self.flow(value) if not isinstance(value, str) else None
-        )
+        return self._scalar_lines(head, value, indent)
 
     def item_lines(self, value: Any, indent: int) -> list[str]:
         """An item of a list as lines."""
@@ -92,9 +93,14 @@ class TextLayout(Struct, frozen=True):
         if _is_filled(value):
             first, *rest = self.block(value, indent + _STEP)
             return [f"{head} {first.lstrip(' ')}", *rest]
-        return _with_text(
-            head, value, indent, self.flow(value) if not isinstance(value, str) else None
-        )
+        return self._scalar_lines(head, value, indent)
+
+    def _scalar_lines(self, head: str, value: Any, indent: int) -> list[str]:
+        """A text or an empty value behind its key or dash."""
+        if not _wants_block(value) or value.endswith("\n\n"):
+            return [f"{head} {self.inline(value)}"]
+        first, *rest = literal_block(value, indent + _STEP)
+        return [f"{head} {first}", *rest]
 
     def inline(self, value: Any) -> str:
         """A text or an empty value, outside of brackets."""
@@ -131,16 +137,18 @@ class TextEditor:
             rendered = self._layout.flow(value)
         else:
             return self._replace_block(node, value, start, end, indent)
-        before = self.text[start - 1 : start]
-        gap = " " if start == end and before and before in ":-" else ""
-        return Edit(start, end, gap + rendered)
+        # The node of an omitted value is empty, and begins right behind the colon or dash.
+        if start == end and self.text[start - 1 : start] in (":", "-"):
+            rendered = f" {rendered}"
+        return Edit(start, end, rendered)
 
     def _replace_block(self, node: Any, value: Any, start: int, end: int, indent: int) -> Edit:
         """Replace a collection in block style, which may begin below its key or behind it."""
         column = node.start_mark.column
         owner = len(self.text[:start].rstrip())
         is_beside = "\n" not in self.text[owner:start]
-        if is_beside or self.text[owner - 1] not in ":-":  # a comment stands between the two
+        # Below its key, the text in between ends with the colon or dash, or with a comment.
+        if is_beside or self.text[owner - 1] not in ":-":
             if column <= indent and not is_beside:
                 raise Uneditable("a comment stands between the field and its value")
             if not _is_filled(value):
@@ -164,8 +172,8 @@ class TextEditor:
         style = node.style
         if style == '"' or self._is_json:
             return double_quoted(value, is_json=self._is_json)
-        wants_block = style in ("|", ">") or "\n" in value.rstrip("\n")
-        if wants_block and not is_flow and _fits_a_block(value):
+        keeps_block = style in ("|", ">") and _fits_a_block(value)
+        if not is_flow and (keeps_block or _wants_block(value)):
             return self._literal(node, value, indent)
         if style == "'" and value.isprintable():
             return "'" + value.replace("'", "''") + "'"
@@ -187,13 +195,11 @@ class TextEditor:
             content = self.text[node.start_mark.index : self.end_of(node)].split("\n")[1:]
             widths = [len(line) - len(line.lstrip(" ")) for line in content if line.strip()]
             width = min(widths, default=width)
-        chomping = "" if value.endswith("\n") else "-"
+        # Only `|+` keeps such lines, and it would take the blank lines after the block too.
         if value.endswith("\n\n"):
             raise Uneditable("the text ends with empty lines")
-        lines = [
-            " " * width + line if line else "" for line in value.removesuffix("\n").split("\n")
-        ]
-        return self._newline.join([f"|{chomping}{self._comment_of_header(node)}", *lines])
+        indicator, *lines = literal_block(value, width)
+        return self._newline.join([f"{indicator}{self._comment_of_header(node)}", *lines])
 
     # Maps
 
@@ -206,9 +212,10 @@ class TextEditor:
         edits = []
         rest = list(gone)
         start = pairs[0][0].start_mark.index
+        # The first pair of a map in a list stands behind the dash, where the first kept pair moves.
         if 0 in gone and self.text[self._line_begin(start) : start].strip():
-            first_kept = next(at for at in range(len(pairs)) if at not in gone)
-            edits.append(Edit(start, pairs[first_kept][0].start_mark.index, ""))  # behind a dash
+            first_kept = min(set(range(len(pairs))).difference(gone))
+            edits.append(Edit(start, pairs[first_kept][0].start_mark.index, ""))
             rest = [at for at in gone if at > first_kept]
         for at in rest:
             key, value = pairs[at]
@@ -219,12 +226,8 @@ class TextEditor:
     def add_keys(self, mapping: Any, pairs: Mapping[str, Any], *, in_flow: bool) -> Edit:
         """Add pairs at the end of a map."""
         if mapping.flow_style or in_flow:
-            texts = [
-                f"{self._layout.key(name)}: {self._layout.flow(value)}"
-                for name, value in pairs.items()
-            ]
             values = [value for _, value in mapping.value]
-            return self._add_to_flow(mapping, values, ", ".join(texts))
+            return self._add_to_flow(mapping, values, self._layout.flow_pairs(pairs))
         indent = mapping.value[0][0].start_mark.column
         lines: list[str] = []
         for name, value in pairs.items():
@@ -257,7 +260,7 @@ class TextEditor:
         begin = self._line_begin(dash)
         if self.text[begin:dash].strip():
             raise Uneditable("the list begins inside another item")
-        lines = [line for item in items for line in self._layout.item_lines(item, dash - begin)]
+        lines = self._layout.block(items, dash - begin)
         if at == 0:
             return Edit(begin, begin, self._newline.join([*lines, ""]))
         return self._after_line(nodes[at - 1], lines)
@@ -271,7 +274,7 @@ class TextEditor:
     # Positions
 
     def end_of(self, node: Any) -> int:
-        """Where the text of a node ends; a mark of the parser lies behind comments and blank lines."""
+        """Where the text of a node ends, without the comments and blank lines behind it."""
         start, end = node.start_mark.index, node.end_mark.index
         if node.id == "scalar":
             if node.style not in ("|", ">"):
@@ -279,8 +282,11 @@ class TextEditor:
             return int(start) + len(self.text[start:end].rstrip())
         if node.flow_style or not node.value:
             return int(end)
+        # The parser ends a block where the next token begins, behind comments and blank lines.
         last = node.value[-1]
-        end_of_last: int = self.end_of(last[1] if node.id == "mapping" else last)
+        if node.id == "mapping":
+            last = last[1]
+        end_of_last: int = self.end_of(last)
         return end_of_last
 
     def _line_begin(self, at: int) -> int:
@@ -294,6 +300,7 @@ class TextEditor:
     def _after_line(self, node: Any, lines: Sequence[str]) -> Edit:
         at = self._line_end(self.end_of(node))
         block = self._newline.join(lines) + self._newline
+        # The last line of a file may lack its line break.
         if at == len(self.text) and not self.text.endswith("\n"):
             block = self._newline + block.removesuffix(self._newline)
         return Edit(at, at, block)
@@ -329,15 +336,17 @@ def _escaped(character: str, *, is_json: bool) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _with_text(head: str, value: Any, indent: int, flow: str | None) -> list[str]:
-    if flow is not None:
-        return [f"{head} {flow}"]
-    if "\n" in value.rstrip("\n") and _fits_a_block(value) and not value.endswith("\n\n"):
-        chomping = "" if value.endswith("\n") else "-"
-        lines = value.removesuffix("\n").split("\n")
-        shown = [" " * (indent + _STEP) + line if line else "" for line in lines]
-        return [f"{head} |{chomping}", *shown]
-    return [f"{head} {_plain(value, in_flow=False) or double_quoted(value)}"]
+def literal_block(text: str, width: int) -> list[str]:
+    """A text as a block of lines: the indicator, and the lines with their indentation."""
+    indicator = "|" if text.endswith("\n") else "|-"
+    indentation = " " * width
+    lines = text.removesuffix("\n").split("\n")
+    return [indicator, *[indentation + line if line else "" for line in lines]]
+
+
+def _wants_block(value: Any) -> bool:
+    """Whether a value is a text of several lines that a block can hold."""
+    return isinstance(value, str) and "\n" in value.rstrip("\n") and _fits_a_block(value)
 
 
 def _is_filled(value: Any) -> bool:
@@ -353,10 +362,12 @@ def _fits_a_block(text: str) -> bool:
 
 def _plain(text: str, *, in_flow: bool) -> str:
     """The text without quotes; empty where it would be read as something else."""
-    is_text = bool(text) and text.isprintable() and plain_value(text) is text
-    # Text here, and something else to other readers of YAML.
-    is_text = is_text and text.lower() not in _WORDS and not _DATE.match(text)
-    if not is_text or text.startswith(_INDICATORS) or _UNSAFE.search(text):
+    if not text or not text.isprintable() or plain_value(text) is not text:
+        return ""
+    # Other programs read YAML 1.1, where these are booleans and dates.
+    if text.lower() in _WORDS or _DATE.match(text):
+        return ""
+    if text.startswith(_INDICATORS) or _UNSAFE.search(text):
         return ""
     if in_flow and _FLOW.search(text):
         return ""

@@ -50,7 +50,7 @@ NAME_SCHEMA: dict[str, Any] = {
     "patternErrorMessage": "A name starts with a letter or digit, followed by letters, digits, '.', '_' and '-'.",
 }
 ID_SCHEMA: dict[str, Any] = {
-    # Ids become parts of paths and headers. The last part keeps out the line end that "$" lets
+    # Ids become parts of paths and headers. The last group refuses the final newline that "$" lets
     # pass.
     "pattern": r"^(?!\.+$)[A-Za-z0-9_.-]{1,200}$(?!\n)",
     "patternErrorMessage": "An id consists of at most 200 letters, digits, '_', '-' and '.'.",
@@ -63,8 +63,8 @@ def id_schema(forms: list[str]) -> dict[str, Any]:
     depths = [form.count("/") for form in forms]
     if not max(depths):
         return ID_SCHEMA
-    # The id of a checkpoint has colons, and where there are several sorts of surroundings their
-    # field comes first.
+    # The id of a checkpoint has colons. Where a kind has several forms of parent, the id begins with
+    # the name of the parent's field.
     part = r"(?!\.+(/|$))([a-z_]+=)?[A-Za-z0-9_.:-]{1,200}"
     return {
         "pattern": rf"^{part}(/{part}){{{min(depths)},{max(depths)}}}$(?!\n)",
@@ -101,7 +101,7 @@ def type_schema(
     `pasted` accepts null for all optional parts inside, as answers of the API contain it. `sinks`
     are the destinations that a key can have.
     """
-    return _Maker(expressions, pasted, sinks).make(kind, nullable)
+    return _TypeSchemas(expressions, pasted, sinks).make(kind, nullable)
 
 
 def described(doc: str, markdown: str = "") -> dict[str, Any]:
@@ -110,20 +110,24 @@ def described(doc: str, markdown: str = "") -> dict[str, Any]:
 
 
 def is_json(value: Any) -> bool:
-    """Whether a declared default is a value, instead of SERVER_CHOSEN."""
+    """Whether a declared default is a JSON value, not SERVER_CHOSEN."""
     return value is not SERVER_CHOSEN
 
 
 def field_markdown(field: Field) -> str:
     """The documentation of a field, with what an author has to know before changing it."""
-    facts = [_limits(field.type)]
+    facts = [field.doc, _limits(field.type)]
     if field.required:
         facts.append("Required.")
     if field.mutability is Mutability.REPLACES:
         facts.append("Changing it replaces the object.")
     if field.mutability is Mutability.FIXED:
         facts.append("Takes effect only at creation.")
-    return "\n\n".join([field.doc, *[fact for fact in facts if fact]])
+    return _paragraphs(*facts)
+
+
+def _paragraphs(*texts: str) -> str:
+    return "\n\n".join(filter(None, texts))
 
 
 def _limits(kind: Type) -> str:
@@ -134,37 +138,39 @@ def _limits(kind: Type) -> str:
         case Text(max_length=most) if most is not None:
             return f"At most {most:,} characters."
         case Integer(minimum=least, maximum=most) | Number(minimum=least, maximum=most):
-            if least is not None and most is not None:
-                return f"From {least:,} to {most:,}."
-            return f"At least {least:,}." if least is not None else ""
+            if least is None:
+                return ""
+            return f"At least {least:,}." if most is None else f"From {least:,} to {most:,}."
         case ListOf(max_items=most) if most is not None:
             return f"At most {most:,} items."
     return ""
 
 
-class _Maker:
-    """Generates schemas of one form. It has a method per type of field, each independent of the others."""
+class _TypeSchemas:
+    """Generates schemas of one form, with a method per type."""
 
     def __init__(self, expressions: bool, pasted: bool, sinks: SinkClasses) -> None:
         self._expressions = expressions
         self._pasted = pasted
-        self._sinks = sinks
+        self._file_entries = _FileEntrySchemas(self)
+        self._places = _PlaceSchemas(self, expressions=expressions, sinks=sinks)
 
     def make(self, kind: Type, nullable: bool = False) -> dict[str, Any]:
+        """The schema of a type."""
         match kind:
             case Text():
                 return self._text(kind, nullable)
             case Integer():
-                return self._typed("integer", nullable, minimum=kind.minimum, maximum=kind.maximum)
+                return self.typed("integer", nullable, minimum=kind.minimum, maximum=kind.maximum)
             case Number():
-                return self._typed("number", nullable, minimum=kind.minimum, maximum=kind.maximum)
+                return self.typed("number", nullable, minimum=kind.minimum, maximum=kind.maximum)
             case Boolean():
-                return self._typed("boolean", nullable)
+                return self.typed("boolean", nullable)
             case Scalar():
                 return self._scalar(kind, nullable)
             case ListOf():
                 items = self.make(kind.item)
-                return self._typed(
+                return self.typed(
                     "array", nullable, items=items, minItems=kind.min_items, maxItems=kind.max_items
                 )
             case MapOf():
@@ -176,20 +182,21 @@ class _Maker:
             case Either():
                 return self._either(kind, nullable)
             case Json():
-                return self._typed("object", nullable) if isinstance(kind.empty, dict) else {}
+                return self.typed("object", nullable) if isinstance(kind.empty, dict) else {}
             case LocalFileType():
-                return self._typed("string", nullable, minLength=1)
+                return self.typed("string", nullable, minLength=1)
             case FileSetType():
-                return self._typed("array", nullable, items=self._member(kind))
+                return self.typed("array", nullable, items=self._file_entries.member(kind))
             case BundleType():
-                folder = {**self._typed("object", False), **self._closed(self._local(), "path")}
-                return self._typed("array", nullable, items=folder, minItems=1)
+                folder = self._file_entries.folder()
+                return self.typed("array", nullable, items=folder, minItems=1)
             case KeySinkType(rotates=rotates):
-                return self._key_sink(nullable, rotates=rotates)
+                return self._places.key_sink(nullable, rotates=rotates)
             case SecretValueType():
-                return self._secret(nullable)
+                return self._places.secret(nullable)
 
-    def _typed(self, name: str, nullable: bool, **limits: Any) -> dict[str, Any]:
+    def typed(self, name: str, nullable: bool, **limits: Any) -> dict[str, Any]:
+        """The schema of a JSON type, with those limits that are not None."""
         names = [name]
         extra: dict[str, Any] = {}
         if self._expressions and name != "string":
@@ -200,28 +207,28 @@ class _Maker:
             }
         if nullable:
             names.append("null")
-        given = {key: limit for key, limit in limits.items() if limit is not None}
-        return {"type": names if len(names) > 1 else name, **given, **extra}
+        return {"type": names if len(names) > 1 else name, **_given(limits), **extra}
 
     def _text(self, kind: Text, nullable: bool) -> dict[str, Any]:
-        base = self._typed("string", nullable)
-        limits: dict[str, Any] = {
-            "minLength": kind.min_length,
-            "maxLength": kind.max_length,
-            "pattern": kind.pattern,
-            "patternErrorMessage": f"Write {kind.pattern_hint}." if kind.pattern_hint else None,
-        }
-        limits = {key: limit for key, limit in limits.items() if limit is not None}
+        base = self.typed("string", nullable)
+        limits = _given(
+            {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}
+        )
+        if kind.pattern_hint:
+            limits["patternErrorMessage"] = f"Write {kind.pattern_hint}."
         if kind.choices and not kind.open_choices:
-            limits["enum"] = [*kind.choices, *([None] if nullable else [])]
+            limits["enum"] = [*kind.choices, None] if nullable else list(kind.choices)
         elif kind.choices:
             base["examples"] = list(kind.choices)
+        # An expression has at least one character, so this limit alone needs no second branch.
         if limits and self._expressions and limits != {"minLength": 1}:
             return {**base, "anyOf": value_or_expression(limits)}
         return {**base, **limits}
 
     def _scalar(self, kind: Scalar, nullable: bool) -> dict[str, Any]:
-        names = ["string", "number", "boolean", *(["null"] if nullable else [])]
+        names = ["string", "number", "boolean"]
+        if nullable:
+            names.append("null")
         if kind.max_length is None:
             return {"type": names}
         limit = {"maxLength": kind.max_length}
@@ -231,7 +238,7 @@ class _Maker:
 
     def _map(self, kind: MapOf, nullable: bool) -> dict[str, Any]:
         names = {"maxLength": kind.max_key} if kind.max_key is not None else None
-        return self._typed(
+        return self.typed(
             "object",
             nullable,
             additionalProperties=self.make(kind.value),
@@ -239,40 +246,35 @@ class _Maker:
             propertyNames=names,
         )
 
-    def _object(self, kind: Object, nullable: bool, **more: Any) -> dict[str, Any]:
-        properties = {**more, **{part.name: self._property(part) for part in kind.properties}}
-        required = [part.name for part in kind.properties if part.required]
-        return self._typed(
-            "object",
-            nullable,
-            properties=properties,
-            required=required or None,
-            exactlyOne=list(kind.exactly_one) or None,
-            additionalProperties=False,
-        )
+    def _object(self, kind: Object, nullable: bool) -> dict[str, Any]:
+        return self.typed("object", nullable, **self._members(kind), additionalProperties=False)
+
+    def _members(self, kind: Object) -> dict[str, Any]:
+        """The keywords about the properties of an object; None for those that it does not need."""
+        return {
+            "properties": {part.name: self._property(part) for part in kind.properties},
+            "required": [part.name for part in kind.properties if part.required] or None,
+            "exactlyOne": list(kind.exactly_one) or None,
+        }
 
     def _property(self, part: Property) -> dict[str, Any]:
-        notes = described(
-            part.doc, "\n\n".join(text for text in (part.doc, _limits(part.type)) if text)
-        )
+        notes = described(part.doc, _paragraphs(part.doc, _limits(part.type)))
         if is_json(part.default):
             notes["default"] = part.default
         nullable = part.default is None or (self._pasted and may_be_null(part))
         return {**notes, **self.make(part.type, nullable)}
 
     def _tagged(self, kind: Tagged, nullable: bool) -> dict[str, Any]:
-        """The tag selects the variant by if/then. `discriminator` lets our validator find it
-        without trying each."""
+        """An object whose tag selects the variant."""
         tag = self._text(Text(choices=tuple(kind.variants)), nullable=False)
         notes = described(f"The variant: {', '.join(kind.variants)}.")
-        branches = [
-            {
-                "if": {"properties": {kind.tag: {"const": name}}, "required": [kind.tag]},
-                "then": self._variant(kind.tag, variant),
-            }
-            for name, variant in kind.variants.items()
-        ]
-        return self._typed(
+        branches = []
+        for name, variant in kind.variants.items():
+            is_selected = {"properties": {kind.tag: {"const": name}}, "required": [kind.tag]}
+            branches.append({"if": is_selected, "then": self._variant(kind.tag, variant)})
+        # Editors follow if/then. Our validator finds the variant by `discriminator`, without trying
+        # each branch.
+        return self.typed(
             "object",
             nullable,
             properties={kind.tag: {**notes, **tag}},
@@ -282,36 +284,38 @@ class _Maker:
         )
 
     def _variant(self, tag: str, variant: Object) -> dict[str, Any]:
-        required = [part.name for part in variant.properties if part.required]
-        properties = {tag: True, **{part.name: self._property(part) for part in variant.properties}}
-        return {
-            "properties": properties,
-            **({"required": required} if required else {}),
-            **({"exactlyOne": list(variant.exactly_one)} if variant.exactly_one else {}),
-            "additionalProperties": False,
-        }
+        members = self._members(variant)
+        members["properties"] = {tag: True, **members["properties"]}
+        return {**_given(members), "additionalProperties": False}
 
     def _either(self, kind: Either, nullable: bool) -> dict[str, Any]:
         text, other = self.make(kind.text), self.make(kind.other, nullable)
-        names = other["type"] if isinstance(other["type"], list) else [other["type"]]
         plain = text.pop("type")
-        first = plain if isinstance(plain, list) else [plain]
+        names = (*_names(plain), *_names(other["type"]))
         return {
-            "type": [*first, *(name for name in names if name not in first)],
+            "type": list(dict.fromkeys(names)),
             "if": {"type": plain},
             "then": text,
             "else": other,
         }
 
-    def _member(self, kind: FileSetType) -> dict[str, Any]:
+
+class _FileEntrySchemas:
+    """Schemas of the entries of a `files` field: paths to upload, or ids of uploaded files."""
+
+    def __init__(self, types: _TypeSchemas) -> None:
+        self._types = types
+
+    def member(self, kind: FileSetType) -> dict[str, Any]:
+        """The schema of one entry of a file set."""
         shared = {
             "attributes": {
                 **described("Attributes for each file of this entry."),
-                **self.make(kind.attributes, True),
+                **self._types.make(kind.attributes, True),
             },
             "chunking_strategy": {
                 **described("How to split the files of this entry into chunks."),
-                **self.make(kind.chunking_strategy, True),
+                **self._types.make(kind.chunking_strategy, True),
             },
         }
         uploaded = {
@@ -325,18 +329,22 @@ class _Maker:
         # branches only say which of them go together.
         local = self._local()
         return {
-            **self._typed("object", False),
+            **self._types.typed("object", False),
             "properties": {**local, **uploaded, **shared},
             "if": {"required": ["file_id"]},
             "then": self._only(uploaded, shared, "file_id"),
             "else": self._only(local, shared, "path"),
         }
 
+    def folder(self) -> dict[str, Any]:
+        """The schema of one entry of a bundle."""
+        return {**self._types.typed("object", False), **_closed(self._local(), "path")}
+
     def _only(
         self, properties: dict[str, Any], shared: dict[str, Any], required: str
     ) -> dict[str, Any]:
         return {
-            **self._closed(dict.fromkeys((*properties, *shared), True), required),
+            **_closed(dict.fromkeys((*properties, *shared), True), required),
             "$comment": "An entry has either `path` (with `ignore` and `allow_empty`) or `file_id`.",
         }
 
@@ -349,61 +357,79 @@ class _Maker:
         )
         return {
             "path": {**pattern, "type": "string", "minLength": 1},
-            "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
+            "ignore": {**ignore, **self._types.make(ListOf(Text(min_length=1)), True)},
             "allow_empty": {
                 **described("Whether `path` may match no file."),
-                **self.make(Boolean(), True),
+                **self._types.make(Boolean(), True),
             },
         }
 
-    def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:
-        return {"properties": properties, "required": [required], "additionalProperties": False}
 
-    def _one_property(self) -> dict[str, Any]:
-        """Keywords for maps of exactly one property.
+def _closed(properties: dict[str, Any], required: str) -> dict[str, Any]:
+    return {"properties": properties, "required": [required], "additionalProperties": False}
 
-        Editors count the word at the cursor too, and offer nothing once `maxProperties` is reached.
-        """
-        if self._expressions:
-            return {"minProperties": 1, "not": {"type": "object", "minProperties": 2}}
-        return {"minProperties": 1, "maxProperties": 1}
 
-    def _secret(self, nullable: bool) -> dict[str, Any]:
+class _PlaceSchemas:
+    """Schemas of places: the destinations of keys, and the sources of secrets."""
+
+    def __init__(self, types: _TypeSchemas, *, expressions: bool, sinks: SinkClasses) -> None:
+        self._types = types
+        self._expressions = expressions
+        self._sinks = sinks
+
+    def secret(self, nullable: bool) -> dict[str, Any]:
+        """The schema of a value that names the source of a secret."""
         variable = described(
             "The environment variable that holds the secret; its name starts with RECONCILER_SECRET_."
         )
         file = described("The file that holds the secret, in the stack's folder secrets/.")
+        place = described(
+            "The place of the secret in a secret manager, which the caller allows with "
+            "RECONCILER_ALLOW_SOURCES."
+        )
         name = Text(pattern=f"^{SENT_PREFIX}[A-Za-z0-9_]+$")
-        whole = self._typed(
+        source = self._types.typed(
             "object",
             nullable,
             properties={
-                "from_env": {**variable, **self._text(name, nullable=False)},
+                "from_env": {**variable, **self._types.make(name)},
                 "from_file": {**file, "type": "string", "minLength": 1},
-                "from": self._source(),
+                "from": {**place, **self._one_of(source_classes())},
             },
             **self._one_property(),
             additionalProperties=False,
         )
-        return {
-            **whole,
-            "$comment": "Write one of `from_env`, `from_file` and `from`, never the secret itself.",
-        }
-
-    def _source(self) -> dict[str, Any]:
-        notes = described(
-            "The place of the secret in a secret manager, which the caller allows with "
-            "RECONCILER_ALLOW_SOURCES."
+        source["$comment"] = (
+            "Write one of `from_env`, `from_file` and `from`, never the secret itself."
         )
-        return {**notes, **self._one_of(source_classes())}
+        return source
+
+    def key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
+        """The schema of a field that delivers a key."""
+        target = self._one_of(self._sinks())
+        # Keywords for maps and for lists stand side by side: editors complete both from there.
+        several = {"items": target, "minItems": 1, "maxItems": MOST_TARGETS}
+        notes = described("Where to deliver the key: one destination, or a list of several.")
+        write_to = {**notes, **target, **several, "type": [*_names(target["type"]), "array"]}
+        properties = {"write_to": write_to}
+        if rotates:
+            properties["previous_to"] = {**described(PREVIOUS_TO.doc), **target}
+            properties["rotate"] = {**described(ROTATE.doc), **self._types.make(ROTATE.type)}
+        return self._types.typed(
+            "object",
+            nullable,
+            properties=properties,
+            required=["write_to"],
+            additionalProperties=False,
+        )
 
     def _one_of(self, places: Iterable[type[Sink]]) -> dict[str, Any]:
         """A map with one key: the name of a sink, and its target."""
-        properties = {
-            place.name: {**described(place.description), **self.make(place.type)}
-            for place in places
-        }
-        target = self._typed(
+        properties: dict[str, Any] = {}
+        for place in places:
+            notes = described(place.description)
+            properties[place.name] = {**notes, **self._types.make(place.type)}
+        target = self._types.typed(
             "object",
             False,
             properties=properties,
@@ -413,21 +439,18 @@ class _Maker:
         target["$comment"] = f"Write one of {', '.join(f'`{name}`' for name in properties)}."
         return target
 
-    def _key_sink(self, nullable: bool, *, rotates: bool) -> dict[str, Any]:
-        target = self._one_of(self._sinks())
-        # Keywords for maps and for lists stand side by side: editors complete both from there.
-        several = {"items": target, "minItems": 1, "maxItems": MOST_TARGETS}
-        notes = described("Where to deliver the key: one destination, or a list of several.")
-        write_to = {**notes, **target, **several, "type": _both(target["type"], "array")}
-        turns = {"previous_to": {**described(PREVIOUS_TO.doc), **target}}
-        turns["rotate"] = {**described(ROTATE.doc), **self.make(ROTATE.type)}
-        return self._typed(
-            "object",
-            nullable,
-            properties={"write_to": write_to, **(turns if rotates else {})},
-            required=["write_to"],
-            additionalProperties=False,
-        )
+    def _one_property(self) -> dict[str, Any]:
+        """Keywords for maps of exactly one property."""
+        # Editors count the word at the cursor too, and offer nothing once `maxProperties` is
+        # reached. So their schemas state the limit in another way.
+        if self._expressions:
+            return {"minProperties": 1, "not": {"type": "object", "minProperties": 2}}
+        return {"minProperties": 1, "maxProperties": 1}
+
+
+def _given(limits: dict[str, Any]) -> dict[str, Any]:
+    """The limits that a type has."""
+    return {keyword: limit for keyword, limit in limits.items() if limit is not None}
 
 
 def value_or_expression(limits: dict[str, Any]) -> list[dict[str, Any]]:
@@ -435,5 +458,6 @@ def value_or_expression(limits: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"title": "Value", **limits}, {"title": "Expression", **EXPRESSION_TEXT}]
 
 
-def _both(names: str | list[str], other: str) -> list[str]:
-    return [*([names] if isinstance(names, str) else names), other]
+def _names(names: str | list[str]) -> list[str]:
+    """The value of the keyword `type` as a list."""
+    return [names] if isinstance(names, str) else names

@@ -1,9 +1,9 @@
-"""Validates values against schemas: all problems at once, each as a sentence at the most specific
-location.
+"""Validates values against schemas, and explains each violation in a sentence.
 
-The standard validator is extended in two ways. Values that are known only after apply satisfy every
-keyword. And if a schema names the property that discriminates its variants, only the selected
-variant is checked, which keeps errors specific and long lists fast.
+All problems are reported at once, each at the most specific location. The standard validator is
+extended in two ways. Values that are known only after apply satisfy every keyword. And if a schema
+names the property that discriminates its variants, only the selected variant is checked, which keeps
+errors specific and long lists fast.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from reconciler.model.secret import Redactor
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+
+_MOST_LISTED = 20
+"""How many fields a message lists."""
 
 _redact_shapes = Redactor()
 _NAMES = {
@@ -48,8 +51,8 @@ class SchemaViolation(Struct, frozen=True):
 class Checker:
     """A compiled schema.
 
-    Where making it takes long, `schema` is a function, and `usual` a schema that accepts most of what it accepts and
-    nothing else.
+    If it takes long to make, `schema` is a function that returns it, and `usual` a smaller schema
+    that accepts nothing else and most of the usual values.
     """
 
     def __init__(
@@ -107,14 +110,18 @@ def _validator_class() -> Any:
 
 def _passing_over(keyword: Callable[..., Any]) -> Callable[..., Any]:
     def check(validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
-        return () if isinstance(instance, LATER) else keyword(validator, limit, instance, schema)
+        if isinstance(instance, LATER):
+            return ()
+        return keyword(validator, limit, instance, schema)
 
     return check
 
 
 def _unless_discriminated(keyword: Callable[..., Any]) -> Callable[..., Any]:
     def check(validator: Any, branches: Any, instance: Any, schema: Any) -> Any:
-        return () if "discriminator" in schema else keyword(validator, branches, instance, schema)
+        if "discriminator" in schema:
+            return ()
+        return keyword(validator, branches, instance, schema)
 
     return check
 
@@ -136,7 +143,9 @@ def _const(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[
 
 def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
     if isinstance(instance, dict):
-        yield from (_error(name) for name in names if name not in instance)
+        for name in names:
+            if name not in instance:
+                yield _error(name)
 
 
 def _exactly_one(
@@ -182,12 +191,14 @@ def _discriminator(
 ) -> Iterator[ValidationError]:
     tag = rule["propertyName"]
     variant = instance.get(tag) if isinstance(instance, dict) else None
-    for branch in schema["allOf"] if isinstance(variant, str) else ():
+    # An unknown tag selects none: the enum of the tag's property reports it.
+    for branch in schema["allOf"]:
         if branch["if"]["properties"][tag]["const"] == variant:
             yield from validator.descend(instance, branch["then"])
 
 
 def _finding(error: ValidationError, trail: Trail) -> SchemaViolation:
+    # The instance of such an error is the key, and its path is that of the map.
     if "propertyNames" in list(error.relative_schema_path)[-2:-1]:
         violation = _worded(error, (*trail, str(error.instance)))
         return SchemaViolation(violation.trail, violation.summary, violation.detail, at_key=True)
@@ -209,11 +220,15 @@ def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
             trail, "Null is not allowed", f"Omit {_name(trail)}, or give it a value."
         )
     limit: Any = error.validator_value
-    wanted = [
-        _NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"
-    ]
-    expected = (", or " if "true or false" in wanted else " or ").join(wanted)
+    types = [limit] if isinstance(limit, str) else limit
+    # Null is accepted, but never what an author of a wrong value means.
+    wanted = [_NAMES[name] for name in types if name != "null"]
+    separator = " or "
+    if "true or false" in wanted:
+        separator = ", or "
+    expected = separator.join(wanted)
     quotes = ""
+    # YAML reads an unquoted 1.10 or true as another type than the text that was meant.
     if wanted == ["text"] and not isinstance(error.instance, dict | list):
         quotes = " Put it in quotes."
     shown = shortened(error.instance)
@@ -267,19 +282,19 @@ def _unknown_key(error: ValidationError, trail: Trail) -> SchemaViolation:
     name, known = error.message, list(schema.get("properties", {}))
     comment = schema.get("$comment", "")
     guess = nearest(name, known).strip()
-    some = f"Known fields: {', '.join(known)}." if known and not guess and len(known) <= 20 else ""
-    detail = " ".join(
-        text for text in (f'{_name(trail)} has no field "{name}".', guess, comment or some) if text
-    )
+    if not comment and not guess and 0 < len(known) <= _MOST_LISTED:
+        comment = f"Known fields: {', '.join(known)}."
+    detail = f'{_name(trail)} has no field "{name}".'
+    detail = " ".join(filter(None, (detail, guess, comment)))
     return SchemaViolation((*trail, name), f'Unknown field "{name}"', detail, at_key=True)
 
 
 def _bound(phrase: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
     def word(error: ValidationError, trail: Trail) -> SchemaViolation:
         limit: Any = error.validator_value
-        said = phrase.format(f"{limit:,}")
+        bound = phrase.format(f"{limit:,}")
         return SchemaViolation(
-            trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {said}."
+            trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {bound}."
         )
 
     return word
@@ -288,7 +303,9 @@ def _bound(phrase: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
 def _length(phrase: str, unit: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
     def word(error: ValidationError, trail: Trail) -> SchemaViolation:
         limit, instance = error.validator_value, error.instance
-        summary = "Too many" if unit != "character" and phrase == "maximum" else "Wrong length"
+        summary = "Wrong length"
+        if unit != "character" and phrase == "maximum":
+            summary = "Too many"
         count = f"{len(instance):,}"  # type: ignore[arg-type]
         units = unit if count == "1" else f"{unit}s"
         comment: Any = error.schema.get("$comment", "")  # type: ignore[union-attr]
@@ -325,13 +342,13 @@ def shortened(value: Any, most: int = 40) -> str:
     if isinstance(value, list):
         return "a list"
     if isinstance(value, str):
-        value = _redact_shapes(value)  # before it is cut: half a key has no shape
-        return json.dumps(
-            value if len(value) <= most else value[: most - 1] + "…", ensure_ascii=False
-        )
-    return (
-        json.dumps(value) if value is None or isinstance(value, bool | int | float) else str(value)
-    )
+        value = _redact_shapes(value)  # before it is cut, because half a key has no shape
+        if len(value) > most:
+            value = value[: most - 1] + "…"
+        return json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return str(value)
 
 
 def _name(trail: Trail) -> str:

@@ -1,8 +1,8 @@
-"""The value that a manifest would have to give a field for a live object to be as declared."""
+"""Live values in the form of a manifest: what to write so that the manifest matches the object."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.model.comparing import canonical, comparable, same
@@ -37,10 +37,12 @@ def accepted(kind: Type, desired: Any, live: Any, seen: Any = None) -> Any:
             variant = variants.get(str(live.get(tag)))
             if variant is None:
                 return dict(live)
-            is_same = isinstance(desired, Mapping) and desired.get(tag) == live.get(tag)
-            was_same = isinstance(seen, Mapping) and seen.get(tag) == live.get(tag)
-            before = seen if was_same else None
-            parts = _object(variant.properties, desired if is_same else None, live, before)
+            parts = _object(
+                variant.properties,
+                _with_tag(desired, tag, live.get(tag)),
+                live,
+                _with_tag(seen, tag, live.get(tag)),
+            )
             return {tag: live[tag], **parts}
         case ListOf() if isinstance(live, list | tuple):
             return _list(kind, desired, list(live), seen)
@@ -56,19 +58,27 @@ def accepted(kind: Type, desired: Any, live: Any, seen: Any = None) -> Any:
     return live
 
 
+def _with_tag(value: Any, tag: str, live_tag: Any) -> Any:
+    """The value if it is of the live variant. Parts of another variant say nothing about this one."""
+    if isinstance(value, Mapping) and value.get(tag) == live_tag:
+        return value
+    return None
+
+
 def _object(
     properties: tuple[Property, ...], desired: Any, live: Mapping[str, Any], seen: Any
 ) -> Any:
     known = desired if isinstance(desired, Mapping) else {}
     before = seen if isinstance(seen, Mapping) else None
     result: dict[str, Any] = {}
-    order = [*known, *(part.name for part in properties if part.name not in known)]
     by_name = {part.name: part for part in properties}
-    for name in order:
+    # Declared parts keep their order in the manifest, so that the change to the file is small.
+    for name in dict.fromkeys((*known, *by_name)):
         part = by_name.get(name)
         if part is None:
             continue
         if part.is_hidden:
+            # Answers never contain it, so the declared value is the only one there is.
             if name in known:
                 result[name] = known[name]
             continue
@@ -80,6 +90,7 @@ def _object(
 
 def _is_notable(part: Property, value: Any, seen: Mapping[str, Any] | None) -> bool:
     """Whether a part that no manifest sets has to be written down."""
+    # A manifest without it would be invalid.
     if part.required:
         return True
     if part.default is SERVER_CHOSEN:
@@ -98,9 +109,7 @@ def _list(kind: ListOf, desired: Any, live: list[Any], seen: Any) -> list[Any]:
     unused = list(range(len(declared)))
     matches: dict[int, int] = {}
     for at, element in enumerate(live):
-        match = next(
-            (i for i in unused if same(*comparable(kind.item, declared[i], element))), None
-        )
+        match = _equal_to(element, declared, unused, kind.item)
         if match is not None:
             unused.remove(match)
             matches[at] = match
@@ -113,6 +122,17 @@ def _list(kind: ListOf, desired: Any, live: list[Any], seen: Any) -> list[Any]:
         if at in matches:
             result.append(declared[matches[at]])
         else:
+            # An item without an equal is most likely the declared item at its place, changed.
             near = declared[at] if at in unused else None
             result.append(accepted(kind.item, near, element))
     return result
+
+
+def _equal_to(
+    element: Any, declared: Sequence[Any], unused: Sequence[int], kind: Type
+) -> int | None:
+    """The first unused index whose declared item equals a live one."""
+    for index in unused:
+        if same(*comparable(kind, declared[index], element)):
+            return index
+    return None

@@ -1,18 +1,19 @@
-"""Which places keys may be delivered to and secrets read from, as whoever runs the program decided.
+"""Allow lists of the places that keys may be delivered to and that secrets may be read from.
 
-Manifests of a pull request name paths. `RECONCILER_ALLOW_SINKS` and `--allow-sinks` bound them with
-globs such as `vault:secret/search/**`: `*` stands for any text within one part of a path, `**` for
-any number of parts. Without any, every place is allowed that the credentials of a sink open.
+Manifests of a pull request name paths, so the user who runs the program bounds them.
+`RECONCILER_ALLOW_SINKS` and `--allow-sinks` hold globs such as `vault:secret/search/**`: `*` stands
+for any text within one part of a path, `**` for any number of parts. Without globs, every place is
+allowed that the credentials of a sink can write to.
 
-Reading is another matter: credentials often open more than a stack needs, and a pull request could
-have any of it sent to the API. So `RECONCILER_ALLOW_SOURCES` and `--allow-sources` name what may be
-read, and without them nothing may.
+Reading has the opposite default. Credentials often open more than a stack needs, and a pull request
+could have any of it sent to the API. So `RECONCILER_ALLOW_SOURCES` and `--allow-sources` name what
+may be read, and without them nothing may.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reconciler.errors import SinkError
 
@@ -37,11 +38,11 @@ class Allowance:
 
     def __init__(self, globs: Sequence[str]) -> None:
         self._globs = tuple(glob for glob in globs if glob)
-        self._expressions = [re.compile("".join(_expression(glob))) for glob in self._globs]
+        self._expressions = list(map(_compiled, self._globs))
 
     def objection(self, place: str) -> str:
         """Why a place is not allowed; empty if it is."""
-        if not self._globs or any(one.fullmatch(place) for one in self._expressions):
+        if not self._globs or _any_matches(self._expressions, place):
             return ""
         return f'no key may be delivered to "{place}": allowed are {", ".join(self._globs)}'
 
@@ -58,16 +59,24 @@ class SourceAllowance:
     """The places that secrets may be read from; without globs, none."""
 
     def __init__(self, globs: Sequence[str]) -> None:
-        self._expressions = [re.compile("".join(_expression(glob))) for glob in globs if glob]
+        self._expressions = [_compiled(glob) for glob in globs if glob]
 
     def allows(self, place: str) -> bool:
         """Whether secrets may be read from a place."""
-        return any(expression.fullmatch(place) for expression in self._expressions)
+        return _any_matches(self._expressions, place)
 
 
 def how_to_allow_source(place: str) -> str:
     """The option and the variable that let manifests name a source."""
     return f"Run with {SOURCES_OPTION} '{place}', or add it to {SOURCES_VARIABLE}."
+
+
+def _any_matches(expressions: Iterable[re.Pattern[str]], place: str) -> bool:
+    return any(expression.fullmatch(place) for expression in expressions)
+
+
+def _compiled(glob: str) -> re.Pattern[str]:
+    return re.compile("".join(_expression(glob)))
 
 
 def _expression(glob: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ wrong type means that the API, or something in between, is broken.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from reconciler.model.comparing import comparable, same
@@ -179,29 +179,21 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
 
     Null always fits. So does anything where the type is free JSON.
     """
+    # The API answers null for most parts that were not sent, whatever its description says.
     if value is None:
         return ""
     match kind:
-        case Object() if isinstance(value, MAP):
-            return _first(
-                misfit(part.type, value[part.name], f"{path}.{part.name}")
-                for part in kind.properties
-                if value.get(part.name) is not None
-            )
+        case Object() | MapOf() if isinstance(value, MAP):
+            return _first_misfit(kind, value, path)
+        case ListOf() if isinstance(value, list | tuple):
+            return _first_misfit(kind, value, path)
         case Tagged() if isinstance(value, MAP):
             tag = value.get(kind.tag)
             if tag is not None and not isinstance(tag, str):
                 return f"{path}.{kind.tag} is {_named(tag)}, not text"
+            # A variant that this version does not know fits: new tools and methods appear at the
+            # API without notice.
             return misfit(kind.variants.get(str(tag), Object(())), value, path)
-        case MapOf() if isinstance(value, MAP):
-            return _first(
-                misfit(kind.value, element, f"{path}.{key}") for key, element in value.items()
-            )
-        case ListOf() if isinstance(value, list | tuple):
-            return _first(
-                misfit(kind.item, element, f"{path}[{index}]")
-                for index, element in enumerate(value)
-            )
         case Either():
             plain = misfit(kind.text, value, path)
             return plain and misfit(kind.other, value, path)
@@ -213,6 +205,30 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
     return ""
 
 
+def _first_misfit(kind: Object | MapOf | ListOf, value: Any, path: str) -> str:
+    for inner, part, trail in _parts(kind, value, path):
+        problem = misfit(inner, part, trail)
+        if problem:
+            return problem
+    return ""
+
+
+def _parts(kind: Object | MapOf | ListOf, value: Any, path: str) -> Iterator[tuple[Type, Any, str]]:
+    """The parts of an answered value, each with its type and its path."""
+    match kind:
+        case Object(properties):
+            # Parts that no property declares are new at the API, and no problem.
+            for declared in properties:
+                if declared.name in value:
+                    yield declared.type, value[declared.name], f"{path}.{declared.name}"
+        case MapOf(value=inner):
+            for key, element in value.items():
+                yield inner, element, f"{path}.{key}"
+        case ListOf(item=inner):
+            for index, element in enumerate(value):
+                yield inner, element, f"{path}[{index}]"
+
+
 def _is_plainly(kind: Type, value: Any) -> bool:
     match kind:
         case Text():
@@ -220,6 +236,7 @@ def _is_plainly(kind: Type, value: Any) -> bool:
         case Boolean():
             return isinstance(value, bool)
         case Integer():
+            # The API answers 3.0 for some integers that were sent as 3.
             whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
             return whole and not isinstance(value, bool)
         case Number():
@@ -248,10 +265,6 @@ def is_sendable(kind: Type, value: Any) -> bool:
             plain = isinstance(value, str) and is_sendable(kind.text, value)
             return plain or (not isinstance(value, str) and is_sendable(kind.other, value))
     return True
-
-
-def _first(sentences: Any) -> str:
-    return next(filter(None, sentences), "")
 
 
 def _named(value: Any) -> str:

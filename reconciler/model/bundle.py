@@ -11,9 +11,12 @@ def root_of(paths: Iterable[str], entry: str) -> str | None:
 
     Only the topmost folder counts: deeper entry files are ordinary files.
     """
-    roots = [
-        path.removesuffix(entry) for path in paths if path == entry or path.endswith(f"/{entry}")
-    ]
-    depth = min((root.count("/") for root in roots), default=0)
-    highest = [root for root in roots if root.count("/") == depth]
-    return highest[0] if len(highest) == 1 else None
+    roots_by_depth: dict[int, list[str]] = {}
+    for path in paths:
+        folder, slash, name = path.rpartition("/")
+        if name == entry:
+            roots_by_depth.setdefault(path.count("/"), []).append(folder + slash)
+    if not roots_by_depth:
+        return None
+    topmost = roots_by_depth[min(roots_by_depth)]
+    return topmost[0] if len(topmost) == 1 else None

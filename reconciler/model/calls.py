@@ -29,6 +29,7 @@ class Calls(Struct, frozen=True):
     In paths, `{collection}` stands for the path of the collection.
     """
 
+    # The API has no PUT and no PATCH: every modify is a POST to the path of the object.
     create: str = "POST {collection}"
     read: str = "GET {collection}/{id}"
     update: str = "POST {collection}/{id}"
@@ -79,31 +80,32 @@ def is_of_project(path: str) -> bool:
 def compose_id(parent: Parent, id: str, *, named: bool) -> str:
     """The id of an object that is unique only in its parent: `group_1/user_2`.
 
-    `named` for kinds with several sorts of parents: `group_id=group_1/role_2`.
+    `named` for kinds with several types of parents: `group_id=group_1/role_2`.
     """
-    if named:
-        return "/".join([*(f"{field}={value}" for field, value in parent), id])
-    return "/".join([*(value for _, value in parent), id])
+    # A user and a group may have the same role, so the id has to say which parent it means.
+    parts = [f"{field}={value}" if named else value for field, value in parent]
+    return "/".join([*parts, id])
 
 
 def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]:
-    """Parent and own id of a composed id; `fields` are the possible sorts of parents.
+    """Parent and own id of a composed id; `fields` are the possible types of parents.
 
     Raises ValueError with the expected form if the id is malformed.
     """
     *parts, own = id.split("/")
-    pairs = tuple(part.split("=", 1) for part in parts)
-    if len(fields) == 1 and all(len(pair) == 1 for pair in pairs):
-        pairs = tuple([name, pair[0]] for name, pair in zip(fields[0], pairs, strict=False))
-    if len(parts) == len(pairs) and all(len(pair) == 2 for pair in pairs):
-        parent = tuple((name, value) for name, value in pairs)
-        if tuple(name for name, _ in parent) in fields:
-            return parent, own
+    named = [part.split("=", 1) for part in parts if "=" in part]
+    if not named and len(fields) == 1 and len(parts) == len(fields[0]):
+        return tuple(zip(fields[0], parts, strict=True)), own
+    names = tuple(name for name, _ in named)
+    if len(named) == len(parts) and names in fields:
+        return tuple((name, value) for name, value in named), own
     raise ValueError(f'"{id}" is not an id of this kind: write {" or ".join(id_forms(fields))}')
 
 
 def id_forms(fields: tuple[tuple[str, ...], ...], own: str = "ID") -> list[str]:
-    """The form of composed ids, for each sort of parent; `own` stands for the object's own id."""
-    if len(fields) == 1:
-        return ["/".join([*(name.upper() for name in fields[0]), own])]
-    return ["/".join([*(f"{name}=ID" for name in names), own]) for names in fields]
+    """The form of composed ids, for each type of parent; `own` stands for the object's own id."""
+    forms = []
+    for names in fields:
+        parts = [name.upper() if len(fields) == 1 else f"{name}=ID" for name in names]
+        forms.append("/".join([*parts, own]))
+    return forms

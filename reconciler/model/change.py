@@ -236,16 +236,21 @@ class Change(Struct, frozen=True):
     @property
     def destroys(self) -> str:
         """What the change destroys, as clauses separated by semicolons; empty if nothing."""
-        whole = self.destructive if self.action.destroys else ""
-        if self.action is Action.DELETE and self.removal is Removal.ARCHIVE:
-            whole = whole or "archiving is permanent"
-        return "; ".join(part for part in (whole, *(loss.sentence for loss in self.losses)) if part)
+        clauses = [loss.sentence for loss in self.losses]
+        is_archived = self.action is Action.DELETE and self.removal is Removal.ARCHIVE
+        if self.action.destroys and self.destructive:
+            clauses.insert(0, self.destructive)
+        elif is_archived:
+            # The API has no call that brings an archived object back.
+            clauses.insert(0, "archiving is permanent")
+        return "; ".join(clauses)
 
     @property
     def is_destructive(self) -> bool:
         """Whether the change destroys something. Restoring earlier values and forgetting an ended job do not."""
         if self.losses:
             return True
+        # A job that has ended is only forgotten; its results stay at the API.
         if self.is_job and not self.destructive:
             return False
         return self.action.destroys and not (

@@ -44,27 +44,31 @@ class Diagnostic(Struct, frozen=True):
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        where = f"{self.location}: " if self.location else ""
-        whose = f"{self.address}: " if self.address else ""
-        return f"{where}{self.severity}: {whose}{self.summary}" + (
-            f": {self.detail}" if self.detail else ""
-        )
+        # `FILE:LINE:COLUMN: error: …` is the form of compilers, which editors and CI systems link.
+        text = f"{self.severity}: "
+        if self.location:
+            text = f"{self.location}: {text}"
+        if self.address:
+            text += f"{self.address}: "
+        text += self.summary
+        return f"{text}: {self.detail}" if self.detail else text
 
 
 def nearest_few(word: str, known: Iterable[str]) -> str:
     """As `nearest`, with up to three candidates: those spelled alike, then those with a part alike."""
     import difflib
 
-    candidates = list(known)
-    folded = {candidate.casefold(): candidate for candidate in candidates}
-    wanted = word.casefold()
-    alike = difflib.get_close_matches(wanted, folded, n=_FEW, cutoff=0.55)
-    parts = [name for name in folded if wanted and (wanted in name or name in wanted)]
-    names = [f'"{folded[name]}"' for name in dict.fromkeys([*alike, *parts])][:_FEW]
+    folded = {candidate.casefold(): candidate for candidate in known}
+    typed = word.casefold()
+    spelled_alike = difflib.get_close_matches(typed, folded, n=_FEW, cutoff=0.55)
+    with_same_part = [name for name in folded if typed and (typed in name or name in typed)]
+    names = [f'"{folded[name]}"' for name in dict.fromkeys([*spelled_alike, *with_same_part])]
     if not names:
         return ""
-    *others, last = names
-    return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"
+    *others, last = names[:_FEW]
+    if others:
+        return f" Did you mean {', '.join(others)} or {last}?"
+    return f" Did you mean {last}?"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -73,8 +77,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     candidates = list(known)
     matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if not matches:
-        folded = {candidate.casefold().replace("_", ""): candidate for candidate in candidates}
-        match = folded.get(word.casefold().replace("_", "").replace("-", ""))
-        matches = [match] if match else []
-    return f' Did you mean "{matches[0]}"?' if matches else ""
+    if matches:
+        return f' Did you mean "{matches[0]}"?'
+    # `difflib` counts each capital and each separator as a difference: `MAX-TOKENS` is not close to
+    # `max_tokens`.
+    folded = {candidate.casefold().replace("_", ""): candidate for candidate in candidates}
+    match = folded.get(word.casefold().replace("_", "").replace("-", ""))
+    return f' Did you mean "{match}"?' if match else ""

@@ -1,4 +1,4 @@
-"""What `doctor` finds out about keys, network, clock, state and models."""
+"""The findings of `doctor` about keys, network, clock, state and models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FindingStatus(StrEnum):
 
 
 class DoctorFinding(Struct, frozen=True):
-    """One sentence about one topic, and what to do about it; `cure` is empty where nothing is."""
+    """One sentence about one topic. `cure` says what to do; it is empty if nothing is needed."""
 
     topic: str
     status: FindingStatus
@@ -67,7 +67,7 @@ class Needs(Struct, frozen=True):
 
 
 class Examination(Struct, frozen=True):
-    """Everything that was found out."""
+    """The result of `doctor`."""
 
     findings: Sequence[DoctorFinding]
     keys: Sequence[KeyReport] = ()

@@ -1,8 +1,8 @@
-"""Findings: what a run says about one subject, in the terms that all report formats share.
+"""Findings: statements of a run about one subject, in the terms that all report formats share.
 
 Plans, drift, outcomes, checks and errors become findings; SARIF, JUnit, GitLab and GitHub show
-nothing else. A command with results of another type reports them in every format by making
-findings of them.
+nothing else. A command with results of another type converts them into findings, and every format
+can report them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Level(StrEnum):
 
 
 class CaseVerdict(StrEnum):
-    """What a finding is as a test case."""
+    """The result of a finding as a test case."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -37,7 +37,7 @@ class CaseVerdict(StrEnum):
 
 
 class FindingRule(Struct, frozen=True):
-    """What kind of finding it is. `name` is part of the id of each finding, and stays the same."""
+    """A class of findings. `name` is part of the id of each finding and must not change."""
 
     name: str
     title: str
@@ -82,5 +82,7 @@ class Finding(Struct, frozen=True):
 
 def finding_id(rule: FindingRule, about: str, key: str = "") -> str:
     """`drift-3f2a9c01b7de`: the rule, and a digest of what the finding is about."""
-    named = "\0".join((rule.name, about, key)).encode("utf-8", "surrogatepass")
-    return f"{rule.name}-{hashlib.sha256(named).hexdigest()[:_ID_LENGTH]}"
+    # Code hosts tell new findings from known ones by the id, so nothing that changes from run to
+    # run, such as the message or the position in the file, may enter it.
+    identity = "\0".join((rule.name, about, key)).encode("utf-8", "surrogatepass")
+    return f"{rule.name}-{hashlib.sha256(identity).hexdigest()[:_ID_LENGTH]}"

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.model.fleet import Command, StackHealth, StackReport, StackStatus
 from reconciler.model.run_origin import RunOrigin
 
-MOST_LOOKS = 100
+MOST_ENTRIES = 100
 """How many entries of a stack are kept."""
 KEPT_SECONDS = 180 * 86_400.0
 """How long entries are kept after the last run that found the same; the latest stays."""
-_SILENT = frozenset({StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRUPTED})
-"""The statuses that say nothing about drift."""
+_WITHOUT_READ = frozenset({StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRUPTED})
+"""The statuses of runs that may not have read live objects, and so say nothing about drift."""
 
 
 class HistoryEntry(Struct, frozen=True, omit_defaults=True):
@@ -68,17 +69,20 @@ class HistoryEntry(Struct, frozen=True, omit_defaults=True):
         )
 
 
-class StackHistory(Struct, frozen=True):
-    """The entries of a stack in an environment, oldest first."""
+class StackHistory(Struct, frozen=True, rename={"entries": "looks"}):
+    """The entries of a stack in an environment, oldest first.
+
+    The renamed key is that of stored histories.
+    """
 
     stack: str
     environment: str
     folder: str = ""
     organization: str = ""
-    looks: tuple[HistoryEntry, ...] = ()
+    entries: tuple[HistoryEntry, ...] = ()
 
 
-def look_at(report: StackReport, origin: RunOrigin) -> HistoryEntry:
+def entry_of(report: StackReport, origin: RunOrigin) -> HistoryEntry:
     """The entry of one run."""
     return HistoryEntry(
         report.command,
@@ -99,63 +103,72 @@ def look_at(report: StackReport, origin: RunOrigin) -> HistoryEntry:
     )
 
 
-def with_look(looks: tuple[HistoryEntry, ...], look: HistoryEntry) -> tuple[HistoryEntry, ...]:
+def with_entry(entries: tuple[HistoryEntry, ...], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
     """The entries with one more, or with the last one extended; bounded in number and age."""
-    if looks and looks[-1].is_same(look):
-        last = looks[-1]
-        extended = HistoryEntry(
-            **{name: getattr(look, name) for name in look.__struct_fields__ if name not in _SUMMED},
-            first_at=min(last.first_at, look.first_at),
-            last_at=max(last.last_at, look.last_at),
-            runs=last.runs + look.runs,
-            calls=last.calls + look.calls,
-        )
-        looks = (*looks[:-1], extended)
+    if entries and entries[-1].is_same(entry):
+        entries = (*entries[:-1], _extended(entries[-1], entry))
     else:
-        looks = (*looks, look)
-    oldest = look.last_at - KEPT_SECONDS
-    kept = [each for each in looks[-MOST_LOOKS:-1] if each.last_at >= oldest]
-    return (*kept, looks[-1])
+        entries = (*entries, entry)
+    oldest = entry.last_at - KEPT_SECONDS
+    # The latest stays whatever its age: without it, nobody would know the status of the stack.
+    kept = [other for other in entries[-MOST_ENTRIES:-1] if other.last_at >= oldest]
+    return (*kept, entries[-1])
 
 
-_SUMMED = frozenset({"first_at", "last_at", "runs", "calls"})
-
-
-def standing_of(looks: tuple[HistoryEntry, ...], *, since: float) -> StackHealth:
-    """How a stack stands; `since` begins the period of the numbers. Needs at least one entry."""
-    latest = looks[-1]
-    status_since = latest.first_at
-    for look in reversed(looks):
-        if look.status is not latest.status:
-            break
-        status_since = look.first_at
-    drift_since = None
-    applied = None
-    last_look = None
-    for look in looks:
-        if look.status not in _SILENT:
-            last_look = look.last_at
-        drift_since = _drift_after(look, drift_since)
-        if look.command != Command.PLAN and look.outcomes:
-            applied = look
-    period = [look for look in looks if look.last_at >= since]
-    return StackHealth(
-        last_look,
-        status_since,
-        drift_since,
-        last_apply=None if applied is None else applied.last_at,
-        last_apply_status="" if applied is None else str(applied.status),
-        last_apply_by="" if applied is None else applied.who,
-        failures=sum(look.runs for look in period if look.status is StackStatus.FAILED),
-        runs=sum(look.runs for look in period),
-        calls=sum(look.calls for look in period),
+def _extended(last: HistoryEntry, entry: HistoryEntry) -> HistoryEntry:
+    # Runs on other machines can end in another order than they are recorded.
+    return replace(
+        entry,
+        first_at=min(last.first_at, entry.first_at),
+        last_at=max(last.last_at, entry.last_at),
+        runs=last.runs + entry.runs,
+        calls=last.calls + entry.calls,
     )
 
 
-def _drift_after(look: HistoryEntry, before: float | None) -> float | None:
-    """Since when there is drift after a look, given since when there was before."""
-    if look.status in _SILENT:
+def health_of(entries: tuple[HistoryEntry, ...], *, since: float) -> StackHealth:
+    """The health of a stack; `since` begins the period of the numbers. Needs at least one entry."""
+    drift_since = None
+    last_look = None
+    for entry in entries:
+        if entry.status not in _WITHOUT_READ:
+            last_look = entry.last_at
+        drift_since = _drift_after(entry, drift_since)
+    period = [entry for entry in entries if entry.last_at >= since]
+    health = StackHealth(
+        last_look,
+        _status_since(entries),
+        drift_since,
+        failures=sum(entry.runs for entry in period if entry.status is StackStatus.FAILED),
+        runs=sum(entry.runs for entry in period),
+        calls=sum(entry.calls for entry in period),
+    )
+    applies = [entry for entry in entries if entry.command != Command.PLAN and entry.outcomes]
+    if not applies:
+        return health
+    latest = applies[-1]
+    return replace(
+        health,
+        last_apply=latest.last_at,
+        last_apply_status=str(latest.status),
+        last_apply_by=latest.who,
+    )
+
+
+def _status_since(entries: tuple[HistoryEntry, ...]) -> float:
+    latest = entries[-1]
+    status_since = latest.first_at
+    for entry in reversed(entries):
+        if entry.status is not latest.status:
+            break
+        status_since = entry.first_at
+    return status_since
+
+
+def _drift_after(entry: HistoryEntry, before: float | None) -> float | None:
+    """Since when there is drift after a run; `before` is the same before it."""
+    if entry.status in _WITHOUT_READ:
         return before
-    if look.status is StackStatus.APPLIED or not look.drifted:
+    if entry.status is StackStatus.APPLIED or not entry.drifted:
         return None
-    return look.first_at if before is None else before
+    return entry.first_at if before is None else before

@@ -30,7 +30,7 @@ class InventoryObject(Struct, frozen=True):
     """The id, with the ids of the parent where it is unique only there."""
     label: str
     """The name of the object, or what identifies it instead."""
-    standing: ObjectRelation
+    relation: ObjectRelation
     project: str | None = None
     """The project's name: that of the configuration, else that at the API."""
     project_id: str | None = None
@@ -69,8 +69,8 @@ class Inventory(Struct, frozen=True, dict=True):
 
     @cached_property
     def counts(self) -> Mapping[ObjectRelation, int]:
-        """The number of objects of each standing."""
-        return Counter(entry.standing for entry in self.objects)
+        """The number of objects by their relation to the stack."""
+        return Counter(entry.relation for entry in self.objects)
 
     @cached_property
     def groups(self) -> Mapping[tuple[str | None, str], Sequence[InventoryObject]]:
@@ -85,9 +85,9 @@ class Inventory(Struct, frozen=True, dict=True):
         """The managed share of all managed and unmanaged objects, in per cent."""
         return coverage_of(self.objects)
 
-    def of(self, standing: ObjectRelation) -> list[InventoryObject]:
-        """The objects of a standing."""
-        return [entry for entry in self.objects if entry.standing is standing]
+    def of(self, relation: ObjectRelation) -> list[InventoryObject]:
+        """The objects with a relation to the stack."""
+        return [entry for entry in self.objects if entry.relation is relation]
 
 
 def coverage_of(objects: Iterable[InventoryObject]) -> float | None:
@@ -95,9 +95,10 @@ def coverage_of(objects: Iterable[InventoryObject]) -> float | None:
 
     Ignored, built-in and ended objects do not count.
     """
-    counts = Counter(entry.standing for entry in objects)
-    managed, unmanaged = counts[ObjectRelation.MANAGED], counts[ObjectRelation.UNMANAGED]
-    return 100 * managed / (managed + unmanaged) if managed + unmanaged else None
+    counts = Counter(entry.relation for entry in objects)
+    managed = counts[ObjectRelation.MANAGED]
+    manageable = managed + counts[ObjectRelation.UNMANAGED]
+    return 100 * managed / manageable if manageable else None
 
 
 def sentences_of(unread: Iterable[UnreadList]) -> list[str]:

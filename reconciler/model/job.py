@@ -64,7 +64,11 @@ class Job(Struct, frozen=True):
             return None
         if status in self.succeeded:
             return Phase.SUCCEEDED
-        return Phase.FAILED if status in self.failed else Phase.RUNNING
+        if status in self.failed:
+            return Phase.FAILED
+        # A status that this version does not know counts as running: to take it for an end would
+        # start the job, and pay for it, once more.
+        return Phase.RUNNING
 
     def runs(self, attributes: Spec) -> bool:
         """Whether a job with these attributes can still be stopped."""

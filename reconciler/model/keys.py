@@ -81,16 +81,24 @@ class RotationPolicy(Struct, frozen=True):
 
 def policy_of(value: Any) -> RotationPolicy:
     """The policy in the value of a key field; the defaults where it sets none."""
-    rotate = value.get("rotate") if isinstance(value, Mapping) else None
-    rotate = rotate if isinstance(rotate, Mapping) else {}
-    revoke = rotate.get("revoke")
-    unused = seconds_of(revoke.get("when_unused_for")) if isinstance(revoke, Mapping) else None
-    overlap = seconds_of(rotate.get("overlap"))
+    rotate = _map_at(value, "rotate")
+    revoke = _map_at(rotate, "revoke")
     return RotationPolicy(
         every=seconds_of(rotate.get("every")),
-        overlap=OVERLAP_SECONDS if overlap is None else overlap,
-        unused=UNUSED_SECONDS if unused is None else unused,
+        overlap=_seconds_or(OVERLAP_SECONDS, rotate.get("overlap")),
+        unused=_seconds_or(UNUSED_SECONDS, revoke.get("when_unused_for")),
     )
+
+
+def _map_at(value: Any, name: str) -> Mapping[str, Any]:
+    part = value.get(name) if isinstance(value, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def _seconds_or(default: float, text: Any) -> float:
+    # Not `or`: `0s` is a duration that a manifest may set.
+    seconds = seconds_of(text)
+    return default if seconds is None else seconds
 
 
 def same_places(one: Any, other: Any) -> bool:
@@ -105,8 +113,10 @@ def one_key(entry: Spec) -> dict[str, Any]:
 
 def earlier_keys(entry: Any) -> Sequence[Spec]:
     """The earlier keys of an entry, oldest first."""
+    # A state can be edited by hand, so every part of an entry is checked.
     keys = entry.get(PREVIOUS) if isinstance(entry, Mapping) else None
-    keys = keys if isinstance(keys, list | tuple) else ()
+    if not isinstance(keys, list | tuple):
+        return []
     return [key for key in keys if isinstance(key, Mapping)]
 
 
@@ -125,8 +135,11 @@ def with_next(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
         return _with_earlier(one_key(key), earlier_keys(entry))
     earlier = list(earlier_keys(entry))
     if entry.get("key_id"):
-        kept = {KEPT: key[KEPT]} if key.get(KEPT) else {}
-        earlier.append({**one_key(entry), "replaced_at": replaced_at, **kept})
+        replaced = {**one_key(entry), "replaced_at": replaced_at}
+        if key.get(KEPT):
+            replaced[KEPT] = key[KEPT]
+        earlier.append(replaced)
+    # An interrupted delivery may have recorded the new key as an earlier one: see `with_open`.
     earlier = [old for old in earlier if old.get("key_id") != key.get("key_id")]
     return _with_earlier(one_key(key), earlier)
 
@@ -156,6 +169,7 @@ def still_used(step: KeyStep, shown: Spec, now: float) -> str:
         return ""
     if "last_used_at" not in shown:
         return f"{step.key_id} stays: the API does not show when it was last used."
+    # Null means that the key was never used.
     used_at = shown["last_used_at"]
     is_time = isinstance(used_at, int | float)
     if used_at is None or (is_time and now - used_at >= step.unused_seconds):

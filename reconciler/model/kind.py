@@ -162,6 +162,7 @@ class Field(Struct, frozen=True, dict=True):
     @cached_property
     def has_own_calls(self) -> bool:
         """Whether the value is a file, a set of files or a key, which separate calls transfer."""
+        # A map of files has one upload for each key.
         inner = self.type.value if isinstance(self.type, MapOf) else self.type
         return isinstance(inner, LocalFileType | FileSetType | BundleType | KeySinkType)
 
@@ -186,17 +187,31 @@ class Field(Struct, frozen=True, dict=True):
         """Whether a value can name secrets to send to the API."""
         return any(isinstance(part, SecretValueType) for part in types_in(self.type))
 
+    @cached_property
+    def delivers_keys(self) -> bool:
+        """Whether a value can name destinations of keys."""
+        return any(isinstance(part, KeySinkType) for part in types_in(self.type))
+
+    @cached_property
+    def is_always_shown(self) -> bool:
+        """Whether every answer contains the field, and an update or a replacement can change it."""
+        is_changeable = self.mutability is not Mutability.FIXED
+        return self.in_body and self.readable is Readable.ALWAYS and is_changeable
+
     def replaces(self, path: Trail = ()) -> bool:
         """Whether a change at a path below the field forces a replacement."""
-        replaces, types = self.mutability is Mutability.REPLACES, [self.type]
+        replaces = self.mutability is Mutability.REPLACES
+        # Below a `Tagged`, a step of the path can belong to several variants with different types.
+        types = [self.type]
         for part in path:
-            if any(
-                isinstance(type_, Tagged) and type_.fixed and type_.tag == part for type_ in types
-            ):
-                return True
-            steps = [pair for type_ in types for pair in _below(type_, part)]
-            replaces = replaces and not any(prop.in_place for _, prop in steps if prop)
-            types = [type_ for type_, _ in steps]
+            below: list[Type] = []
+            for type_ in types:
+                if isinstance(type_, Tagged) and type_.fixed and type_.tag == part:
+                    return True
+                for inner, declared in _below(type_, part):
+                    below.append(inner)
+                    replaces = replaces and not (declared and declared.in_place)
+            types = below
         return replaces
 
 
@@ -204,9 +219,12 @@ def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]
     """The types that a value may have at one step of a path, each with the property that declares it."""
     match kind:
         case Object(properties):
-            yield from ((prop.type, prop) for prop in properties if prop.name == part)
+            for declared in properties:
+                if declared.name == part:
+                    yield declared.type, declared
         case Tagged(variants):
-            yield from (step for variant in variants.values() for step in _below(variant, part))
+            for variant in variants.values():
+                yield from _below(variant, part)
         case ListOf(item=inner) | MapOf(value=inner):
             yield inner, None
         case Either(other=inner):
@@ -278,9 +296,7 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def delivers_keys(self) -> bool:
         """Whether a spec can name destinations of keys."""
-        return any(
-            isinstance(part, KeySinkType) for field in self.fields for part in types_in(field.type)
-        )
+        return any(field.delivers_keys for field in self.fields)
 
     @cached_property
     def wraps_texts(self) -> bool:
@@ -383,13 +399,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     @cached_property
     def always_shown(self) -> tuple[Field, ...]:
         """The fields that every answer contains and that an update or a replacement can change."""
-        return tuple(
-            field
-            for field in self.fields
-            if field.in_body
-            and field.readable is Readable.ALWAYS
-            and field.mutability is not Mutability.FIXED
-        )
+        return tuple(field for field in self.fields if field.is_always_shown)
 
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:
@@ -400,12 +410,11 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
             if field.response_key or field.has_hidden or field.takes_secrets
         )
 
-    @property
+    @cached_property
     def is_shown_once(self) -> bool:
         """Whether the create call answers with a secret that cannot be read again. An object found later is useless."""
-        return any(
-            isinstance(field.type, KeySinkType) and field.type.shown_in for field in self.fields
-        )
+        sinks = (field.type for field in self.fields if isinstance(field.type, KeySinkType))
+        return any(sink.shown_in for sink in sinks)
 
     @property
     def unique_key(self) -> bool:
@@ -427,7 +436,10 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
             candidates = [{name: spec.get(name) for name in key} for key in keys]
         complete: list[Spec] = []
         for candidate in candidates:
+            # Normal forms, so that an alias or another case in a manifest still names the object.
             key = {name: self._comparable(name, value) for name, value in candidate.items()}
+            # A key with an unknown or missing part must match nothing: an adoption or a create
+            # that relied on it could take another object.
             if all(isinstance(value, str | int) for value in key.values()):
                 complete.append(key)
         return complete
@@ -436,24 +448,23 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         """The digest of a job's inputs; None for other kinds, and while an input is unknown."""
         if self.job is None:
             return None
-        inputs = [
-            field
-            for field in self.fields
-            if field.in_body and field.mutability is Mutability.REPLACES
-        ]
-        values = {field.name: canonical(field.type, spec.get(field.name)) for field in inputs}
-        defaults = {
-            field.name: canonical(field.type, field.default)
-            for field in inputs
-            if field.default is not SERVER_CHOSEN
-        }
-        return digest_of(
-            {
-                name: value
-                for name, value in values.items()
-                if value is not None and not (name in defaults and same(value, defaults[name]))
-            }
-        )
+        inputs: dict[str, Any] = {}
+        for field in self.fields:
+            # Metadata is FIXED and the waiting fields are client-only: neither is an input, so
+            # neither starts the job again.
+            if not field.in_body or field.mutability is not Mutability.REPLACES:
+                continue
+            value = canonical(field.type, spec.get(field.name))
+            # A default that a manifest spells out gives the same digest as an omitted field.
+            if value is not None and not self._is_default(field, value):
+                inputs[field.name] = value
+        return digest_of(inputs)
+
+    @staticmethod
+    def _is_default(field: Field, value: Any) -> bool:
+        if field.default is SERVER_CHOSEN:
+            return False
+        return same(value, canonical(field.type, field.default))
 
     def _comparable(self, name: str, value: Any) -> Any:
         declared = self.by_name.get(name)
@@ -473,23 +484,24 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def parents(self) -> tuple[tuple[str, ...], ...]:
-        """The fields that name the parent, for each sort of parent that objects can have; empty for most kinds."""
-        sorts = dict.fromkeys(parent_fields(path) for path in self.collections)
-        return tuple(fields for fields in sorts if fields)
+        """The fields that name the parent, for each type of parent that objects can have; empty for most kinds."""
+        # Collections of the organization and of a project can have the same type of parent.
+        types = dict.fromkeys(parent_fields(path) for path in self.collections)
+        return tuple(fields for fields in types if fields)
 
     def parent_of(self, spec: Spec) -> Parent | None:
         """The parent that a spec names; None if one of its fields is missing or unknown."""
         if not self.parents:
             return ()
-        # The first sort of parent that is completely set wins.
+        # The first type of parent that is completely set wins.
         for fields in self.parents:
-            values = [spec.get(name) for name in fields]
-            if all(isinstance(value, str) and value for value in values):
-                return tuple((name, str(value)) for name, value in zip(fields, values, strict=True))
+            ids = [spec.get(name) for name in fields]
+            if all(isinstance(id, str) and id for id in ids):
+                return tuple(zip(fields, map(str, ids), strict=True))
         return None
 
     def collection_for(self, *, in_project: bool, parent: Parent = ()) -> str:
-        """The path of the collection for a scope and a sort of parent."""
+        """The path of the collection for a scope and a type of parent."""
         fields = tuple(name for name, _ in parent)
         for path in self.collections:
             # Kinds of both scopes have a collection for each; for all others, the key alone selects
@@ -501,8 +513,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
 
     def route(self, call: str, *, in_project: bool, parent: Parent = ()) -> tuple[str, str]:
         """Method and path of `list` or of one of the `calls`, with path parameters in place of ids."""
-        wanted = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
-        return self.filled(wanted, in_project=in_project, parent=parent)
+        # The collection is what a list reads, so no kind declares that call.
+        declared = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
+        return self.filled(declared, in_project=in_project, parent=parent)
 
     def filled(self, call: str, *, in_project: bool, parent: Parent) -> tuple[str, str]:
         """Method and path of a declared call, with the collection of a scope inserted."""
@@ -531,14 +544,10 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
 
     def read_only_reason(self, attributes: Spec) -> str | None:
         """Why an object with these attributes must not be changed or removed; None if it may."""
-        return next(
-            (
-                why
-                for (name, value), why in self.read_only_when.items()
-                if attributes.get(name) == value
-            ),
-            None,
-        )
+        for (name, value), reason in self.read_only_when.items():
+            if attributes.get(name) == value:
+                return reason
+        return None
 
     def terminal_state(self, attributes: Spec) -> TerminalState | None:
         """What it means that an object has these attributes; None if it has not ended."""

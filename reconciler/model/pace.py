@@ -1,4 +1,4 @@
-"""The pace that runs share: tokens for rate-limited routes, from one place for all of them."""
+"""The shared pace: one allocator of tokens for rate-limited routes, used by several runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_LABEL = 120
 
 
 class PaceUser(Struct, frozen=True):
-    """Who takes tokens, as other runs see it. The values inform people and prove nothing."""
+    """The identity of a run as other runs see it. It informs people and proves nothing."""
 
     id: str
     """Random, one for each process. Tokens are shared fairly between ids."""

@@ -15,8 +15,9 @@ def is_wild(text: str) -> bool:
 
 
 def compiled(patterns: Iterable[str], wildcards: Mapping[str, str] = WILDCARDS) -> re.Pattern[str]:
-    """An expression that fully matches what any of the patterns does."""
-    return re.compile("|".join(_expression(one, wildcards) for one in patterns), re.DOTALL)
+    """One expression whose full match is a match of any of the patterns."""
+    # `.` has to match line breaks too: names from the API may contain any character.
+    return re.compile("|".join(_expression(pattern, wildcards) for pattern in patterns), re.DOTALL)
 
 
 def _expression(pattern: str, wildcards: Mapping[str, str]) -> str:

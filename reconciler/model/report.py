@@ -1,4 +1,4 @@
-"""A report: what one run has to say, whatever its outcome, as one value for all formats."""
+"""Reports: the result of one run, whatever its outcome, as one value for all formats."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ NO_CONTEXT = ReportContext()
 
 
 class Report(Struct, frozen=True):
-    """What a run achieved, and what ended it. `title` says what it was, such as `drift`."""
+    """The results of a run, and what ended it. `title` names the run, such as `drift`."""
 
     title: str
     plan: Plan | None = None

@@ -75,10 +75,12 @@ class Redactor:
         words."""
         value = secret.reveal()
         if len(value) >= LEAST_LENGTH and value not in self._values:
-            # Also as JSON spells it: an answer is looked through before it is parsed.
-            spellings = {json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+            # Also as JSON spells it, because answers are searched before they are parsed. Servers
+            # escape characters outside of ASCII or send them as they are.
+            escaped = json.dumps(value)[1:-1]
+            unescaped = json.dumps(value, ensure_ascii=False)[1:-1]
             with self._guard:
-                known = {value, *spellings, *self._values}
+                known = {value, escaped, unescaped, *self._values}
                 # The longest first, since one secret may contain another.
                 self._values = tuple(sorted(known, key=len, reverse=True))
                 self._by_start = _by_start(self._values)
@@ -104,7 +106,7 @@ class Redactor:
 
     def holds(self, text: str) -> bool:
         """Whether `text` contains a known secret. Shapes are not considered."""
-        # Keys begin alike, so most texts need one look for all keys of a fleet.
+        # Keys of the API begin alike, so one search rules out all keys of a fleet in most texts.
         return any(
             start in text and any(value in text for value in values)
             for start, values in self._by_start.items()

@@ -132,7 +132,7 @@ class Sink(Protocol):
         """
 
 
-# --- which sinks there are
+# --- drivers by name
 
 
 @cache
@@ -141,12 +141,13 @@ def sink_class(name: str) -> type[Sink] | None:
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
         return cast("type[Sink]", getattr(import_module(module), attribute))
-    for found in _entry_points(name=name):
+    for entry_point in _entry_points(name=name):
         try:
-            return cast("type[Sink]", found.load())
+            return cast("type[Sink]", entry_point.load())
+        # A package of somebody else can raise anything while it is imported.
         except Exception as error:
             raise SinkError(
-                f'the sink "{name}" ({found.value}) cannot be loaded: {error}',
+                f'the sink "{name}" ({entry_point.value}) cannot be loaded: {error}',
                 hint="install it again, or remove its package",
             ) from error
     return None
@@ -155,7 +156,7 @@ def sink_class(name: str) -> type[Sink] | None:
 @cache
 def sink_names() -> tuple[str, ...]:
     """The names of all sinks: ours in the order of the documentation, then others by name."""
-    others = {found.name for found in _entry_points()} - BUILT_IN.keys()
+    others = {entry_point.name for entry_point in _entry_points()} - BUILT_IN.keys()
     return (*BUILT_IN, *sorted(others))
 
 
@@ -187,6 +188,11 @@ def sink_classes() -> Iterator[type[Sink]]:
 
 
 # --- targets
+
+
+def write_to_of(value: Any) -> Any:
+    """The `write_to` of the value of a key field; None for a value of another form."""
+    return value.get("write_to") if isinstance(value, Mapping) else None
 
 
 def targets_of(write_to: Any) -> tuple[Mapping[str, Any], ...]:
@@ -238,14 +244,13 @@ def fits(kind: Type, value: Any) -> bool:
                 and all(fits(item, element) for element in value)
             )
         case Object(properties=properties, exactly_one=exactly_one):
-            parts = {part.name: part for part in properties}
-            return (
-                isinstance(value, Mapping)
-                and value.keys() <= parts.keys()
-                and all(name in value for name, part in parts.items() if part.required)
-                and (not exactly_one or sum(name in value for name in exactly_one) == 1)
-                and all(fits(parts[name].type, element) for name, element in value.items())
-            )
+            types = {part.name: part.type for part in properties}
+            required = {part.name for part in properties if part.required}
+            if not isinstance(value, Mapping) or not required <= value.keys() <= types.keys():
+                return False
+            if exactly_one and len(value.keys() & exactly_one) != 1:
+                return False
+            return all(fits(types[name], element) for name, element in value.items())
     return True
 
 

@@ -1,8 +1,8 @@
-"""Spans: what a run did when, for whoever traces it.
+"""Spans: the parts of a run and their times, for traces.
 
-The rest of the program opens spans with `span`, and knows nothing of what becomes of them. While no
-run is traced, that costs a look at a variable. The current span belongs to a thread; `carried` takes
-it along to the threads of a pool.
+The rest of the program opens spans with `span`, and knows nothing of their export. While no run is
+traced, that costs one read of a variable. The current span belongs to a thread; `carried` takes it
+along to the threads of a pool.
 
 Attributes hold words of this program and numbers, never an id, a query, a header or a body.
 """
@@ -13,9 +13,23 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import ParamSpec, Protocol, Self, TypeVar
 
+from msgspec import Struct
+
 Attribute = str | bool | int | float
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class EndedSpan(Struct, frozen=True):
+    """A part of a run that has ended."""
+
+    name: str
+    attributes: Mapping[str, Attribute]
+    began_at: float
+    """In unix seconds."""
+    seconds: float
+    failure: str = ""
+    """A word of this program, not a message; empty for a success."""
 
 
 class Span(Protocol):
@@ -28,16 +42,8 @@ class Span(Protocol):
     def child(self, name: str, attributes: Mapping[str, Attribute]) -> Span:
         """A part of this part, which begins now."""
 
-    def record(
-        self,
-        name: str,
-        attributes: Mapping[str, Attribute],
-        *,
-        began_at: float,
-        seconds: float,
-        failure: str = "",
-    ) -> None:
-        """Add a part that has ended. `began_at` is in unix seconds."""
+    def record(self, ended: EndedSpan) -> None:
+        """Add a part that has ended."""
 
     def set(self, name: str, value: Attribute) -> None:
         """Set an attribute."""
@@ -47,7 +53,7 @@ class Span(Protocol):
 
 
 class _Untraced:
-    """A span that nobody sees."""
+    """A span that is not exported."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,15 +64,7 @@ class _Untraced:
     def child(self, name: str, attributes: Mapping[str, Attribute]) -> Span:  # noqa: ARG002
         return self
 
-    def record(
-        self,
-        name: str,
-        attributes: Mapping[str, Attribute],
-        *,
-        began_at: float,
-        seconds: float,
-        failure: str = "",
-    ) -> None:
+    def record(self, ended: EndedSpan) -> None:
         pass
 
     def set(self, name: str, value: Attribute) -> None:
@@ -106,6 +104,7 @@ def root_span(name: str, attributes: Mapping[str, Attribute]) -> Span:
 
 def carried(function: Callable[P, R]) -> Callable[P, R]:
     """The function, for another thread, with the current span of this one."""
+    # Without a trace, a call costs nothing more.
     parent = CURRENT.get()
     if parent is None:
         return function

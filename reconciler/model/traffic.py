@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from reconciler.model.tracing import Attribute, Span
+from reconciler.model.tracing import Attribute, EndedSpan, Span
 
 
 class SentRequest(Struct, frozen=True):
@@ -51,10 +51,5 @@ def trace_request(span: Span, request: SentRequest) -> None:
         failure = "no answer"
     elif request.status >= 400:
         failure = str(request.status)
-    span.record(
-        f"{request.method} {request.route}",
-        attributes,
-        began_at=request.began_at,
-        seconds=request.seconds,
-        failure=failure,
-    )
+    name = f"{request.method} {request.route}"
+    span.record(EndedSpan(name, attributes, request.began_at, request.seconds, failure))

@@ -219,11 +219,11 @@ def types_in(kind: Type) -> Iterator[Type]:
         case ListOf(item=inner) | MapOf(value=inner) | Either(other=inner):
             yield from types_in(inner)
         case Object(properties):
-            yield from (part_type for part in properties for part_type in types_in(part.type))
+            for part in properties:
+                yield from types_in(part.type)
         case Tagged(variants):
-            yield from (
-                part_type for variant in variants.values() for part_type in types_in(variant)
-            )
+            for variant in variants.values():
+                yield from types_in(variant)
 
 
 def properties_in(kind: Type) -> Iterator[Property]:

@@ -130,6 +130,8 @@ def walk(value: Any) -> list[Any]:
     The parts of a template are leaves, and so are local files, references, unknowns and secret
     values. Of the members of a file set, only parts that may contain references are visited.
     """
+    # A list and not a generator: planning walks every spec several times, and a generator at each
+    # level of nesting is measurably slower.
     leaves: list[Any] = []
     _append_leaves((value,), leaves)
     return leaves
@@ -239,13 +241,15 @@ def by_content(
     """A lookup that returns the file instead of the id of its upload, so that content is compared
     instead of names."""
 
-    def found(reference: Reference) -> Any:
-        values = () if reference.path else specs.get(reference.address, {}).values()
-        return next((value for value in values if isinstance(value, LocalFile)), None) or lookup(
-            reference
-        )
+    def content_or_value(reference: Reference) -> Any:
+        # Only the id stands for the content; other fields of the upload are compared as values.
+        if not reference.path:
+            for value in specs.get(reference.address, {}).values():
+                if isinstance(value, LocalFile):
+                    return value
+        return lookup(reference)
 
-    return found
+    return content_or_value
 
 
 def value_at(value: Any, path: Iterable[str]) -> Any:

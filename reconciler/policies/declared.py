@@ -30,7 +30,7 @@ class Exception_(Struct, frozen=True):  # noqa: N801 - not an error
     location: SourceLocation | None = None
 
     def covers(self, address: Address) -> bool:
-        """Whether it is for a resource, in force or not."""
+        """Whether the exception names a resource, expired or not."""
         return fnmatchcase(str(address), self.address)
 
     def days_left(self, now: datetime) -> int:
@@ -50,15 +50,15 @@ class Match(Struct, frozen=True):
     environments: tuple[str, ...] = ()
 
     def fits(self, project: str | None, action: str | None) -> bool:
-        """Whether a resource of a matching kind is meant.
+        """Whether a resource of a matching kind is matched.
 
-        An action of None is not known, and fits if none is asked for.
+        An action of None is not known, and fits only a policy without actions.
         """
         if self.projects and not _fits(project, self.projects):
             return False
-        if action is None:
-            return not self.actions
-        return action in self.actions if self.actions else action not in REMOVING
+        if self.actions:
+            return action in self.actions
+        return action not in REMOVING
 
     def fits_environment(self, environment: str) -> bool:
         """Whether the policy is meant for an environment at all."""
@@ -108,10 +108,15 @@ class Policy(Struct, frozen=True):
 
 
 def policy_of(rule: Rule, *, is_trusted: bool = False) -> Policy:
-    """The policy that a rule of kind `Policy` declares. The rule has passed validation."""
+    """The policy that a rule of kind `Policy` declares. The rule must have passed validation."""
     spec, places = rule.spec, rule.locations
     match = spec.get("match") or {}
     message = spec.get("message")
+    exceptions, tests = [], []
+    for index, given in enumerate(spec.get("exceptions") or ()):
+        exceptions.append(_exception(given, places.get(f"exceptions[{index}]")))
+    for index, given in enumerate(spec.get("tests") or ()):
+        tests.append(_test(index, given, places.get(f"tests[{index}]")))
     return Policy(
         name=rule.address.name,
         address=rule.address,
@@ -126,14 +131,8 @@ def policy_of(rule: Rule, *, is_trusted: bool = False) -> Policy:
             tuple(match.get("environments") or ()),
         ),
         description=" ".join(spec.get("description", "").split()),
-        exceptions=tuple(
-            _exception(given, places.get(f"exceptions[{index}]"))
-            for index, given in enumerate(spec.get("exceptions") or ())
-        ),
-        tests=tuple(
-            _test(index, given, places.get(f"tests[{index}]"))
-            for index, given in enumerate(spec.get("tests") or ())
-        ),
+        exceptions=tuple(exceptions),
+        tests=tuple(tests),
         location=rule.location,
         locations=places,
         is_trusted=is_trusted,

@@ -36,7 +36,8 @@ SOON_DAYS = 14
 
 
 class Judged(Struct, frozen=True):
-    """One policy and all resources: the results other than passes, how many there are, warnings."""
+    """The outcome of one policy for all resources: the results other than passes, their number, and
+    warnings."""
 
     summary: PolicySummary
     results: tuple[PolicyResult, ...]
@@ -62,7 +63,7 @@ class RunBudget:
         )
 
     def take(self, given: tuple[int, float], budget: Budget) -> None:
-        """Subtract what a policy has used of the steps and seconds that it was given."""
+        """Subtract the steps and seconds that a policy used of those it was given."""
         steps, seconds = given
         self._left -= steps - max(budget.total, 0)
         self._seconds -= seconds - max(budget.seconds, 0.0)
@@ -78,8 +79,7 @@ def judge(
     """Evaluate policies for all resources that they match.
 
     `overrides` gives the reasons of overridden policies by name. `only` restricts the evaluation
-    to some pairs of policy and address. Trusted policies come first, so that no other policy can
-    use up their share of the budget.
+    to some pairs of policy and address.
     """
     run = RunBudget(len(subjects.subjects))
     selection = MatchedResources(subjects.subjects)
@@ -91,6 +91,8 @@ def judge(
         "shutdowns": subjects.shutdowns,
     }
     judged = {}
+    # Trusted policies first, so that a policy of a pull request cannot use up their share of the
+    # budget.
     for policy in sorted(policies, key=lambda policy: not policy.is_trusted):
         budget = run.next_policy()
         given = budget.total, budget.seconds
@@ -120,11 +122,10 @@ class MatchedResources:
         """The resources that are matched, in any environment."""
         chosen = self._chosen.get(match)
         if chosen is None:
-            chosen = [
-                subject
-                for subject in self._of_kinds(match.kinds)
-                if match.fits(subject.address.project, subject.action)
-            ]
+            chosen = []
+            for subject in self._of_kinds(match.kinds):
+                if match.fits(subject.address.project, subject.action):
+                    chosen.append(subject)
             self._chosen[match] = chosen
         return chosen
 
@@ -152,9 +153,11 @@ class _Judge:
         """The results for the resources that the policy matches."""
         policy = self._policy
         self._evaluate(chosen, now)
-        counts = {
-            outcome: self._counts[outcome] for outcome in PolicyOutcome if self._counts[outcome]
-        }
+        # In the order of the enum, so that every output lists them alike.
+        counts = {}
+        for outcome in PolicyOutcome:
+            if self._counts[outcome]:
+                counts[outcome] = self._counts[outcome]
         summary = PolicySummary(
             policy.name,
             policy.severity,
@@ -181,13 +184,15 @@ class _Judge:
                 passed += 1
                 continue
             self._take(subject, value, now)
+            # The other resources would end the same way. The policy has failed in any case.
             if isinstance(value, BudgetError) and self._budget.total <= 0:
-                break  # the other resources would end the same way
+                break
         if passed:
             self._counts[PolicyOutcome.PASS] = passed
 
     def _take(self, subject: Subject, value: Any, now: datetime) -> None:
         outcome, message = self._outcome(value)
+        # An undecided rule needs no exception: apply evaluates it again.
         if outcome in (PolicyOutcome.FAIL, PolicyOutcome.ERROR):
             outcome, message = self._excepted(subject, outcome, message, now)
         self._counts[outcome] += 1
@@ -208,10 +213,11 @@ class _Judge:
         )
 
     def _location(self, subject: Subject, outcome: PolicyOutcome) -> SourceLocation | None:
-        """Where to mend it: the rule if it is broken, else the resource."""
+        """Where to correct it: the rule if it cannot be evaluated, else the resource."""
         policy = self._policy
-        rule = policy.locations.get("rule") or policy.location
-        return rule if outcome is PolicyOutcome.ERROR else subject.location or policy.location
+        if outcome is PolicyOutcome.ERROR:
+            return policy.locations.get("rule") or policy.location
+        return subject.location or policy.location
 
     def _outcome(self, value: Any) -> tuple[PolicyOutcome, str]:
         match value:
@@ -267,13 +273,13 @@ def _exception_warnings(policy: Policy, now: datetime) -> Iterator[Diagnostic]:
         left = exception.days_left(now)
         if left > SOON_DAYS:
             continue
-        what = f"{exception.address} ({exception.reason}), owner {exception.owner}"
+        described = f"{exception.address} ({exception.reason}), owner {exception.owner}"
         if left < 0:
             summary = "An exception has expired"
-            detail = f"{what}: it ended on {exception.until}. Remove it, or extend it."
+            detail = f"{described}: it ended on {exception.until}. Remove it, or extend it."
         else:
             summary = "An exception expires soon"
-            detail = f"{what}: it ends on {exception.until}."
+            detail = f"{described}: it ends on {exception.until}."
         yield Diagnostic(
             summary,
             detail,
@@ -284,9 +290,11 @@ def _exception_warnings(policy: Policy, now: datetime) -> Iterator[Diagnostic]:
 
 
 def _sentence(text: str) -> str:
-    """A text that ends as a sentence does."""
+    """A text with a full stop at its end, unless it has another."""
     text = text.rstrip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    if text.endswith((".", "!", "?")):
+        return text
+    return f"{text}."
 
 
 def _line(source: str) -> str:

@@ -1,4 +1,8 @@
-"""Finds names in rules that no resource has, before anything is evaluated."""
+"""Finds misspelled kinds and fields in policies, before they are evaluated.
+
+A rule over a field that no resource has would be an error for every resource, or, behind `has()`,
+silently false.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from reconciler.policies.subjects import CHANGE_FIELDS, RESOURCE_FIELDS
 from reconciler.rules.policy import located
 
 _LISTS = ("resources",)
+_MOST_LISTED = 12
 
 
 def field_problems(policy: Policy, kinds: Mapping[str, Kind]) -> Iterator[Diagnostic]:
@@ -23,7 +28,9 @@ def field_problems(policy: Policy, kinds: Mapping[str, Kind]) -> Iterator[Diagno
             detail = f'There is no kind "{kind}".{nearest(kind, kinds)}'
             yield _error(policy, "Unknown kind", detail, "match.kinds", index)
     own = policy.match.kinds & kinds.keys()
-    fields = {field.name for name in (own or kinds) for field in kinds[name].fields}
+    fields: set[str] = set()
+    for name in own or kinds:
+        fields.update(field.name for field in kinds[name].fields)
     for part, program in (("rule", policy.rule), ("message", policy.message)):
         if program is None:
             continue
@@ -44,10 +51,12 @@ def _error(
 def _unknown_fields(
     source: str, tree: Node, fields: Collection[str], kinds: Collection[str]
 ) -> Iterator[ExpressionError]:
+    # A macro comes before its body, so the variable is known when its fields are checked.
     elements: set[str] = set()
     for node in _walk(tree):
         if isinstance(node, Comprehension) and _is_list_of_resources(node.target):
             elements.add(node.variable)
+        # `.?field` says that the field may not exist.
         if not isinstance(node, Select) or node.is_optional:
             continue
         target = node.target
@@ -60,16 +69,17 @@ def _unknown_fields(
             if known and node.field not in known:
                 yield _problem(source, node, f'{target.name} has no field "{node.field}"', known)
         elif _is_own_spec(target) and node.field not in fields:
-            whose = " or ".join(sorted(kinds)) or "no kind"
-            verb = "has no field" if kinds else "has a field"
-            message = f'{whose} {verb} "{node.field}"'
+            message = f'no kind has a field "{node.field}"'
+            if kinds:
+                message = f'{" or ".join(sorted(kinds))} has no field "{node.field}"'
             yield _problem(source, node, message, fields)
 
 
 def _problem(source: str, node: Select, message: str, known: Collection[str]) -> ExpressionError:
     hint = nearest(node.field, known)
-    some = "" if hint or len(known) > 12 else f" (it has {', '.join(known)})"
-    return problem(source, node.at, f"{message}{some}.{hint}".rstrip("."))
+    if not hint and len(known) <= _MOST_LISTED:
+        message = f"{message} (it has {', '.join(known)})"
+    return problem(source, node.at, f"{message}.{hint}".rstrip("."))
 
 
 def _walk(node: Node) -> Iterator[Node]:

@@ -1,4 +1,4 @@
-"""What policies see of a plan: each resource as a map of plain values.
+"""Prepares the resources that policies judge: each as a map of plain values.
 
 Values that only an apply provides become `Later`, and a rule that depends on one is undecided.
 Of a secret, a rule sees the source only.
@@ -38,7 +38,7 @@ _GONE = (Action.DELETE, Action.FORGET)
 
 
 class Subject(Struct, frozen=True):
-    """A resource that policies judge: what they see of it, and where it is declared."""
+    """A resource as policies see it, and the location of its declaration."""
 
     address: Address
     resource: Mapping[str, Any]
@@ -62,7 +62,9 @@ class Subjects(Struct, frozen=True):
     """All resources, and the values that every rule can read."""
 
     subjects: tuple[Subject, ...]
+    """The resources to judge."""
     resources: IndexedList
+    """The resources that rules can search, as `resources`."""
     now: datetime
     stack: str
     environment: str
@@ -97,6 +99,7 @@ class Surroundings(Struct, frozen=True):
 
 def plain(value: Any) -> Any:
     """A value of a spec as a rule sees it."""
+    # By type first, since nearly all values are plain.
     if type(value) in _PLAIN:
         return value
     match value:
@@ -131,34 +134,34 @@ def _member(member: Member) -> dict[str, Any]:
 def planned_subjects(
     plan: Plan, around: Surroundings, applied: Collection[Address] = ()
 ) -> Subjects:
-    """The resources of a plan as they will be. Those to be removed are seen as they are.
+    """The resources of a plan as they will be, and those that it removes as they are.
 
     The ids of new objects are known for changes that were `applied`.
     """
-    changes = [change for change in plan.changes if _is_judged(change)]
-    subjects = tuple(
-        _planned(change, around, has_id=change.address in applied) for change in changes
-    )
-    staying = (
-        subject.resource
-        for subject, change in zip(subjects, changes, strict=True)
-        if change.action not in _GONE
-    )
-    return around.of(subjects, staying)
-
-
-def _is_judged(change: Change) -> bool:
-    """Whether a change is of a resource, and not of what an interrupted replacement left behind."""
-    return change.reason is not Reason.LEFT_BEHIND
+    subjects, remaining = [], []
+    for change in plan.changes:
+        # An object that an interrupted replacement left behind is not a declared resource.
+        if change.reason is Reason.LEFT_BEHIND:
+            continue
+        subject = _planned(change, around, has_id=change.address in applied)
+        subjects.append(subject)
+        if change.action not in _GONE:
+            remaining.append(subject.resource)
+    return around.of(subjects, remaining)
 
 
 def _planned(change: Change, around: Surroundings, *, has_id: bool) -> Subject:
-    is_gone = change.action in _GONE
-    before = plain(change.before) if change.action is not Action.CREATE else None
-    after = None if is_gone else plain(change.after or change.desired)
-    spec = (before or {}) if is_gone else after
-    is_new = change.action in (Action.CREATE, Action.REPLACE)
-    id = Later(f"${{{change.address}}}") if is_new and not has_id else change.id
+    before = after = None
+    if change.action is not Action.CREATE:
+        before = plain(change.before)
+    if change.action in _GONE:
+        spec = before or {}
+    else:
+        spec = after = plain(change.after or change.desired)
+    id: Any = change.id
+    # A replacement still has the id of the old object, which no rule may rely on.
+    if change.action in (Action.CREATE, Action.REPLACE) and not has_id:
+        id = Later(f"${{{change.address}}}")
     resource = _resource(change.address, spec, id, around, _lifecycle(change))
     return Subject(
         address=change.address,
@@ -179,13 +182,13 @@ def _planned(change: Change, around: Surroundings, *, has_id: bool) -> Subject:
 
 
 def live_subjects(plan: Plan, around: Surroundings) -> Subjects:
-    """The objects that exist, as they are: those that the plan manages, and the unmanaged ones."""
-    subjects = [_found(change, around) for change in plan.changes if change.id and change.before]
+    """The live objects: those that the plan manages, and the unmanaged ones."""
+    subjects = [_managed(change, around) for change in plan.changes if change.id and change.before]
     subjects += [_unmanaged(unmanaged, around) for unmanaged in plan.unmanaged]
     return around.of(subjects, (subject.resource for subject in subjects))
 
 
-def _found(change: Change, around: Surroundings) -> Subject:
+def _managed(change: Change, around: Surroundings) -> Subject:
     spec = plain(change.before)
     resource = _resource(change.address, spec, change.id, around, _lifecycle(change))
     return Subject(
@@ -199,7 +202,7 @@ def _found(change: Change, around: Surroundings) -> Subject:
 
 
 def _unmanaged(unmanaged: Unmanaged, around: Surroundings) -> Subject:
-    # Its name is a label from the API, which need not be a valid name.
+    # The label comes from the API, and need not be a valid name. Nothing parses this address.
     address = Address(unmanaged.kind, unmanaged.label or unmanaged.id, unmanaged.project)
     resource = {
         **_resource(address, {}, unmanaged.id, around, {}),
@@ -227,7 +230,10 @@ def _resource(
     address: Address, spec: Any, id: Any, around: Surroundings, lifecycle: Mapping[str, Any]
 ) -> dict[str, Any]:
     kind = around.kinds.get(address.kind)
-    labels = spec.get(kind.mark) if kind is not None and kind.mark else None
+    labels = None
+    if kind is not None and kind.mark:
+        labels = spec.get(kind.mark)
+    # Every resource has labels, possibly none. Only the field of the spec may be absent.
     if type(labels) is Later and labels.may_be_absent:
         labels = Later(labels.source)
     return {
@@ -247,18 +253,19 @@ def declared_subjects(
     resources: Iterable[DeclaredSubject],
     around: Surroundings,
 ) -> Subjects:
-    """Declared resources, offline: what the plan does to them and what exists is not known yet."""
+    """Declared resources, offline: neither the plan nor the live objects are known."""
     subjects = tuple(_declared(resources, around))
     return around.of(subjects, (subject.resource for subject in subjects))
 
 
 def _open(address: Address, spec: Spec, around: Surroundings) -> dict[str, Any]:
-    """A declared spec. A field that no manifest sets keeps its live value, which is not known."""
+    """A declared spec with unknown values in the fields that it does not set."""
     values: dict[str, Any] = plain(spec)
     for declared in around.kinds[address.kind].fields:
-        if declared.name not in values:
-            live = Later(f"the live value of {declared.name}", may_be_absent=True)
-            values[declared.name] = live
+        name = declared.name
+        # Apply leaves such a field at its live value.
+        if name not in values:
+            values[name] = Later(f"the live value of {name}", may_be_absent=True)
     return values
 
 

@@ -1,4 +1,4 @@
-"""Runs the tests inside of policies."""
+"""Runs the tests that policies contain."""
 
 from __future__ import annotations
 
@@ -41,14 +41,16 @@ def _complaint(policy: Policy, test: Test, now: datetime) -> str:
     except InvalidTestError as error:
         return str(error)
     (judged,) = judge([policy], subjects)
+    # There is one resource, and a pass has no result.
     outcome, message = PolicyOutcome.PASS, ""
     for result in judged.results:
         outcome, message = result.outcome, result.message
     if outcome != test.expect:
-        why = f" ({message})" if message else ""
+        reason = message
         if not judged.summary.counts:
-            why = " (match leaves the resource out)"
-        return f"Expected {test.expect}, and the outcome is {outcome}{why}."
+            reason = "match leaves the resource out"
+        reason = f" ({reason})" if reason else ""
+        return f"Expected {test.expect}, and the outcome is {outcome}{reason}."
     if test.message and test.message not in message:
         return f'Expected a message with "{test.message}", and it is "{message}".'
     return ""
@@ -64,9 +66,10 @@ def given_subjects(policy: Policy, given: Mapping[str, Any], now: datetime) -> S
     others = values.get("resources", [])
     if not isinstance(others, list):
         raise InvalidTestError("given.resources is a list of resources.")
-    resources = [
-        _resource(other, policy, f"given.resources[{index}]") for index, other in enumerate(others)
-    ]
+    # In a plan, `resources` contains the resource that is judged.
+    resources = [resource]
+    for index, other in enumerate(others):
+        resources.append(_resource(other, policy, f"given.resources[{index}]"))
     change = _change(values.get("change"), resource)
     address = Address(resource["kind"], resource["name"], resource["project"])
     action = change["action"]
@@ -74,7 +77,7 @@ def given_subjects(policy: Policy, given: Mapping[str, Any], now: datetime) -> S
     environment = str(values.get("environment", "default"))
     return Subjects(
         (subject,),
-        IndexedList([resource, *resources]),
+        IndexedList(resources),
         _now(values.get("now"), now),
         str(values.get("stack", "test")),
         environment,
@@ -103,8 +106,10 @@ def _resource(given: Any, policy: Policy, where: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise InvalidTestError(f"{where} is a map with at least kind, and usually name and spec.")
     _known_keys(given, RESOURCE_FIELDS, where)
-    only_kind = next(iter(policy.match.kinds)) if len(policy.match.kinds) == 1 else None
-    kind = given.get("kind", only_kind)
+    default = None
+    if len(policy.match.kinds) == 1:
+        (default,) = policy.match.kinds
+    kind = given.get("kind", default)
     if not isinstance(kind, str):
         raise InvalidTestError(f"{where} needs kind, such as Project.")
     name, project = given.get("name", "test"), given.get("project")
@@ -135,11 +140,16 @@ def _change(given: Any, resource: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidTestError("given.change is a map, such as {action: delete}.")
     _known_keys(given, CHANGE_FIELDS, "given.change")
     action = given.get("action", "create")
+    before = after = resource["spec"]
+    if action == "create":
+        before = None
+    elif action in ("delete", "forget"):
+        after = None
     defaults = {
         "action": action,
         "reason": "",
-        "before": None if action == "create" else resource["spec"],
-        "after": None if action in ("delete", "forget") else resource["spec"],
+        "before": before,
+        "after": after,
         "fields": [],
         "destroys": action in ("delete", "replace"),
         "loses": "",
@@ -151,7 +161,9 @@ def _live(values: Mapping[str, Any], resource: Mapping[str, Any], policy: Policy
     """The live object: as given, else the resource itself for policies over live objects."""
     if "live" in values:
         return values["live"]
-    return {**resource["spec"], "id": resource["id"]} if policy.judges_live else None
+    if not policy.judges_live:
+        return None
+    return {**resource["spec"], "id": resource["id"]}
 
 
 def _shutdowns(given: Any) -> dict[str, datetime]:

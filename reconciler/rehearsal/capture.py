@@ -35,6 +35,8 @@ _NOT_RECORDED = (
 )
 """What a copy has of its own."""
 
+_FOR_GOOD = (401, 403, 404, 410)
+
 Slot = tuple[bool, str]
 """Whether it is the admin key, and otherwise the project's name in the configuration."""
 
@@ -106,44 +108,38 @@ class Capture:
             place = (self._project(entry.slot), entry.path)
             if place not in longest or len(longest[place].items) < len(entry.items):
                 longest[place] = entry
-        return [
-            RecordedList(
-                entry.path,
-                [self._clean(entry.template, item) for item in entry.items],
-                self._project(entry.slot),
-                entry.query,
-                entry.has_more,
-            )
-            for entry in longest.values()
-        ]
+        lists = []
+        for entry in longest.values():
+            items = [self._clean(entry.template, item) for item in entry.items]
+            project = self._project(entry.slot)
+            lists.append(RecordedList(entry.path, items, project, entry.query, entry.has_more))
+        return lists
 
     def objects(self) -> list[RecordedObject]:
         """Every object that was read by itself."""
-        return [
-            RecordedObject(path, self._clean(template, body), self._project(slot))
-            for (slot, path), (template, body) in self._objects.items()
-        ]
+        objects = []
+        for (slot, path), (template, body) in self._objects.items():
+            clean = self._clean(template, body)
+            objects.append(RecordedObject(path, clean, self._project(slot)))
+        return objects
 
     def refusals(self) -> list[RecordedRefusal]:
         """Every path that the API refused for good."""
-        return [
-            RecordedRefusal(
-                path,
-                error.status or 0,
-                self._redactor(str(error).split("\n")[0]),
-                error.code,
-                self._project(slot),
-            )
-            for (slot, path), error in self._refusals.items()
-            if error.status in (401, 403, 404, 410)
-        ]
+        refusals = []
+        for (slot, path), error in self._refusals.items():
+            # Other errors may have been of that moment, and would not come again.
+            if error.status in _FOR_GOOD:
+                message = self._redactor(str(error).split("\n")[0])
+                project = self._project(slot)
+                refusals.append(RecordedRefusal(path, error.status, message, error.code, project))
+        return refusals
 
     def calls(self) -> list[RecordedCalls]:
         """The requests by route."""
-        return [
-            RecordedCalls(method, path, calls, is_admin)
-            for (method, path, is_admin), calls in sorted(self._calls.items())
-        ]
+        recorded = []
+        for (method, path, is_admin), calls in sorted(self._calls.items()):
+            recorded.append(RecordedCalls(method, path, calls, is_admin))
+        return recorded
 
     # Notes
 

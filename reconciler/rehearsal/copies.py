@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from reconciler.api.keys import KeyRing
 from reconciler.api.transport.base_url import normal_form
 from reconciler.api.transport.client import Client
+from reconciler.app.listener import RunListener, SilentListener
 from reconciler.app.plans import SEARCHED
 from reconciler.app.secret_sources import SecretSources
-from reconciler.app.session import RunListener, Session, SilentListener
+from reconciler.app.session import Session
 from reconciler.manifests import Configuration, Settings
 from reconciler.manifests.configuration import Credential, Credentials, allowed_sources
 from reconciler.model.allowance import SourceAllowance
@@ -112,6 +113,8 @@ def prepare_state(
 
     `stored` are the credentials that are files, by their path, with the keys of the copy.
     """
+    from reconciler.state.transfer import copy_state, import_state
+
     place.state_folder.mkdir(mode=0o700)
     place.delivery_folder.mkdir(mode=0o700)
     for name, key in stored.items():
@@ -123,12 +126,12 @@ def prepare_state(
         place.state_folder, stack=recording.stack, environment=recording.environment
     ) as target:
         if source is not None:
-            target.copy_from(source)
+            copy_state(source, target)
         else:
-            target.import_(recording.state, from_elsewhere=True, force_older=True)
+            import_state(target, recording.state, from_elsewhere=True, force_older=True)
             if recording.was_searched:
-                target.set_meta(SEARCHED, "yes")
-        if target.records() or target.unfinished():
+                target.remarks.put(SEARCHED, "yes")
+        if target.records() or target.runs.unfinished():
             target.bind(server=normal_form(place.base_url), organization=place.organization)
 
 
@@ -182,11 +185,13 @@ class CopySession(Session):
     @cached_property
     def sinks(self) -> Sinks:
         """Sinks that deliver to the folder of the copy, whatever a manifest names."""
-        self._delivery_sinks = RehearsedSinks(
-            self._place.delivery_folder,
-            self.redactor,
-            lambda: self.store,
-            owner=f"{self.stack.name}/{self.stack.environment}",
+        self._delivery_sinks = self._closed_at_end(
+            RehearsedSinks(
+                self._place.delivery_folder,
+                self.redactor,
+                lambda: self.store,
+                owner=f"{self.stack.name}/{self.stack.environment}",
+            )
         )
         return self._delivery_sinks
 

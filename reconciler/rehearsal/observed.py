@@ -21,10 +21,10 @@ def calls_by_route(requests: Sequence[RequestRecord]) -> list[RouteCalls]:
         calls[key] += 1
         if request.status >= _FAILED_FROM or request.status == 0:
             refused[key] += 1
-    routes = [
-        RouteCalls(method, path, number, refused[method, path, is_admin], is_admin)
-        for (method, path, is_admin), number in calls.items()
-    ]
+    routes = []
+    for key, number in calls.items():
+        method, path, is_admin = key
+        routes.append(RouteCalls(method, path, number, refused[key], is_admin))
     return sorted(routes, key=lambda route: (not route.writes, -route.calls, route.path))
 
 
@@ -44,12 +44,13 @@ def refused_calls(requests: Sequence[RequestRecord], redact: Callable[[str], str
 
 def guessed_lists(requests: Sequence[RequestRecord], recording: Recording) -> Iterator[str]:
     """Lists that the engine read in the copy although nobody had read them live."""
-    known = {entry.path for entry in recording.lists} | {one.path for one in recording.refusals}
-    made = {
-        str(request.response_body.get("id"))
-        for request in requests
-        if request.method == "POST" and isinstance(request.response_body, dict)
-    }
+    known = {entry.path for entry in recording.lists}
+    known |= {refusal.path for refusal in recording.refusals}
+    # What is inside of an object that the copy has created is known to be empty.
+    made = set()
+    for request in requests:
+        if request.method == "POST" and isinstance(request.response_body, dict):
+            made.add(str(request.response_body.get("id")))
     guessed: dict[str, None] = {}
     for request in requests:
         body = request.response_body if request.method == "GET" else None

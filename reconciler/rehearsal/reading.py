@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,7 +27,9 @@ from reconciler.rehearsal.recording import (
     RecordedObject,
     Recording,
 )
-from reconciler.state import StateStore
+
+_SHOWN_END = 3
+"""How many characters a redacted key has to show at its end."""
 
 
 def read_live(session: Session, request: PlanRequest, *, whole: bool) -> Recording:
@@ -63,16 +66,16 @@ def _failures(plan: Plan) -> Iterator[str]:
 
 
 def _read_everything(session: Session) -> Iterator[str]:
-    records = session.store.records().values()
-    known = {
-        (record.address.kind, record.address.project, record.id): record.address
-        for record in records
-    }
-    named = {**session.stack.projects}
+    known: dict[tuple[str, str | None, str], Address] = {}
+    for address, record in session.store.records().items():
+        known[address.kind, address.project, record.id] = address
+    named = session.stack.projects
     reading = read_organization(
         session, Wanted(), lambda projects: project_names(projects, known, named)
     )
-    return (_sentence(unread) for unread in reading.unread if not unread.is_expected)
+    for unread in reading.unread:
+        if not unread.is_expected:
+            yield _sentence(unread)
 
 
 def _sentence(unread: Unread) -> str:
@@ -85,23 +88,27 @@ def _read_keys(session: Session, plan: Plan) -> None:
     kind = next(
         kind for kind in KINDS.values() if kind.shows_key and "{project}" in kind.collection
     )
-    touched = [change for change in plan.pending if _has_key(change.address)]
-    for project in sorted({change.address.project or "" for change in touched} - {""}):
+    projects = set()
+    for change in plan.pending:
+        if change.address.project and _has_key(change.address):
+            projects.add(change.address.project)
+    for project in sorted(projects):
         if session.provider.can_read(kind, project):
-            try:
+            # The copy refuses the list as well.
+            with suppress(ApiError, CredentialError):
                 session.provider.list(kind, project)
-            except (ApiError, CredentialError):
-                continue  # the copy refuses the list as well
 
 
 def _has_key(address: Address) -> bool:
-    fields = KINDS[address.kind].fields if address.kind in KINDS else ()
-    return any(isinstance(field.type, KeySinkType) for field in fields)
+    kind = KINDS.get(address.kind)
+    return kind is not None and any(isinstance(field.type, KeySinkType) for field in kind.fields)
 
 
 def _recording(
     session: Session, capture: Capture, unread: list[str], *, is_whole: bool
 ) -> Recording:
+    from reconciler.state.transfer import export_state
+
     store, stack = session.store, session.stack
     lists, objects = capture.lists(), capture.objects()
     return Recording(
@@ -110,8 +117,8 @@ def _recording(
         organization=session.client.organization.seen,
         stack=stack.name,
         environment=stack.environment,
-        state=session.redactor.masked(store.export()),
-        was_searched=store.meta(SEARCHED) is not None,
+        state=session.redactor.masked(export_state(store)),
+        was_searched=store.remarks.get(SEARCHED) is not None,
         is_whole=is_whole,
         keys=_keys(session, capture, lists, objects),
         lists=lists,
@@ -119,12 +126,8 @@ def _recording(
         refusals=capture.refusals(),
         unread=list(dict.fromkeys(unread)),
         calls=capture.calls(),
-        has_unfinished_work=_has_unfinished_work(store),
+        has_unfinished_work=bool(store.runs.unfinished()),
     )
-
-
-def _has_unfinished_work(store: StateStore) -> bool:
-    return bool(store.unfinished())
 
 
 def _keys(
@@ -145,17 +148,20 @@ def _keys(
         project = "" if is_admin else capture.project_of(name)
         return RecordedKey(project, next((text for text in shown if _is(key, text)), ""))
 
-    projects = {name: recorded(name) for name in session.stack.credentials.projects}
+    projects = {}
+    for name in session.stack.credentials.projects:
+        key = recorded(name)
+        if key is not None:
+            projects[name] = key
     return RecordedKeys(
-        admin=recorded(None, is_admin=True),
-        default=recorded(None),
-        projects={name: key for name, key in projects.items() if key is not None},
+        admin=recorded(None, is_admin=True), default=recorded(None), projects=projects
     )
 
 
 def _shown_keys(lists: list[RecordedList], objects: list[RecordedObject]) -> Iterator[str]:
     bodies: list[Mapping[str, Any]] = [entry.body for entry in objects]
-    bodies += [item for entry in lists for item in entry.items]
+    for entry in lists:
+        bodies += entry.items
     for body in bodies:
         text = body.get("redacted_value")
         if isinstance(text, str):
@@ -171,9 +177,7 @@ def _is(key: Key, shown: str) -> bool:
 def parts_of(shown: str) -> tuple[str, str, str]:
     """The begin of a redacted key, the hidden part, and the end; no hidden part if all is shown."""
     hidden = [at for at, character in enumerate(shown) if character in "*.•…"]
+    # A key that shows less of its end could be any of several.
     if not hidden or len(shown) - hidden[-1] - 1 < _SHOWN_END:
         return shown, "", ""
     return shown[: hidden[0]], shown[hidden[0] : hidden[-1] + 1], shown[hidden[-1] + 1 :]
-
-
-_SHOWN_END = 3

@@ -127,19 +127,18 @@ def dump(recording: Recording) -> str:
     Texts with the form of a credential are masked. So are headers, apart from those that the state
     knows from manifests, which plans compare.
     """
-    resources = recording.state.get("resources", ())
-    declared: dict[str, frozenset[_Header]] = {
-        str(resource.get("id")): frozenset(_headers_in(resource.get("applied")))
-        for resource in resources
-    }
+    declared: dict[str, frozenset[_Header]] = {}
+    for resource in recording.state.get("resources", ()):
+        declared[str(resource.get("id"))] = frozenset(_headers_in(resource.get("applied")))
+    lists = []
+    for entry in recording.lists:
+        items = [_masked(item, declared) for item in entry.items]
+        lists.append(replace(entry, items=items))
     masked = replace(
         recording,
         state=without_credentials(recording.state, MASK),
-        lists=[
-            replace(entry, items=[_masked(item, declared) for item in entry.items])
-            for entry in recording.lists
-        ],
-        objects=[replace(one, body=_masked(one.body, declared)) for one in recording.objects],
+        lists=lists,
+        objects=[replace(each, body=_masked(each.body, declared)) for each in recording.objects],
     )
     packed = msgspec.json.encode(_File(masked))
     return msgspec.json.format(packed, indent=1).decode() + "\n"
@@ -159,7 +158,8 @@ def _headers_in(value: Any) -> Iterator[_Header]:
     elif isinstance(value, dict):
         for name, element in value.items():
             if name == "headers" and isinstance(element, dict):
-                yield from ((header, str(text)) for header, text in element.items())
+                for header, text in element.items():
+                    yield header, str(text)
             else:
                 yield from _headers_in(element)
 
@@ -225,26 +225,25 @@ def check_age(recording: Recording, *, now: float, max_days: float, name: str) -
 
 def as_organization(recording: Recording, keys: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """What the emulator loads; `keys` are those that the copy accepts."""
-    refusals = [
-        {
-            "path": refusal.path,
-            "status": refusal.status,
-            "project": refusal.project,
-            "body": {
-                "error": {
-                    "message": refusal.message,
-                    "type": "invalid_request_error",
-                    "param": None,
-                    "code": refusal.code,
-                }
-            },
-        }
-        for refusal in recording.refusals
-    ]
     return {
         "organization": recording.organization,
-        "lists": [msgspec.to_builtins(entry) for entry in recording.lists],
-        "objects": [msgspec.to_builtins(entry) for entry in recording.objects],
-        "refusals": refusals,
+        "lists": msgspec.to_builtins(recording.lists),
+        "objects": msgspec.to_builtins(recording.objects),
+        "refusals": list(map(_refusal, recording.refusals)),
         "keys": list(keys),
+    }
+
+
+def _refusal(refusal: RecordedRefusal) -> dict[str, Any]:
+    error = {
+        "message": refusal.message,
+        "type": "invalid_request_error",
+        "param": None,
+        "code": refusal.code,
+    }
+    return {
+        "path": refusal.path,
+        "status": refusal.status,
+        "project": refusal.project,
+        "body": {"error": error},
     }

@@ -17,7 +17,9 @@ from reconciler.app.saved_plans import prove_organization
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, ReconcilerError, StalePlanError
 from reconciler.kinds import ALL_KINDS
+from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
+from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.finding import CaseVerdict
 from reconciler.model.rehearsal import (
     Rehearsal,
@@ -202,7 +204,9 @@ class _Rehearser:
         saved = self._request.saved
         if saved is None:
             return request
-        targets = () if saved.refresh.whole else tuple(str(one.address) for one in saved.pending)
+        targets: tuple[str, ...] = ()
+        if not saved.refresh.whole:
+            targets = tuple(str(change.address) for change in saved.pending)
         adopts = any(change.action is Action.ADOPT for change in saved.pending)
         return replace(request, destroy=saved.destroy, target=targets, adopt=adopts)
 
@@ -228,12 +232,7 @@ class _Rehearser:
             with self._stage.session(place) as copy:
                 plan = with_refusals(copy, rollback_plan(copy, result.run.number, request), request)
         except ConfigurationError as error:
-            return RollbackPreview(
-                obstacles=tuple(
-                    f"{problem.address}: {problem.detail or problem.summary}"
-                    for problem in error.diagnostics
-                )
-            )
+            return RollbackPreview(obstacles=tuple(map(_obstacle, error.diagnostics)))
         except ReconcilerError as error:
             return RollbackPreview(obstacles=(str(error),))
         return RollbackPreview(
@@ -241,7 +240,8 @@ class _Rehearser:
         )
 
     def _kill(self, rehearsal: Rehearsal, census: Census) -> None:
-        made = sum(route.calls - route.refused for route in rehearsal.applying if route.writes)
+        writes = [route for route in rehearsal.applying if route.writes]
+        made = sum(route.calls - route.refused for route in writes)
         for at in self._request.kill_at:
             if at > made:
                 self._checks.append(
@@ -268,7 +268,7 @@ class _Rehearser:
 
     def _check(self, name: str, problems: Sequence[str]) -> None:
         verdict = CaseVerdict.FAILED if problems else CaseVerdict.PASSED
-        shown = [*problems[:_SHOWN]]
+        shown = list(problems[:_SHOWN])
         if len(problems) > _SHOWN:
             shown.append(f"… and {len(problems) - _SHOWN} more")
         redacted = self._session.redactor("\n".join(shown))
@@ -282,6 +282,7 @@ class _Rehearser:
         loaded = self._stage.loaded
         paths = _paths_of(rehearsal.plan)
         sentences = loaded["not_modelled"].items()
+        # Several paths can share a sentence.
         yield from sorted({text for path, text in sentences if _bare(path) in paths})
         for path, names in loaded["copied"].items():
             if _bare(path) in paths:
@@ -299,26 +300,29 @@ def _recorded_calls(recording: Recording) -> Iterator[RouteCalls]:
 
 
 def _blocked(plan: Plan) -> list[str]:
-    causes = {
-        diagnostic.address: (diagnostic.detail or diagnostic.summary).split("\n")[0]
-        for diagnostic in plan.diagnostics
-        if diagnostic.address is not None
-    }
-    return [
-        f"{change.address}: {causes.get(change.address) or change.reason}"
-        for change in plan.blocked
-    ]
+    causes: dict[Address | None, str] = {}
+    for diagnostic in plan.diagnostics:
+        causes[diagnostic.address] = (diagnostic.detail or diagnostic.summary).split("\n")[0]
+    lines = []
+    for change in plan.blocked:
+        cause = causes.get(change.address) or change.reason
+        lines.append(f"{change.address}: {cause}")
+    return lines
 
 
 def _unapplied(result: ApplyResult) -> list[str]:
     """What was planned and not applied; addresses that could not be planned are a check of their own."""
-    lines = [
-        _line(outcome)
-        for outcome in result.outcomes
-        if outcome.status is not OutcomeStatus.APPLIED and not outcome.change.blocked
-    ]
-    refused = [sentence for outcome in result.outcomes for sentence in outcome.refused]
+    lines: list[str] = []
+    refused: list[str] = []
+    for outcome in result.outcomes:
+        if outcome.status is not OutcomeStatus.APPLIED and not outcome.change.blocked:
+            lines.append(_line(outcome))
+        refused += outcome.refused
     return lines + refused
+
+
+def _obstacle(problem: Diagnostic) -> str:
+    return f"{problem.address}: {problem.detail or problem.summary}"
 
 
 def _line(outcome: Outcome) -> str:
@@ -333,8 +337,10 @@ def _step(outcome: Outcome) -> RehearsedStep:
 
 
 def _paths_of(plan: Plan) -> frozenset[str]:
-    names = {change.address.kind for change in plan.pending}
-    return frozenset(_bare(path) for name in names for path in ALL_KINDS[name].collections)
+    paths: set[str] = set()
+    for name in {change.address.kind for change in plan.pending}:
+        paths.update(map(_bare, ALL_KINDS[name].collections))
+    return frozenset(paths)
 
 
 def _bare(path: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from reconciler.api.transport.client import Client
-from reconciler.app.session import RunListener, Session, SilentListener
+from reconciler.app.listener import RunListener, SilentListener
+from reconciler.app.session import Session
 from reconciler.emulator import Emulator, EmulatorOptions
 from reconciler.model.change import Outcome
 from reconciler.rehearsal.copies import (

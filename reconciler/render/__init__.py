@@ -1,17 +1,26 @@
 """Plans and results in every report format.
 
-Renderers make no decisions: order, actions and reasons come from the plan. They escape everything
-that could act on a terminal or in a page. The sentences that all formats share are in `phrases`.
+A renderer decides nothing: order, actions and reasons come from the plan. It passes every text from
+outside through `escape`, because a name can act on a terminal or in a page.
+
+- One module for each format has a class with the protocol `Renderer`: `text`, `json`, `markdown`,
+  `html`, and `junit`, `sarif`, `gitlab` and `github` on the base `report_renderer`.
+- What the formats share: `phrases` has the sentences, `findings` one statement for each subject,
+  `field_rows` the fields of a change.
+- Layout: `lines` for terminals, `sections` for comments with a limit, `tables`, `jsonview`.
+- Results of other commands, such as `doctor` or `inventory`, have a module each, with a function for
+  each of their formats.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import Diagnostic, nearest
-from reconciler.model.formats import REPORT_FORMATS
+from reconciler.model.formats import RENDERERS, REPORT_FORMATS
 from reconciler.model.report import NO_CONTEXT, ReportContext
 
 if TYPE_CHECKING:
@@ -20,8 +29,13 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import FleetReport
 
 
+@runtime_checkable
 class Renderer(Protocol):
-    """An output format. Every text ends in a newline, or is empty if there is nothing to report."""
+    """An output format.
+
+    Every text ends in a newline, or is empty if there is nothing to report. The class takes a
+    `context` (`ReportContext`) by keyword, and has a default for every other parameter.
+    """
 
     def plan(self, plan: Plan) -> str:
         """The whole plan."""
@@ -36,7 +50,7 @@ class Renderer(Protocol):
         """The result of each check."""
 
     def fleet(self, report: FleetReport) -> str:
-        """What a run of a fleet found, worst first."""
+        """The stacks of a fleet and their results, worst first."""
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Problems in the configuration."""
@@ -53,51 +67,14 @@ class Renderer(Protocol):
 def get(name: str, context: ReportContext = NO_CONTEXT) -> Renderer:
     """The renderer of a format; for coloured text, create a `TextRenderer`.
 
-    Each renderer is imported here, so that a run loads only the one it uses.
+    Raises UsageError for an unknown name.
     """
     if name not in REPORT_FORMATS:
         raise UsageError(
             f'unknown format "{name}".{nearest(name, REPORT_FORMATS)}',
             hint=f"the formats are {', '.join(REPORT_FORMATS)}",
         )
-    match name:
-        case "text":
-            from reconciler.render.text import TextRenderer
-
-            return TextRenderer(color=False, context=context)
-        case "json":
-            from reconciler.render.json import JsonRenderer
-
-            return JsonRenderer(context=context)
-        case "markdown":
-            from reconciler.render.markdown import MarkdownRenderer
-
-            return MarkdownRenderer(context=context)
-    return _report_renderer(name, context)
-
-
-def _report_renderer(name: str, context: ReportContext) -> Renderer:
-    match name:
-        case "html":
-            from reconciler.render.html import HtmlRenderer
-
-            return HtmlRenderer(context)
-        case "junit":
-            from reconciler.render.junit import JUnitRenderer
-
-            return JUnitRenderer(context)
-        case "sarif":
-            from reconciler.render.sarif import SarifRenderer
-
-            return SarifRenderer(context)
-        case "gitlab":
-            from reconciler.render.gitlab import GitLabRenderer
-
-            return GitLabRenderer(context)
-        case "gitlab-terraform":
-            from reconciler.render.gitlab import GitLabTerraformRenderer
-
-            return GitLabTerraformRenderer(context)
-    from reconciler.render.github import GitHubRenderer
-
-    return GitHubRenderer(context)
+    # Imported here, so that a run loads the modules of the formats it uses, and no others.
+    module, _, class_name = RENDERERS[name].partition(":")
+    renderer: Renderer = getattr(import_module(module), class_name)(context=context)
+    return renderer

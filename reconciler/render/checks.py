@@ -7,14 +7,14 @@ here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, CheckStatus
 from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
 from reconciler.render.lines import Line, StyledText, cells, line, padded, painted
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.phrases import complaints
+from reconciler.render.sections import COMMENT_LIMIT, assemble, sections_of
 from reconciler.render.values import count
 
 _SYMBOLS = {
@@ -35,9 +35,11 @@ def totals(report: CheckReport) -> str:
             parts.append(count(number, "error"))
         elif number:
             parts.append(f"{number} {status}")
-    stopped = " The run was interrupted." if report.interrupted else ""
     checks = count(len(report.outcomes), "check")
-    return f"{checks}: {', '.join(parts) or 'none declared'}.{stopped}"
+    text = f"{checks}: {', '.join(parts) or 'none declared'}."
+    if report.interrupted:
+        text += " The run was interrupted."
+    return text
 
 
 def text_view(report: CheckReport, *, color: bool = False) -> str:
@@ -47,6 +49,7 @@ def text_view(report: CheckReport, *, color: bool = False) -> str:
 
 def check_lines(report: CheckReport) -> list[Line]:
     """The lines of `text_view`, for callers that add them to a larger report."""
+    # Unlike in plans, addresses of any length count: there are few checks, and all have one line.
     width = max((cells(str(outcome.address)) for outcome in report.outcomes), default=0)
     lines: list[Line] = []
     for outcome in report.outcomes:
@@ -68,7 +71,7 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
     yield (*head, *line(f"   {outcome.what}", StyledText(f"   {outcome.seconds:.1f} s", "dim")))
     if outcome.status is not CheckStatus.PASSED and outcome.location:
         yield line("      ", StyledText(str(outcome.location), "dim"))
-    for text in _complaints(outcome):
+    for text in complaints(outcome):
         yield line("      ", StyledText(text, style))
     yield from _notes(outcome)
 
@@ -78,22 +81,19 @@ def _notes(outcome: CheckOutcome) -> Iterator[Line]:
         yield line("      ", StyledText("Warning: ", "yellow"), note)
 
 
-def _complaints(outcome: CheckOutcome) -> list[str]:
-    return [text for text in (*map(str, outcome.findings), outcome.message) if text]
-
-
 def markdown_view(report: CheckReport, *, limit: int = COMMENT_LIMIT) -> str:
     """A table for a comment, failures first; the last rows are left out beyond `limit`."""
     head = f"**{prose(totals(report))}**\n\n"
     if report.outcomes:
         head += "| | Check | Problem |\n|---|---|---|\n"
     ordered = sorted(report.outcomes, key=lambda outcome: outcome.status is CheckStatus.PASSED)
-    sections = [Section(partial(_row, outcome), "check") for outcome in ordered]
+    sections = sections_of(ordered, _row, "check")
     return assemble(head, sections, "", "the command with `--format text`", limit)
 
 
 def _row(outcome: CheckOutcome) -> str:
-    texts = [prose(text).replace("|", "\\|") for text in (*_complaints(outcome), *outcome.notes)]
+    # A bar would end the cell.
+    texts = [prose(text).replace("|", "\\|") for text in (*complaints(outcome), *outcome.notes)]
     symbol, _ = _SYMBOLS[outcome.status]
     address = code_span(str(outcome.address), in_table=True)
     return f"| {symbol} {outcome.status} | {address} | {'<br>'.join(texts)} |\n"
@@ -127,7 +127,7 @@ def _outcome(outcome: CheckOutcome) -> dict[str, Any]:
         "project": outcome.address.project,
         "status": outcome.status.value,
         "what": outcome.what,
-        "place": str(outcome.location) if outcome.location else None,
+        "place": outcome.location and str(outcome.location),
         "seconds": round(outcome.seconds, 3),
         "findings": list(map(_finding, outcome.findings)),
         "message": outcome.message,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,9 @@ from reconciler.model.doctor import (
 )
 from reconciler.render.escape import code_span, prose, terminal
 from reconciler.render.jsonview import document
-from reconciler.render.phrases import cost_of
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
-from reconciler.render.values import count, redacted
+from reconciler.render.phrases import capitalized, cost_of
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble, sections_of
+from reconciler.render.values import count, enclosed, redacted
 
 FORMAT_VERSION = "1.0"
 _MARKS = {
@@ -45,12 +46,14 @@ def as_text(examination: Examination) -> str:
         mark = _MARKS[finding.status]
         lines.append(f"{mark:<7}  {finding.topic:<{width}}  {finding.sentence}")
         indent = " " * (width + 11)
-        lines += [f"{indent}{line}" for line in finding.cure.splitlines()]
+        lines += (f"{indent}{line}" for line in finding.cure.splitlines())
     for name, needs in examination.needs.items():
-        key = "an admin key" if name == "admin" else "a project's key"
-        reads, writes = len(needs.plan), len(needs.apply)
-        lines += ["", f"To plan, {key} makes {count(reads, 'sort')} of reads; to apply, also"]
-        lines[-1] += f" {count(writes, 'sort')} of writes (--format json lists them). Kinds:"
+        key = "a project's key"
+        if name == "admin":
+            key = "an admin key"
+        reads, writes = count(len(needs.plan), "sort"), count(len(needs.apply), "sort")
+        sentence = f"To plan, {key} makes {reads} of reads; to apply, also {writes} of writes"
+        lines += ["", f"{sentence} (--format json lists them). Kinds:"]
         lines.append(f"  {', '.join(needs.kinds)}")
     lines += ["", _totals(examination)]
     return "".join(f"{terminal(redacted(line)).rstrip()}\n" for line in lines)
@@ -78,12 +81,8 @@ def as_json(examination: Examination) -> str:
 def as_markdown(examination: Examination, *, limit: int = COMMENT_LIMIT) -> str:
     """A comment for a pull request or an issue; at most `limit` characters."""
     head = f"### Doctor: {prose(_headline(examination))}\n\n"
-    sections = [
-        Section(partial(_markdown_finding, finding), "finding") for finding in examination.findings
-    ]
-    sections += [
-        Section(partial(_markdown_key, report), "table of a key") for report in examination.keys
-    ]
+    sections = sections_of(examination.findings, _markdown_finding, "finding")
+    sections += sections_of(examination.keys, _markdown_key, "table of a key")
     for name, needs in examination.needs.items():
         calls = {"plan": needs.plan, "apply": needs.apply}
         sections.append(Section(partial(_markdown_needs, name, calls), "list of calls"))
@@ -100,22 +99,23 @@ FORMATS: dict[str, Callable[[Examination], str]] = {
 
 
 def _headline(examination: Examination) -> str:
+    statuses = Counter(finding.status for finding in examination.findings)
     parts = []
-    for status, noun in ((FindingStatus.ERROR, "error"), (FindingStatus.WARNING, "warning")):
-        number = sum(finding.status is status for finding in examination.findings)
-        if number:
-            parts.append(count(number, noun))
+    if errors := statuses[FindingStatus.ERROR]:
+        parts.append(count(errors, "error"))
+    if warnings := statuses[FindingStatus.WARNING]:
+        parts.append(count(warnings, "warning"))
     return " and ".join(parts) or "nothing is wrong"
 
 
 def _totals(examination: Examination) -> str:
     text = _headline(examination)
-    return f"{text[:1].upper()}{text[1:]}. {cost_of(examination.calls, examination.seconds)}."
+    return f"{capitalized(text)}. {cost_of(examination.calls, examination.seconds)}."
 
 
 def _markdown_finding(finding: DoctorFinding) -> str:
     cure = " ".join(finding.cure.split())
-    advice = f" {prose(redacted(cure))}" if cure else ""
+    advice = enclosed(" ", prose(redacted(cure)))
     sentence = prose(redacted(finding.sentence))
     return f"- {_SIGNS[finding.status]} **{prose(finding.topic)}**: {sentence}{advice}\n"
 
@@ -131,25 +131,22 @@ def _markdown_key(report: KeyReport) -> str:
 
 
 def _yes_or_no(readable: ReadPermission) -> str:
-    return "no such list" if readable is ReadPermission.ABSENT else readable.value
+    if readable is ReadPermission.ABSENT:
+        return "no such list"
+    return readable.value
 
 
 def _markdown_needs(name: str, calls: Mapping[str, tuple[str, ...]]) -> str:
     lines = [f"\n<details><summary>Calls of the {name} key</summary>\n"]
     for use, routes in calls.items():
         lines.append(f"\nTo {use}:\n")
-        lines += list(_bullets(routes))
+        lines += (f"- {code_span(route)}" for route in routes)
     return "\n".join([*lines, "\n</details>\n\n"])
 
 
-def _bullets(routes: tuple[str, ...]) -> Iterator[str]:
-    for route in routes:
-        yield f"- {code_span(route)}"
-
-
 def _masked(value: Any) -> Any:
-    built = to_builtins(value)
-    return _masked_texts(built)
+    """A struct as JSON, with everything in its texts that looks like a key replaced by dots."""
+    return _masked_texts(to_builtins(value))
 
 
 def _masked_texts(value: Any) -> Any:

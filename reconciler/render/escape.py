@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Letters, marks and symbols by their category, which terminals and browsers show as nothing.
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_SHORT_FORMS = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^{}]")
 _AT_START = re.compile(r"^(\d*)([-+=.):#])")
 # Mentions, issue references, URLs, e-mail addresses, emoji names. A text, compiled at its first use:
 # it takes two milliseconds, and terminals do not need it.
 _LINKS = r"(?i)[@#!$%~&](?=[\w\"])|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?=[\w+-]+:)"
 _BREAK = "&#8203;"
+# With these, a cell of a spreadsheet is a formula, which can call programs.
 _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[-+]?[0-9]+)?")
 _WEB_ADDRESS = re.compile(r"https?://[\w.~:/?=&%+,;@!$'()*\[\]-]+", re.ASCII)
@@ -32,7 +35,12 @@ def terminal(text: str) -> str:
     r"""`text` on one line, with control, format and invisible characters spelled out (`\x1b`)."""
     if text.isprintable() and _BLANK_LETTERS.isdisjoint(text):
         return text
-    return "".join(spelled(char) if hides(char) else char for char in text)
+    return _replaced(text, spelled)
+
+
+def terminal_lines(lines: Iterable[str]) -> str:
+    """Several texts as `terminal`, each on a line of its own."""
+    return "".join(f"{terminal(line)}\n" for line in lines)
 
 
 def hides(char: str) -> bool:
@@ -43,11 +51,13 @@ def hides(char: str) -> bool:
 def spelled(char: str) -> str:
     """A character as an ASCII escape sequence."""
     code = ord(char)
-    if char in _SHORT:
-        return _SHORT[char]
+    if char in _SHORT_FORMS:
+        return _SHORT_FORMS[char]
     if code < 0x100:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\U{code:08x}"
 
 
 def quoted(text: str) -> str:
@@ -103,19 +113,25 @@ def code_span(text: str, *, in_table: bool = False) -> str:
     """`text` as a Markdown code span; in a table, `|` is escaped since it would end the cell."""
     shown = terminal(text) or " "
     ticks = "`" * (_longest_run(shown) + 1)
-    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
-    span = f"{ticks}{pad}{shown}{pad}{ticks}"
-    return span.replace("|", "\\|") if in_table else span
+    # A backtick at an end would become part of the delimiter. Markdown drops the blanks again.
+    if "`" in (shown[0], shown[-1]):
+        shown = f" {shown} "
+    span = f"{ticks}{shown}{ticks}"
+    if in_table:
+        return span.replace("|", "\\|")
+    return span
 
 
 def web_link(url: str) -> str:
     """A clickable address in Markdown; a code span if it is anything but a plain web address."""
-    return f"<{url}>" if _WEB_ADDRESS.fullmatch(url) else code_span(url)
+    if _WEB_ADDRESS.fullmatch(url):
+        return f"<{url}>"
+    return code_span(url)
 
 
 def fenced(lines: list[str], language: str = "") -> str:
     """Lines in a fenced block; the fence is longer than any run of backticks inside."""
-    shown = [terminal(line) for line in lines]
+    shown = list(map(terminal, lines))
     fence = "`" * max(3, _longest_run("\n".join(shown)) + 1)
     return "\n".join((fence + language, *shown, fence))
 
@@ -125,16 +141,25 @@ def json_safe(text: str) -> str:
 
     Newlines are kept: JSON strings contain none, so all of them are layout.
     """
-    return "\n".join(line if line.isprintable() else _json_safe(line) for line in text.split("\n"))
+    # By line, since a document has a line per resource and nearly all of them need no escape.
+    return "\n".join(map(_json_safe_line, text.split("\n")))
 
 
-def _json_safe(line: str) -> str:
-    return "".join(_json_escape(char) if hides(char) else char for char in line)
+def _json_safe_line(line: str) -> str:
+    if line.isprintable():
+        return line
+    return _replaced(line, _json_escape)
 
 
 def _json_escape(char: str) -> str:
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+    """The UTF-16 units of a character, of which JSON needs two beyond the first plane."""
+    digits = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{digits[at : at + 4]}" for at in range(0, len(digits), 4))
+
+
+def _replaced(text: str, escape: Callable[[str], str]) -> str:
+    """`text` with each character that `hides` in its escaped form."""
+    return "".join(escape(char) if hides(char) else char for char in text)
 
 
 def _longest_run(text: str) -> int:

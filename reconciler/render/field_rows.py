@@ -33,11 +33,13 @@ from reconciler.render.values import (
     block,
     brief,
     count,
+    grouped,
     inline,
     is_container,
     is_long,
 )
 
+# Values that are new as a whole need less room than differences, which are what a review is about.
 MOST_BLOCK_LINES = 16
 MOST_DIFF_LINES = 200
 MOST_ADOPTED_FIELDS = 4
@@ -89,7 +91,9 @@ def _recognizable(before: Spec, layout: RowLayout) -> list[FieldRow]:
     """The first short fields of an object that is adopted: an id alone does not say whose it is."""
     short = {name: value for name, value in before.items() if not is_container(value)}
     rows = [row for row in listing(short, sign="=", layout=layout) if row.value is not None]
-    return rows if layout.full else rows[:MOST_ADOPTED_FIELDS]
+    if layout.full:
+        return rows
+    return rows[:MOST_ADOPTED_FIELDS]
 
 
 def drift_entries(drift: Drift, layout: RowLayout) -> list[FieldRow]:
@@ -109,16 +113,16 @@ def _field_entries(
     fields: Sequence[FieldChange], members: frozenset[str], layout: RowLayout, *, happened: bool
 ) -> list[FieldRow]:
     """The rows of field changes. The changes below a field in `members` share one row."""
+    by_name = grouped(fields, lambda field: field.name)
     shown: list[FieldRow] = []
     summed: set[str] = set()
     for field in fields:
-        if field.name in members or is_members(field):
-            if field.name not in summed:
-                own = [change for change in fields if change.name == field.name]
-                shown.append(_members(field.name, own, layout, happened=happened))
-                summed.add(field.name)
-        else:
+        if field.name not in members and not is_members(field):
             shown.append(_moved(field, layout))
+        elif field.name not in summed:
+            own = by_name[field.name]
+            shown.append(_members(field.name, own, layout, happened=happened))
+            summed.add(field.name)
     return shown
 
 
@@ -162,15 +166,19 @@ def _with_members(change: Change) -> frozenset[str]:
 
 def _listed(name: str, value: Any, sign: str, layout: RowLayout) -> FieldRow:
     if isinstance(value, FileSet):
-        names = member_names([(sign, member.key) for member in value.members], full=layout.full)
+        keys = [member.key for member in value.members]
+        names = member_names(sign, keys, full=layout.full)
         return FieldRow(name, sign, count(len(value.members), "file"), body=tuple(names))
-    is_whole_text = layout.full and is_long(value)
-    text = None if is_whole_text else brief(value, layout.width)
+    if layout.full and is_long(value):
+        return FieldRow(name, sign, "", body=tuple(_block_lines(sign, value, layout)))
+    text = brief(value, layout.width)
     if text is not None:
         return FieldRow(name, sign, text)
-    lines = [DiffLine(sign, line) for line in block(value)]
-    size = "" if is_whole_text else _size_of(value)
-    return FieldRow(name, sign, size, body=tuple(_shortened(lines, layout)))
+    return FieldRow(name, sign, _size_of(value), body=tuple(_block_lines(sign, value, layout)))
+
+
+def _block_lines(sign: str, value: Any, layout: RowLayout) -> list[DiffLine]:
+    return _shortened([DiffLine(sign, line) for line in block(value)], layout)
 
 
 def _shortened(lines: list[DiffLine], layout: RowLayout) -> list[DiffLine]:
@@ -181,7 +189,9 @@ def _shortened(lines: list[DiffLine], layout: RowLayout) -> list[DiffLine]:
 
 
 def _size_of(value: Any) -> str:
-    return "" if isinstance(value, Mapping) else count(len(value), "item")
+    if isinstance(value, Mapping):
+        return ""
+    return count(len(value), "item")
 
 
 def _members(
@@ -206,9 +216,9 @@ def _moved(field: FieldChange, layout: RowLayout) -> FieldRow:
         note=field.note,
     )
     before, after = field.before, field.after
-    sources = [value.source for value in (before, after) if isinstance(value, SecretValue)]
+    are_secrets = isinstance(before, SecretValue) and isinstance(after, SecretValue)
     # With the same source on both sides, the secret behind it changed.
-    if len(sources) == 2 and sources[0] == sources[1]:
+    if are_secrets and before.source == after.source:
         return FieldRow(field.dotted, "~", "(secret value changed)", remark=remark)
     body = _body(field, layout)
     if body is not None:
@@ -246,10 +256,13 @@ def _needs_lines(value: Any, layout: RowLayout) -> bool:
 
 
 def _one_side(sign: str, value: Any, layout: RowLayout) -> Iterator[DiffLine]:
-    needs_lines = _needs_lines(value, layout)
-    lines = block(value) if needs_lines else [_side(value, layout.width)]
-    kept = [DiffLine(sign, line) for line in lines if value is not None]
-    yield from _shortened(kept, layout)
+    # A side without a value has no line.
+    if value is None:
+        return
+    if _needs_lines(value, layout):
+        yield from _block_lines(sign, value, layout)
+    else:
+        yield DiffLine(sign, _side(value, layout.width))
 
 
 def _side(value: Any, width: int) -> str:
@@ -257,4 +270,6 @@ def _side(value: Any, width: int) -> str:
         return NOTHING
     if isinstance(value, LocalFile):
         return inline(value)
-    return beginning(value, width // 2) if is_long(value) else inline(value)
+    if is_long(value):
+        return beginning(value, width // 2)
+    return inline(value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from reconciler.model.address import Address
+from msgspec.structs import replace
+
 from reconciler.model.change import ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -18,7 +19,7 @@ from reconciler.model.policy import (
 )
 from reconciler.model.report import Report
 from reconciler.render import phrases
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed
 
 ERROR = FindingRule(
     "error", "Error", "The run, or the resource, cannot go on until this is corrected."
@@ -48,17 +49,22 @@ RULES = (
 )  # fmt: skip
 """The rules of this module, in the order of their importance. Others may come with a report."""
 
-_OUTCOME_RULES = {
-    OutcomeStatus.APPLIED: CHANGE,
-    OutcomeStatus.FAILED: FAILED,
-    OutcomeStatus.SKIPPED: SKIPPED,
-    OutcomeStatus.STALE: STALE,
+_PROBLEMS = {
+    Severity.ERROR: (ERROR, Level.ERROR, CaseVerdict.ERROR),
+    # A run with warnings goes on, so they fail no test case.
+    Severity.WARNING: (WARNING, Level.WARNING, CaseVerdict.PASSED),
 }
-_CHECK_VERDICTS = {
-    CheckStatus.PASSED: CaseVerdict.PASSED,
-    CheckStatus.FAILED: CaseVerdict.FAILED,
-    CheckStatus.ERROR: CaseVerdict.ERROR,
-    CheckStatus.SKIPPED: CaseVerdict.SKIPPED,
+_OUTCOMES = {
+    OutcomeStatus.FAILED: (FAILED, Level.ERROR, CaseVerdict.FAILED),
+    OutcomeStatus.STALE: (STALE, Level.ERROR, CaseVerdict.FAILED),
+    # The failure that it was skipped for is the one to look at.
+    OutcomeStatus.SKIPPED: (SKIPPED, Level.NOTE, CaseVerdict.SKIPPED),
+}
+_CHECKS = {
+    CheckStatus.PASSED: (Level.NONE, CaseVerdict.PASSED),
+    CheckStatus.FAILED: (Level.ERROR, CaseVerdict.FAILED),
+    CheckStatus.ERROR: (Level.ERROR, CaseVerdict.ERROR),
+    CheckStatus.SKIPPED: (Level.NONE, CaseVerdict.SKIPPED),
 }
 
 
@@ -68,6 +74,7 @@ def findings_of(report: Report) -> list[Finding]:
         *problem_findings(report.diagnostics),
         *guard_findings(report),
     ]
+    # A result has its plan, whose changes say less than their outcomes.
     if report.result is not None:
         findings += outcome_findings(report.result)
         if report.result.checks:
@@ -90,7 +97,9 @@ def policies_of(report: Report) -> PolicyReport:
     """The results of policies: those after an apply if there was one."""
     if report.result is not None:
         return report.result.policies
-    return NO_POLICIES if report.plan is None else report.plan.policies
+    if report.plan is not None:
+        return report.plan.policies
+    return NO_POLICIES
 
 
 def change_id(change: Change) -> str:
@@ -105,20 +114,25 @@ def drift_id(drift: Drift) -> str:
 
 def problem_id(problem: Diagnostic) -> str:
     """The id of the finding about a diagnostic."""
-    is_error = problem.severity is Severity.ERROR
-    about = str(problem.address) if problem.address else _file_of(problem)
-    return finding_id(ERROR if is_error else WARNING, about, _problem_key(problem))
+    rule, _, _ = _PROBLEMS[problem.severity]
+    about = str(problem.address or _file_of(problem))
+    return finding_id(rule, about, _problem_key(problem))
+
+
+def has_errors(diagnostics: Sequence[Diagnostic]) -> bool:
+    """Whether one of the problems is an error."""
+    return any(problem.severity is Severity.ERROR for problem in diagnostics)
 
 
 def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
     """A finding for each diagnostic; two about one subject differ in their summaries."""
     for problem in diagnostics:
-        is_error = problem.severity is Severity.ERROR
+        rule, level, verdict = _PROBLEMS[problem.severity]
         yield Finding(
-            rule=ERROR if is_error else WARNING,
+            rule=rule,
             message=problem.summary,
-            level=Level.ERROR if is_error else Level.WARNING,
-            verdict=CaseVerdict.ERROR if is_error else CaseVerdict.PASSED,
+            level=level,
+            verdict=verdict,
             address=problem.address,
             subject=_file_of(problem),
             key=_problem_key(problem),
@@ -131,6 +145,7 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
     """A finding for each resource; what destroys something comes first."""
     explained = {problem.address for problem in plan.diagnostics if problem.address}
     for change in sorted(plan.changes, key=lambda change: not change.is_destructive):
+        # The diagnostic of a resource with an error is a finding already.
         if change.reason is Reason.BLOCKED and change.address in explained:
             continue
         yield _planned(change)
@@ -149,7 +164,7 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
 
 def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
     """A finding for each resource, failed if it drifted, and for unmanaged objects if asked."""
-    drifted = {drift.address: drift for drift in plan.drift}
+    drifted = {drift.address for drift in plan.drift}
     for drift in plan.drift:
         yield _drifted(drift)
     for change in plan.changes:
@@ -171,7 +186,7 @@ def _unmanaged(plan: Plan, verdict: CaseVerdict) -> Iterator[Finding]:
             message=f"{listed.label} is declared in no manifest",
             level=Level.NOTE,
             verdict=verdict,
-            subject=f"{name} in {listed.project}" if listed.project else name,
+            subject=name + enclosed(" in ", listed.project),
         )
 
 
@@ -201,7 +216,7 @@ def policy_findings(report: PolicyReport) -> Iterator[Finding]:
     rules = {policy.name: _policy_rule(policy) for policy in report.policies}
     for result in report.results:
         rule = rules.get(result.policy) or FindingRule(f"policy/{result.policy}", result.policy)
-        lines = (result.message, result.override and f"Overridden: {result.override}")
+        lines = (result.message, enclosed("Overridden: ", result.override))
         yield Finding(
             rule=rule,
             message=f"{result.outcome} ({result.severity})",
@@ -237,7 +252,10 @@ def _policy_verdict(result: PolicyResult) -> CaseVerdict:
         return CaseVerdict.ERROR
     if result.refuses:
         return CaseVerdict.FAILED
-    return CaseVerdict.PASSED if result.is_failure else CaseVerdict.SKIPPED
+    # An advisory policy that fails is a warning, as in `_PROBLEMS`.
+    if result.is_failure:
+        return CaseVerdict.PASSED
+    return CaseVerdict.SKIPPED
 
 
 def check_findings(report: CheckReport) -> Iterator[Finding]:
@@ -246,25 +264,32 @@ def check_findings(report: CheckReport) -> Iterator[Finding]:
 
 
 def _rule_of(change: Change) -> FindingRule:
+    if change.blocked and change.reason is Reason.WAITS:
+        return SKIPPED
     if change.blocked:
-        return SKIPPED if change.reason is Reason.WAITS else ERROR
-    return DESTRUCTIVE if change.is_change and change.is_destructive else CHANGE
+        return ERROR
+    if change.is_change and change.is_destructive:
+        return DESTRUCTIVE
+    return CHANGE
 
 
 def _planned(change: Change) -> Finding:
     rule = _rule_of(change)
-    level, verdict, message = Level.NONE, CaseVerdict.PASSED, "has no changes"
-    detail = ""
-    if change.blocked:
-        is_error = rule is ERROR
-        level = Level.ERROR if is_error else Level.NOTE
-        verdict = CaseVerdict.ERROR if is_error else CaseVerdict.SKIPPED
-        message = f"{'not planned' if is_error else 'skipped'}: {change.blocked}"
+    level, verdict = Level.NONE, CaseVerdict.PASSED
+    message, destroys = "has no changes", ""
+    if rule is ERROR:
+        level, verdict = Level.ERROR, CaseVerdict.ERROR
+        message = f"not planned: {change.blocked}"
+    elif rule is SKIPPED:
+        level, verdict = Level.NOTE, CaseVerdict.SKIPPED
+        message = f"skipped: {change.blocked}"
     elif change.is_change:
-        level = Level.WARNING if rule is DESTRUCTIVE else Level.NONE
-        message, detail = phrases.will_be(change), phrases.destruction(change)
-    lines = [f"Destroys: {detail}."] if detail else []
-    lines += map(phrases.key_step, change.keys)
+        message = phrases.will_be(change)
+        destroys = enclosed("Destroys: ", phrases.destruction(change), ".")
+    # A plan is there to be reviewed, so a loss is a warning and no failed test case.
+    if rule is DESTRUCTIVE:
+        level = Level.WARNING
+    lines = filter(None, (destroys, *map(phrases.key_step, change.keys)))
     return Finding(
         rule=rule,
         message=message,
@@ -278,7 +303,7 @@ def _planned(change: Change) -> Finding:
 
 def _drifted(drift: Drift) -> Finding:
     fields = ", ".join(dict.fromkeys(field.dotted for field in drift.fields))
-    parts = (f"Fields: {fields}." if fields else "", drift.blame)
+    lines = (enclosed("Fields: ", fields, "."), drift.blame)
     return Finding(
         rule=DRIFT,
         message=phrases.drift_sentence(drift),
@@ -286,22 +311,23 @@ def _drifted(drift: Drift) -> Finding:
         verdict=CaseVerdict.FAILED,
         address=drift.address,
         location=drift.location,
-        detail="\n".join(filter(None, parts)),
+        detail="\n".join(filter(None, lines)),
     )
 
 
 def _outcome(outcome: Outcome) -> Finding:
-    change, status = outcome.change, outcome.status
-    rule = _OUTCOME_RULES[status]
-    level, verdict = Level.ERROR, CaseVerdict.FAILED
-    if status is OutcomeStatus.APPLIED:
-        rule, level, verdict = _rule_of(change), Level.NONE, CaseVerdict.PASSED
-    elif status is OutcomeStatus.SKIPPED:
-        level, verdict = Level.NOTE, CaseVerdict.SKIPPED
-    request = f"Request id: {outcome.request_id}" if outcome.request_id else ""
-    moved = [field.dotted for field in outcome.changed_since_plan]
-    changed = f"Changed: {', '.join(moved)}." if moved else ""
-    lines = (outcome.hint, changed, outcome.blame, request, *outcome.notes)
+    change = outcome.change
+    applied = (_rule_of(change), Level.NONE, CaseVerdict.PASSED)
+    rule, level, verdict = _OUTCOMES.get(outcome.status, applied)
+    request = enclosed("Request id: ", outcome.request_id)
+    changed = ", ".join(field.dotted for field in outcome.changed_since_plan)
+    lines = (
+        outcome.hint,
+        enclosed("Changed: ", changed, "."),
+        outcome.blame,
+        request,
+        *outcome.notes,
+    )
     return Finding(
         rule=rule,
         message=phrases.outcome_sentence(outcome),
@@ -315,14 +341,13 @@ def _outcome(outcome: Outcome) -> Finding:
 
 
 def _checked(outcome: CheckOutcome) -> Finding:
-    complaints = [text for text in (*map(str, outcome.findings), outcome.message) if text]
-    verdict = _CHECK_VERDICTS[outcome.status]
-    is_failed = verdict in (CaseVerdict.FAILED, CaseVerdict.ERROR)
-    lines = (*complaints[1:], *outcome.notes)
+    first, *others = phrases.complaints(outcome) or [str(outcome.status)]
+    lines = (*others, *outcome.notes)
+    level, verdict = _CHECKS[outcome.status]
     return Finding(
         rule=CHECK,
-        message=complaints[0] if complaints else str(outcome.status),
-        level=Level.ERROR if is_failed else Level.NONE,
+        message=first,
+        level=level,
         verdict=verdict,
         address=outcome.address,
         location=outcome.location,
@@ -335,6 +360,7 @@ def guard_findings(report: Report) -> Iterator[Finding]:
     """As `refusal_findings`, without the refusals of policies, whose results say the same."""
     names = {result.policy for result in policies_of(report).refusing}
     for finding in refusal_findings(report.refusals, report.plan):
+        # The refusal of a policy begins with `policy "NAME"`, or with its severity before that.
         head, _, rest = finding.message.partition('policy "')
         if rest.partition('"')[0] not in names or " " in head.strip():
             yield finding
@@ -346,16 +372,13 @@ def refusal_findings(refusals: Sequence[str], plan: Plan | None) -> Iterator[Fin
     if plan is not None and refusals:
         changes = {str(change.address): change for change in plan.changes}
     for sentence in refusals:
-        change = next((changes[word] for word in _words(sentence) if word in changes), None)
-        yield Finding(
-            rule=REFUSED,
-            message=sentence,
-            level=Level.ERROR,
-            verdict=CaseVerdict.FAILED,
-            address=_address_of(change),
-            key=sentence if change is None else "",
-            location=None if change is None else change.location,
-        )
+        finding = Finding(REFUSED, sentence, level=Level.ERROR, verdict=CaseVerdict.FAILED)
+        change = _named_change(sentence, changes)
+        # An address identifies the refusal; without one, its sentence has to.
+        if change is None:
+            yield replace(finding, key=sentence)
+        else:
+            yield replace(finding, address=change.address, location=change.location)
 
 
 def _problem_key(problem: Diagnostic) -> str:
@@ -363,12 +386,15 @@ def _problem_key(problem: Diagnostic) -> str:
 
 
 def _file_of(problem: Diagnostic) -> str:
-    return "" if problem.location is None else problem.location.file
+    if problem.location is None:
+        return ""
+    return problem.location.file
 
 
-def _address_of(change: Change | None) -> Address | None:
-    return None if change is None else change.address
-
-
-def _words(sentence: str) -> Iterator[str]:
-    return (word.strip("\"'`,;:().") for word in sentence.split())
+def _named_change(sentence: str, changes: Mapping[str, Change]) -> Change | None:
+    """The change whose address is the first one in a sentence."""
+    for word in sentence.split():
+        change = changes.get(word.strip("\"'`,;:()."))
+        if change is not None:
+            return change
+    return None

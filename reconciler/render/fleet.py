@@ -5,9 +5,10 @@ JUnit, SARIF, GitLab and GitHub show `fleet_findings`. All formats share the sen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
@@ -15,8 +16,11 @@ from msgspec.structs import asdict
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.fleet import (
+    MOST_NOTES,
     DriftNote,
+    FailureNote,
     FleetReport,
+    LossNote,
     StackHealth,
     StackReport,
     StackStatus,
@@ -24,9 +28,9 @@ from reconciler.model.fleet import (
 from reconciler.render import phrases
 from reconciler.render.escape import code_span, prose
 from reconciler.render.jsonview import document
-from reconciler.render.lines import Line, StyledText, line, padded
+from reconciler.render.lines import MOST_COLUMN, Line, StyledText, line, padded
 from reconciler.render.sections import Section
-from reconciler.render.values import count, redacted
+from reconciler.render.values import count, enclosed, grouped, redacted, tally
 
 FORMAT_VERSION = "1.0"
 
@@ -60,6 +64,10 @@ _LEVELS = {
     StackStatus.APPLIED: (Level.NONE, CaseVerdict.PASSED),
     StackStatus.IN_SYNC: (Level.NONE, CaseVerdict.PASSED),
 }
+_PROBLEMS = {
+    Severity.ERROR: (FindingRule("error", "Error"), Level.ERROR, CaseVerdict.ERROR),
+    Severity.WARNING: (FindingRule("warning", "Warning"), Level.WARNING, CaseVerdict.PASSED),
+}
 _HELP = {
     StackStatus.FAILED: "The stack could not be planned, or not all of it was applied.",
     StackStatus.REFUSED: "A guard, a policy or a missing approval stopped it.",
@@ -67,19 +75,19 @@ _HELP = {
     StackStatus.DRIFTED: "Somebody changed its objects outside reconciler.",
 }
 _QUIET = (StackStatus.APPLIED, StackStatus.IN_SYNC)
+# How many stacks of a status have their notes in text; the others have a line each.
 _MOST_DETAILED = 30
-"""How many stacks of a status have their notes in text; the others have a line each."""
+# How many stacks of a status have a line in text.
 _MOST_LINES = 60
-"""How many stacks of a status have a line in text."""
+# How many notes of one kind a stack has, unless everything is shown.
 _MOST_SHOWN = 5
-"""How many notes of one sort a stack has, unless everything is shown."""
 _INDENT = "      "
 
 
 class StackNote(NamedTuple):
-    """One thing to say about a stack. `what` names the sort."""
+    """A statement about a stack: about `head`, an address or a place. `kind` names its subject."""
 
-    what: str
+    kind: str
     head: str
     text: str
     style: str = ""
@@ -90,24 +98,25 @@ class StackNote(NamedTuple):
 
 def headline(report: FleetReport) -> str:
     """`500 stacks: 3 failed, 12 drifted, 485 in sync`."""
-    parts = [f"{number:,} {status}" for status, number in report.counts.items()]
-    total = count(len(report.stacks), "stack")
-    return f"{total}: {', '.join(parts)}" if parts else total
+    return count(len(report.stacks), "stack") + enclosed(": ", ", ".join(tally(report.counts)))
 
 
 def stacks_by_status(report: FleetReport) -> dict[StackStatus, list[StackReport]]:
     """The stacks in groups, worst first."""
-    groups: dict[StackStatus, list[StackReport]] = {}
-    for stack in report.stacks:
-        groups.setdefault(stack.status, []).append(stack)
-    return groups
+    return grouped(report.stacks, lambda stack: stack.status)
 
 
 def is_quiet(status: StackStatus, command: str) -> bool:
-    """Whether stacks of a status are only counted. What an apply changed is listed."""
+    """Whether stacks of a status are only counted."""
+    # A run lists the stacks that it changed; in a history, all stacks were applied at some time.
     if command == "report" and status is StackStatus.APPLIED:
         return True
     return status is StackStatus.IN_SYNC
+
+
+def is_critical(stack: StackReport) -> bool:
+    """Whether a person has to look at a stack first: it failed, was refused or loses something."""
+    return stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive > 0
 
 
 def sentence_of(stack: StackReport) -> str:
@@ -122,13 +131,13 @@ def sentence_of(stack: StackReport) -> str:
     if stack.problems:
         parts.append(count(stack.problems, "problem"))
     if stack.outcomes:
-        parts += [f"{number:,} {status}" for status, number in stack.outcomes.items() if number]
+        parts += tally(stack.outcomes)
     else:
         if stack.drifted:
             parts.append(f"{count(stack.drifted, 'object')} changed outside")
         if stack.unmanaged:
             parts.append(count(stack.unmanaged, "unmanaged object"))
-        parts += [f"{number:,} to {action}" for action, number in stack.counts.items()]
+        parts += tally(stack.counts, "to ")
     if stack.destructive:
         parts.append(f"{stack.destructive:,} destructive")
     return ", ".join(parts) or (stack.reason or "no changes")
@@ -144,7 +153,7 @@ def standing_text(standing: StackHealth) -> str:
         looked = f"last look {_time(standing.last_look)}"
     parts.append(looked)
     if standing.last_apply is not None:
-        by = f" by {standing.last_apply_by}" if standing.last_apply_by else ""
+        by = enclosed(" by ", standing.last_apply_by)
         parts.append(f"last apply {_time(standing.last_apply)}{by}: {standing.last_apply_status}")
     if standing.failures:
         parts.append(f"{count(standing.failures, 'failure')} in {count(standing.runs, 'run')}")
@@ -157,63 +166,84 @@ def _time(seconds: float) -> str:
 
 def notes_of(stack: StackReport, *, most: int) -> Iterator[StackNote]:
     """What destroys something first, then refusals, errors, failures and drift."""
-    losses = [
-        StackNote("loss", each.address, f"{each.action} destroys: {each.sentence}", "red")
-        for each in stack.losses
-    ]
-    yield from _bounded(losses, stack.destructive, most, "destructive change")
-    refusals = [StackNote("refusal", "", f"Refused: {text}", "red") for text in stack.refusals]
-    yield from _bounded(refusals, stack.refused, most, "refusal")
-    problems = [_problem(each) for each in stack.diagnostics if not _repeats(each, stack)]
-    hidden = len(stack.diagnostics) - len(problems)
-    yield from _bounded(problems, stack.problems - hidden, most, "problem")
-    failures = [StackNote("failure", each.address, each.message, "red") for each in stack.failures]
-    yield from _bounded(failures, stack.failed, most, "change not applied", "changes not applied")
-    drift = [StackNote("drift", each.address, drift_text(each), "yellow") for each in stack.drift]
-    yield from _bounded(drift, stack.drifted, most, "drifted object")
+    # The totals are of the run: a report keeps a bounded number of notes of each stack.
+    yield from _bounded(_losses(stack), stack.destructive, most, "destructive change")
+    yield from _bounded(_refusals(stack), stack.refused, most, "refusal")
+    problems = list(_problems(stack))
+    repeated = len(stack.diagnostics) - len(problems)
+    yield from _bounded(problems, stack.problems - repeated, most, "problem")
+    changes = ("change not applied", "changes not applied")
+    yield from _bounded(_failures(stack), stack.failed, most, *changes)
+    yield from _bounded(_drift(stack), stack.drifted, most, "drifted object")
+
+
+def _losses(stack: StackReport) -> Iterator[StackNote]:
+    for loss in stack.losses:
+        text = f"{loss.action} destroys: {loss.sentence}"
+        yield StackNote("loss", loss.address, text, "red")
+
+
+def _refusals(stack: StackReport) -> Iterator[StackNote]:
+    for sentence in stack.refusals:
+        yield StackNote("refusal", "", f"Refused: {sentence}", "red")
+
+
+def _problems(stack: StackReport) -> Iterator[StackNote]:
+    for problem in stack.diagnostics:
+        if not _repeats(problem, stack):
+            parts = filter(None, (problem.address, problem.summary, problem.detail))
+            text = ": ".join(map(str, parts))
+            where = phrases.where(problem.location)
+            yield StackNote("problem", where, " ".join(text.split()), "red")
+
+
+def _failures(stack: StackReport) -> Iterator[StackNote]:
+    for failure in stack.failures:
+        yield StackNote("failure", failure.address, failure.message, "red")
+
+
+def _drift(stack: StackReport) -> Iterator[StackNote]:
+    for drift in stack.drift:
+        yield StackNote("drift", drift.address, drift_text(drift), "yellow")
 
 
 def drift_text(drift: DriftNote) -> str:
     """What happened to an object, and who did it."""
-    text = "deleted outside reconciler"
-    if not drift.deleted:
-        fields = f": {', '.join(drift.fields)}" if drift.fields else ""
-        text = f"changed outside reconciler{fields}"
-    if drift.overdue and not drift.deleted and not drift.fields:
+    if drift.deleted:
+        text = "deleted outside reconciler"
+    elif drift.overdue and not drift.fields:
         text = drift.overdue
-    return f"{text} ({drift.blame})" if drift.blame else text
+    else:
+        text = "changed outside reconciler" + enclosed(": ", ", ".join(drift.fields))
+    return text + enclosed(" (", drift.blame, ")")
 
 
 def cost(report: FleetReport) -> str:
     """The calls and the time of the run, and how many stacks the audit log alone answered for."""
     text = phrases.cost_of(report.calls, report.seconds)
     by_log = sum(stack.answered_by_log for stack in report.stacks)
-    shown = f"{count(by_log, 'stack')} not read, as the audit log shows no change"
-    return f"{text}; {shown}" if by_log else text
+    if by_log:
+        text += f"; {count(by_log, 'stack')} not read, as the audit log shows no change"
+    return text
 
 
 def _bounded(
-    notes: Sequence[StackNote], total: int, most: int, word: str, plural: str = ""
+    notes: Iterable[StackNote], total: int, most: int, word: str, plural: str = ""
 ) -> Iterator[StackNote]:
-    yield from notes[:most]
-    left = total - len(notes[:most])
-    if left > 0 and notes:
-        yield StackNote(
-            word, "", f"… and {count(left, f'more {word}', plural and f'more {plural}')}"
-        )
-    elif left > 0:  # a history has numbers alone
+    """The first notes of `total`, and a note with the number of the others."""
+    shown = list(islice(notes, most))
+    yield from shown
+    left = total - len(shown)
+    if left > 0 and shown:
+        others = count(left, f"more {word}", enclosed("more ", plural))
+        yield StackNote(word, "", f"… and {others}")
+    elif left > 0:  # a history keeps no notes, only their numbers
         yield StackNote(word, "", count(left, word, plural))
-
-
-def _problem(problem: Diagnostic) -> StackNote:
-    where = phrases.where(problem.location)
-    about = f"{problem.address}: " if problem.address else ""
-    text = ": ".join(filter(None, (problem.summary, problem.detail)))
-    return StackNote("problem", where, f"{about}{' '.join(text.split())}", "red")
 
 
 def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
     """Whether the message of the stack says the same."""
+    # The message may begin with the same sentence in the other case.
     return bool(stack.message) and problem.summary[1:] in stack.message
 
 
@@ -223,11 +253,12 @@ def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
 def text_lines(report: FleetReport, *, full: bool) -> Iterator[Line]:
     """One page for a terminal."""
     width = max((len(str(stack.id)) for stack in report.stacks), default=0)
+    width = min(width, MOST_COLUMN)
     for status, stacks in stacks_by_status(report).items():
         if is_quiet(status, report.command) and not full:
             continue
         yield line(StyledText(str(status).capitalize(), STYLES[status]), f": {len(stacks):,}")
-        yield from _group_lines(stacks, min(width, 44), full=full)
+        yield from _group_lines(stacks, width, full=full)
         yield ()
     yield line(StyledText(f"{headline(report)}.", "bold"), f" {cost(report)}.")
     if report.digest:
@@ -235,10 +266,14 @@ def text_lines(report: FleetReport, *, full: bool) -> Iterator[Line]:
 
 
 def _group_lines(stacks: Sequence[StackReport], width: int, *, full: bool) -> Iterator[Line]:
-    shown = stacks if full else stacks[:_MOST_LINES]
+    shown = stacks
+    if not full:
+        shown = stacks[:_MOST_LINES]
     for index, stack in enumerate(shown):
         head = padded(str(stack.id), width)
-        reason = f"{stack.reason}: " if stack.reason and stack.status not in _QUIET else ""
+        reason = ""
+        if stack.status not in _QUIET:
+            reason = enclosed("", stack.reason, ": ")
         yield line("  ", StyledText(head, "bold"), f"  {reason}{redacted(sentence_of(stack))}")
         if index < _MOST_DETAILED or full:
             yield from _note_lines(stack, full=full)
@@ -247,11 +282,17 @@ def _group_lines(stacks: Sequence[StackReport], width: int, *, full: bool) -> It
 
 
 def _note_lines(stack: StackReport, *, full: bool) -> Iterator[Line]:
-    for note in notes_of(stack, most=len(stack.diagnostics) + 20 if full else _MOST_SHOWN):
-        head = f"{note.head}  " if note.head else ""
-        yield line(_INDENT, StyledText(head), StyledText(redacted(note.text), note.style))
+    for note in _shown_notes(stack, full=full):
+        text = StyledText(redacted(note.text), note.style)
+        yield line(_INDENT, enclosed("", note.head, "  "), text)
     if stack.next_command:
         yield line(_INDENT, StyledText(f"$ {stack.next_command}", "dim"))
+
+
+def _shown_notes(stack: StackReport, *, full: bool) -> Iterator[StackNote]:
+    if full:
+        return notes_of(stack, most=MOST_NOTES)
+    return notes_of(stack, most=_MOST_SHOWN)
 
 
 # --- JSON
@@ -269,7 +310,7 @@ def as_json(report: FleetReport, findings: Sequence[Mapping[str, Any]] = ()) -> 
             "calls": report.calls,
             "seconds": round(report.seconds, 3),
             "counts": {str(status): report.counts.get(status, 0) for status in StackStatus},
-            "stacks": [stack_view(stack) for stack in report.stacks],
+            "stacks": list(map(stack_view, report.stacks)),
             "findings": list(findings),
         }
     )
@@ -291,27 +332,13 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "changes": dict(stack.counts),
         "outcomes": dict(stack.outcomes),
         "destructive": stack.destructive,
-        "losses": [
-            {"address": each.address, "action": each.action, "destroys": redacted(each.sentence)}
-            for each in stack.losses
-        ],
+        "losses": list(map(_loss_view, stack.losses)),
         "drifted": stack.drifted,
-        "drift": [
-            {
-                "address": each.address,
-                "fields": list(each.fields),
-                "deleted": each.deleted,
-                "overdue": each.overdue,
-                "blame": redacted(each.blame),
-            }
-            for each in stack.drift
-        ],
+        "drift": list(map(_drift_view, stack.drift)),
         "refused": stack.refused,
         "refusals": list(map(redacted, stack.refusals)),
         "failed": stack.failed,
-        "failures": [
-            {"address": each.address, "message": redacted(each.message)} for each in stack.failures
-        ],
+        "failures": list(map(_failure_view, stack.failures)),
         "problems": stack.problems,
         "diagnostics": list(map(_diagnostic_view, stack.diagnostics)),
         "unmanaged": stack.unmanaged,
@@ -321,21 +348,42 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "began_at": stack.began_at,
         "ended_at": stack.ended_at,
         "next": stack.next_command,
-        "standing": None if stack.standing is None else asdict(stack.standing),
+        "standing": stack.standing and asdict(stack.standing),
     }
+
+
+def _loss_view(loss: LossNote) -> dict[str, Any]:
+    return {"address": loss.address, "action": loss.action, "destroys": redacted(loss.sentence)}
+
+
+def _drift_view(drift: DriftNote) -> dict[str, Any]:
+    return {
+        "address": drift.address,
+        "fields": list(drift.fields),
+        "deleted": drift.deleted,
+        "overdue": drift.overdue,
+        "blame": redacted(drift.blame),
+    }
+
+
+def _failure_view(failure: FailureNote) -> dict[str, Any]:
+    return {"address": failure.address, "message": redacted(failure.message)}
 
 
 def _diagnostic_view(problem: Diagnostic) -> dict[str, Any]:
-    place = problem.location
-    return {
+    view: dict[str, Any] = {
         "severity": str(problem.severity),
         "summary": redacted(problem.summary),
         "detail": redacted(problem.detail),
-        "address": None if problem.address is None else str(problem.address),
-        "file": None if place is None else place.file,
-        "line": None if place is None else place.line,
-        "column": None if place is None else place.column,
+        "address": problem.address and str(problem.address),
+        "file": None,
+        "line": None,
+        "column": None,
     }
+    if problem.location is not None:
+        place = problem.location
+        view |= {"file": place.file, "line": place.line, "column": place.column}
+    return view
 
 
 # --- Markdown
@@ -353,34 +401,36 @@ def markdown_sections(report: FleetReport, *, full: bool) -> list[Section]:
                 "stack",
                 line=partial(_markdown_line, stack),
                 group=f"{_SIGNS[stack.status]} {str(stack.status).capitalize()}",
-                is_critical=stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive > 0,
+                is_critical=is_critical(stack),
             )
         )
     return sections
 
 
 def _markdown_stack(stack: StackReport, *, full: bool) -> str:
-    notes = notes_of(stack, most=len(stack.diagnostics) + 20 if full else _MOST_SHOWN)
     items = []
-    for note in notes:
-        head = f"{code_span(note.head)} " if note.head else ""
+    for note in _shown_notes(stack, full=full):
+        head = ""
+        if note.head:
+            head = f"{code_span(note.head)} "
         items.append(f"- {head}{prose(redacted(note.text))}\n")
     if stack.next_command:
         items.append(f"- Next: {code_span(stack.next_command)}\n")
     if stack.digest:
         items.append(f"- Digest: {code_span(stack.digest)}\n")
-    is_open = " open" if stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive else ""
     head = _markdown_line(stack).removeprefix("- ").rstrip()
-    return _folded(head, "".join(items), is_open) if items else f"{head}\n\n"
-
-
-def _folded(head: str, body: str, is_open: str) -> str:
+    if not items:
+        return f"{head}\n\n"
+    opening = "<details>"
+    if is_critical(stack):
+        opening = "<details open>"
     # The head is outside of the summary, which is HTML and would show the escapes of Markdown.
-    return f"{head}\n\n<details{is_open}><summary>Details</summary>\n\n{body}\n</details>\n\n"
+    summary = f"{head}\n\n{opening}<summary>Details</summary>"
+    return f"{summary}\n\n{''.join(items)}\n</details>\n\n"
 
 
 def _markdown_line(stack: StackReport) -> str:
-    reason = f" **{prose(stack.reason)}**" if stack.reason else ""
+    reason = enclosed(" **", prose(stack.reason), "**")
     name = code_span(str(stack.id))
     sign = _SIGNS[stack.status]
     return f"- {sign} {name}{reason}: {prose(redacted(sentence_of(stack)))}\n"
@@ -403,29 +453,34 @@ def _stack_finding(stack: StackReport) -> Finding:
     level, verdict = _LEVELS[status]
     name = str(status).replace(" ", "-")
     rule = FindingRule(f"stack-{name}", f"Stack {status}", _HELP.get(status, ""))
-    notes = notes_of(stack, most=_MOST_SHOWN)
-    lines = [f"{note.head}: {note.text}" if note.head else note.text for note in notes]
+    lines = []
+    for note in notes_of(stack, most=_MOST_SHOWN):
+        head = enclosed("", note.head, ": ")
+        lines.append(f"{head}{note.text}")
     if stack.next_command:
         lines.append(f"Next: {stack.next_command}")
+    location = None
+    if stack.file:
+        location = SourceLocation(stack.file, 1, 1)
     return Finding(
         rule=rule,
         message=redacted(sentence_of(stack)),
         level=level,
         verdict=verdict,
         subject=str(stack.id),
-        location=SourceLocation(stack.file, 1, 1) if stack.file else None,
+        location=location,
         detail=redacted("\n".join(lines)),
         seconds=max(0.0, stack.ended_at - stack.began_at),
     )
 
 
 def _problem_finding(stack: StackReport, problem: Diagnostic) -> Finding:
-    is_error = problem.severity is Severity.ERROR
+    rule, level, verdict = _PROBLEMS[problem.severity]
     return Finding(
-        rule=FindingRule("error", "Error") if is_error else FindingRule("warning", "Warning"),
+        rule=rule,
         message=redacted(problem.summary),
-        level=Level.ERROR if is_error else Level.WARNING,
-        verdict=CaseVerdict.ERROR if is_error else CaseVerdict.PASSED,
+        level=level,
+        verdict=verdict,
         subject=str(stack.id),
         key=f"{problem.address or ''}\0{problem.summary}\0{problem.detail}",
         location=problem.location,

@@ -16,13 +16,23 @@ from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import Report
 from reconciler.render.escape import terminal
 from reconciler.render.report_renderer import ReportRenderer
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed
 
 _COMMANDS = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice"}
+# GitHub shows this many annotations of a level for one step, and drops the others.
 _MOST_EACH = 10
-"""How many annotations of a level GitHub shows for one step."""
 _MOST_CHARACTERS = 4_000
-_COUNTED = ("create", "update", "replace", "delete", "adopt", "forget")
+_NUMBERS = (
+    "destructive",
+    "refusals",
+    "drifted",
+    "create",
+    "update",
+    "replace",
+    "delete",
+    "adopt",
+    "forget",
+)
 
 
 class GitHubRenderer(ReportRenderer):
@@ -30,21 +40,24 @@ class GitHubRenderer(ReportRenderer):
 
     def report(self, report: Report) -> str:
         """A line for each annotation; the last of a level says how many more there are."""
+        levels: dict[Level, list[Finding]] = {level: [] for level in Level}
+        for finding in self.findings(report):
+            levels[finding.level].append(finding)
         lines: list[str] = []
-        findings = self.findings(report)
-        for level in _COMMANDS:
-            lines += self._annotations([each for each in findings if each.level is level], level)
+        for level, name in _COMMANDS.items():
+            lines += self._annotations(name, levels[level])
         return "".join(f"{line}\n" for line in lines)
 
-    def _annotations(self, findings: Sequence[Finding], level: Level) -> Iterator[str]:
-        name = _COMMANDS[level]
-        fits = len(findings) <= _MOST_EACH
-        shown = findings if fits else findings[: _MOST_EACH - 1]
+    def _annotations(self, name: str, findings: Sequence[Finding]) -> Iterator[str]:
+        shown = findings
+        if len(findings) > _MOST_EACH:
+            # The last one says how many there are.
+            shown = findings[: _MOST_EACH - 1]
         for finding in shown:
             yield self._annotation(name, finding)
-        if not fits:
-            more = count(len(findings) - len(shown), f"more {name}")
-            yield workflow_command(name, f"{more}; the step summary and the report have all")
+        if len(shown) < len(findings):
+            others = count(len(findings) - len(shown), f"more {name}")
+            yield workflow_command(name, f"{others}; the step summary and the report have all")
 
     def _annotation(self, name: str, finding: Finding) -> str:
         text = "\n".join(filter(None, (finding.sentence, finding.detail)))
@@ -59,40 +72,47 @@ class GitHubRenderer(ReportRenderer):
 def workflow_command(name: str, text: str, properties: Mapping[str, str] = {}) -> str:
     """A workflow command on one line, with everything in it escaped."""
     parts = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
-    return f"::{name}{' ' + parts if parts else ''}::{_data(text[:_MOST_CHARACTERS])}"
+    return f"::{name}{enclosed(' ', parts)}::{_data(text[:_MOST_CHARACTERS])}"
 
 
 def output_values(plan: Plan | None, *, exit_code: int, plan_path: str) -> dict[str, str]:
-    """What later steps of the job can read of a run, by name."""
-    counts = {} if plan is None else {str(action): n for action, n in plan.counts().items()}
-    is_changed = plan is not None and not plan.is_empty
-    values = {
-        "changes": str(is_changed).lower(),
-        "exitcode": str(exit_code),
-        "plan-path": plan_path,
-        "digest": "" if plan is None else plan_digest(plan),
-        "destructive": str(0 if plan is None else len(plan.destructive)),
-        "refusals": str(0 if plan is None else len(plan.refusals)),
-        "drifted": str(0 if plan is None else len(plan.drift)),
-    }
-    return values | {name: str(counts.get(name, 0)) for name in _COUNTED}
+    """The outputs of a step that runs one stack, which later steps of the job can read by name.
+
+    A run that failed before it had a plan has the same outputs, all of them empty or 0.
+    """
+    values = {"changes": "false", "exitcode": str(exit_code), "plan-path": plan_path, "digest": ""}
+    numbers: Counter[str] = Counter()
+    if plan is not None:
+        values["changes"] = str(not plan.is_empty).lower()
+        values["digest"] = plan_digest(plan)
+        numbers.update(plan.counts())
+        numbers["destructive"] = len(plan.destructive)
+        numbers["refusals"] = len(plan.refusals)
+        numbers["drifted"] = len(plan.drift)
+    return values | _number_texts(numbers)
 
 
 def fleet_values(fleet: FleetReport, *, exit_code: int) -> dict[str, str]:
-    """What later steps of the job can read of a fleet: the sums of its stacks, by the same names."""
-    actions: Counter[str] = Counter()
+    """As `output_values`, for a step that runs a fleet: the sums of its stacks."""
+    numbers: Counter[str] = Counter()
     for stack in fleet.stacks:
-        actions.update(stack.counts)
+        numbers.update(stack.counts)
+    is_changed = bool(numbers)
+    for stack in fleet.stacks:
+        numbers["destructive"] += stack.destructive
+        numbers["refusals"] += stack.refused
+        numbers["drifted"] += stack.drifted
     values = {
-        "changes": str(bool(actions)).lower(),
+        "changes": str(is_changed).lower(),
         "exitcode": str(exit_code),
         "plan-path": "",
         "digest": fleet.digest,
-        "destructive": str(sum(stack.destructive for stack in fleet.stacks)),
-        "refusals": str(sum(stack.refused for stack in fleet.stacks)),
-        "drifted": str(sum(stack.drifted for stack in fleet.stacks)),
     }
-    return values | {name: str(actions[name]) for name in _COUNTED}
+    return values | _number_texts(numbers)
+
+
+def _number_texts(numbers: Counter[str]) -> dict[str, str]:
+    return {name: str(numbers[name]) for name in _NUMBERS}
 
 
 def output_file(values: Mapping[str, str], delimiter: str) -> str:
@@ -101,8 +121,9 @@ def output_file(values: Mapping[str, str], delimiter: str) -> str:
 
 
 def _data(text: str) -> str:
-    lines = (terminal(line) for line in text.split("\n"))
-    return "%0A".join(line.replace("%", "%25").replace("\r", "%0D") for line in lines)
+    # Percent signs first, or those of the escaped line ends would be escaped again.
+    escaped = text.replace("%", "%25")
+    return "%0A".join(map(terminal, escaped.split("\n")))
 
 
 def _property(text: str) -> str:

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.model.change import Action, Plan
+from reconciler.model.change import Action
 from reconciler.model.finding import Finding, Level
-from reconciler.model.fleet import FleetReport
 from reconciler.model.report import Report
 from reconciler.render.escape import terminal
 from reconciler.render.findings import DESTRUCTIVE
 from reconciler.render.jsonview import document, document_list
 from reconciler.render.report_renderer import ReportRenderer
+from reconciler.render.values import enclosed
 
 _SEVERITIES = {Level.ERROR: "critical", Level.WARNING: "minor", Level.NOTE: "info"}
 
@@ -32,8 +32,12 @@ class GitLabRenderer(ReportRenderer):
         return document_list(list(map(self._issue, problems)))
 
     def _issue(self, finding: Finding) -> Mapping[str, Any]:
-        detail = f" {finding.detail}" if finding.detail else ""
-        severity = "major" if finding.rule == DESTRUCTIVE else _SEVERITIES[finding.level]
+        detail = enclosed(" ", finding.detail)
+        severity = _SEVERITIES[finding.level]
+        if finding.rule == DESTRUCTIVE:
+            severity = "major"
+        # GitLab wants a line for each issue.
+        line = finding.location.line if finding.location else 1
         return {
             "check_name": finding.rule.name,
             "description": terminal(f"{finding.sentence}{detail}".replace("\n", " ")),
@@ -42,7 +46,7 @@ class GitLabRenderer(ReportRenderer):
             "severity": severity,
             "location": {
                 "path": terminal(self.context.path_of(finding.location)),
-                "lines": {"begin": finding.location.line if finding.location else 1},
+                "lines": {"begin": line},
             },
         }
 
@@ -51,30 +55,18 @@ class GitLabTerraformRenderer(ReportRenderer):
     """The counts of a plan. A replacement is a deletion and a creation, as for Terraform."""
 
     def report(self, report: Report) -> str:
-        """Three counts; all zero without a plan."""
+        """Three counts: the sums of a fleet; all zero without a plan."""
+        counts: Counter[str] = Counter()
         if report.fleet is not None:
-            return document(_fleet_counts(report.fleet))
-        return document(_counts(report.plan))
-
-
-def _fleet_counts(fleet: FleetReport) -> dict[str, int]:
-    """The sums of all plans."""
-    counts: Counter[str] = Counter()
-    for stack in fleet.stacks:
-        counts.update(stack.counts)
-    replaced = counts[Action.REPLACE]
-    return {
-        "create": counts[Action.CREATE] + replaced,
-        "update": counts[Action.UPDATE],
-        "delete": counts[Action.DELETE] + replaced,
-    }
-
-
-def _counts(plan: Plan | None) -> dict[str, int]:
-    counts = {} if plan is None else plan.counts()
-    replaced = counts.get(Action.REPLACE, 0)
-    return {
-        "create": counts.get(Action.CREATE, 0) + replaced,
-        "update": counts.get(Action.UPDATE, 0),
-        "delete": counts.get(Action.DELETE, 0) + replaced,
-    }
+            for stack in report.fleet.stacks:
+                counts.update(stack.counts)
+        elif report.plan is not None:
+            counts.update(report.plan.counts())
+        replaced = counts[Action.REPLACE]
+        return document(
+            {
+                "create": counts[Action.CREATE] + replaced,
+                "update": counts[Action.UPDATE],
+                "delete": counts[Action.DELETE] + replaced,
+            }
+        )

@@ -5,18 +5,23 @@ Arrows point from a resource to its dependencies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
+from textwrap import indent
 
 from reconciler.errors import UsageError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
 from reconciler.render.escape import markup, quoted, terminal
 from reconciler.render.lines import cells
+from reconciler.render.values import enclosed, grouped
 
 GRAPH_FORMATS = ("mermaid", "dot", "svg")
 
 Edge = tuple[Address, Address]
 
+# In pixels: a row with its gap, the gap between columns, a box, and a character of its text.
 _ROW, _GAP, _HEIGHT, _CHARACTER = 44, 70, 28, 8
 
 
@@ -28,22 +33,27 @@ def render_graph(edges: Mapping[Address, Collection[Address]], format: str) -> s
             hint=f"the formats are {', '.join(GRAPH_FORMATS)}",
         )
     nodes = sorted(set(edges).union(*edges.values()))
-    arrows = [(node, needed) for node in nodes for needed in sorted(edges.get(node, ()))]
+    arrows: list[Edge] = []
+    for node in nodes:
+        arrows += product((node,), sorted(edges.get(node, ())))
     return {"mermaid": mermaid, "dot": dot, "svg": svg}[format](nodes, arrows)
 
 
 def mermaid(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
     """A Mermaid flowchart with a subgraph for each project."""
+    # An address can hold characters that end a name in Mermaid, so names are numbers.
     names = {node: f"n{number}" for number, node in enumerate(nodes)}
     lines = ["flowchart LR"]
     for number, (project, own) in enumerate(_by_project(nodes).items()):
-        boxes = [f'{names[node]}["{_mermaid_label(str(node))}"]' for node in own]
+        boxes = "\n".join(f'  {names[node]}["{_mermaid_label(str(node))}"]' for node in own)
         if project is None:
-            lines += [f"  {box}" for box in boxes]
+            lines.append(boxes)
         else:
             title = f'  subgraph p{number}["{_mermaid_label(project)}"]'
-            lines += [title, *(f"    {box}" for box in boxes), "  end"]
-    lines += [f"  {names[node]} --> {names[needed]}" for node, needed in edges]
+            lines += [title, indent(boxes, "  "), "  end"]
+    for node, needed in edges:
+        arrow = f"{names[node]} --> {names[needed]}"
+        lines.append(f"  {arrow}")
     return "\n".join(lines) + "\n"
 
 
@@ -52,13 +62,16 @@ def dot(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
     node_style = '  node [shape=box, style=rounded, fontname="sans-serif"];'
     lines = ["digraph reconciler {", "  rankdir=LR;", node_style]
     for number, (project, own) in enumerate(_by_project(nodes).items()):
-        boxes = [f"{quoted(str(node))};" for node in own]
+        boxes = "\n".join(f"  {quoted(str(node))};" for node in own)
         if project is None:
-            lines += [f"  {box}" for box in boxes]
+            lines.append(boxes)
         else:
+            # Graphviz draws a frame around subgraphs whose names begin with `cluster`, and no others.
             lines += [f"  subgraph cluster_{number} {{", f"    label={quoted(project)};"]
-            lines += [*(f"    {box}" for box in boxes), "  }"]
-    lines += [f"  {quoted(str(node))} -> {quoted(str(needed))};" for node, needed in edges]
+            lines += [indent(boxes, "  "), "  }"]
+    for node, needed in edges:
+        arrow = f"{quoted(str(node))} -> {quoted(str(needed))}"
+        lines.append(f"  {arrow};")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -71,9 +84,10 @@ def svg(
 ) -> str:
     """A picture in columns: dependents on the left, their dependencies to the right.
 
-    A page that has a `label` for it and styles it itself wants it not `styled`.
+    `label` describes it to screen readers. Without `styled`, the page brings the style sheet.
     """
     columns = _columns(nodes, edges)
+    # The font is monospaced, so the longest text decides about the width of all boxes.
     width = max((cells(str(node)) for node in nodes), default=0) * _CHARACTER + 24
     last = len(columns) - 1
     corner = {}
@@ -87,10 +101,11 @@ def svg(
     shapes += [_box(*corner[node], width, str(node)) for node in nodes]
     size = f'width="{total_width}" height="{total_height}"'
     view = f'viewBox="0 0 {total_width} {total_height}"'
-    named = f' role="img" aria-label="{markup(label)}"' if label else ""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view}{named}>'
-    style = [_STYLE] if styled else []
-    return "\n".join([head, *style, _TIP, *shapes, "</svg>"]) + "\n"
+    named = enclosed(' role="img" aria-label="', markup(label), '"')
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view}{named}>']
+    if styled:
+        parts.append(_STYLE)
+    return "\n".join([*parts, _TIP, *shapes, "</svg>"]) + "\n"
 
 
 _STYLE = """\
@@ -106,19 +121,16 @@ markerWidth="8" markerHeight="8" orient="auto">\
 
 
 def _columns(nodes: Sequence[Address], edges: Sequence[Edge]) -> list[list[Address]]:
-    """Nodes by the length of their longest dependency chain.
-
-    The bound on rounds ends the search in a cycle, which valid configurations do not have.
-    """
+    """Nodes by the length of their longest dependency chain."""
     depth = dict.fromkeys(nodes, 0)
+    # No chain is longer than the number of nodes, except in a cycle, which valid configurations do
+    # not have.
     for _ in nodes:
         deeper = {node: depth[needed] + 1 for node, needed in edges if depth[node] <= depth[needed]}
         if not deeper:
             break
         depth.update(deeper)
-    columns: dict[int, list[Address]] = {}
-    for node in nodes:
-        columns.setdefault(depth[node], []).append(node)
+    columns = grouped(nodes, depth.__getitem__)
     return [columns[level] for level in sorted(columns)]
 
 
@@ -135,12 +147,9 @@ def _arrow(start: tuple[int, int], end: tuple[int, int], width: int) -> str:
 
 
 def _by_project(nodes: Sequence[Address]) -> dict[str | None, list[Address]]:
-    groups: dict[str | None, list[Address]] = {}
-    for node in nodes:
-        groups.setdefault(node.project, []).append(node)
-    return groups
+    return grouped(nodes, lambda node: node.project)
 
 
 def _mermaid_label(text: str) -> str:
     # Mermaid writes entities with `#` instead of `&#`.
-    return "".join(f"#{ord(char)};" if char in '"#&<>`' else char for char in terminal(text))
+    return re.sub('["#&<>`]', lambda found: f"#{ord(found[0])};", terminal(text))

@@ -16,20 +16,22 @@ from reconciler.model.inventory import (
     coverage_of,
     sentences_of,
 )
-from reconciler.render.escape import code_span, fenced, markup, prose, terminal
+from reconciler.render.escape import code_span, fenced, markup, prose, terminal_lines
 from reconciler.render.jsonview import document
 from reconciler.render.lines import padded
-from reconciler.render.phrases import duration
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.phrases import cost_of
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble, sections_of
 from reconciler.render.tables import text_table
-from reconciler.render.values import count, redacted
+from reconciler.render.values import count, enclosed, redacted, tally
 
 FORMAT_VERSION = "1.0"
 OUTSIDE = "(organization)"
 """Stands for the project of objects that belong to none."""
+# The number of objects of one kind and project that text and Markdown list.
 _MOST = 20
-"""The number of objects of one kind and project that text and Markdown list."""
 _HEADERS = ("Project", "Kind", "Managed", "Unmanaged", "Ignored", "Built-in", "Ended", "Coverage")
+# The columns that are aligned right: all but project and kind.
+_NUMBERS = range(2, len(_HEADERS))
 
 _MARKDOWN_HEAD = f"| {' | '.join(_HEADERS)} |\n|{' --- |' * 2}{' ---: |' * (len(_HEADERS) - 2)}\n"
 _STYLE = """
@@ -44,27 +46,23 @@ code { overflow-wrap: anywhere; }
 
 def as_text(inventory: Inventory) -> str:
     """The counts by project and kind, then the unmanaged objects, then what is unknown."""
+    parts = []
     rows = list(_rows(inventory))
-    parts = [text_table(_HEADERS, rows, numbers=range(2, len(_HEADERS)))] if rows else []
+    if rows:
+        parts.append(text_table(_HEADERS, rows, numbers=_NUMBERS))
     unmanaged = inventory.of(ObjectRelation.UNMANAGED)
     if unmanaged:
         lines = [f"Unmanaged: {count(len(unmanaged), 'object')}", *_listed(unmanaged)]
-        parts.append("".join(f"{terminal(line)}\n" for line in lines))
+        parts.append(terminal_lines(lines))
     if inventory.unread:
-        lines = [_unknown(inventory.unread)]
-        lines += [f"  {sentence}" for sentence in sentences_of(inventory.unread)]
-        parts.append("".join(f"{terminal(line)}\n" for line in lines))
+        lines = [f"  {sentence}" for sentence in sentences_of(inventory.unread)]
+        parts.append(terminal_lines([_unknown(inventory.unread), *lines]))
     parts.append(f"{totals(inventory)}\n")
     return "\n".join(parts)
 
 
 def as_json(inventory: Inventory) -> str:
     """Every object, the counts, and the lists that could not be read."""
-    by_group = [
-        {**_group(project, objects), "kind": kind, "counts": _counts(objects)}
-        | {"coverage_percent": _rounded(coverage_of(objects))}
-        for (project, kind), objects in inventory.groups.items()
-    ]
     return document(
         {
             "format_version": FORMAT_VERSION,
@@ -75,7 +73,7 @@ def as_json(inventory: Inventory) -> str:
             "coverage_percent": _rounded(inventory.coverage),
             "counts": _counts(inventory.objects),
             "complete": not inventory.unread,
-            "groups": by_group,
+            "groups": list(_groups(inventory)),
             "objects": list(map(_object, inventory.objects)),
             "unread": list(map(_unread, inventory.unread)),
         }
@@ -88,7 +86,7 @@ def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
     rows = list(_rows(inventory))
     if rows:
         head += _MARKDOWN_HEAD
-    sections = [Section(partial(_markdown_row, row), "row") for row in rows]
+    sections = sections_of(rows, _markdown_row, "row")
     unmanaged = inventory.of(ObjectRelation.UNMANAGED)
     if unmanaged:
         sections.append(Section(partial(_markdown_objects, unmanaged), "list of unmanaged objects"))
@@ -102,18 +100,18 @@ def as_markdown(inventory: Inventory, *, limit: int = COMMENT_LIMIT) -> str:
 def as_html(inventory: Inventory) -> str:
     """One page without network access: every count, every object that could be managed."""
     title = f"Inventory: {_headline(inventory)}"
-    shown = [entry for entry in inventory.objects if entry.standing is not ObjectRelation.BUILT_IN]
+    rows = list(_html_rows(inventory.objects))
     body = [
         f"<h1>{markup(title)}</h1>",
         f"<p>{markup(totals(inventory))}</p>",
-        _html_table(_HEADERS, list(_rows(inventory)), numbers=range(2, len(_HEADERS))),
+        _html_table(_HEADERS, list(_rows(inventory)), numbers=_NUMBERS),
     ]
     if inventory.unread:
         body.append(f"<h2>{markup(_unknown(inventory.unread))}</h2><ul>")
         body += [f"<li>{markup(sentence)}</li>" for sentence in sentences_of(inventory.unread)]
         body.append("</ul>")
-    body.append(f"<h2>{count(len(shown), 'object')}</h2>")
-    body.append(_html_table(("Project", "Kind", "Name", "ID", "Standing"), _html_rows(shown)))
+    body.append(f"<h2>{count(len(rows), 'object')}</h2>")
+    body.append(_html_table(("Project", "Kind", "Name", "ID", "Standing"), rows))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -134,13 +132,13 @@ FORMATS: dict[str, Callable[[Inventory], str]] = {
 
 def totals(inventory: Inventory) -> str:
     """How many objects there are, the coverage, and what it took to find out."""
-    counts = inventory.counts
-    parts = [f"{counts[standing]:,} {standing}" for standing in ObjectRelation if counts[standing]]
-    listed = f": {', '.join(parts)}" if parts else ""
-    unknown = f" {_unknown(inventory.unread)}." if inventory.unread else ""
-    cost = f"{count(inventory.calls, 'API call')} in {duration(inventory.seconds)}"
     number = count(len(inventory.objects), "object")
-    return f"{number}{listed}. {_coverage(inventory)}.{unknown} {cost}."
+    listed = enclosed(": ", ", ".join(tally(_counts(inventory.objects))))
+    sentences = [f"{number}{listed}.", f"{_coverage(inventory)}."]
+    if inventory.unread:
+        sentences.append(f"{_unknown(inventory.unread)}.")
+    sentences.append(f"{cost_of(inventory.calls, inventory.seconds)}.")
+    return " ".join(sentences)
 
 
 def _headline(inventory: Inventory) -> str:
@@ -154,16 +152,21 @@ def _headline(inventory: Inventory) -> str:
 
 def _coverage(inventory: Inventory) -> str:
     share = percent(inventory.coverage)
-    return f"Coverage: {share}" if share else "Coverage: there is nothing to manage"
+    return f"Coverage: {share or 'there is nothing to manage'}"
 
 
 def percent(share: float | None) -> str:
     """A share with one decimal, rounded down, so that 100 % means everything; empty for None."""
-    return "" if share is None else f"{math.floor(share * 10) / 10:.1f} %"
+    rounded = _rounded(share)
+    if rounded is None:
+        return ""
+    return f"{rounded:.1f} %"
 
 
 def _rounded(share: float | None) -> float | None:
-    return None if share is None else math.floor(share * 10) / 10
+    if share is None:
+        return None
+    return math.floor(share * 10) / 10
 
 
 def _unknown(unread: Sequence[UnreadList]) -> str:
@@ -172,11 +175,20 @@ def _unknown(unread: Sequence[UnreadList]) -> str:
 
 def _rows(inventory: Inventory) -> Iterator[list[str]]:
     for (project, kind), objects in inventory.groups.items():
-        counts = Counter(entry.standing for entry in objects)
-        numbers = [
-            f"{counts[standing]:,}" if counts[standing] else "" for standing in ObjectRelation
-        ]
+        # An empty cell is easier to overlook than a zero, and most are.
+        numbers = [f"{number:,}" if number else "" for number in _counts(objects).values()]
         yield [project or OUTSIDE, kind, *numbers, percent(coverage_of(objects))]
+
+
+def _groups(inventory: Inventory) -> Iterator[dict[str, Any]]:
+    for (project, kind), objects in inventory.groups.items():
+        yield {
+            "project": _safe(project),
+            "project_id": objects[0].project_id,
+            "kind": kind,
+            "counts": _counts(objects),
+            "coverage_percent": _rounded(coverage_of(objects)),
+        }
 
 
 def _listed(objects: Sequence[InventoryObject]) -> Iterator[str]:
@@ -194,16 +206,13 @@ def _listed(objects: Sequence[InventoryObject]) -> Iterator[str]:
 
 
 def _owner(entry: InventoryObject) -> str:
-    return f"{entry.kind} in {entry.project}" if entry.project else entry.kind
+    return entry.kind + enclosed(" in ", entry.project)
 
 
 def _counts(objects: Sequence[InventoryObject]) -> dict[str, int]:
-    counts = Counter(entry.standing for entry in objects)
+    """The number of objects with each relation, in the order of `_HEADERS`; zeros too."""
+    counts = Counter(entry.relation for entry in objects)
     return {standing.value: counts[standing] for standing in ObjectRelation}
-
-
-def _group(project: str | None, objects: Sequence[InventoryObject]) -> dict[str, Any]:
-    return {"project": _safe(project), "project_id": objects[0].project_id}
 
 
 def _object(entry: InventoryObject) -> dict[str, Any]:
@@ -211,10 +220,10 @@ def _object(entry: InventoryObject) -> dict[str, Any]:
         "kind": entry.kind,
         "id": entry.id,
         "name": redacted(entry.label),
-        "standing": entry.standing.value,
+        "standing": entry.relation.value,
         "project": _safe(entry.project),
         "project_id": entry.project_id,
-        "address": None if entry.address is None else str(entry.address),
+        "address": entry.address and str(entry.address),
     }
 
 
@@ -228,7 +237,9 @@ def _unread(entry: UnreadList) -> dict[str, Any]:
 
 
 def _safe(text: str | None) -> str | None:
-    return None if text is None else redacted(text)
+    if text is None:
+        return None
+    return redacted(text)
 
 
 def _markdown_row(row: Sequence[str]) -> str:
@@ -244,26 +255,27 @@ def _markdown_objects(objects: Sequence[InventoryObject]) -> str:
 
 
 def _markdown_unread(inventory: Inventory) -> str:
-    lines = [f"- {prose(sentence)}" for sentence in sentences_of(inventory.unread)]
-    return f"\n⚠️ {_unknown(inventory.unread)}:\n\n" + "\n".join(lines) + "\n\n"
+    lines = [f"- {prose(sentence)}\n" for sentence in sentences_of(inventory.unread)]
+    return f"\n⚠️ {_unknown(inventory.unread)}:\n\n{''.join(lines)}\n"
 
 
-def _html_rows(objects: Sequence[InventoryObject]) -> list[list[str]]:
-    return [
-        [entry.project or OUTSIDE, entry.kind, entry.label, entry.id, entry.standing.value]
-        for entry in objects
-    ]
+def _html_rows(objects: Sequence[InventoryObject]) -> Iterator[list[str]]:
+    """A row for each object but built-in ones, which nobody can manage."""
+    for entry in objects:
+        if entry.relation is not ObjectRelation.BUILT_IN:
+            project = entry.project or OUTSIDE
+            yield [project, entry.kind, entry.label, entry.id, entry.relation.value]
 
 
 def _html_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()
 ) -> str:
     def line(tag: str, cells: Sequence[str]) -> str:
-        parts = []
+        parts = ""
         for at, cell in enumerate(cells):
-            kind = ' class="number"' if at in numbers else ""
-            parts.append(f"<{tag}{kind}>{markup(cell)}</{tag}>")
-        return f"<tr>{''.join(parts)}</tr>"
+            attribute = ' class="number"' if at in numbers else ""
+            parts += f"<{tag}{attribute}>{markup(cell)}</{tag}>"
+        return f"<tr>{parts}</tr>"
 
     body = "\n".join(line("td", row) for row in rows)
     head = line("th", headers)

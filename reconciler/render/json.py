@@ -36,14 +36,22 @@ from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.model.values import Spec, Unknown
 from reconciler.render import phrases
-from reconciler.render.findings import change_id, drift_id, problem_id
-from reconciler.render.jsonview import digest, document, known, sensitive, unknown
+from reconciler.render.findings import change_id, drift_id, has_errors, problem_id
+from reconciler.render.jsonview import (
+    digest,
+    document,
+    known,
+    sensitive,
+    source_range,
+    unknown,
+)
 from reconciler.render.policies import as_json as policies_as_json
 from reconciler.render.values import redacted
 
 FORMAT_VERSION = "1.2"
 PROVIDER = "reconciler"
 
+# An adoption is a no-op to a tool that knows Terraform: it creates and changes nothing.
 _ACTIONS = {
     Action.NO_OP: ["no-op"],
     Action.CREATE: ["create"],
@@ -53,6 +61,7 @@ _ACTIONS = {
     Action.ADOPT: ["no-op"],
     Action.FORGET: ["forget"],
 }
+# Reasons of Terraform for what is like its own; the others are in `reconciler.reason` alone.
 _ACTION_REASONS = {
     Reason.FIELD_FORCES_REPLACEMENT: "replace_because_cannot_update",
     Reason.REQUESTED: "replace_by_request",
@@ -169,7 +178,7 @@ class JsonRenderer:
 
     def plan_view(self, plan: Plan) -> dict[str, Any]:
         """The plan as a JSON object, for callers that add to it."""
-        errored = _errored(plan)
+        errored = has_errors(plan.diagnostics)
         # Errors of single resources leave the rest of the plan applyable.
         fails_as_a_whole = errored and not plan.blocked
         applyable = not plan.is_empty and not plan.refusals and not fails_as_a_whole
@@ -199,12 +208,10 @@ class JsonRenderer:
         return list(map(_finding, self._context.findings))
 
     def _head(self, plan: Plan) -> dict[str, Any]:
-        stamp = {"timestamp": self._timestamp} if self._timestamp else {}
-        return {"format_version": FORMAT_VERSION, "errored": _errored(plan), **stamp}
-
-
-def _errored(plan: Plan) -> bool:
-    return any(diagnostic.severity is Severity.ERROR for diagnostic in plan.diagnostics)
+        head = {"format_version": FORMAT_VERSION, "errored": has_errors(plan.diagnostics)}
+        if self._timestamp:
+            head["timestamp"] = self._timestamp
+        return head
 
 
 def _origin(plan: Plan) -> dict[str, Any]:
@@ -248,12 +255,12 @@ def _values(change: Change) -> dict[str, Any]:
     before, after = sides(change)
     view = {
         "actions": _actions(change),
-        "before": None if before is None else known(before),
-        "after": None if after is None else known(after),
-        "after_unknown": {} if after is None else unknown(after),
-        "before_sensitive": False if before is None else sensitive(before),
-        "after_sensitive": False if after is None else sensitive(after),
+        # Terraform writes {} for a side without an object here, and false below.
+        "after_unknown": {},
+        **_two_sides(before, after),
     }
+    if after is not None:
+        view["after_unknown"] = unknown(after)
     forced = [list(field.path) for field in change.fields if field.forces_replacement]
     if change.action is Action.REPLACE and forced:
         view["replace_paths"] = forced
@@ -264,7 +271,19 @@ def _values(change: Change) -> dict[str, Any]:
 
 def _actions(change: Change) -> list[str]:
     actions = _ACTIONS[change.action]
-    return actions[::-1] if change.create_before_destroy else actions
+    if change.create_before_destroy:
+        return actions[::-1]
+    return actions
+
+
+def _two_sides(before: Any, after: Any) -> dict[str, Any]:
+    """The values of `change` that all representations have: null where there is no object."""
+    return {
+        "before": known(before),
+        "after": known(after),
+        "before_sensitive": sensitive(before),
+        "after_sensitive": sensitive(after),
+    }
 
 
 def sides(change: Change) -> tuple[Spec | None, Spec | None]:
@@ -289,13 +308,15 @@ def _ours(change: Change) -> dict[str, Any]:
         "id": change.id,
         "project": change.address.project,
         "source": phrases.where(change.location) or None,
-        "pre_image_digest": digest(change.pre_image) if change.pre_image else None,
+        "pre_image_digest": None,
         "depends_on": list(map(str, change.depends_on)),
         "destroys": phrases.destruction(change) or None,
         "losses": list(map(_loss, change.losses)),
-        "removal": str(change.removal) if change.removal else None,
+        "removal": change.removal and str(change.removal),
         "warnings": list(change.warnings),
     }
+    if change.pre_image:
+        view["pre_image_digest"] = digest(change.pre_image)
     if change.action is Action.ADOPT and change.mark:
         view["mark"] = change.mark
     if change.blocked:
@@ -335,30 +356,29 @@ def _field(field: FieldChange) -> dict[str, Any]:
 
 
 def _drift(drift: Drift) -> dict[str, Any]:
-    before = _nested(drift, "before")
-    after = None if drift.deleted else _nested(drift, "after")
-    changed = ["update"] if drift.is_changed else ["no-op"]
-    late = {"overdue": drift.overdue} if drift.overdue else {}
-    return {
-        **_resource(drift.address),
-        "change": {
-            "actions": ["delete"] if drift.deleted else changed,
-            "before": known(before),
-            "after": known(after),
-            "after_unknown": {},
-            "before_sensitive": sensitive(before),
-            "after_sensitive": False if after is None else sensitive(after),
-        },
-        "reconciler": {
-            "id": drift.id,
-            "finding": drift_id(drift),
-            "project": drift.address.project,
-            "source": phrases.where(drift.location) or None,
-            "blame": drift.blame or None,
-            "fields": list(map(_field, drift.fields)),
-            **late,
-        },
+    action, after = "no-op", None
+    if drift.deleted:
+        action = "delete"
+    else:
+        after = _nested(drift, "after")
+        if drift.is_changed:
+            action = "update"
+    ours = {
+        "id": drift.id,
+        "finding": drift_id(drift),
+        "project": drift.address.project,
+        "source": phrases.where(drift.location) or None,
+        "blame": drift.blame or None,
+        "fields": list(map(_field, drift.fields)),
     }
+    if drift.overdue:
+        ours["overdue"] = drift.overdue
+    change = {
+        "actions": [action],
+        "after_unknown": {},
+        **_two_sides(_nested(drift, "before"), after),
+    }
+    return {**_resource(drift.address), "change": change, "reconciler": ours}
 
 
 def _nested(drift: Drift, side: str) -> dict[str, Any]:
@@ -372,8 +392,10 @@ def _nested(drift: Drift, side: str) -> dict[str, Any]:
 def _placed(target: Any, path: Sequence[str | int], value: Any) -> Any:
     if not path:
         return value
+    placed = {}
+    if isinstance(target, Mapping):
+        placed = dict(target)
     # A partial object cannot keep list indexes, so they become keys.
-    placed = dict(target) if isinstance(target, Mapping) else {}
     key = str(path[0])
     placed[key] = _placed(placed.get(key), path[1:], value)
     return placed
@@ -389,11 +411,8 @@ def _output(output: OutputChange) -> dict[str, Any]:
         action = "no-op"
     return {
         "actions": [action],
-        "before": known(output.before),
-        "after": known(output.after),
         "after_unknown": unknown(output.after),
-        "before_sensitive": sensitive(output.before),
-        "after_sensitive": sensitive(output.after),
+        **_two_sides(output.before, output.after),
     }
 
 
@@ -423,7 +442,7 @@ def _planned_output(output: OutputChange) -> dict[str, Any]:
 
 
 def _unmanaged(plan: Plan) -> list[dict[str, Any]]:
-    return [to_builtins(unmanaged) for unmanaged in plan.unmanaged]
+    return list(map(to_builtins, plan.unmanaged))
 
 
 def _diagnostics(diagnostics: Sequence[Diagnostic]) -> dict[str, Any]:
@@ -448,21 +467,19 @@ def _diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
         view["address"] = str(diagnostic.address)
         view["project"] = diagnostic.address.project
     if diagnostic.location:
-        start = {"line": diagnostic.location.line, "column": diagnostic.location.column}
-        view["range"] = {"filename": diagnostic.location.file, "start": start}
+        view["range"] = source_range(diagnostic.location)
     return view
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    address = finding.address
     return {
         "finding": finding.id,
         "rule": finding.rule.name,
         "title": finding.rule.title,
         "level": str(finding.level),
         "verdict": str(finding.verdict),
-        "address": str(address) if address else None,
-        "project": address.project if address else None,
+        "address": finding.address and str(finding.address),
+        "project": finding.address and finding.address.project,
         "subject": finding.subject or None,
         "message": redacted(finding.message),
         "detail": redacted(finding.detail),

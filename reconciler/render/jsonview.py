@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.secret import MASK, Secret
 from reconciler.model.values import (
     FileSet,
@@ -50,6 +51,7 @@ def _laid_out(value: Any, indent: str) -> str:
     inner = indent + "  "
     if isinstance(value, Mapping) and value and len(indent) <= 2 * _DEPTH:
         lines = [f"{inner}{_compact(key)}: {_laid_out(value[key], inner)}" for key in sorted(value)]
+        # Written by hand, because `json` indents all levels or none.
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     if isinstance(value, list) and any(isinstance(element, Mapping) for element in value):
         lines = [inner + _compact(element) for element in value]
@@ -67,10 +69,18 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def source_range(location: SourceLocation) -> dict[str, Any]:
+    """A place in a file, in the shape of `terraform validate -json`."""
+    start = {"line": location.line, "column": location.column}
+    return {"filename": location.file, "start": start}
+
+
 def known(value: Any) -> Any:
     """The known parts of a value as JSON; None if nothing is known."""
     view = _known(value)
-    return None if view is _LEFT_OUT else view
+    if view is _LEFT_OUT:
+        return None
+    return view
 
 
 def unknown(value: Any) -> Any:
@@ -90,6 +100,7 @@ def _known(value: Any) -> Any:
         case str():
             return redacted(value)
         case float() if not math.isfinite(value):
+            # JSON has no infinity, and no NaN.
             return str(value)
         case None | bool() | int() | float():
             return value
@@ -115,7 +126,10 @@ def _known_model(value: Any) -> Any:
             return known(_fields_of(value))
         case Reference() | Template():
             return redacted(str(value))
-    return MASK if isinstance(value, Secret | SecretValue) else redacted(str(value))
+    # A type that is not listed above is shown as text, after the types that hide something.
+    if isinstance(value, Secret | SecretValue):
+        return MASK
+    return redacted(str(value))
 
 
 def _fields_of(member: Member) -> dict[str, Any]:

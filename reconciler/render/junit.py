@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.model.finding import CaseVerdict, Finding, FindingRule
 from reconciler.model.plan_digest import plan_digest
@@ -10,6 +11,7 @@ from reconciler.model.report import Report
 from reconciler.render.escape import xml
 from reconciler.render.findings import WARNING
 from reconciler.render.report_renderer import ReportRenderer
+from reconciler.render.values import filled_lines
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NOTHING = FindingRule("nothing", "Nothing to report")
@@ -21,23 +23,27 @@ class JUnitRenderer(ReportRenderer):
 
     def report(self, report: Report) -> str:
         """A document with one suite."""
-        findings = self.findings(report)
-        warnings = [finding for finding in findings if _is_remark(finding)]
-        cases = [finding for finding in findings if not _is_remark(finding)]
-        if not cases:
-            # CI systems take a report without tests for a job that ran none.
-            cases = [Finding(_NOTHING, "nothing to report", subject=report.title)]
-        seconds = sum(finding.seconds for finding in cases)
-        name = " ".join(part for part in ("reconciler", report.title, report.stack) if part)
-        numbers = _numbers(cases, seconds)
+        warnings: list[Finding] = []
+        cases: list[Finding] = []
+        for finding in self.findings(report):
+            if finding.rule == WARNING:
+                warnings.append(finding)
+            else:
+                cases.append(finding)
+        # CI systems take a report without tests for a job that ran none.
+        cases = cases or [Finding(_NOTHING, "nothing to report", subject=report.title)]
+        name = " ".join(filter(None, ("reconciler", report.title, report.stack)))
+        numbers = _numbers(cases)
         lines = [
             f"<testsuites{_attributes(numbers)}>",
             f"  <testsuite{_attributes({'name': name, **numbers})}>",
             *_properties(report),
-            *(f"    {_case(finding, self.context.path_of(finding.location))}" for finding in cases),
         ]
+        for finding in cases:
+            path = self.context.path_of(finding.location)
+            lines.append(f"    {_case(finding, path)}")
         if warnings:
-            texts = "&#10;".join(xml(each.sentence) for each in warnings)
+            texts = _xml_lines(finding.sentence for finding in warnings)
             lines.append(f"    <system-out>{texts}</system-out>")
         return _HEAD + "\n".join([*lines, "  </testsuite>", "</testsuites>"]) + "\n"
 
@@ -48,17 +54,14 @@ def _properties(report: Report) -> Iterator[str]:
         yield f"    <properties><property{digest}/></properties>"
 
 
-def _is_remark(finding: Finding) -> bool:
-    return finding.rule == WARNING
-
-
-def _numbers(cases: Sequence[Finding], seconds: float) -> dict[str, str]:
-    verdicts = [finding.verdict for finding in cases]
+def _numbers(cases: Sequence[Finding]) -> dict[str, str]:
+    verdicts = Counter(finding.verdict for finding in cases)
+    seconds = sum(finding.seconds for finding in cases)
     return {
         "tests": str(len(cases)),
-        "failures": str(verdicts.count(CaseVerdict.FAILED)),
-        "errors": str(verdicts.count(CaseVerdict.ERROR)),
-        "skipped": str(verdicts.count(CaseVerdict.SKIPPED)),
+        "failures": str(verdicts[CaseVerdict.FAILED]),
+        "errors": str(verdicts[CaseVerdict.ERROR]),
+        "skipped": str(verdicts[CaseVerdict.SKIPPED]),
         "time": f"{seconds:.3f}",
     }
 
@@ -81,17 +84,21 @@ def _case(finding: Finding, path: str) -> str:
 
 def _verdict(finding: Finding) -> Iterator[str]:
     message = _attributes({"message": finding.message})
-    details = "&#10;".join(xml(line) for line in finding.detail.split("\n") if line)
+    details = _xml_lines(filled_lines(finding.detail))
     if finding.verdict is CaseVerdict.SKIPPED:
         yield f"<skipped{message}/>"
     elif finding.verdict in _TAGS:
         tag = _TAGS[finding.verdict]
         kind = _attributes({"type": finding.rule.name})
-        text = "&#10;".join(filter(None, (xml(finding.message), details)))
+        text = _xml_lines(filter(None, (finding.message, *filled_lines(finding.detail))))
         yield f"<{tag}{message}{kind}>{text}</{tag}>"
         return
     if details:
         yield f"<system-out>{details}</system-out>"
+
+
+def _xml_lines(texts: Iterable[str]) -> str:
+    return "&#10;".join(map(xml, texts))
 
 
 def _attributes(values: dict[str, str]) -> str:

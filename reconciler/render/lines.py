@@ -13,6 +13,8 @@ from typing import NamedTuple
 from reconciler.render.escape import terminal
 
 _HANGING = 2
+MOST_COLUMN = 44
+"""The width beyond which a text no longer widens its column: one long name is not worth it."""
 
 
 class StyledText(NamedTuple):
@@ -27,14 +29,17 @@ Line = tuple[StyledText, ...]
 
 def line(*parts: str | StyledText) -> Line:
     """A line of spans, escaped, without empty parts."""
-    spans = (part if isinstance(part, StyledText) else StyledText(part) for part in parts)
-    return tuple(StyledText(terminal(span.text), span.style) for span in spans if span.text)
+    spans = []
+    for part in parts:
+        span = part if isinstance(part, StyledText) else StyledText(part)
+        if span.text:
+            spans.append(StyledText(terminal(span.text), span.style))
+    return tuple(spans)
 
 
 def plain(lines: Iterable[Line]) -> str:
     """The lines without colours and trailing blanks."""
-    texts = ("".join(span.text for span in spans) for spans in lines)
-    return "".join(f"{text.rstrip()}\n" for text in texts)
+    return "".join(f"{_text_of(spans).rstrip()}\n" for spans in lines)
 
 
 def painted(lines: Iterable[Line], *, color: bool) -> str:
@@ -42,6 +47,10 @@ def painted(lines: Iterable[Line], *, color: bool) -> str:
     if not color:
         return plain(lines)
     return "".join("".join(map(_sequence, spans)) + "\n" for spans in lines)
+
+
+def _text_of(spans: Line) -> str:
+    return "".join(span.text for span in spans)
 
 
 def _sequence(span: StyledText) -> str:
@@ -68,32 +77,35 @@ def wrapped(spans: Line, width: int) -> list[Line]:
 
     They begin below the last span, so that text in a column stays in it. Words are never cut.
     """
-    whole = "".join(span.text for span in spans)
+    whole = _text_of(spans)
     # What is dim is no sentence: ids, places and durations.
     if not spans or cells(whole) <= width or spans[-1].style == "dim":
         return [spans]
     *head, last = spans
     text = last.text.lstrip(" ")
-    before = cells("".join(span.text for span in head)) + len(last.text) - len(text)
+    lead = last.text[: len(last.text) - len(text)]
+    before = cells(_text_of(tuple(head)) + lead)
     indent = before
+    # No column to stay in, or one that leaves too little room.
     if indent > width // 2 or not whole.startswith(" "):
         indent = len(whole) - len(whole.lstrip(" ")) + _HANGING
-    texts = _filled_lines(text, width - before, width - indent)
-    lead = last.text[: len(last.text) - len(text)]
-    lines: list[Line] = [(*head, StyledText(lead + texts[0], last.style))]
-    lines += [(StyledText(" " * indent), StyledText(rest, last.style)) for rest in texts[1:]]
-    return lines
+    first, *others = _filled_lines(text, width - before, width - indent)
+    lines: list[Line] = [(*head, StyledText(lead + first, last.style))]
+    hanging = StyledText(" " * indent)
+    return [*lines, *((hanging, StyledText(rest, last.style)) for rest in others)]
 
 
 def _filled_lines(text: str, first: int, others: int) -> list[str]:
     """Words in lines: one of `first` columns, the rest of `others`."""
     lines, room = [""], first
     for word in text.split(" "):
-        if lines[-1] and cells(lines[-1]) + 1 + cells(word) > room:
+        if not lines[-1]:
+            lines[-1] = word
+        elif cells(lines[-1]) + 1 + cells(word) <= room:
+            lines[-1] += f" {word}"
+        else:
             lines.append(word)
             room = others
-        else:
-            lines[-1] += f" {word}" if lines[-1] else word
     return lines
 
 
@@ -101,7 +113,16 @@ def cells(text: str) -> int:
     """The width of `text` in terminal columns: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
-    return sum(_cell(char) for char in text)
+    return sum(map(_cell, text))
+
+
+def column_width(texts: Iterable[str], most: int = MOST_COLUMN) -> int:
+    """The width of the widest text of at most `most` columns; wider ones stick out."""
+    widest = 0
+    for width in map(cells, texts):
+        if width <= most:
+            widest = max(widest, width)
+    return widest
 
 
 def padded(text: str, width: int) -> str:
@@ -130,4 +151,6 @@ def shortened(text: str, width: int) -> str:
 def _cell(char: str) -> int:
     if unicodedata.combining(char):
         return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    if unicodedata.east_asian_width(char) in "WF":
+        return 2
+    return 1

@@ -18,14 +18,15 @@ from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
 from reconciler.render.escape import code_span, prose, web_link
-from reconciler.render.findings import refusal_findings
+from reconciler.render.findings import has_errors, refusal_findings
 from reconciler.render.lines import shortened
 from reconciler.render.markdown_parts import MOST_NAME, Parts, group_of, run_line, table
 from reconciler.render.policies import policy_sections
 from reconciler.render.sections import COMMENT_LIMIT, Frame, Section, SizeLimit, fitted
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed
 
 _LEAST = 2_500
+# A command can have hundreds of targets; its head must leave room for the problems.
 _MOST_COMMAND = 60
 _MOST_WHOLE = 300
 
@@ -39,6 +40,7 @@ class MarkdownRenderer:
         context: ReportContext = NO_CONTEXT,
         budget: SizeLimit | None = None,
     ) -> None:
+        # Less would cut the note that says what is left out.
         if limit < _LEAST:
             raise ValueError(f"no room for a plan in {limit:,} characters: it needs {_LEAST:,}")
         self._budget = budget or SizeLimit.in_characters(limit)
@@ -81,7 +83,9 @@ class MarkdownRenderer:
 
     def result(self, result: ApplyResult) -> str:
         """How each change ended, failures first."""
-        how = "complete" if phrases.is_complete(result) else "incomplete"
+        how = "incomplete"
+        if phrases.is_complete(result):
+            how = "complete"
         head = f"### {_title('apply', result.plan)}: {how}\n\n"
         failures: list[Section] = []
         applied: list[Section] = []
@@ -94,7 +98,10 @@ class MarkdownRenderer:
                 group=group_of(outcome.change),
                 is_critical=not is_applied,
             )
-            (applied if is_applied else failures).append(section)
+            if is_applied:
+                applied.append(section)
+            else:
+                failures.append(section)
         policies = policy_sections(result.policies, refusing=True)
         sections = [*self._findings(), *failures, *policies, *applied]
         digest = _digest(result.plan)
@@ -102,6 +109,7 @@ class MarkdownRenderer:
         if result.checks:
             from reconciler.render.checks import markdown_view
 
+            # Checks follow the outcomes, which need most of the comment.
             room = (self._budget.limit or COMMENT_LIMIT) // 8
             foot += f"\n{markdown_view(result.checks, limit=room)}"
         return self._fitted(head, sections, foot, "reconciler history")
@@ -118,8 +126,9 @@ class MarkdownRenderer:
 
         head = f"### reconciler fleet {report.command} · {prose(headline(report))}\n\n"
         sections = [*self._findings(), *markdown_sections(report, full=self._context.full)]
-        digest = f"\nFleet digest: {code_span(report.digest)}\n" if report.digest else ""
-        foot = f"\n{prose(cost(report))}.\n{digest}"
+        foot = f"\n{prose(cost(report))}.\n"
+        if report.digest:
+            foot += f"\nFleet digest: {code_span(report.digest)}\n"
         return self._fitted(head, sections, foot, f"reconciler fleet {report.command} --full")
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
@@ -184,8 +193,9 @@ class MarkdownRenderer:
                 yield Section(partial(self._parts.warning, change, warning), "warning")
             if note := phrases.job_note(change):
                 yield Section(partial(self._parts.note, change, note), "note")
-            for step in change.keys if not change.is_change else ():
-                text = phrases.key_step(step)
+            # The section of a change has its keys.
+            keys = () if change.is_change else change.keys
+            for text in map(phrases.key_step, keys):
                 yield Section(partial(self._parts.note, change, text), "note")
             if change.reason is Reason.WAITS:
                 text = f"skipped: {change.blocked}"
@@ -200,7 +210,7 @@ class MarkdownRenderer:
 def _title(command: str, plan: Plan) -> str:
     parts = filter(None, (plan.stack, plan.environment))
     names = "/".join(prose(shortened(part, MOST_NAME)) for part in parts)
-    return f"reconciler {command} · {names}" if names else f"reconciler {command}"
+    return f"reconciler {command}{enclosed(' · ', names)}"
 
 
 def _by_importance(changes: Sequence[Change]) -> list[Change]:
@@ -212,12 +222,15 @@ def _verdict(plan: Plan) -> str:
     """`refused, ` or `failed, ` before the counts of a plan that cannot be applied as a whole."""
     if plan.refusals:
         return "refused, "
-    is_failed = any(problem.severity is Severity.ERROR for problem in plan.diagnostics)
-    return "failed, " if is_failed else ""
+    if has_errors(plan.diagnostics):
+        return "failed, "
+    return ""
 
 
 def _digest(plan: Plan) -> str:
-    return f"\nPlan digest: {code_span(plan_digest(plan))}\n" if plan.pending else ""
+    if not plan.pending:
+        return ""
+    return f"\nPlan digest: {code_span(plan_digest(plan))}\n"
 
 
 def _place(name: str) -> str:
@@ -230,8 +243,7 @@ def _place(name: str) -> str:
 def _drift_counts(plan: Plan) -> str:
     if not plan.drift:
         return "none"
-    changed = sum(drift.is_changed for drift in plan.drift)
-    overdue = sum(bool(drift.overdue) for drift in plan.drift)
+    changed, overdue = phrases.drift_numbers(plan)
     parts = []
     if changed:
         parts.append(f"{count(changed, 'object')} changed outside reconciler")

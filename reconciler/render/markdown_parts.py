@@ -32,7 +32,7 @@ from reconciler.render.field_rows import (
 from reconciler.render.findings import change_id, drift_id, problem_id
 from reconciler.render.lines import shortened
 from reconciler.render.text import MARKS
-from reconciler.render.values import brief, count, inline
+from reconciler.render.values import brief, count, enclosed, filled_lines, inline
 
 ICONS = {
     Action.CREATE: "🟢",
@@ -42,16 +42,20 @@ ICONS = {
     Action.ADOPT: "🔵",
     Action.FORGET: "⚪",
 }
+_SEVERITY_ICONS = {Severity.ERROR: "❌", Severity.WARNING: "⚠️"}
 _LEVEL_ICONS = {Level.ERROR: "❌", Level.WARNING: "⚠️", Level.NOTE: "ℹ️"}
-_COLUMNS = tuple(action for action in Action if action is not Action.NO_OP)
 _WIDTH = 100
+# One section may take about an eighth of a comment, so that a single long value hides no others.
 _MOST_LINES = 150
 _MOST_CHARACTERS = 8_000
 _MOST_ROWS = 25
 _MOST_FIELDS = 6
+# Answers of the API are quoted in sentences, and can be whole pages of HTML.
 _MOST_SENTENCE = 2_000
+_MOST_VALUE = 500
 _ADDRESS_WIDTH = 120
 MOST_NAME = 40
+"""The width at which names of projects, stacks and fields are cut."""
 
 
 class Parts:
@@ -66,20 +70,21 @@ class Parts:
     def change(self, change: Change) -> str:
         """A folded part with the fields of a change; open if something is lost."""
         lost = phrases.loses_something(change)
-        flag = " ⚠️ <b>destroys</b>" if lost else ""
         named = self._named(change.address)
-        head = f"{ICONS[change.action]} {named} will be {phrases.done(change)}{flag}"
-        aside = self._aside(change.location, change.id)
-        # Ordinary changes are no findings that somebody would look up.
-        ids = [code_span(change_id(change))] if lost else []
-        about = " · ".join([self._about(change), *aside, *ids])
+        head = f"{ICONS[change.action]} {named} will be {phrases.done(change)}"
+        remarks = [self._about(change), *self._aside(change.location, change.id)]
+        if lost:
+            head += " ⚠️ <b>destroys</b>"
+            # Ordinary changes are no findings that somebody would look up.
+            remarks.append(code_span(change_id(change)))
+        about = " · ".join(remarks)
         return _folded(head, [about, self._diff(rows_of(change, self._layout))], is_open=lost)
 
     def change_line(self, change: Change) -> str:
         """A change as a list item, without its fields."""
         lost = phrases.destruction(change)
-        destroys = f" ⚠️ **destroys**: {self.spans(lost)}" if lost else ""
-        named = code_span(self._cut(str(change.address), _ADDRESS_WIDTH))
+        destroys = enclosed(" ⚠️ **destroys**: ", self.spans(lost))
+        named = self._address(change.address)
         icon = ICONS[change.action]
         return f"- {icon} {named} will be {phrases.done(change)}{destroys}\n"
 
@@ -92,20 +97,24 @@ class Parts:
         """The unmanaged objects, folded."""
         lines = []
         for unmanaged in plan.unmanaged:
-            project = f"  (project {unmanaged.project})" if unmanaged.project else ""
+            project = enclosed("  (project ", unmanaged.project, ")")
             lines.append(f"{unmanaged.kind:16} {unmanaged.id}  {unmanaged.label}{project}")
         head = f"⚪ {count(len(plan.unmanaged), 'object')} not declared in any manifest"
         return _folded(head, [fenced(self._bounded(lines))], is_open=False)
 
     def _about(self, change: Change) -> str:
+        reason: str = change.reason
         # Our own reasons need no escaping; the name of a rule does.
-        reason = self.spans(phrases.why(change)) if change.matched_by else change.reason
-        parts = [f"{_capital(reason)}."]
+        if change.matched_by:
+            reason = self.spans(phrases.why(change))
+        parts = [f"{phrases.capitalized(reason)}."]
         if lost := phrases.destruction(change):
             parts.append(f"**Destroys:** {self.spans(lost)}.")
         if steps := phrases.steps(change):
-            parts.append(f"{_capital(steps)}.")
-        parts += [f"{_capital(self.spans(phrases.key_step(step)))}." for step in change.keys]
+            parts.append(f"{phrases.capitalized(steps)}.")
+        for sentence in map(phrases.key_step, change.keys):
+            escaped = self.spans(sentence)
+            parts.append(f"{phrases.capitalized(escaped)}.")
         if change.action is Action.ADOPT and change.mark:
             parts.append(f"Writes the mark {code_span(change.mark)} to its metadata.")
         if change.renamed_from:
@@ -116,8 +125,8 @@ class Parts:
 
     def drift(self, drift: Drift) -> str:
         """What changed live, with its fields."""
-        icon = "🔴" if drift.deleted else "🟡"
-        head = f"{icon} {self._named(drift.address)} {markup(phrases.drift_sentence(drift))}"
+        sentence = markup(phrases.drift_sentence(drift))
+        head = f"{_drift_icon(drift)} {self._named(drift.address)} {sentence}"
         about = self._aside(drift.location, drift.id)
         if drift.blame:
             about.append(self.spans(drift.blame))
@@ -129,9 +138,8 @@ class Parts:
         """What changed live, as a list item with the names of its fields."""
         names = [field.dotted for field in drift.fields[:_MOST_FIELDS]]
         fields = ", ".join(code_span(shortened(name, MOST_NAME)) for name in names)
-        named = code_span(self._cut(str(drift.address), _ADDRESS_WIDTH))
-        icon = "🔴" if drift.deleted else "🟡"
-        return f"- {icon} {named} {self.spans(phrases.drift_sentence(drift))}{f': {fields}' if fields else ''}\n"
+        sentence = self.spans(phrases.drift_sentence(drift)) + enclosed(": ", fields)
+        return f"- {_drift_icon(drift)} {self._address(drift.address)} {sentence}\n"
 
     def outcome(self, outcome: Outcome) -> str:
         """How a change ended, as a list item with what it says."""
@@ -145,20 +153,23 @@ class Parts:
         changed = self._diff(moved_entries(outcome, self._layout))
         if not changed:
             return text
-        block = "".join(f"  {row}\n" for row in changed.split("\n"))
-        return f"{text}\n{block}\n"
+        # Indented, so that the block belongs to the list item.
+        block = changed.replace("\n", "\n  ")
+        return f"{text}\n  {block}\n\n"
 
     def outcome_line(self, outcome: Outcome) -> str:
         """How a change ended, in one line."""
         mark, _ = MARKS[outcome.status]
-        address = code_span(self._cut(str(outcome.change.address), _ADDRESS_WIDTH))
+        address = self._address(outcome.change.address)
         return f"- {mark} {address} {prose(phrases.outcome_verb(outcome))}\n"
 
     def _outcome_head(self, outcome: Outcome) -> str:
         mark, _ = MARKS[outcome.status]
         address = code_span(self._cut(str(outcome.change.address), 2 * _MOST_SENTENCE))
-        ident = f" {code_span(outcome.id)}" if outcome.id else ""
-        return f"- {mark} {address} {self.spans(phrases.outcome_sentence(outcome))}{ident}\n"
+        head = f"- {mark} {address} {self.spans(phrases.outcome_sentence(outcome))}"
+        if outcome.id:
+            head += f" {code_span(outcome.id)}"
+        return f"{head}\n"
 
     # --- sentences --------------------------------------------------------------------------------
 
@@ -172,10 +183,8 @@ class Parts:
         """A finding that is not part of the plan, as a list item."""
         icon = _LEVEL_ICONS.get(finding.level, "✅")
         title = prose(shortened(finding.rule.title, _ADDRESS_WIDTH))
-        asides = [
-            code_span(part) for part in (finding.about, phrases.where(finding.location)) if part
-        ]
-        where = f" ({', '.join(asides)})" if asides else ""
+        about = filter(None, (finding.about, phrases.where(finding.location)))
+        where = enclosed(" (", ", ".join(map(code_span, about)), ")")
         detail = self._detail(finding.detail)
         message = self.spans(finding.message)
         return f"- {icon} **{title}** {message}{where} · {code_span(finding.id)}{detail}\n"
@@ -190,17 +199,17 @@ class Parts:
 
     def problem(self, diagnostic: Diagnostic) -> str:
         """A diagnostic, as a list item."""
-        icon = "❌" if diagnostic.severity is Severity.ERROR else "⚠️"
-        asides = [
-            code_span(str(part)) for part in (diagnostic.location, diagnostic.address) if part
-        ]
-        asides.append(code_span(problem_id(diagnostic)))
+        icon = _SEVERITY_ICONS[diagnostic.severity]
+        about = filter(None, (diagnostic.location, diagnostic.address, problem_id(diagnostic)))
+        aside = ", ".join(code_span(str(part)) for part in about)
         head = f"- {icon} **{diagnostic.severity}** {self.spans(diagnostic.summary)}"
-        return f"{head} ({', '.join(asides)}){self._detail(diagnostic.detail)}\n"
+        return f"{head} ({aside}){self._detail(diagnostic.detail)}\n"
 
     def row(self, name: str, value: Any) -> str:
         """The row of an output."""
-        shown = inline(value) if self._full else _short(value)
+        shown = inline(value)
+        if not self._full:
+            shown = shortened(brief(value, _WIDTH) or shown, _MOST_VALUE)
         return f"| {code_span(name, in_table=True)} | {code_span(shown, in_table=True)} |\n"
 
     def spans(self, text: str) -> str:
@@ -208,11 +217,16 @@ class Parts:
         return prose(self._cut(text, _MOST_SENTENCE))
 
     def _detail(self, text: str) -> str:
-        return "".join(f"  \n  {self.spans(line)}" for line in text.split("\n") if line)
+        # Two blanks at the end of a line break it without ending the list item.
+        return "".join(f"  \n  {self.spans(line)}" for line in filled_lines(text))
 
     # --- pieces -----------------------------------------------------------------------------------
 
+    def _address(self, address: Address) -> str:
+        return code_span(self._cut(str(address), _ADDRESS_WIDTH))
+
     def _named(self, address: Address) -> str:
+        """An address for the summary of a folded part, which is HTML."""
         return code(self._cut(str(address), _ADDRESS_WIDTH))
 
     def _aside(self, location: SourceLocation | None, id: str | None) -> list[str]:
@@ -220,11 +234,17 @@ class Parts:
         return [code_span(self._cut(part, 2 * _WIDTH)) for part in parts]
 
     def _diff(self, entries: Sequence[FieldRow]) -> str:
-        lines = [text for entry in entries for text in _diff_of(entry)]
-        return fenced(self._bounded(lines), "diff") if lines else ""
+        lines: list[str] = []
+        for entry in entries:
+            lines += _diff_of(entry)
+        if not lines:
+            return ""
+        return fenced(self._bounded(lines), "diff")
 
     def _cut(self, text: str, width: int) -> str:
-        return text if self._full else shortened(text, width)
+        if self._full:
+            return text
+        return shortened(text, width)
 
     def _bounded(self, lines: Iterable[str]) -> list[str]:
         """At most `_MOST_LINES` lines and `_MOST_CHARACTERS`, so that no section fills a comment."""
@@ -241,16 +261,20 @@ class Parts:
                 break
             kept.append(shown)
         left_out = len(given) - len(kept)
-        return [*kept, f"@@ … {count(left_out, 'more line')} @@"] if left_out else kept
+        if left_out:
+            kept.append(f"@@ … {count(left_out, 'more line')} @@")
+        return kept
 
 
 def table(changes: Sequence[Change]) -> str:
     """Changes by scope and action; scopes beyond `_MOST_ROWS` share the last row."""
     scopes = phrases.by_scope(changes)
-    actions = [action for action in _COLUMNS if action in count_actions(changes)]
+    actions = [action for action in count_actions(changes) if action is not Action.NO_OP]
     rows = [(_scope(name), own) for name, own in scopes[:_MOST_ROWS]]
-    if len(scopes) > _MOST_ROWS:
-        rest = [change for _, own in scopes[_MOST_ROWS:] for change in own]
+    rest: list[Change] = []
+    for _, own in scopes[_MOST_ROWS:]:
+        rest += own
+    if rest:
         rows.append((f"{len(scopes) - _MOST_ROWS:,} more projects", rest))
     heads = [f"{ICONS[action]} {action}" for action in actions]
     lines = [f"| | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(actions)]
@@ -275,8 +299,10 @@ def run_line(run: RunReference | None) -> str:
     if run is None:
         return ""
     who = code_span(shortened(run.origin.summary, 2 * _WIDTH))
-    job = f": {web_link(run.origin.url)}" if run.origin.url else "."
-    return f"\nRun {run.number}, started by {who}{job}\n"
+    started = f"\nRun {run.number}, started by {who}"
+    if not run.origin.url:
+        return f"{started}.\n"
+    return f"{started}: {web_link(run.origin.url)}\n"
 
 
 def _scope(heading: str) -> str:
@@ -287,24 +313,27 @@ def _scope(heading: str) -> str:
 
 
 def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:
-    body = "\n\n".join(part for part in parts if part)
-    attribute = " open" if is_open else ""
-    return f"<details{attribute}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
+    body = "\n\n".join(filter(None, parts))
+    opening = "<details>"
+    if is_open:
+        opening = "<details open>"
+    return f"{opening}<summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
 
 
 def _diff_of(entry: FieldRow) -> Iterator[str]:
-    remark = f"  # {entry.remark}" if entry.remark else ""
+    remark = enclosed("  # ", entry.remark)
     if entry.is_pair:
         yield f"- {entry.name}: {entry.before}"
         yield f"+ {entry.name}: {entry.after}{remark}"
         return
-    value = f" {entry.value}" if entry.value else ""
+    value = enclosed(" ", entry.value)
     yield f"{_mark_of(entry.sign)} {entry.name}:{value}{remark}"
     yield from map(_body_line, entry.body)
 
 
 def _mark_of(sign: str) -> str:
-    """The first character of a line in a diff block; a value that stays as it is has none."""
+    """The first character of a line in a diff block; an unchanged value has none."""
+    # Highlighters know `!` as the sign of a changed line, and not `~`.
     return sign.replace("~", "!").replace("=", " ")
 
 
@@ -315,9 +344,7 @@ def _body_line(diff_line: DiffLine) -> str:
     return f"{diff_line.sign.replace('~', '!')}     {diff_line.text}"
 
 
-def _short(value: Any) -> str:
-    return shortened(brief(value, _WIDTH) or inline(value), 500)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _drift_icon(drift: Drift) -> str:
+    if drift.deleted:
+        return "🔴"
+    return "🟡"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.model.change import FieldChange
@@ -14,10 +14,9 @@ MOST_NAMES = 5
 _DIGEST = "sha256"
 _PLANNED = {"+": "to add", "~": "to change", "-": "to remove"}
 _HAPPENED = {"+": "added", "~": "changed", "-": "removed"}
-_SIGNS = tuple(_PLANNED)
 
-Names = list[tuple[str, str]]
-"""Pairs of sign and name, in display order."""
+Names = Mapping[str, Sequence[str]]
+"""The names of files by sign, in display order."""
 
 
 def is_members(field: FieldChange) -> bool:
@@ -29,34 +28,44 @@ def is_members(field: FieldChange) -> bool:
 
 def member_entry(fields: Sequence[FieldChange], *, happened: bool) -> tuple[str, Names]:
     """A summary such as `2 files to add`, and the names by sign; past tense if `happened`."""
-    names: dict[str, list[str]] = {sign: [] for sign in _SIGNS}
-    for name, sign in dict(_named(fields)).items():
+    words = _PLANNED
+    if happened:
+        words = _HAPPENED
+    # A file can be named by several fields; the last one decides about its sign.
+    signs = dict(_named(fields))
+    names: dict[str, list[str]] = {sign: [] for sign in words}
+    for name, sign in signs.items():
         names[sign].append(name)
-    words = _HAPPENED if happened else _PLANNED
-    parts = [f"{count(len(names[sign]), 'file')} {words[sign]}" for sign in _SIGNS if names[sign]]
-    return ", ".join(parts), [(sign, name) for sign in _SIGNS for name in names[sign]]
+    parts = [f"{count(len(own), 'file')} {words[sign]}" for sign, own in names.items() if own]
+    return ", ".join(parts), names
 
 
 def member_lines(names: Names, *, full: bool = False) -> Iterator[DiffLine]:
     """The first few names of each sign, and how many more there are."""
-    for sign in _SIGNS:
-        yield from member_names([pair for pair in names if pair[0] == sign], full=full)
+    for sign, own in names.items():
+        yield from member_names(sign, own, full=full)
 
 
-def member_names(names: Iterable[tuple[str, str]], *, full: bool = False) -> list[DiffLine]:
-    """The first few names, and how many more there are; a single one more is shown, not counted."""
-    lines = [DiffLine(sign, name) for sign, name in names]
-    if full or len(lines) <= MOST_NAMES + 1:
-        return lines
-    return [*lines[:MOST_NAMES], DiffLine("…", f"and {len(lines) - MOST_NAMES:,} more")]
+def member_names(sign: str, names: Sequence[str], *, full: bool = False) -> Iterator[DiffLine]:
+    """The first few names, and how many more there are."""
+    shown = names
+    # A line that says `and 1 more` takes as much room as the name.
+    if not full and len(names) > MOST_NAMES + 1:
+        shown = names[:MOST_NAMES]
+    for name in shown:
+        yield DiffLine(sign, name)
+    if len(shown) < len(names):
+        yield DiffLine("…", f"and {len(names) - len(shown):,} more")
 
 
 def _named(fields: Sequence[FieldChange]) -> Iterator[tuple[str, str]]:
     for field in fields:
         if len(field.path) > 1:
+            sign = "~"
             # A longer path changes a part of the file, such as its attributes.
-            whole = len(field.path) == 2
-            yield str(field.path[1]), _sign(field.before, field.after) if whole else "~"
+            if len(field.path) == 2:
+                sign = _sign(field.before, field.after)
+            yield str(field.path[1]), sign
         else:
             before = _by_key(field.before)
             after = _by_key(field.after)
@@ -68,13 +77,17 @@ def _named(fields: Sequence[FieldChange]) -> Iterator[tuple[str, str]]:
 def _sign(before: Any, after: Any) -> str:
     if before is None:
         return "+"
-    return "-" if after is None else "~"
+    if after is None:
+        return "-"
+    return "~"
 
 
 def _by_key(value: Any) -> Mapping[str, Any]:
     if isinstance(value, FileSet):
         return {member.key: member for member in value.members}
-    return value if isinstance(value, Mapping) else {}
+    if isinstance(value, Mapping):
+        return value
+    return {}
 
 
 def _is_member(value: Any) -> bool:

@@ -5,8 +5,10 @@ Reasons live with `Reason` in `model/change.py`; refusals with the guards.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from reconciler.model.change import (
     Action,
@@ -22,7 +24,10 @@ from reconciler.model.change import (
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Removal, ScopeType
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed, grouped, tally
+
+if TYPE_CHECKING:
+    from reconciler.model.checking import CheckOutcome
 
 ORGANIZATION = "Organization"
 DEFAULT_PROJECT = "Project of the default key"
@@ -92,9 +97,22 @@ _FALLBACK_MESSAGES = {
     OutcomeStatus.SKIPPED: "a dependency was not applied",
     OutcomeStatus.STALE: "it changed after the plan was made",
 }
+_NOT_APPLIED = {
+    OutcomeStatus.FAILED: "failed",
+    OutcomeStatus.STALE: "refused as stale",
+    OutcomeStatus.SKIPPED: "skipped",
+}
+_ACTIONS = tuple(Action)
+# Terraform's three, which tools search for in the totals.
 _ALWAYS_COUNTED = (Action.CREATE, Action.UPDATE, Action.DELETE)
 
+# Shorter waits are part of any run with more calls than the rate limit allows at once.
 _NOTABLE_WAIT_SECONDS = 1.0
+
+
+def capitalized(sentence: str) -> str:
+    """A sentence with a capital at its beginning, and everything else unchanged."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def done(change: Change) -> str:
@@ -125,22 +143,30 @@ def will_be(change: Change) -> str:
 
 def why(change: Change) -> str:
     """The reason of a change: `no manifest declares it`, `it matches Retention/old-results`."""
-    return f"it matches {change.matched_by}" if change.matched_by else str(change.reason)
+    if change.matched_by:
+        return f"it matches {change.matched_by}"
+    return str(change.reason)
 
 
 def heading_of(entry: Change | Drift) -> str:
     """The heading of the scope that the object belongs to."""
     if entry.address.project:
         return f"Project {entry.address.project}"
-    return DEFAULT_PROJECT if entry.scope == ScopeType.PROJECT_KEY else ORGANIZATION
+    if entry.scope == ScopeType.PROJECT_KEY:
+        return DEFAULT_PROJECT
+    return ORGANIZATION
 
 
 def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
     """Changes grouped under headings: the organization first, then projects in plan order."""
-    grouped: dict[str, list[Change]] = {ORGANIZATION: []}
-    for change in changes:
-        grouped.setdefault(heading_of(change), []).append(change)
-    return [(heading, group) for heading, group in grouped.items() if group]
+    groups = list(grouped(changes, heading_of).items())
+    groups.sort(key=lambda group: group[0] != ORGANIZATION)
+    return groups
+
+
+def drift_by_scope(drifts: Iterable[Drift]) -> list[tuple[str, list[Drift]]]:
+    """Drift grouped under headings, in plan order."""
+    return list(grouped(drifts, heading_of).items())
 
 
 def by_importance(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
@@ -148,20 +174,29 @@ def by_importance(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
     destructive: list[Change] = []
     others: list[Change] = []
     for change in changes:
-        (destructive if change.is_destructive else others).append(change)
+        if change.is_destructive:
+            destructive.append(change)
+        else:
+            others.append(change)
     groups = by_scope(others)
-    return [(DESTRUCTIVE, destructive), *groups] if destructive else groups
+    if destructive:
+        groups.insert(0, (DESTRUCTIVE, destructive))
+    return groups
 
 
 def where(location: SourceLocation | None) -> str:
     """`manifests/search.yaml:12`, or an empty string."""
-    return f"{location.file}:{location.line}" if location else ""
+    if location is None:
+        return ""
+    return f"{location.file}:{location.line}"
 
 
 def field_remarks(origin: Origin, *, forces_replacement: bool, note: str) -> str:
     """The remark beside a field change: `forces replacement, changed outside`."""
-    forced = "forces replacement" if forces_replacement else ""
-    return ", ".join(filter(None, (forced, _ORIGINS.get(origin), note)))
+    remarks = [_ORIGINS.get(origin), note]
+    if forces_replacement:
+        remarks.insert(0, "forces replacement")
+    return ", ".join(filter(None, remarks))
 
 
 def destruction(change: Change) -> str:
@@ -189,7 +224,7 @@ def steps(change: Change) -> str:
 
 def key_step(step: KeyStep) -> str:
     """`key: old key stays: used 2 hours ago (key_abc)`."""
-    return f"{step.field}: {step.why}" + (f" ({step.key_id})" if step.key_id else "")
+    return f"{step.field}: {step.why}{enclosed(' (', step.key_id, ')')}"
 
 
 def job_note(change: Change) -> str:
@@ -234,22 +269,29 @@ def _errors(plan: Plan) -> int:
 
 
 def _planned_totals(plan: Plan) -> str:
-    counts = plan.counts()
-    actions = [action for action in Action if action in counts or action in _ALWAYS_COUNTED]
-    parts = [_planned(action, plan) for action in actions if action is not Action.NO_OP]
-    unchanged = counts.get(Action.NO_OP, 0) - len(plan.blocked)
+    counts = dict(plan.counts())
+    # Resources with an error are planned as no-ops, so that nothing happens to them.
+    unchanged = counts.pop(Action.NO_OP, 0) - len(plan.blocked)
+    counted = {*counts, *_ALWAYS_COUNTED}
+    parts = [_planned(action, plan) for action in Action if action in counted]
     if unchanged:
         parts.append(f"{unchanged:,} unchanged")
-    destructive = f". {len(plan.destructive):,} destructive" if plan.destructive else ""
-    return f"Plan: {', '.join(parts)}{destructive}"
+    text = f"Plan: {', '.join(parts)}"
+    if plan.destructive:
+        text += f". {len(plan.destructive):,} destructive"
+    return text
 
 
 def _totals_with_errors(plan: Plan) -> str:
     errors = _errors(plan)
     skipped = len(plan.blocked) - errors
-    planned = "No other changes" if plan.is_empty else _planned_totals(plan)
+    planned = "No other changes"
+    if not plan.is_empty:
+        planned = _planned_totals(plan)
     totals = f"{planned}; {errors:,} with errors"
-    return f"{totals}, {skipped:,} skipped because of them" if skipped else totals
+    if skipped:
+        totals += f", {skipped:,} skipped because of them"
+    return totals
 
 
 def _no_changes(plan: Plan) -> str:
@@ -266,16 +308,15 @@ def _no_changes(plan: Plan) -> str:
 
 def _planned(action: Action, plan: Plan) -> str:
     """`3 to create`, `3 to delete (1 to archive)`."""
-    changes = [change for change in plan.changes if change.action is action]
-    text = f"{len(changes):,} to {action}"
+    text = f"{plan.counts().get(action, 0):,} to {action}"
     if action is not Action.DELETE:
         return text
-    removals = [change.removal for change in changes]
+    removals = [change.removal for change in plan.changes if change.action is Action.DELETE]
     special = []
     for removal, verb in _TO_REMOVE.items():
         if removal in removals:
             special.append(f"{removals.count(removal)} to {verb}")
-    return f"{text} ({', '.join(special)})" if special else text
+    return text + enclosed(" (", ", ".join(special), ")")
 
 
 def cost_of(calls: int, seconds: float) -> str:
@@ -302,10 +343,13 @@ def reading_cost(plan: Plan) -> str:
 
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`."""
+    # From 9.95 on, one decimal would read `10.0 s`.
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{rest} s"
 
 
 def configuration_changes(plan: Plan) -> list[Change]:
@@ -313,14 +357,20 @@ def configuration_changes(plan: Plan) -> list[Change]:
     return [change for change in plan.pending if change.reason not in _CAUSED_BY_DRIFT]
 
 
+def drift_numbers(plan: Plan) -> tuple[int, int]:
+    """How many objects were changed or deleted, and how many keys are overdue; one can be both."""
+    changed = sum(drift.is_changed for drift in plan.drift)
+    overdue = sum(bool(drift.overdue) for drift in plan.drift)
+    return changed, overdue
+
+
 def drift_totals(plan: Plan, *, unmanaged: bool) -> str:
     """The last line of a drift report."""
+    changed, overdue = drift_numbers(plan)
     deleted = sum(drift.deleted for drift in plan.drift)
-    changed = sum(drift.is_changed for drift in plan.drift) - deleted
-    overdue = sum(bool(drift.overdue) for drift in plan.drift)
     parts = []
-    if changed:
-        parts.append(f"{count(changed, 'object')} changed")
+    if changed > deleted:
+        parts.append(f"{count(changed - deleted, 'object')} changed")
     if deleted:
         parts.append(f"{deleted:,} deleted")
     if overdue:
@@ -345,8 +395,10 @@ def drift_sentence(drift: Drift) -> str:
     """What happened to a live object."""
     if not drift.is_changed:
         return f"is overdue: {drift.overdue}"
-    verb = "deleted" if drift.deleted else "changed"
-    late = f"; it is also overdue: {drift.overdue}" if drift.overdue else ""
+    verb = "changed"
+    if drift.deleted:
+        verb = "deleted"
+    late = enclosed("; it is also overdue: ", drift.overdue)
     return f"was {verb} outside reconciler{late}"
 
 
@@ -373,14 +425,17 @@ def outcome_message(outcome: Outcome) -> str:
 
 def outcome_sentence(outcome: Outcome) -> str:
     """`not created: The model does not exist`."""
-    message = outcome_message(outcome)
-    return f"{outcome_verb(outcome)}: {message}" if message else outcome_verb(outcome)
+    return outcome_verb(outcome) + enclosed(": ", outcome_message(outcome))
 
 
 def reported(result: ApplyResult) -> list[Outcome]:
     """The outcomes to report: those of changes that had something to do, or an error."""
-    outcomes = result.outcomes
-    return [each for each in outcomes if each.change.is_change or each.change.blocked]
+    return [each for each in result.outcomes if each.change.is_change or each.change.blocked]
+
+
+def complaints(outcome: CheckOutcome) -> list[str]:
+    """What a check found, a sentence each; empty if it passed."""
+    return [*filter(None, (*map(str, outcome.findings), outcome.message))]
 
 
 def is_complete(result: ApplyResult) -> bool:
@@ -398,39 +453,30 @@ def result_totals(result: ApplyResult) -> str:
     cost = cost_of(result.calls, result.seconds)
     if is_complete(result):
         return f"Apply complete: {_completed(outcomes)}. {cost}."
-    words = {
-        OutcomeStatus.APPLIED: "applied",
-        OutcomeStatus.FAILED: "failed",
-        OutcomeStatus.STALE: "refused as stale",
-        OutcomeStatus.SKIPPED: "skipped",
-    }
-    parts = []
-    for status, word in words.items():
-        number = sum(outcome.status is status for outcome in outcomes)
-        if number or status is OutcomeStatus.APPLIED:
-            parts.append(f"{number:,} {word}")
+    numbers = Counter(outcome.status for outcome in outcomes)
+    parts = [f"{numbers[OutcomeStatus.APPLIED]:,} applied"]
+    for status, word in _NOT_APPLIED.items():
+        if numbers[status]:
+            parts.append(f"{numbers[status]:,} {word}")
     refused = sum(len(outcome.refused) for outcome in outcomes)
     if refused:
         parts.append(f"{count(refused, 'file')} refused")
-    how = "interrupted" if result.interrupted else "incomplete"
+    how = "incomplete"
+    if result.interrupted:
+        how = "interrupted"
     return f"Apply {how}: {', '.join(parts)}. {cost}."
 
 
 def _completed(outcomes: Sequence[Outcome]) -> str:
-    counts: dict[str, int] = {}
-    for action in Action:
-        for outcome in outcomes:
-            if outcome.change.action is action:
-                verb = done(outcome.change)
-                counts[verb] = counts.get(verb, 0) + 1
-    return ", ".join(f"{number:,} {verb}" for verb, number in counts.items()) or "no changes"
+    changes = [outcome.change for outcome in outcomes]
+    # A counter keeps the order in which it meets the verbs: that of the actions.
+    changes.sort(key=lambda change: _ACTIONS.index(change.action))
+    return ", ".join(tally(Counter(map(done, changes)))) or "no changes"
 
 
 def diagnostic_totals(diagnostics: Sequence[Diagnostic]) -> str:
     """`2 errors, 1 warning`."""
-    parts = []
-    for severity in Severity:
-        number = sum(diagnostic.severity is severity for diagnostic in diagnostics)
-        if number:
-            parts.append(count(number, str(severity)))
-    return ", ".join(parts)
+    numbers = Counter(diagnostic.severity for diagnostic in diagnostics)
+    return ", ".join(
+        count(numbers[severity], severity) for severity in Severity if numbers[severity]
+    )

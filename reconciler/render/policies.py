@@ -5,19 +5,21 @@ Messages come from rules and manifests, which are untrusted; each format escapes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.policy import PolicyOutcome, PolicyReport, PolicyResult, PolicySummary
 from reconciler.render.escape import code_span, prose
+from reconciler.render.jsonview import source_range
 from reconciler.render.lines import Line, StyledText, line, shortened
-from reconciler.render.sections import Section
-from reconciler.render.values import count
+from reconciler.render.sections import Section, sections_of
+from reconciler.render.values import count, filled_lines, grouped
 
+# How many results of one policy and outcome are listed; the others are counted.
 _MOST = 20
-"""How many results of one policy and outcome are listed; the others are counted."""
+_MOST_MESSAGE = 1_000
 _STYLES = {
     PolicyOutcome.PASS: ("✓", "green"),
     PolicyOutcome.FAIL: ("✗", "red"),
@@ -44,19 +46,22 @@ def totals(report: PolicyReport) -> str:
     """`Policies: 3 policies, 12 passed, 1 failed.`; empty without policies."""
     if not report.policies:
         return ""
-    policies = count(len(report.policies), "policy", "policies")
-    parts = [f"{number:,} {_COUNTED[outcome]}" for outcome, number in report.counts().items()]
-    return (
-        f"Policies: {', '.join((policies, *parts)) if parts else f'{policies}, nothing to check'}."
-    )
+    parts = [count(len(report.policies), "policy", "policies")]
+    parts += [f"{number:,} {_COUNTED[outcome]}" for outcome, number in report.counts().items()]
+    if len(parts) == 1:
+        parts.append("nothing to check")
+    return f"Policies: {', '.join(parts)}."
 
 
 def verdict(result: PolicyResult) -> str:
     """What a result means, such as `fails (advisory)`."""
+    how = str(result.severity)
+    if result.override:
+        how += ", overridden"
     if result.outcome is PolicyOutcome.FAIL:
-        return f"fails ({result.severity}{', overridden' if result.override else ''})"
+        return f"fails ({how})"
     if result.outcome is PolicyOutcome.ERROR:
-        return f"cannot be evaluated ({result.severity}{', overridden' if result.override else ''})"
+        return f"cannot be evaluated ({how})"
     return str(result.outcome)
 
 
@@ -82,10 +87,8 @@ def policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
 
 def _groups(report: PolicyReport, *, refusing: bool) -> list[list[PolicyResult]]:
     """The results to list, by policy and outcome."""
-    groups: dict[tuple[str, PolicyOutcome], list[PolicyResult]] = {}
-    for result in report.results:
-        if refusing or not result.refuses:
-            groups.setdefault((result.policy, result.outcome), []).append(result)
+    shown = [result for result in report.results if refusing or not result.refuses]
+    groups = grouped(shown, lambda result: (result.policy, result.outcome))
     return list(groups.values())
 
 
@@ -113,10 +116,9 @@ def policy_sections(report: PolicyReport, *, refusing: bool) -> list[Section]:
         return []
     sections: list[Section] = []
     for group in _groups(report, refusing=refusing):
-        renders: list[Callable[[], str]] = [partial(_item, result) for result in group[:_MOST]]
+        sections += sections_of(group[:_MOST], _list_item, "policy result")
         if len(group) > _MOST:
-            renders.append(partial(_rest, group))
-        sections += (Section(render, "policy result") for render in renders)
+            sections.append(Section(partial(_rest, group), "policy result"))
     return [*sections, Section(partial(_totals, report), "list of policy totals")]
 
 
@@ -128,15 +130,18 @@ def _rest(group: Sequence[PolicyResult]) -> str:
     return f"- {_ICONS[group[0].outcome]} … {prose(_more(group))}\n"
 
 
-def _item(result: PolicyResult) -> str:
+def _list_item(result: PolicyResult) -> str:
     icon = _ICONS[result.outcome]
-    where = f" ({code_span(str(result.location))})" if result.location else ""
-    head = f"- {icon} {code_span(str(result.address))} policy {code_span(result.policy)} {verdict(result)}{where}"
-    texts = result.message.split("\n")
+    about = f"{code_span(str(result.address))} policy {code_span(result.policy)}"
+    text = f"- {icon} {about} {verdict(result)}"
+    if result.location:
+        text += f" ({code_span(str(result.location))})"
+    lines = filled_lines(result.message)
     if result.override:
-        texts.append(f"Overridden: {result.override}")
-    detail = "".join(f"  \n  {prose(shortened(text, 1_000))}" for text in texts if text)
-    return f"{head}{detail}\n"
+        lines.append(f"Overridden: {result.override}")
+    for sentence in lines:
+        text += f"  \n  {prose(shortened(sentence, _MOST_MESSAGE))}"
+    return f"{text}\n"
 
 
 def as_json(report: PolicyReport) -> dict[str, Any]:
@@ -144,7 +149,7 @@ def as_json(report: PolicyReport) -> dict[str, Any]:
     return {
         "policies": list(map(_summary, report.policies)),
         "results": list(map(_result, report.results)),
-        "counts": {str(outcome): number for outcome, number in report.counts().items()},
+        "counts": _counts(report.counts()),
         "refuses": bool(report.refusing),
     }
 
@@ -155,7 +160,7 @@ def _summary(policy: PolicySummary) -> dict[str, Any]:
         "severity": str(policy.severity),
         "description": policy.description,
         "range": _range(policy.location),
-        "counts": {str(outcome): number for outcome, number in policy.counts.items()},
+        "counts": _counts(policy.counts),
         "trusted": policy.is_trusted,
     }
 
@@ -178,7 +183,8 @@ def _result(result: PolicyResult) -> dict[str, Any]:
 def _range(location: SourceLocation | None) -> dict[str, Any] | None:
     if location is None:
         return None
-    return {
-        "filename": location.file,
-        "start": {"line": location.line, "column": location.column},
-    }
+    return source_range(location)
+
+
+def _counts(counts: Mapping[PolicyOutcome, int]) -> dict[str, int]:
+    return {str(outcome): number for outcome, number in counts.items()}

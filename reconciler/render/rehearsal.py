@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from itertools import count as count_from
+
+from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from reconciler.model.change import Action
 from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
@@ -16,15 +19,15 @@ from reconciler.model.rehearsal import (
     RouteCalls,
 )
 from reconciler.model.report import Report, ReportContext
-from reconciler.render.escape import code_span, fenced, prose, terminal
+from reconciler.render.escape import code_span, fenced, prose, terminal_lines
 from reconciler.render.jsonview import document
 from reconciler.render.junit import JUnitRenderer
 from reconciler.render.phrases import duration
 from reconciler.render.report_renderer import ReportRenderer
 from reconciler.render.sarif import SarifRenderer
-from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble, sections_of
 from reconciler.render.tables import text_table
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed, filled_lines
 
 FORMAT_VERSION = "1.0"
 _WORDS = {CaseVerdict.PASSED: "ok", CaseVerdict.FAILED: "FAILED", CaseVerdict.SKIPPED: "skipped"}
@@ -34,53 +37,50 @@ _FOR_ALL = "`reconciler rehearse --format json`"
 
 def as_text(rehearsal: Rehearsal) -> str:
     """The order of the changes, the calls, the time, the checks, and what is not known."""
-    blocks = [_lines(_headline(rehearsal))]
+    return "\n".join(_text_blocks(rehearsal))
+
+
+def _text_blocks(rehearsal: Rehearsal) -> Iterator[str]:
+    yield terminal_lines([_headline(rehearsal)])
     if rehearsal.steps:
-        rows = [_step_row(at, step) for at, step in enumerate(rehearsal.steps, start=1)]
-        headers = ("", "", "Change", "Outcome")
-        blocks.append(text_table(headers, rows, numbers=(0,)))
+        rows = list(map(_step_row, count_from(1), rehearsal.steps))
+        yield text_table(("", "", "Change", "Outcome"), rows, numbers=(0,))
     if rehearsal.applying:
-        rows = [_call_row(route) for route in rehearsal.applying]
-        headers = ("Calls", "Refused", "Route", "Key")
-        blocks.append(text_table(headers, rows, numbers=(0, 1)))
-    blocks += [_lines(title, *_indented(lines)) for title, lines in _notes(rehearsal)]
-    blocks.append(_lines("Checks:", *_check_lines(rehearsal.checks)))
-    blocks.append(_lines(verdict(rehearsal)))
-    return "\n".join(blocks)
+        rows = list(map(_call_row, rehearsal.applying))
+        yield text_table(("Calls", "Refused", "Route", "Key"), rows, numbers=(0, 1))
+    for title, lines in _notes(rehearsal):
+        yield terminal_lines([title, *(f"  {line}" for line in lines)])
+    yield terminal_lines(["Checks:", *_check_lines(rehearsal.checks)])
+    yield terminal_lines([verdict(rehearsal)])
 
 
 def as_json(rehearsal: Rehearsal) -> str:
     """Everything, for programs."""
-    rollback = rehearsal.rollback
+    plan = rehearsal.plan
     return document(
         {
             "format_version": FORMAT_VERSION,
-            "stack": rehearsal.plan.stack,
-            "environment": rehearsal.plan.environment,
+            "stack": plan.stack,
+            "environment": plan.environment,
             "passed": rehearsal.passed,
             "source": rehearsal.source,
             "read_at": _moment(rehearsal.read_at),
             "saved_plan": rehearsal.saved_plan or None,
-            "counts": {str(action): n for action, n in rehearsal.plan.counts().items()},
-            "steps": [_fields(step, "address action status message") for step in rehearsal.steps],
+            "counts": to_builtins(plan.counts(), str_keys=True),
+            "steps": list(map(to_builtins, rehearsal.steps)),
             "calls": {
-                "reading": [_fields(route, _ROUTE) for route in rehearsal.reading],
-                "applying": [_fields(route, _ROUTE) for route in rehearsal.applying],
+                "reading": list(map(to_builtins, rehearsal.reading)),
+                "applying": list(map(to_builtins, rehearsal.applying)),
             },
             "pace": {
-                **_fields(rehearsal.pace, "requests_per_minute slowest_route"),
+                **asdict(rehearsal.pace),
                 "reading_seconds": round(rehearsal.pace.reading_seconds, 1),
                 "applying_seconds": round(rehearsal.pace.applying_seconds, 1),
             },
-            "checks": [
-                {"name": check.name, "verdict": check.verdict.value, "detail": check.detail}
-                for check in rehearsal.checks
-            ],
+            "checks": list(map(to_builtins, rehearsal.checks)),
             "refusals": list(rehearsal.refusals),
             "api_refusals": list(rehearsal.api_refusals),
-            "rollback": None
-            if rollback is None
-            else {"changes": list(rollback.changes), "obstacles": list(rollback.obstacles)},
+            "rollback": to_builtins(rehearsal.rollback),
             "withheld_keys": list(rehearsal.withheld_keys),
             "faults": list(rehearsal.faults),
             "unread": list(rehearsal.unread),
@@ -89,21 +89,18 @@ def as_json(rehearsal: Rehearsal) -> str:
     )
 
 
-_ROUTE = "method path calls refused is_admin"
-
-
 def as_markdown(rehearsal: Rehearsal, *, limit: int = COMMENT_LIMIT) -> str:
     """A comment for a pull request; at most `limit` characters."""
     symbol = "✅" if rehearsal.passed else "❌"
     head = f"### {symbol} {prose(_headline(rehearsal))}\n\n{prose(verdict(rehearsal))}\n\n"
-    sections = [Section(partial(_markdown_check, check), "check") for check in rehearsal.checks]
+    sections = sections_of(rehearsal.checks, _markdown_check, "check")
     for title, lines in _notes(rehearsal):
         sections.append(Section(partial(_folded, title, lines), f"list: {title}"))
     if rehearsal.applying:
-        rows = [" ".join(_call_row(route)) for route in rehearsal.applying]
-        sections.append(Section(partial(_folded, "Calls by route", rows), "list of calls"))
+        calls = [" ".join(_call_row(route)) for route in rehearsal.applying]
+        sections.append(Section(partial(_folded, "Calls by route", calls), "list of calls"))
     if rehearsal.steps:
-        steps = [_step_line(step) for step in rehearsal.steps]
+        steps = list(map(_step_line, rehearsal.steps))
         sections.append(Section(partial(_folded, "Order of changes", steps), "list of changes"))
     return assemble(head, sections, "", _FOR_ALL, limit)
 
@@ -128,14 +125,17 @@ def _rendered(renderer: type[ReportRenderer], rehearsal: Rehearsal) -> str:
 
 def _finding(check: RehearsalCheck) -> Finding:
     """A check in the terms that all reports share."""
-    first, *rest = check.detail.split("\n")
+    first, _, rest = check.detail.partition("\n")
+    level = Level.NONE
+    if check.verdict is CaseVerdict.FAILED:
+        level = Level.ERROR
     return Finding(
         REHEARSAL,
         first or check.name,
-        level=Level.ERROR if check.verdict is CaseVerdict.FAILED else Level.NONE,
+        level=level,
         verdict=check.verdict,
         subject=check.name,
-        detail="\n".join(rest),
+        detail=rest,
     )
 
 
@@ -155,20 +155,20 @@ FORMATS: dict[str, Callable[[Rehearsal], str]] = {
 
 def verdict(rehearsal: Rehearsal) -> str:
     """One sentence: whether the rehearsal succeeded."""
-    failed = [check for check in rehearsal.checks if check.verdict is CaseVerdict.FAILED]
+    failed = sum(check.verdict is CaseVerdict.FAILED for check in rehearsal.checks)
     if rehearsal.refusals:
         return "The rehearsal failed: the plan is refused, so it was not applied."
     if failed:
-        return f"The rehearsal failed: {count(len(failed), 'check')} failed."
+        return f"The rehearsal failed: {count(failed, 'check')} failed."
     return "The rehearsal succeeded. Nothing was changed but the copy."
 
 
 def _headline(rehearsal: Rehearsal) -> str:
     plan = rehearsal.plan
-    what = rehearsal.saved_plan or "a new plan"
-    when = _moment(rehearsal.read_at)
-    where = f"{plan.stack}/{plan.environment}"
-    return f"Rehearsal of {what} for {where}, on a copy of {rehearsal.source} as of {when}"
+    source = rehearsal.saved_plan or "a new plan"
+    stack = f"{plan.stack}/{plan.environment}"
+    copy = f"a copy of {rehearsal.source} as of {_moment(rehearsal.read_at)}"
+    return f"Rehearsal of {source} for {stack}, on {copy}"
 
 
 def _moment(seconds: float) -> str:
@@ -176,7 +176,7 @@ def _moment(seconds: float) -> str:
 
 
 def _notes(rehearsal: Rehearsal) -> Iterator[tuple[str, Sequence[str]]]:
-    """The titles and lines of what is no check."""
+    """The titles and lines of everything but the checks."""
     if rehearsal.refusals:
         yield "Refused:", rehearsal.refusals
     if rehearsal.api_refusals:
@@ -204,51 +204,44 @@ def _pace_title(rehearsal: Rehearsal) -> str:
 
 def _pace(rehearsal: Rehearsal) -> Iterator[str]:
     pace = rehearsal.pace
-    read = sum(route.calls for route in rehearsal.reading)
-    made = sum(route.calls for route in rehearsal.applying)
-    yield f"{duration(pace.reading_seconds)} for reading ({count(read, 'call')})"
-    slowest = f", most of it for {pace.slowest_route}" if pace.slowest_route else ""
-    yield f"{duration(pace.applying_seconds)} for applying ({count(made, 'call')}){slowest}"
+    yield f"{duration(pace.reading_seconds)} for reading ({_calls(rehearsal.reading)})"
+    slowest = enclosed(", most of it for ", pace.slowest_route)
+    yield f"{duration(pace.applying_seconds)} for applying ({_calls(rehearsal.applying)}){slowest}"
 
 
-def _fields(value: Any, names: str) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in names.split()}
+def _calls(routes: Sequence[RouteCalls]) -> str:
+    return count(sum(route.calls for route in routes), "call")
 
 
 def _step_row(number: int, step: RehearsedStep) -> list[str]:
-    outcome = f"{step.status}: {step.message}" if step.message else step.status
+    outcome = step.status + enclosed(": ", step.message)
     return [str(number), Action(step.action).symbol, step.address, outcome]
 
 
 def _step_line(step: RehearsedStep) -> str:
-    message = f" {step.status}: {step.message}" if step.message else ""
+    # Markdown lists the order alone, and an outcome where it says something.
+    message = enclosed(f" {step.status}: ", step.message)
     return f"{Action(step.action).symbol} {step.address}{message}"
 
 
 def _call_row(route: RouteCalls) -> list[str]:
-    key = "admin" if route.is_admin else "project"
+    key = "project"
+    if route.is_admin:
+        key = "admin"
     return [str(route.calls), str(route.refused or ""), f"{route.method} {route.path}", key]
 
 
 def _check_lines(checks: Sequence[RehearsalCheck]) -> Iterator[str]:
     for check in checks:
         yield f"  {_WORDS[check.verdict]:8} {check.name}"
-        yield from (f"           {line}" for line in check.detail.split("\n") if line)
+        for line in filled_lines(check.detail):
+            yield f"           {line}"
 
 
 def _markdown_check(check: RehearsalCheck) -> str:
-    details = [line for line in check.detail.split("\n") if line]
-    shown = "".join(f"\n  - {code_span(line)}" for line in details)
+    shown = "".join(f"\n  - {code_span(line)}" for line in filled_lines(check.detail))
     return f"- {_SYMBOLS[check.verdict]} {prose(check.name)}{shown}\n"
 
 
 def _folded(title: str, lines: Sequence[str]) -> str:
     return f"\n<details><summary>{prose(title)}</summary>\n\n{fenced(list(lines))}\n\n</details>\n"
-
-
-def _indented(lines: Sequence[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
-
-
-def _lines(*lines: str) -> str:
-    return "".join(f"{terminal(line)}\n" for line in lines)

@@ -6,20 +6,24 @@ and folded parts are always closed. What is critical keeps its full form longest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from reconciler.model.change import Action
-from reconciler.render.values import count
+from reconciler.render.values import Entry, count, enclosed, grouped, tally
 
 COMMENT_LIMIT = 65_536
 """The largest comment GitHub accepts, in characters."""
 NOTE_LIMIT = 1_000_000
 """The largest note GitLab accepts, in characters."""
 
+# What the note takes at most, besides its list of places where everything is.
 _NOTE_ROOM = 900
 _MOST_MISSES = 5
 _LEAST = 2_500
+# The markup and the number of a heading.
 _GROUP_ROOM = 80
 
 
@@ -77,6 +81,13 @@ class Frame(NamedTuple):
     whole: tuple[str, ...] = ()
 
 
+def sections_of(
+    entries: Iterable[Entry], render: Callable[[Entry], str], what: str
+) -> list[Section]:
+    """A section for each entry, which `render` makes."""
+    return [Section(partial(render, entry), what) for entry in entries]
+
+
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
     """As `fitted`, with a limit in characters. `command` is what shows everything."""
     return fitted(Frame(head, foot, command), sections, SizeLimit.in_characters(limit))
@@ -85,12 +96,11 @@ def assemble(head: str, sections: Sequence[Section], foot: str, command: str, li
 def fitted(frame: Frame, sections: Sequence[Section], budget: SizeLimit) -> str:
     """The head, the sections in the longest form that fits, the foot, and a note about the rest."""
     if budget.limit is None:
-        return frame.head + _joined([section.render() for section in sections]) + frame.foot
+        texts = [section.render() for section in sections]
+        return frame.head + _joined(texts) + frame.foot
     fitting = _Fitting(sections, budget, frame)
-    texts = fitting.texts()
-    note = fitting.note()
-    body = _joined(texts)
-    return frame.head + body + frame.foot + (f"\n{note}\n" if note else "")
+    note = enclosed("\n", fitting.note(), "\n")
+    return frame.head + _joined(fitting.texts()) + frame.foot + note
 
 
 class _Fitting:
@@ -113,12 +123,9 @@ class _Fitting:
 
     def note(self) -> str:
         """What is shown in one line only, what is not shown at all, and where everything is."""
+        shown = {*self._full, *self._lines}
         shortened = [self._sections[at] for at in self._lines]
-        missing = [
-            section
-            for at, section in enumerate(self._sections)
-            if at not in self._full and at not in self._lines
-        ]
+        missing = [section for at, section in enumerate(self._sections) if at not in shown]
         if not shortened and not missing:
             return ""
         sentences = []
@@ -138,13 +145,10 @@ class _Fitting:
             return
         self._full.clear()
         self._room -= _NOTE_ROOM + self._measure(self._where())
-        order = sorted(
-            range(len(self._sections)), key=lambda at: not self._sections[at].is_critical
-        )
-        critical = [at for at in order if self._sections[at].is_critical]
-        others = order[len(critical) :]
-        for part in (critical, others):
-            self._fit(part)
+        positions = range(len(self._sections))
+        parts = grouped(positions, lambda at: self._sections[at].is_critical)
+        self._fit(parts.get(True, []))
+        self._fit(parts.get(False, []))
 
     def _all_fit(self) -> bool:
         room = self._room
@@ -173,18 +177,20 @@ class _Fitting:
     def _with_lines(self, part: Sequence[int]) -> dict[int, int]:
         """Choose the short forms that fit; the size of each, without the heading of its group."""
         chosen: dict[int, int] = {}
-        sizes: dict[str, int] = {}
+        groups: set[str] = set()
         for at in part:
             section = self._sections[at]
             if section.line is None:
                 continue
-            number = sizes.get(section.group, 0)
             text = section.line()
             cost = self._measure(text) + 1
-            heading = 0 if number else self._measure(section.group) + _GROUP_ROOM
+            heading = 0
+            if section.group not in groups:
+                heading = self._measure(section.group) + _GROUP_ROOM
+            # The first that does not fit ends it, so that what is missing is the end of the list.
             if self._room - cost - heading < 0:
                 break
-            sizes[section.group] = number + 1
+            groups.add(section.group)
             chosen[at] = cost
             self._lines[at] = text
             self._room -= cost + heading
@@ -203,15 +209,16 @@ class _Fitting:
 
 
 def _grouped(sections: Sequence[Section], lines: dict[int, str]) -> Iterator[str]:
-    groups: dict[tuple[bool, str], list[str]] = {}
-    for at in sorted(lines, key=lambda at: not sections[at].is_critical):
-        section = sections[at]
-        groups.setdefault((section.is_critical, section.group), []).append(lines[at])
-    for (is_critical, group), texts in groups.items():
+    ordered = sorted(lines, key=lambda at: not sections[at].is_critical)
+    groups = grouped(ordered, lambda at: (sections[at].is_critical, sections[at].group))
+    for (is_critical, group), positions in groups.items():
+        opening = "<details>"
         # What destroys something is never folded.
-        attribute = " open" if is_critical else ""
-        head = f"<details{attribute}><summary>{group}: {count(len(texts), 'entry', 'entries')}"
-        yield f"{head}</summary>\n\n{''.join(texts)}\n</details>\n\n"
+        if is_critical:
+            opening = "<details open>"
+        summary = f"{group}: {count(len(positions), 'entry', 'entries')}"
+        body = "".join(lines[at] for at in positions)
+        yield f"{opening}<summary>{summary}</summary>\n\n{body}\n</details>\n\n"
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -227,25 +234,33 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _named(chosen: Sequence[Section], all_sections: Sequence[Section]) -> str:
+    totals = Counter(section.what for section in all_sections)
     parts = []
-    for what in dict.fromkeys(section.what for section in chosen):
-        own = [section for section in chosen if section.what == what]
-        total = sum(section.what == what for section in all_sections)
-        named = f"the {what}" if " " in what else f"{len(own):,} of {count(total, what)}"
+    for what, own in grouped(chosen, lambda section: section.what).items():
+        # A unique part has several words.
+        named = f"the {what}"
+        if " " not in what:
+            named = f"{len(own):,} of {count(totals[what], what)}"
         parts.append(named + _by_action(own))
     text = " and ".join(parts)
-    verb = "is" if len(chosen) == 1 else "are"
+    verb = "are"
+    if len(chosen) == 1:
+        verb = "is"
     return f"{text[:1].upper()}{text[1:]} {verb}"
 
 
 def _by_action(sections: Sequence[Section]) -> str:
-    actions = [section.action for section in sections if section.action is not None]
-    parts = [f"{actions.count(action):,} to {action}" for action in Action if action in actions]
-    return f" ({', '.join(parts)})" if parts else ""
+    counts = dict.fromkeys(Action, 0)
+    for section in sections:
+        if section.action is not None:
+            counts[section.action] += 1
+    return enclosed(" (", ", ".join(tally(counts, "to ")), ")")
 
 
 def _utf16_units(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    if text.isascii():
+        return len(text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _utf8_bytes(text: str) -> int:

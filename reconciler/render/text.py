@@ -23,8 +23,17 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.keys import KeyAction
 from reconciler.model.report import NO_CONTEXT, ReportContext
 from reconciler.render import phrases
-from reconciler.render.lines import Line, StyledText, cells, line, padded, painted, wrapped
-from reconciler.render.values import block, brief, count
+from reconciler.render.lines import (
+    Line,
+    StyledText,
+    cells,
+    column_width,
+    line,
+    padded,
+    painted,
+    wrapped,
+)
+from reconciler.render.values import block, brief, count, enclosed, filled_lines, more
 
 if TYPE_CHECKING:
     from reconciler.model.checking import CheckReport
@@ -59,9 +68,9 @@ _KEY_STYLES = {KeyAction.ROTATE: "yellow", KeyAction.REVOKE: "red", KeyAction.KE
 _SIGN_STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "dim", "…": "dim"}
 _SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _BLANK: Line = ()
-_MOST_COLUMN = 44
 _MOST_NAME = 32
 _FIELD_INDENT = "      "
+_MOST_DRIFTED_NAMES = 3
 
 
 class TextRenderer:
@@ -72,7 +81,7 @@ class TextRenderer:
 
     def __init__(
         self,
-        color: bool,
+        color: bool = False,
         width: int = 100,
         context: ReportContext = NO_CONTEXT,
         *,
@@ -117,8 +126,8 @@ class TextRenderer:
         """What changed since the last apply, and how many configuration changes are pending."""
         lines: list[Line] = list(self._diagnostics(plan.diagnostics))
         lines += _finding_lines(self._context.findings)
-        width = _column(str(drift.address) for drift in plan.drift)
-        for heading, drifts in _drift_by_scope(plan.drift):
+        width = column_width(str(drift.address) for drift in plan.drift)
+        for heading, drifts in phrases.drift_by_scope(plan.drift):
             lines.append(line(StyledText(heading, "bold")))
             for drift in drifts:
                 lines += [*self._drifted(drift, width), _BLANK]
@@ -131,8 +140,10 @@ class TextRenderer:
     def result(self, result: ApplyResult) -> str:
         """How each change ended, the outputs, totals, and checks if any were run."""
         outcomes = phrases.reported(result)
-        width = _column(str(outcome.change.address) for outcome in outcomes)
-        lines = [part for outcome in outcomes for part in self._outcome(outcome, width)]
+        width = column_width(str(outcome.change.address) for outcome in outcomes)
+        lines: list[Line] = []
+        for outcome in outcomes:
+            lines += self._outcome(outcome, width)
         if lines:
             lines.append(_BLANK)
         if result.outputs:
@@ -182,14 +193,17 @@ class TextRenderer:
         return self._painted(_output_lines(outputs, ""))
 
     def _painted(self, lines: Iterable[Line]) -> str:
-        if self._wraps:
-            lines = (part for whole in lines for part in wrapped(whole, self._width))
-        return painted(lines, color=self._color)
+        if not self._wraps:
+            return painted(lines, color=self._color)
+        shown: list[Line] = []
+        for whole in lines:
+            shown += wrapped(whole, self._width)
+        return painted(shown, color=self._color)
 
     def _changes(self, changes: Sequence[Change]) -> Iterator[Line]:
         from reconciler.render.field_rows import rows_of
 
-        width = _column(str(change.address) for change in changes)
+        width = column_width(str(change.address) for change in changes)
         for change in changes:
             yield _heading(change, width)
             yield from _remarks(change)
@@ -198,15 +212,19 @@ class TextRenderer:
 
     @staticmethod
     def _entries(entries: Sequence[FieldRow]) -> Iterator[Line]:
-        width = _column((entry.name for entry in entries), most=_MOST_NAME)
+        # Names of fields get less room than addresses, since values stand beside them.
+        width = column_width((entry.name for entry in entries), most=_MOST_NAME)
         for entry in entries:
             yield _entry_line(entry, width)
-            yield from (_body_line(body, entry.sign) for body in entry.body)
+            for diff_line in entry.body:
+                yield _body_line(diff_line, entry.sign)
 
     def _drifted(self, drift: Drift, width: int) -> Iterator[Line]:
         from reconciler.render.field_rows import drift_entries
 
-        style, symbol = ("red", "-") if drift.deleted else ("yellow", "~")
+        symbol, style = "~", "yellow"
+        if drift.deleted:
+            symbol, style = "-", "red"
         aside = " · ".join(filter(None, (phrases.where(drift.location), drift.id, drift.blame)))
         address = StyledText(padded(str(drift.address), width), "bold")
         sentence = StyledText(f"   {phrases.drift_sentence(drift)}", style)
@@ -228,11 +246,10 @@ class TextRenderer:
                 f"{problem.severity.capitalize()}: ", _SEVERITY_STYLES[problem.severity]
             )
             yield line(severity, StyledText(problem.summary, "bold"))
-            if aside := "  ".join(
-                str(part) for part in (problem.location, problem.address) if part
-            ):
+            if aside := "  ".join(map(str, filter(None, (problem.location, problem.address)))):
                 yield line("  ", StyledText(aside, "dim"))
-            yield from (line("  ", text) for text in problem.detail.split("\n") if text)
+            for text in filled_lines(problem.detail):
+                yield line("  ", text)
             yield _BLANK
 
 
@@ -246,7 +263,8 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
         yield line(head, StyledText(f"{finding.rule.title}: ", "bold"), finding.sentence)
         if place := phrases.where(finding.location):
             yield line(_FIELD_INDENT, StyledText(place, "dim"))
-        yield from (line(_FIELD_INDENT, text) for text in finding.detail.split("\n") if text)
+        for text in filled_lines(finding.detail):
+            yield line(_FIELD_INDENT, text)
     if findings:
         yield _BLANK
 
@@ -264,14 +282,11 @@ def _refusals(refusals: Iterable[str]) -> Iterator[Line]:
         yield line(StyledText("Refused: ", "bold red"), sentence)
 
 
-def _column(texts: Iterable[str], most: int = _MOST_COLUMN) -> int:
-    """The width of a column: that of the longest text of at most `most`; longer ones stick out."""
-    return max((width for text in texts if (width := cells(text)) <= most), default=0)
-
-
 def _emphasized(text: str) -> Line:
     """A totals line with its start in bold: up to the colon, or else the first full stop."""
-    separator = ":" if ": " in text.partition(".")[0] else "."
+    separator = "."
+    if ": " in text.partition(".")[0]:
+        separator = ":"
     head, separator, rest = text.partition(separator)
     return line(StyledText(head + separator, "bold"), rest)
 
@@ -303,10 +318,13 @@ def _remarks(change: Change) -> Iterator[Line]:
 
 
 def _entry_line(entry: FieldRow, width: int) -> Line:
-    sign = StyledText(f"    {entry.sign or '~'} ", _SIGN_STYLES[entry.sign or "~"])
-    has_value = entry.is_pair or bool(entry.value)
-    name = f"{padded(f'{entry.name}:', width + 1)} " if has_value else f"{entry.name}:"
-    remark = StyledText(f"  # {entry.remark}" if entry.remark else "", "dim")
+    symbol = entry.sign or "~"
+    sign = StyledText(f"    {symbol} ", _SIGN_STYLES[symbol])
+    name = f"{entry.name}:"
+    # Nothing to align without a value beside the name: the lines of the value are below it.
+    if entry.is_pair or entry.value:
+        name = f"{padded(name, width + 1)} "
+    remark = StyledText(enclosed("  # ", entry.remark), "dim")
     if entry.is_pair:
         before = StyledText(entry.before or "", "red")
         after = StyledText(entry.after or "", "green")
@@ -315,33 +333,37 @@ def _entry_line(entry: FieldRow, width: int) -> Line:
 
 
 def _body_line(diff_line: DiffLine, sign: str) -> Line:
+    mark = f"{diff_line.sign} "
     # A value that is added or removed as a whole has its sign beside its name, not on each line.
-    mark = "" if diff_line.sign == sign != "~" else f"{diff_line.sign} "
+    if diff_line.sign == sign != "~":
+        mark = ""
     return line(
         f"{_FIELD_INDENT}    ",
         StyledText(f"{mark}{diff_line.text}", _SIGN_STYLES.get(diff_line.sign, "")),
     )
 
 
-def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
-    groups: dict[str, list[Drift]] = {}
-    for drift in drifts:
-        groups.setdefault(phrases.heading_of(drift), []).append(drift)
-    return list(groups.items())
-
-
 def _blocked_lines(plan: Plan) -> list[Line]:
     """Resources that have an error, and those skipped because of it."""
-    width = _column(str(change.address) for change in plan.blocked)
+    width = column_width(str(change.address) for change in plan.blocked)
     lines = []
     for change in plan.blocked:
-        skipped = change.reason is Reason.WAITS
-        mark, style = MARKS[OutcomeStatus.SKIPPED if skipped else OutcomeStatus.FAILED]
-        verb = "skipped" if skipped else "not planned"
+        status, verb = OutcomeStatus.FAILED, "not planned"
+        if change.reason is Reason.WAITS:
+            status, verb = OutcomeStatus.SKIPPED, "skipped"
+        mark, style = MARKS[status]
         address = StyledText(padded(str(change.address), width), "bold")
+        # The rest is in the diagnostic of the resource.
         summary = change.blocked.partition(": ")[0]
         lines.append(line(StyledText(f"  {mark} ", style), address, f"   {verb}: {summary}"))
-    return [*lines, _BLANK] if lines else []
+    return _section(lines)
+
+
+def _section(lines: list[Line]) -> list[Line]:
+    """Lines with a blank line after them; nothing if there are none."""
+    if not lines:
+        return []
+    return [*lines, _BLANK]
 
 
 def _quiet_notes(plan: Plan) -> list[Line]:
@@ -357,44 +379,41 @@ def _quiet_notes(plan: Plan) -> list[Line]:
             warnings.append(line(label, address, text))
         if note := phrases.job_note(change):
             notes.append(line(StyledText("note: ", "yellow"), address, note))
-        notes += [
-            line(StyledText("note: ", "yellow"), address, phrases.key_step(step))
-            for step in change.keys
-        ]
-    lines = [*warnings, *notes]
-    return [*lines, _BLANK] if lines else []
+        for text in map(phrases.key_step, change.keys):
+            label = StyledText("note: ", "yellow")
+            notes.append(line(label, address, text))
+    return _section([*warnings, *notes])
 
 
 def _drift_hint(plan: Plan) -> list[Line]:
     """One line about drift that the plan does not act on."""
     planned = {change.address for change in plan.pending}
-    others = [
-        str(drift.address)
-        for drift in plan.drift
-        if drift.address not in planned and drift.is_changed
-    ]
+    # Drift without a change is a key that is overdue, which needs action.
+    changed = (drift.address for drift in plan.drift if drift.is_changed)
+    others = [str(address) for address in changed if address not in planned]
     if not others:
         return []
-    names = ", ".join(others[:3])
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return [line(StyledText(f"Changed outside, no action needed: {names}{more}.", "dim"))]
+    names = ", ".join(others[:_MOST_DRIFTED_NAMES]) + more(len(others), _MOST_DRIFTED_NAMES)
+    return [line(StyledText(f"Changed outside, no action needed: {names}.", "dim"))]
 
 
 def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
-    width = _column(outputs)
+    width = column_width(outputs)
     lines: list[Line] = []
     for name, value in outputs.items():
         text = brief(value, 100)
         lines.append(line(f"{indent}{padded(name, width)} = ", text or ""))
         if text is None:
-            lines += [line(f"{indent}    {row}") for row in block(value)]
+            lines += (line(f"{indent}    {row}") for row in block(value))
     return lines
 
 
 def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool) -> Iterator[Line]:
     mark, style = MARKS[outcome.status]
-    ident = f" ({outcome.id})" if outcome.id else ""
-    took = f"  {phrases.duration(outcome.seconds)}" if outcome.seconds else ""
+    ident = enclosed(" (", outcome.id, ")")
+    took = ""
+    if outcome.seconds:
+        took = f"  {phrases.duration(outcome.seconds)}"
     verb = phrases.outcome_verb(outcome)
     message = phrases.outcome_message(outcome)
     head = (
@@ -402,7 +421,7 @@ def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool
         StyledText(padded(str(outcome.change.address), width), "bold"),
     )
     # A message that does not fit beside the address goes below it, as do messages of several lines.
-    beside = f"   {verb}: {message}" if message else f"   {verb}"
+    beside = f"   {verb}{enclosed(': ', message)}"
     used = max(width, cells(str(outcome.change.address))) + cells(f"{beside}{ident}{took}")
     if used + 4 > room or "\n" in message:
         beside = f"   {verb}"
@@ -411,8 +430,8 @@ def _outcome_lines(outcome: Outcome, width: int, room: int, *, is_terminal: bool
     if used + 4 > room and is_terminal:
         ident = ""  # `state list` has the ids, and an object has one line
     yield line(*head, StyledText(beside, style), StyledText(f"{ident}{took}", "dim"))
-    for text in (message, outcome.hint):
-        for part in text.split("\n") if text else ():
+    for text in filter(None, (message, outcome.hint)):
+        for part in text.split("\n"):
             yield line(_FIELD_INDENT, part)
     if outcome.request_id:
         yield line(_FIELD_INDENT, StyledText("request id: ", "dim"), outcome.request_id)
@@ -435,14 +454,10 @@ def _unmanaged_section(plan: Plan) -> list[Line]:
         return []
     number = count(len(plan.unmanaged), "object")
     lines = [line(StyledText(f"Unmanaged: {number} not declared in any manifest", "bold"))]
-    owners = [_owner(unmanaged.kind, unmanaged.project) for unmanaged in plan.unmanaged]
-    owner_width = _column(owners)
-    id_width = _column(unmanaged.id for unmanaged in plan.unmanaged)
+    owners = [unmanaged.kind + enclosed(" in ", unmanaged.project) for unmanaged in plan.unmanaged]
+    owner_width = column_width(owners)
+    id_width = column_width(unmanaged.id for unmanaged in plan.unmanaged)
     for owner, unmanaged in zip(owners, plan.unmanaged, strict=True):
         ident = StyledText(padded(unmanaged.id, id_width), "dim")
         lines.append(line(f"  ? {padded(owner, owner_width)}  ", ident, f"  {unmanaged.label}"))
     return [*lines, _BLANK]
-
-
-def _owner(kind: str, project: str | None) -> str:
-    return f"{kind} in {project}" if project else kind

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from reconciler.model.secret import MASK, Redactor, Secret
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Template, Unknown
@@ -17,18 +17,66 @@ LONG_TEXT = 80
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+# What YAML 1.1 and 1.2 read as something else than a string.
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
+Entry = TypeVar("Entry")
+Key = TypeVar("Key")
+
+_SIZE_UNITS = ("kB", "MB", "GB", "TB")
 _redact_keys = Redactor()
 
 
 def redacted(text: str) -> str:
     """`text` with everything that looks like an API key replaced by dots."""
-    return _redact_keys(text) if "sk-" in text else text
+    # Every key begins with this, and most texts do without the regular expressions.
+    if "sk-" not in text:
+        return text
+    return _redact_keys(text)
 
 
 def count(number: int, word: str, plural: str = "") -> str:
     """`1 file`, `12 files`, `1,204 lines`."""
     return f"{number:,} {word if number == 1 else plural or word + 's'}"
+
+
+def tally(counts: Mapping[Any, int], before: str = "") -> list[str]:
+    """Counts by word, such as `1,204 applied`, or `3 to create` with `to ` before each word.
+
+    Those that are zero are left out.
+    """
+    return [f"{number:,} {before}{word}" for word, number in counts.items() if number]
+
+
+def enclosed(before: str, text: str | None, after: str = "") -> str:
+    """`text` between `before` and `after`; nothing at all if the text is empty or None."""
+    if not text:
+        return ""
+    return f"{before}{text}{after}"
+
+
+def grouped(entries: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, list[Entry]]:
+    """The entries by their key; the keys in the order of their first entry."""
+    groups: dict[Key, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return groups
+
+
+def unique(words: Iterable[str]) -> list[str]:
+    """The words in the order of their first use."""
+    return list(dict.fromkeys(words))
+
+
+def more(total: int, shown: int) -> str:
+    """` and 7 more`, if not all are shown."""
+    if total <= shown:
+        return ""
+    return f" and {total - shown:,} more"
+
+
+def filled_lines(text: str) -> list[str]:
+    """The lines of a text, without the empty ones."""
+    return [line for line in text.split("\n") if line]
 
 
 def is_long(value: Any) -> bool:
@@ -43,7 +91,9 @@ def is_container(value: Any) -> bool:
 
 def inline(value: Any) -> str:
     """The whole value on one line; None reads `(not set)`."""
-    return NOTHING if value is None else _inline(value, top=True)
+    if value is None:
+        return NOTHING
+    return _inline(value, top=True)
 
 
 def brief(value: Any, width: int) -> str | None:
@@ -54,15 +104,20 @@ def brief(value: Any, width: int) -> str | None:
     if is_long(value):
         return beginning(value, width)
     text = inline(value)
-    return text if len(text) <= width or not is_container(value) else None
+    if is_container(value) and len(text) > width:
+        return None
+    return text
 
 
 def beginning(text: str, width: int) -> str:
     """The start of a long text, with its size: `"You are…" (63 lines)`."""
+    # Before anything is cut: half of a key no longer looks like one.
     text = redacted(text)
     lines = text.rstrip("\n").split("\n")
     first = lines[0]
-    size = count(len(lines), "line") if len(lines) > 1 else count(len(text), "character")
+    size = count(len(lines), "line")
+    if len(lines) == 1:
+        size = count(len(text), "character")
     room = max(20, width - len(size) - 5)
     if len(lines) == 1 or len(first) > room:
         first = first[:room].rstrip() + "…"
@@ -77,16 +132,23 @@ def block(value: Any) -> list[str]:
 def text_lines(text: str) -> list[str]:
     """The lines of a text for a diff, with secrets redacted; a final newline adds no empty line."""
     lines = redacted(text).split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    if lines[-1] == "":
+        lines.pop()
+    return lines
 
 
 def file_size(size: int) -> str:
     """A size in decimal units: `740 bytes`, `1.2 kB`, `34 MB`."""
     if size < 1000:
         return count(size, "byte")
-    power = min(4, next(power for power in range(1, 9) if size < 999.5 * 1000**power))
-    number, unit = size / 1000**power, ("kB", "MB", "GB", "TB")[power - 1]
-    return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
+    power = 1
+    # From 999.5 on, the number would round to 1000 of its unit: `1.0 MB`, not `1000 kB`.
+    while size >= 999.5 * 1000**power and power < len(_SIZE_UNITS):
+        power += 1
+    number, unit = size / 1000**power, _SIZE_UNITS[power - 1]
+    # From 9.95 on, a decimal would show three digits.
+    decimals = 1 if number < 9.95 else 0
+    return f"{number:.{decimals}f} {unit}"
 
 
 def _inline(value: Any, *, top: bool = False) -> str:
@@ -104,6 +166,7 @@ def _inline(value: Any, *, top: bool = False) -> str:
 
 
 def _inline_text(text: str, *, top: bool) -> str:
+    # A person compares the first digits of a digest, if any.
     if _DIGEST.fullmatch(text):
         return f"sha256 {text[:12]}"
     if top or not _is_word(text):
@@ -157,9 +220,13 @@ def _list_item(value: Any) -> Iterator[str]:
         yield from _entry("-", value)
         return
     inline_value = _inline(value)
-    lines = [inline_value] if len(inline_value) <= LONG_TEXT // 2 else _block(value)
-    for number, text in enumerate(lines):
-        yield f"- {text}" if number == 0 else f"  {text}"
+    if len(inline_value) <= LONG_TEXT // 2:
+        yield f"- {inline_value}"
+        return
+    first, *others = _block(value)
+    yield f"- {first}"
+    for text in others:
+        yield f"  {text}"
 
 
 def _is_word(text: str) -> bool:
@@ -170,4 +237,7 @@ def _is_word(text: str) -> bool:
 
 
 def _key(key: Any) -> str:
-    return str(key) if _is_word(str(key)) else quoted(redacted(str(key)))
+    text = str(key)
+    if _is_word(text):
+        return text
+    return quoted(redacted(text))

@@ -115,7 +115,7 @@ class _Walk:
             for keyword in _REFERENCES:
                 if keyword in node.schema:
                     self._follow(node, keyword)
-            # What only a reference leads to is looked at in turn.
+            # Subschemas that only a reference leads to, such as those below an unknown keyword.
             waiting += list(self._nodes.values())[before:]
 
     def _follow(self, node: _Node, keyword: str) -> None:
@@ -141,24 +141,23 @@ class _Walk:
         trail: list[str | int] = []
         for part in reference.split("/")[1:]:
             name = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(value, dict) and name in value:
-                value = value[name]
-                trail.append(name)
-            elif (
-                isinstance(value, list)
-                and name.isdecimal()
-                and len(name) < 6
-                and int(name) < len(value)
-            ):
-                value = value[int(name)]
-                trail.append(int(name))
-            else:
+            key: str | int = name
+            if isinstance(value, list):
+                # The length first, because the conversion of a long number takes quadratic time.
+                if not name.isdecimal() or len(name) > 5 or int(name) >= len(value):
+                    return None
+                key = int(name)
+            elif not isinstance(value, dict) or name not in value:
                 return None
-        return (value, tuple(trail)) if isinstance(value, dict | bool) else None
+            value = value[key]
+            trail.append(key)
+        if not isinstance(value, dict | bool):
+            return None
+        return value, tuple(trail)
 
     def _circles(self) -> Iterator[SchemaFlaw]:
-        """Subschemas that apply to a value because they apply to it already, which never
-        terminates."""
+        """Subschemas that refer to themselves for the same value, so that a validator never ends."""
+        # A search in depth with a stack of its own, which reports the first cycle.
         done: set[int] = set()
         for start in self._nodes.values():
             path: dict[int, None] = {}
@@ -187,6 +186,7 @@ class _Walk:
             if "$id" in node.schema:
                 detail = 'A schema cannot have its own URI here: remove "$id".'
                 yield SchemaFlaw((*node.trail, "$id"), "Not supported", detail)
+            # The library evaluates patternProperties again for it, with its own, unbounded search.
             if has_patterns and "unevaluatedProperties" in node.schema:
                 detail = (
                     "unevaluatedProperties and patternProperties cannot be combined in one schema."
@@ -202,8 +202,9 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[tuple[Trail, str]]:
     pattern, named = schema.get("pattern"), schema.get("patternProperties")
     if isinstance(pattern, str):
         yield ("pattern",), pattern
-    for name in named if isinstance(named, dict) else ():
-        yield ("patternProperties", name), name
+    if isinstance(named, dict):
+        for name in named:
+            yield ("patternProperties", name), name
 
 
 def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, Trail]]:
@@ -213,15 +214,17 @@ def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, Trail]]:
             yield keyword, schema[keyword], (keyword,)
     for keyword in _LISTS:
         items = schema.get(keyword)
-        for index, subschema in enumerate(items if isinstance(items, list) else ()):
-            yield keyword, subschema, (keyword, index)
+        if isinstance(items, list):
+            for index, subschema in enumerate(items):
+                yield keyword, subschema, (keyword, index)
     for keyword in _MAPS:
         named = schema.get(keyword)
-        for name, subschema in named.items() if isinstance(named, dict) else ():
-            yield keyword, subschema, (keyword, name)
+        if isinstance(named, dict):
+            for name, subschema in named.items():
+                yield keyword, subschema, (keyword, name)
 
 
-# --- whether an answer satisfies it
+# --- validation of an answer
 
 
 def errors_of(schema: Mapping[str, Any], body: Any, work: Work) -> list[tuple[str, str]]:
@@ -234,7 +237,7 @@ def errors_of(schema: Mapping[str, Any], body: Any, work: Work) -> list[tuple[st
     from referencing.exceptions import Unresolvable
 
     try:
-        # An empty registry: a schema must not make us fetch anything.
+        # An empty registry, because the default one fetches references over the network.
         validator = _validator(work)(schema, registry=Registry())
         errors: list[ValidationError] = list(islice(validator.iter_errors(body), 5 * _MOST_ERRORS))
     except Unresolvable as error:
@@ -257,7 +260,8 @@ def _validator(work: Work) -> Any:
         def check(
             validator: Any, limit: Any, instance: Any, schema: Any
         ) -> Iterator[ValidationError]:
-            work.spend(1 + (len(limit) // 10 if isinstance(limit, list | dict) else 0))
+            size = len(limit) if isinstance(limit, list | dict) else 0
+            work.spend(1 + size // 10)
             for error in keyword(validator, limit, instance, schema) or ():
                 work.spend(1 + len(error.message) // 100)  # a message quotes the value
                 yield error
@@ -271,7 +275,9 @@ def _validator(work: Work) -> Any:
     def pattern_properties(
         validator: Any, limit: Any, instance: Any, _: Any
     ) -> Iterator[ValidationError]:
-        for name, inner in limit.items() if isinstance(instance, dict) else ():
+        if not isinstance(instance, dict):
+            return
+        for name, inner in limit.items():
             for key, element in instance.items():
                 if work.search(name, key):
                     yield from validator.descend(element, inner, path=key, schema_path=name)
@@ -279,8 +285,10 @@ def _validator(work: Work) -> Any:
     def additional_properties(
         validator: Any, limit: Any, instance: Any, schema: Any
     ) -> Iterator[ValidationError]:
+        if not isinstance(instance, dict):
+            return
         known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-        for key, element in instance.items() if isinstance(instance, dict) else ():
+        for key, element in instance.items():
             if key in known or any(work.search(name, key) for name in patterns):
                 continue
             if limit is False:
@@ -293,13 +301,11 @@ def _validator(work: Work) -> Any:
     def unique_items(
         validator: Any, limit: Any, instance: Any, schema: Any
     ) -> Iterator[ValidationError]:
-        if isinstance(instance, list) and any(
-            isinstance(element, dict | list) for element in instance
-        ):
-            work.spend(len(instance) ** 2 // 10)  # such items are compared one by one
-        yield from (
-            Draft202012Validator.VALIDATORS["uniqueItems"](validator, limit, instance, schema) or ()
-        )
+        # Maps and lists have no order and no hash, so the library compares each with each.
+        if isinstance(instance, list) and any(isinstance(item, dict | list) for item in instance):
+            work.spend(len(instance) ** 2 // 10)
+        check = Draft202012Validator.VALIDATORS["uniqueItems"]
+        yield from check(validator, limit, instance, schema) or ()
 
     own = {
         "pattern": pattern,

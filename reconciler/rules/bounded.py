@@ -1,4 +1,4 @@
-"""Bounded evaluation of what manifests ask for: regular expressions and JMESPath.
+"""Evaluates regular expressions and JMESPath of manifests within bounds.
 
 A check can come from an untrusted pull request, whose author may also choose the text that it
 matches. So no check can occupy a run for long or exhaust its memory.
@@ -24,7 +24,7 @@ _SEARCHED = 100_000
 
 _MOST_REPEATS = 100_000
 _REPEAT = re.compile(r"\{(\d*),?(\d*)\}")
-_STEPS_PER_LOOK = 4_096
+_STEPS_PER_CLOCK = 4_096
 
 
 class TooMuchWorkError(Exception):
@@ -36,7 +36,8 @@ class Work:
 
     def __init__(self, steps: int = MAX_STEPS, seconds: float = MAX_SECONDS) -> None:
         self._steps = steps
-        self._looks_at = steps - _STEPS_PER_LOOK
+        self._clock_due = steps - _STEPS_PER_CLOCK
+        """The number of remaining steps at which the clock is read next."""
         self._seconds = seconds
         self._ends_at = time.monotonic() + seconds
 
@@ -45,19 +46,21 @@ class Work:
         self._steps -= steps
         if self._steps < 0:
             raise TooMuchWorkError("it exceeds the maximum number of steps")
-        if self._steps < self._looks_at:
-            self._looks_at = self._steps - _STEPS_PER_LOOK
+        # Not at every step, because reading the clock takes longer than most steps.
+        if self._steps < self._clock_due:
+            self._clock_due = self._steps - _STEPS_PER_CLOCK
             self._seconds_left()
 
     def search(self, pattern: str, text: str) -> bool:
         """Whether a pattern occurs in a text.
 
-        Raises TooMuchWorkError if that takes too long, and ValueError if the pattern is invalid:
-        one from a reference was not checked before.
+        Raises TooMuchWorkError if that takes too long, and ValueError if the pattern is invalid.
         """
-        import regex  # only where a check needs it
+        # Not `re`, whose matching of a hostile pattern nothing can interrupt.
+        import regex
 
         self.spend()
+        # A pattern that contained a reference could not be checked before.
         if flaw := flaw_of_pattern(pattern):
             raise ValueError(f"{pattern[:80]!r} is not a regular expression: {flaw}")
         try:
@@ -93,11 +96,14 @@ def flaw_of_pattern(pattern: str) -> str:
 
     if len(pattern) > LONGEST_PATTERN:
         return f"it has {len(pattern):,} characters; the maximum is {LONGEST_PATTERN:,}"
+    # The regex package expands counted repeats when it compiles a pattern, where no time limit
+    # holds: 300,000 of them take a second and 100 MB.
     repeats = 1
     for least, most in _REPEAT.findall(pattern):
         repeats *= max(int(least or 1), int(most or 1), 1)
     if repeats > _MOST_REPEATS:
         return f"its counted repeats exceed {_MOST_REPEATS:,} in total"
+    # `re` too, which refuses syntax that only the regex package knows.
     try:
         re.compile(pattern)
         regex.compile(pattern)
@@ -140,9 +146,9 @@ def evaluate(expression: str, value: Any, work: Work) -> Any:
 
     sizes = _Sizes(work, value)
 
+    # Every intermediate value is measured, because each step can double the size of the last.
     class Counting(TreeInterpreter):
-        """Counts nodes, and the size of every intermediate value: each step can double that of the
-        last."""
+        """Counts nodes, and the sizes of intermediate values."""
 
         def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
             work.spend()
@@ -169,9 +175,9 @@ class _Sizes:
 
     def check(self, value: Any) -> None:
         """Raise TooMuchWorkError if a value is too large."""
-        if self._size(value) > MAX_STEPS and self._size(value) > MAX_STEPS + self._size(
-            self._answer
-        ):
+        size = self._size(value)
+        # The size of the answer only where it matters, because it takes a pass over the answer.
+        if size > MAX_STEPS and size > MAX_STEPS + self._size(self._answer):
             raise TooMuchWorkError("its result exceeds the maximum size")
 
     def _size(self, value: Any) -> int:

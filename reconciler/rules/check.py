@@ -44,10 +44,8 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
         yield from _waiting(operation, spec)
     expect = spec.get("expect")
     if isinstance(expect, Mapping):
-        yield from (
-            RuleProblem(("expect", *flaw.trail), flaw.summary, flaw.detail, flaw.at_key)
-            for flaw in problems_of(expect)
-        )
+        for flaw in problems_of(expect):
+            yield RuleProblem(("expect", *flaw.trail), flaw.summary, flaw.detail, flaw.at_key)
 
 
 def _parameters(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
@@ -57,8 +55,10 @@ def _parameters(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     takes = (*operation.path_parameters, *operation.query)
     for name in given or ():
         if name not in takes:
-            some = f"Its parameters: {names(takes)}." if takes else "It has none."
-            detail = f"{operation.name} has no such parameter.{nearest(name, takes) or ' ' + some}"
+            hint = nearest(name, takes)
+            if not hint:
+                hint = f" Its parameters: {names(takes)}." if takes else " It has none."
+            detail = f"{operation.name} has no such parameter.{hint}"
             yield RuleProblem(
                 ("parameters", name), f'Unknown parameter "{name}"', detail, at_key=True
             )
@@ -84,7 +84,10 @@ def _body(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
         yield RuleProblem(
             ("body", "conversation"), "Check would change a conversation", detail, at_key=True
         )
-    for name, value in body.items() if operation.files else ():
+    # An operation with files sends its body as multipart/form-data, which has no nested values.
+    if not operation.files:
+        return
+    for name, value in body.items():
         items = value if isinstance(value, list) else [value]
         if any(isinstance(element, dict | list) for element in items):
             detail = "The body is sent as a form: only strings, numbers, booleans and lists of them are allowed."

@@ -84,17 +84,18 @@ class CheckedResponse(Struct, frozen=True):
     seconds: float
 
 
-# --- how it is said
+# --- problems of expectations
 
 
 def problems_of(expect: Spec) -> Iterator[RuleProblem]:
     """Problems of expectations, independent of any answer."""
     values = expect.get("values")
-    for expression, test in values.items() if isinstance(values, Mapping) else ():
-        yield from _flaws_of_value(expression, test)
+    if isinstance(values, Mapping):
+        for expression, test in values.items():
+            yield from _flaws_of_value(expression, test)
     schema = expect.get("schema")
     if isinstance(schema, Mapping):
-        # Imported late, like below: few stacks check an answer against a schema.
+        # Imported late, here and below, because few stacks check an answer against a schema.
         from reconciler.rules.answer_schema import flaws_of_schema
 
         for flaw in flaws_of_schema(schema):
@@ -119,14 +120,14 @@ def _flaws_of_value(expression: str, test: Any) -> Iterator[RuleProblem]:
             yield RuleProblem((*trail, name), "Invalid regular expression", f"{flaw}.")
 
 
-# --- whether it is so
+# --- evaluation of an answer
 
 
 def judge(expect: Spec, reply: CheckedResponse) -> list[CheckFinding]:
     """All mismatches between an answer and the expectations; empty if it passes."""
     wanted = expect.get("status", 200)
     if reply.status != wanted:
-        # The rest is said of an answer that did not come.
+        # The other expectations are about an answer that did not come.
         return [CheckFinding("status", f"is {reply.status}{_why(reply.body)}; expected {wanted}")]
     findings = list(_judge_latency(expect.get("latency_seconds"), reply.seconds))
     work = Work()
@@ -172,10 +173,8 @@ def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]
     from reconciler.rules.answer_schema import errors_of
 
     try:
-        yield from (
-            CheckFinding(f"schema {path}", _cut(message))
-            for path, message in errors_of(schema, body, work)
-        )
+        for path, message in errors_of(schema, body, work):
+            yield CheckFinding(f"schema {path}", _cut(message))
     except ValueError as error:
         yield CheckFinding("schema", _cut(str(error)))
     except TooMuchWorkError as error:
@@ -198,9 +197,9 @@ def _same(value: Any, wanted: Any) -> bool:
     if isinstance(value, list) and isinstance(wanted, list):
         return len(value) == len(wanted) and all(map(_same, value, wanted))
     if isinstance(value, Mapping) and isinstance(wanted, Mapping):
-        return value.keys() == wanted.keys() and all(
-            _same(element, wanted[key]) for key, element in value.items()
-        )
+        if value.keys() != wanted.keys():
+            return False
+        return all(_same(element, wanted[key]) for key, element in value.items())
     return bool(value == wanted)
 
 

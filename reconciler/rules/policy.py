@@ -7,6 +7,7 @@ is evaluated within bounds (`reconciler/cel`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,10 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
             yield RuleProblem((name,), f"Invalid {name}", detail)
     for index, exception in enumerate(spec.get("exceptions") or ()):
         yield from _exception_flaws(index, exception)
-    names = [test.get("name") for test in spec.get("tests") or () if test.get("name")]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield RuleProblem(("tests",), "Duplicate test", f'Two tests have the name "{name}".')
+    names = Counter(test.get("name") for test in spec.get("tests") or ())
+    for name in sorted(filter(None, names)):
+        if names[name] > 1:
+            yield RuleProblem(("tests",), "Duplicate test", f'Two tests have the name "{name}".')
 
 
 def flaw_of_expression(source: str) -> str:
@@ -73,10 +75,11 @@ def flaw_of_expression(source: str) -> str:
 def located(source: str, error: ExpressionError) -> str:
     """A sentence about an expression with the position in it and the text there."""
     lines = source.split("\n")
-    line = lines[error.line - 1] if error.line <= len(lines) else ""
-    near = line[max(0, error.column - 1) :][:40].strip()
-    where = f"at {error.line}:{error.column} of the expression"
-    return f"{where}: {error.message}" + (f', near "{near}".' if near else ".")
+    near = ""
+    if error.line <= len(lines):
+        near = lines[error.line - 1][max(0, error.column - 1) :][:40].strip()
+    sentence = f"at {error.line}:{error.column} of the expression: {error.message}"
+    return f'{sentence}, near "{near}".' if near else f"{sentence}."
 
 
 def _exception_flaws(index: int, exception: Mapping[str, Any]) -> Iterator[RuleProblem]:
@@ -93,6 +96,7 @@ def _exception_flaws(index: int, exception: Mapping[str, Any]) -> Iterator[RuleP
             detail = f"An exception needs {name}: say {_ASKS[name]}."
             yield RuleProblem(("exceptions", index, name), f"Exception without {name}", detail)
     address = exception.get("address")
+    # It would disable the policy, which needs a change of the policy itself.
     if isinstance(address, str) and not address.strip("*/?"):
         detail = "This would except every resource: name the resource, or use severity advisory."
         yield RuleProblem(("exceptions", index, "address"), "Exception for everything", detail)

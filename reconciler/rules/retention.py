@@ -43,30 +43,30 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
     if of not in _BY:
         yield RuleProblem(("of",), f'Nothing to remove: "{of}"', _why_not(of))
         return
-    asked = {
-        name: value
-        for name, value in match.items()
-        if name != "older_than_days" and value is not None
-    }
-    for name in asked:
+    # A criterion that is null matches nothing away, like one that is omitted.
+    criteria = {name: value for name, value in match.items() if value is not None}
+    criteria.pop("older_than_days", None)
+    for name in criteria:
         if name not in _BY[of]:
             detail = f"{of} objects can be matched by {_named(_BY[of])}, and by age."
             yield RuleProblem(("match", name), f"{of} has no {name}", detail, at_key=True)
-    if not asked:
+    if not criteria:
         detail = f"Age alone would match everything: also match by {_named(_BY[of])}."
         yield RuleProblem(("match",), "Incomplete match", detail, at_key=True)
-    yield from _empty(asked)
+    yield from _vacuous(criteria)
 
 
 def _why_not(of: str) -> str:
+    # Both can only be read by id.
     if of in _UNLISTED:
         return f"The API has no list of {of.lower()}s, so undeclared ones cannot be found."
     removable = _named(tuple(_BY))
     return f"Only files, vector stores and stored completions can be removed: {removable}.{nearest(of, _BY)}"
 
 
-def _empty(asked: Mapping[str, Any]) -> Iterator[RuleProblem]:
-    name, metadata = asked.get("name"), asked.get("metadata")
+def _vacuous(criteria: Mapping[str, Any]) -> Iterator[RuleProblem]:
+    """Problems of criteria that every object meets."""
+    name, metadata = criteria.get("name"), criteria.get("metadata")
     if isinstance(name, str) and not name.strip("*?"):
         detail = "The pattern matches every name: add the part that the names have in common."
         yield RuleProblem(("match", "name"), "Incomplete match", detail)
@@ -79,6 +79,7 @@ def _empty(asked: Mapping[str, Any]) -> Iterator[RuleProblem]:
 
 
 def _named(names: tuple[str, ...]) -> str:
+    """Names as a list in a sentence: `a, b or c`."""
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 

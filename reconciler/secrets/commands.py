@@ -69,10 +69,7 @@ class CommandSink:
     @staticmethod
     def place(target: Sequence[str]) -> str:
         """`command:` and the words as JSON where one has a space: each command is a place."""
-        words = [
-            word if re.fullmatch(r"[\w./:=@+-]+", word) else json.dumps(word) for word in target
-        ]
-        return f"command:{' '.join(words)}"
+        return f"command:{' '.join(map(_as_word, target))}"
 
     def check(self, target: Sequence[str], *, owner: str) -> None:  # noqa: ARG002 - commands know none
         """Raise SinkError if the program does not exist. Runs nothing."""
@@ -115,7 +112,9 @@ class CommandSink:
         """Do nothing: only the command knows where it put the key."""
 
     def _program(self, name: str) -> str:
-        command = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot
+        command = name
+        if os.path.dirname(name):  # noqa: PTH120 - "./x" must keep its dot
+            command = str(self._root / name)
         executable = shutil.which(command)
         if executable is None:
             raise SinkError(
@@ -140,7 +139,9 @@ class CommandSink:
             "\n".join((output or b"").decode(errors="replace") for output in outputs)
         )
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return "; it said: " + " / ".join(lines[-_SHOWN_LINES:]) if lines else ""
+        if not lines:
+            return ""
+        return "; it said: " + " / ".join(lines[-_SHOWN_LINES:])
 
 
 def run_program(
@@ -153,13 +154,14 @@ def run_program(
     stop: Event | None = None,
     permit: Callable[[], None] = lambda: None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program in its own session: Ctrl-C does not reach it, and a timeout also ends its
-    children.
+    """Run a program in its own session.
 
     Once `stop` is set, the program gets a few more seconds to take the key. Then it is ended and
     Interrupted is raised. `permit` is called just before the program gets its input, and raises to
     prevent that.
     """
+    # In a session of its own, Ctrl-C does not reach the program, which may be taking the key. And a
+    # signal to the session ends the children of the program too.
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603 - the command is the user's own, and no shell reads it
         command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=True
@@ -197,7 +199,12 @@ def _talked(
                 raise Interrupted(
                     "the run was interrupted while a command was receiving a key"
                 ) from None
-        rest = b""  # it is on its way already, and is not lost
+        # `communicate` keeps the input of its first call, and sends the rest of it.
+        rest = b""
+
+
+def _as_word(word: str) -> str:
+    return word if re.fullmatch(r"[\w./:=@+-]+", word) else json.dumps(word)
 
 
 def _how(code: int) -> str:

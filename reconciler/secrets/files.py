@@ -25,7 +25,8 @@ from reconciler.model.types import Text, Type
 from reconciler.secrets import digests
 
 _LARGEST_OURS_BYTES = 65_536
-_LONGEST_NAME_BYTES = 200  # what systems allow, 255, less what the names beside it add
+# Systems allow 255 bytes, and the names of proof and draft are longer than that of the file.
+_LONGEST_NAME_BYTES = 200
 
 
 class FileSink:
@@ -69,10 +70,11 @@ class FileSink:
             mark = digests.digest(content)
             # The digest of what is there now stays in the proof until the key is in place: a kill
             # in between must leave a file that is still known as ours.
+            current = _content(file)
             before = [
                 known
                 for known in self._digests(path, file, owner)
-                if digests.matches(_content(file), known)
+                if digests.matches(current, known)
             ]
             _replace(_proof_of(file), _proof(owner, [mark, *before]), self._permit)
             _replace(file, content, self._permit)
@@ -84,12 +86,7 @@ class FileSink:
         with self._guard, _explained(path):
             file = self._locate(path)
             content, proof = _content(file), _read_proof(file)
-            known = [
-                known_digest
-                for known_digest in proof.get("digests", ())
-                if isinstance(known_digest, str)
-            ]
-            if proof.get("owner") != owner or not any(digests.matches(content, it) for it in known):
+            if proof.get("owner") != owner or not _is_proven(content, proof):
                 return None
             return Secret(content.decode().strip())
 
@@ -103,10 +100,11 @@ class FileSink:
 
     def _remove(self, path: str, digest: str) -> None:
         with self._guard, _explained(path):
+            # Somebody has put a link there since, or moved it outside: it is not what we left.
             try:
                 file = self._locate(path)
             except SinkError:
-                return  # a link, or outside: not what we left
+                return
             # A kill in here before may have left the proof alone, or with it the beginning of a
             # delivery.
             is_half_done = not _exists(file) and digest in _read_proof(file).get("digests", ())
@@ -126,18 +124,13 @@ class FileSink:
                 file = self._locate(path)
             except SinkError:
                 return
-            proof = _proof_of(file)
-            proven = [
-                known for known in _read_proof(file).get("digests", ()) if isinstance(known, str)
-            ]
-            is_ours = _read_proof(file).get("owner") == owner
-            if is_ours and (
-                not _exists(file) or any(digests.matches(_content(file), known) for known in proven)
-            ):
+            proof = _read_proof(file)
+            is_ours = proof.get("owner") == owner
+            if is_ours and (not _exists(file) or _is_proven(_content(file), proof)):
                 self._permit()
                 file.unlink(missing_ok=True)
-                proof.unlink(missing_ok=True)
-            for draft in (_temporary_of(file), _temporary_of(proof)):
+                _proof_of(file).unlink(missing_ok=True)
+            for draft in (_temporary_of(file), _temporary_of(_proof_of(file))):
                 draft.unlink(missing_ok=True)
 
     def _locate(self, path: str) -> Path:
@@ -150,6 +143,7 @@ class FileSink:
             raise SinkError(
                 f'the name of "{path}" is too long', hint=f"use at most {_LONGEST_NAME_BYTES} bytes"
             )
+        # Links in the folders above are followed here, and must not lead outside.
         folder = file.parent.resolve()
         if not folder.is_relative_to(self._root):
             raise SinkError(
@@ -168,6 +162,7 @@ class FileSink:
         if not stat.S_ISREG(file.lstat().st_mode):
             raise SinkError(f'"{path}" is not a regular file', hint="choose another file")
         content = _content(file)
+        # An empty file may have been made beforehand, for its permissions. There is nothing to lose.
         if not content or self._is_recorded(path, content, owner):
             return
         if not any(digests.matches(content, known) for known in self._digests(path, file, owner)):
@@ -186,9 +181,19 @@ class FileSink:
         receipt = self._receipt(self.place(path), owner)
         if receipt is not None:
             yield str(receipt.get("digest"))
-        for known in _read_proof(file).get("digests", ()):
-            if isinstance(known, str):
-                yield known
+        yield from _digests_in(_read_proof(file))
+
+
+def _digests_in(proof: Mapping[str, Any]) -> Iterator[str]:
+    for known in proof.get("digests", ()):
+        # The proof is a file that others can edit.
+        if isinstance(known, str):
+            yield known
+
+
+def _is_proven(content: bytes, proof: Mapping[str, Any]) -> bool:
+    """Whether a proof knows a content."""
+    return any(digests.matches(content, known) for known in _digests_in(proof))
 
 
 @contextmanager
@@ -197,10 +202,8 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SinkError(f'"{path}" cannot be used for a key: {error.strerror or error}') from error
-    except (
-        UnicodeEncodeError,
-        RuntimeError,
-    ) as error:  # what pathlib makes of a broken name, and of links in a loop
+    # What pathlib makes of a broken name, and of links in a loop.
+    except (UnicodeEncodeError, RuntimeError) as error:
         raise SinkError(f"{path!r} cannot be used for a key: {error}") from error
 
 
@@ -231,7 +234,9 @@ def _read_proof(file: Path) -> Mapping[str, Any]:
         proof = json.loads(_content(_proof_of(file)) or b"{}")
     except ValueError:
         return {}
-    return proof if isinstance(proof, dict) else {}
+    if not isinstance(proof, dict):
+        return {}
+    return proof
 
 
 def _content(file: Path) -> bytes:
@@ -251,6 +256,7 @@ def _exists(file: Path) -> bool:
 
 
 def _make_private_folders(folder: Path) -> None:
+    # Each folder is created with its permissions: `parents=True` would give them to the last one only.
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -265,6 +271,7 @@ def _replace(file: Path, content: bytes, permit: Callable[[], None]) -> None:
     """Write a file atomically, never readable by others."""
     temporary = _temporary_of(file)
     temporary.unlink(missing_ok=True)
+    # Created anew and with its permissions: nobody else can have opened it, and no link is followed.
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
     )
@@ -273,6 +280,7 @@ def _replace(file: Path, content: bytes, permit: Callable[[], None]) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        # The disk may have been slow, so the last moment before the file changes counts.
         permit()
         temporary.replace(file)
     except BaseException:
@@ -282,7 +290,8 @@ def _replace(file: Path, content: bytes, permit: Callable[[], None]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every system can
+    # Not every system can.
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -78,7 +78,8 @@ class SinkHttp:
         Raises UncertainDeliveryError for a write that may have happened, and SinkError for a
         request that certainly had no effect.
         """
-        import httpx  # validation loads drivers and sends nothing
+        # Imported late: validation loads drivers and sends nothing.
+        import httpx
 
         never_sent = (
             httpx.ConnectError,
@@ -89,8 +90,10 @@ class SinkHttp:
         if json_body is not None:
             content = json.dumps(json_body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
+        # Stays true once an attempt may have arrived, whatever happens to the attempts after it.
         is_uncertain = False
         for attempt in range(ATTEMPTS):
+            # The lease of the run may have ended while an attempt was under way.
             if is_write:
                 self._context.permit()
             try:
@@ -113,18 +116,26 @@ class SinkHttp:
                 is_uncertain = is_uncertain or (is_write and answer.status >= 500)
                 problem = f"answers with status {answer.status}{self.explanation(answer)}"
                 pause = _retry_after(answer)
+                # A read that breaks the server breaks it again. A write is repeated, because an
+                # answer would end the uncertainty.
                 if answer.status >= 500 and answer.status not in self._busy and not is_write:
                     break
             if attempt < ATTEMPTS - 1:
-                self._context.sleep(PAUSES[attempt] if pause is None else pause)
+                if pause is None:
+                    pause = PAUSES[attempt]
+                self._context.sleep(pause)
         raise self._unanswered(problem, is_uncertain)
 
     def explanation(self, answer: SinkResponse) -> str:
         """What the server says about an error, redacted: `: …`, or an empty string."""
-        said = self._message_of(answer.body) if isinstance(answer.body, dict | list) else ""
-        text = " ".join(self._context.redactor(said).split())
+        if not isinstance(answer.body, dict | list):
+            return ""
+        # Redacted before it is cut, so that no cut leaves half a key.
+        text = " ".join(self._context.redactor(self._message_of(answer.body)).split())
         shown = "".join(character for character in text if character.isprintable())
-        return f": {shown[:_SHOWN_CHARACTERS]}" if shown else ""
+        if not shown:
+            return ""
+        return f": {shown[:_SHOWN_CHARACTERS]}"
 
     def _unanswered(self, problem: str, is_uncertain: bool) -> SinkError:
         text = self._context.redactor(f"{self.server} {problem}")
@@ -151,8 +162,9 @@ class SinkHttp:
                 received += part
                 if len(received) > _LARGEST_ANSWER_BYTES:
                     raise _TooLarge("it is larger than 4 MiB")
+        # The page of a proxy is no JSON, and an empty answer has none: both have a status that tells.
         try:
-            body = json.loads(received) if received else None
+            body = json.loads(received)
         except ValueError:
             body = None
         return SinkResponse(response.status_code, body, dict(response.headers))
@@ -162,10 +174,28 @@ class _TooLarge(Exception):
     """An answer that no sink would give."""
 
 
+def fields_of(body: Any) -> Mapping[str, Any]:
+    """The fields of a JSON object; none for any other JSON."""
+    return body if isinstance(body, Mapping) else {}
+
+
+def message_in(body: Any) -> str:
+    """The explanation in an error like `{"message": …}`."""
+    return str(fields_of(body).get("message") or "")
+
+
+def error_message_in(body: Any) -> str:
+    """The explanation in an error like `{"error": {"message": …}}`."""
+    return str(fields_of(fields_of(body).get("error")).get("message", ""))
+
+
 def _why(error: httpx.TransportError) -> str:
     return str(error) or type(error).__name__
 
 
 def _retry_after(answer: SinkResponse) -> float | None:
     text = answer.headers.get("retry-after", "")
-    return min(float(text), _LONGEST_PAUSE) if text.isdigit() else None
+    # The other form of the header, a date, is not used by any of these servers.
+    if not text.isdigit():
+        return None
+    return min(float(text), _LONGEST_PAUSE)

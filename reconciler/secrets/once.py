@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Holds a value from its first use. Thread-safe: it is made once, and the others wait.
+    """Holds a value from its first use. Thread-safe: one thread makes it, and the others wait."""
 
-    It is given what makes the value at each use, so that it does not keep the driver alive.
-    """
+    # The maker is an argument of `get`. To hold it would keep the driver alive, in a cycle with this
+    # object.
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -113,6 +113,7 @@ class SinkSet:
         self._redactor.add(secret)
         sink, value = self._sink(target)
         place, owner = place_of(target), self._owner_of(address)
+        # Checked again: a plan file may be applied with another list of places.
         self._allowance.require(place)
         try:
             made = sink.put(value, secret, owner=owner, token=token)
@@ -121,6 +122,7 @@ class SinkSet:
             raise
         except SinkError:
             raise
+        # Ctrl-C, or a mistake of a driver: nobody knows whether the key arrived.
         except BaseException:
             self._history.begin(place, owner)
             raise
@@ -162,8 +164,9 @@ class SinkSet:
         place, owner = place_of(target), self._owner_of(address)
         newest = self._history.receipt(place, owner)
         is_outdated = receipt and newest and newest.get("digest") != receipt.get("digest")
+        # The place holds a newer key by now.
         if is_outdated and not sink.keeps_versions:
-            return  # the place holds a newer key by now
+            return
         sink.withdraw(value, receipt, owner=owner)
         if not is_outdated:
             self._history.forget(place, owner)
@@ -230,6 +233,7 @@ class _History:
             self._begun.discard((place, owner))
 
     def _read(self) -> dict[tuple[str, str], Receipt]:
+        # At the first use, because the state takes a while to read and most runs deliver nothing.
         if self._receipts is None:
             self._receipts = {}
             for address, delivered in self._earlier():
@@ -242,11 +246,14 @@ class _History:
 
 
 def place_in(receipt: Receipt) -> str:
-    """The place of a receipt. Receipts of older versions have only the path of a file."""
+    """The place of a receipt; empty where it names none."""
     place = receipt.get("place")
     if isinstance(place, str):
         return place
-    return place_of({"file": receipt["file"]}) if "file" in receipt else ""
+    # Receipts of older versions have only the path of a file.
+    if "file" in receipt:
+        return place_of({"file": receipt["file"]})
+    return ""
 
 
 def known_files(specs: Iterable[Any]) -> dict[str, str]:

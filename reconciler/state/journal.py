@@ -326,13 +326,6 @@ def read_run(connection: sqlite3.Connection, run_id: int) -> list[JournalEntry]:
         return [_entry(row, ()) for row in rows]
 
 
-def settle(connection: sqlite3.Connection, address: Address) -> None:
-    """Forget the changes of an address that did not end well, with their steps."""
-    of_address = "SELECT seq FROM journal WHERE address = ? AND change IS NULL AND status <> 'done'"
-    connection.execute(f"DELETE FROM journal WHERE change IN ({of_address})", (str(address),))  # noqa: S608
-    connection.execute(f"DELETE FROM journal WHERE seq IN ({of_address})", (str(address),))  # noqa: S608
-
-
 def prune(connection: sqlite3.Connection) -> None:
     """Forget the changes that nobody needs to look into any more: done, or failed before any call
     succeeded.

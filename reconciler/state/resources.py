@@ -124,6 +124,11 @@ def serial(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT serial FROM identity").fetchone()[0])
 
 
+def set_serial(connection: sqlite3.Connection, serial: int) -> None:
+    """Set the serial, for an import. It must be higher than any serial before."""
+    connection.execute("UPDATE identity SET serial = ?", (serial,))
+
+
 def grow(connection: sqlite3.Connection) -> None:
     """Count a change of resources."""
     connection.execute("UPDATE identity SET serial = serial + 1")

@@ -138,7 +138,7 @@ def mark_done(connection: sqlite3.Connection, number: int, at: float) -> None:
     connection.execute("UPDATE pre_images SET done = ? WHERE seq = ?", (max(2, ceil(at)), number))
 
 
-def made_since(connection: sqlite3.Connection, moment: float) -> dict[Address, float]:
+def created_since(connection: sqlite3.Connection, moment: float) -> dict[Address, float]:
     """What was created since a moment, each with the latest time at which that can have been.
 
     Earlier versions did not write down when a change went through: then it was before the run ended.

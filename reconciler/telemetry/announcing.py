@@ -1,4 +1,4 @@
-"""Notices of a process that never ends: what changed in half a minute is one message."""
+"""Notices of a process that never ends: the changes of half a minute are one message."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ class AnnouncingRecorder:
         self._thread.start()
 
     def close(self) -> None:
-        """Announce what is left; what takes longer than a few seconds is left to the next process."""
+        """Announce the remaining changes, for a few seconds at most; the next process sends others."""
         self._stop.set()
         self._thread.join(CLOSE_SECONDS)
 
     def record(self, result: StackResult, *, interval_seconds: float | None = None) -> None:
-        """Record a result, and announce what it changes soon."""
+        """Record a result; its changes are announced with the next round."""
         self._recorder.record(result, interval_seconds=interval_seconds)
         self._announcer.add(result)
 
     def forget(self, id: StackId) -> None:
-        """Forget a stack. What was announced of it stays remembered, should it come back."""
+        """Forget the figures of a stack."""
+        # Its announced states stay remembered, should it come back.
         self._recorder.forget(id)
 
     def limits(self, organization: str, per_minute: Mapping[str, int]) -> None:
@@ -64,11 +65,13 @@ class AnnouncingRecorder:
         self._recorder.sent(request)
 
     def _work(self) -> None:
+        # The last round comes after the stop, for what was recorded since the one before.
         is_last = False
         while not is_last:
             is_last = self._stop.wait(self._round_seconds)
             try:
                 missed = self._announcer.announce()
+            # The next round tries again: nothing is remembered before it was sent.
             except ReconcilerError as error:
                 LOG.warning("Notices are not sent: %s", self._redact(str(error)))
                 continue

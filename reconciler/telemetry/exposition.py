@@ -54,8 +54,9 @@ def write_file(registry: CollectorRegistry, path: Path) -> None:
     Everybody may read the file: node exporter runs as another user, and metrics hold no secret.
     """
     text = generate_latest(registry)
+    # A device or a pipe cannot be replaced.
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        path.write_bytes(text)  # a device or a pipe cannot be replaced
+        path.write_bytes(text)
         return
     # node exporter reads *.prom at any time, so a file appears whole or not at all.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -77,6 +78,7 @@ def push(registry: CollectorRegistry, url: str, grouping: Mapping[str, str]) -> 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("it is no http or https address")
+    # Without the password: the library quotes the address in its errors.
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     handler: Callable[..., Any] = default_handler
     if parts.username is not None:
@@ -92,11 +94,13 @@ def push(registry: CollectorRegistry, url: str, grouping: Mapping[str, str]) -> 
             return basic_auth_handler(url, method, timeout, headers, data, user, password)
 
         handler = with_password
+    # To Prometheus, a label without a value is no label.
+    group = {name: value for name, value in grouping.items() if value}
     push_to_gateway(
         bare.rstrip("/"),
         job=JOB,
         registry=registry,
-        grouping_key={name: value for name, value in grouping.items() if value},
+        grouping_key=group,
         timeout=PUSH_SECONDS,
         handler=handler,
     )

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Change, OutcomeStatus, Plan
 from reconciler.model.fleet import StackResult, StackStatus
 from reconciler.model.keys import KeyAction
 
-ACTIONS = tuple(action for action in Action if action.writes or action is not Action.NO_OP)
+ACTIONS = tuple(action for action in Action if action is not Action.NO_OP)
 
 
 class StackReading(Struct, frozen=True):
-    """What a plan showed of a stack; after an apply, what is left of it."""
+    """The figures of a plan; after an apply, those of its remaining changes."""
 
     at: float
     """When the run ended, in unix seconds."""
@@ -29,13 +29,13 @@ class StackReading(Struct, frozen=True):
 
 
 class StackFigures(Struct):
-    """All figures of one stack. A look stays until the next one, whatever runs failed since."""
+    """All figures of one stack. A reading stays until the next one, whatever runs failed since."""
 
     stack: str
     environment: str
     organization: str = ""
     status: StackStatus = StackStatus.IN_SYNC
-    look: StackReading | None = None
+    reading: StackReading | None = None
     ended_at: float = 0.0
     seconds: float = 0.0
     calls: int = 0
@@ -60,7 +60,7 @@ class StackFigures(Struct):
         self.interval_seconds = interval_seconds
         if result.spend_share is not None:
             self.spend_share = result.spend_share
-        self.look = look_of(result) or self.look
+        self.reading = reading_of(result) or self.reading
         if result.result is not None:
             self.last_changes = Counter(outcome.status for outcome in result.result.outcomes)
             self.changes.update(self.last_changes)
@@ -68,20 +68,17 @@ class StackFigures(Struct):
             self.conflicts += 1
 
 
-def look_of(result: StackResult) -> StackReading | None:
-    """What a run showed of live state; None if it did not read all of it."""
+def reading_of(result: StackResult) -> StackReading | None:
+    """The figures that a run read from live state; None if it did not read all of it."""
     plan = result.plan
+    # A blocked change with an id is of an object that exists and could not be read.
     if plan is None or plan.refresh.is_offline or any(change.id for change in plan.blocked):
         return None
     left: Iterable[Change] = plan.pending
     drifted = {drift.address for drift in plan.drift if drift.is_changed}
     if result.result is not None:
         # An applied change ends the drift of its object; what did not go through is still to come.
-        unapplied = {
-            outcome.change.address
-            for outcome in result.result.outcomes
-            if outcome.status is not OutcomeStatus.APPLIED
-        }
+        unapplied = unapplied_addresses(result.result)
         left = [change for change in plan.pending if change.address in unapplied]
         drifted &= unapplied
     due, overdue = _keys(plan, {change.address for change in left})
@@ -97,12 +94,23 @@ def look_of(result: StackResult) -> StackReading | None:
     )
 
 
+def unapplied_addresses(result: ApplyResult) -> set[Address]:
+    """The addresses whose changes an apply did not carry out."""
+    return {
+        outcome.change.address
+        for outcome in result.outcomes
+        if outcome.status is not OutcomeStatus.APPLIED
+    }
+
+
 def _keys(plan: Plan, left: set[Address]) -> tuple[int, int]:
     """How many keys will be rotated, and how many are older than their manifest allows."""
     due = overdue = 0
     for change in plan.changes:
-        is_left = change.address in left or not change.is_change
-        for step in change.keys if is_left else ():
+        # An applied change has rotated its keys. Keys of unchanged resources can be overdue too.
+        if change.is_change and change.address not in left:
+            continue
+        for step in change.keys:
             due += step.action is KeyAction.ROTATE
             overdue += step.is_due
     return due, overdue

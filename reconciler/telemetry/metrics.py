@@ -137,10 +137,10 @@ class PrometheusRecorder(Collector):
         """The metrics as they are now, for the registry."""
         with self._lock:
             samples = self._samples()
-            durations = {
-                command: (durations.cumulative(), durations.total)
-                for command, durations in self._durations.items()
-            }
+            durations: dict[str, tuple[list[tuple[str, float]], float]] = {}
+            for command, histogram in self._durations.items():
+                durations[command] = (histogram.cumulative(), histogram.total)
+        # The lock is released: the registry may be slow to take the metrics.
         for metric in catalog.METRICS:
             if metric.type is MetricType.HISTOGRAM:
                 yield _histogram(metric, durations)
@@ -158,7 +158,9 @@ class PrometheusRecorder(Collector):
         named: set[tuple[str, str]] = set()
         for (folder, environment), figures in islice(self._stacks.items(), self._max_stacks):
             # Two stacks of one name are a mistake of the manifests. Metrics show both all the same.
-            name = figures.stack if (figures.stack, environment) not in named else folder
+            name = figures.stack
+            if (name, environment) in named:
+                name = folder
             named.add((name, environment))
             for metric, labels, value in _of_stack(figures, name):
                 samples[metric.name].append((labels, value))
@@ -167,19 +169,22 @@ class PrometheusRecorder(Collector):
         samples[catalog.REQUEST_SECONDS.name] += self._request_seconds.items()
         samples[catalog.WAIT_SECONDS.name] += self._wait_seconds.items()
         samples[catalog.LIMIT.name] += self._limits.items()
-        samples[catalog.NOTICES.name] += (((word,), n) for word, n in self._notices.items())
+        for outcome, number in self._notices.items():
+            samples[catalog.NOTICES.name].append(((outcome,), number))
         return samples
 
     def _family(self, metric: Metric, samples: Iterable[Sample]) -> Family:
-        type = GaugeMetricFamily if metric.type is MetricType.GAUGE else CounterMetricFamily
+        is_counter = metric.type is MetricType.COUNTER
+        type = CounterMetricFamily if is_counter else GaugeMetricFamily
         family = type(metric.name, metric.help, labels=metric.labels)
         # Prometheus refuses a page on which a series is twice, and labels may be equal once they
-        # are clean.
+        # are clean. Counts of one series add up; of gauges, the last one stays.
         values: dict[Labels, float] = {}
         for labels, value in samples:
-            clean = tuple(self._label(text) for text in labels)
-            earlier = values.get(clean, 0.0) if metric.type is MetricType.COUNTER else 0.0
-            values[clean] = earlier + value
+            clean = tuple(map(self._label, labels))
+            if is_counter:
+                value += values.get(clean, 0.0)
+            values[clean] = value
         for clean, value in values.items():
             family.add_metric(clean, value)
         return family
@@ -212,16 +217,16 @@ def _of_stack(figures: StackFigures, name: str) -> Iterator[tuple[Metric, Labels
         if figures.last_changes is not None:
             labels = (*stack, outcome.value)
             yield catalog.LAST_CHANGES, labels, figures.last_changes[outcome]
-    look = figures.look
-    if look is None:
+    reading = figures.reading
+    if reading is None:
         return
-    yield catalog.LOOKED_AT, stack, look.at
-    yield catalog.DRIFTED, stack, look.drifted
-    yield catalog.BLOCKED, stack, look.blocked
-    yield catalog.REFUSALS, stack, look.refusals
-    yield catalog.KEYS_DUE, stack, look.keys_due
-    yield catalog.KEYS_OVERDUE, stack, look.keys_overdue
-    pending = dict(look.pending)
+    yield catalog.LOOKED_AT, stack, reading.at
+    yield catalog.DRIFTED, stack, reading.drifted
+    yield catalog.BLOCKED, stack, reading.blocked
+    yield catalog.REFUSALS, stack, reading.refusals
+    yield catalog.KEYS_DUE, stack, reading.keys_due
+    yield catalog.KEYS_OVERDUE, stack, reading.keys_overdue
+    pending = dict(reading.pending)
     for action in ACTIONS:
         yield catalog.PENDING, (*stack, action.value), pending.get(action, 0)
 
@@ -241,11 +246,14 @@ def _status_class(status: int) -> str:
         return "none"
     if status in _EXACT:
         return str(status)
-    return f"{status // 100}xx" if 100 <= status < 600 else _OTHER
+    if not 100 <= status < 600:
+        return _OTHER
+    return f"{status // 100}xx"
 
 
 def _add(values: dict[Labels, Any], labels: Labels, value: float) -> None:
     labels = _bounded(values, labels)
+    # A clock that is set back makes negative times, and a counter must not fall.
     values[labels] = values.get(labels, 0.0) + max(0.0, value)
 
 
@@ -256,4 +264,5 @@ def _put(values: dict[Labels, Any], labels: Labels, value: float) -> None:
 def _bounded(values: dict[Labels, Any], labels: Labels) -> Labels:
     if labels in values or len(values) < MAX_SERIES:
         return labels
-    return tuple(_OTHER for _ in labels)
+    # All further series are one.
+    return (_OTHER,) * len(labels)

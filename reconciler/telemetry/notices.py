@@ -1,13 +1,15 @@
-"""Announces changes of state, once each: what began or ended since the last message to a target.
+"""Announces changes of state, once each: states that began or ended since a target's last message.
 
-A message is sent first and remembered then. So it reaches each target at least once: where the
+A message is sent first and remembered afterwards. So it reaches each target at least once: if the
 answer of a target is lost, or the process dies in between, the next run sends it again. A target
-that cannot be reached gets what it missed with the next run, and the others do not hear it twice.
+that cannot be reached gets the events that it missed with the next run; the others do not get them
+twice.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
@@ -59,7 +61,7 @@ class Notice(Struct, frozen=True):
 
 
 class NoticeMemory(Protocol):
-    """Remembers what was announced to a target, beyond the end of the process.
+    """Remembers which states were announced to a target, beyond the end of the process.
 
     Stacks are named by `topics.stack_key`. States without topics need not be kept.
     """
@@ -76,14 +78,14 @@ class Target(Protocol):
 
     @property
     def id(self) -> str:
-        """What identifies the target, without any secret."""
+        """A stable name of the target, without any secret."""
 
     def send(self, notice: Notice) -> bool:
-        """Deliver a message; whether that is certain. Takes seconds at most."""
+        """Deliver a message; False where that is uncertain. Takes seconds at most."""
 
 
 class Announcer:
-    """Collects results of stacks, and announces what changed.
+    """Collects results of stacks, and announces the states that changed.
 
     `link` is the address of the run. `redact` removes secrets. `on_sent` hears whether a message
     was delivered.
@@ -119,17 +121,19 @@ class Announcer:
         """
         with self._lock:
             round, self._seen = self._seen, {}
+        # To read the memory costs a request for each target.
         if not round:
-            return 0  # a look at the memory costs a request
-        return sum(not self._tell(target, round) for target in self._targets)
+            return 0
+        return sum(not self._notify(target, round) for target in self._targets)
 
-    def _tell(self, target: Target, round: Mapping[str, Sequence[Sighting]]) -> bool:
+    def _notify(self, target: Target, round: Mapping[str, Sequence[Sighting]]) -> bool:
         announced = self._memory.announced(target.id)
         events: list[Event] = []
         states: dict[str, dict[str, str]] = {}
         for key, sightings in round.items():
             before = _known(announced.get(key, {}))
             after, texts = before, dict[Topic, str]()
+            # A stack may have run several times since. Its states are those after the last run.
             for seen in sightings:
                 after = states_after(after, seen)
                 texts |= seen.texts
@@ -139,6 +143,7 @@ class Announcer:
         if events:
             delivered = target.send(notice_of(events, redact=self._redact, link=self._link))
             self._on_sent(delivered)
+            # Nothing is remembered, so the next round sends the same events again.
             if not delivered:
                 return False
         if states:
@@ -149,13 +154,13 @@ class Announcer:
 def notice_of(events: Sequence[Event], *, redact: Callable[[str], str], link: str = "") -> Notice:
     """One message about many events, worst first."""
     ordered = sorted(events, key=lambda event: (event.is_over, event.topic.rank, event.id))
-    counts: dict[tuple[Topic, bool], int] = {}
-    for event in ordered:
-        kind = (event.topic, event.is_over)
-        counts[kind] = counts.get(kind, 0) + 1
-    parts = [f"{number} {_TITLES[kind]}" for kind, number in counts.items()]
+    counts = Counter(_TITLES[(event.topic, event.is_over)] for event in ordered)
+    parts = [f"{number} {title}" for title, number in counts.items()]
     lines = [_line(event, redact) for event in ordered[:MAX_LINES]]
-    footer = [f"Run: {link}"] if link else []
+    footer = []
+    if link:
+        footer.append(f"Run: {link}")
+    # The longest end of a shortened list is counted, so that it always fits.
     room = MAX_CHARACTERS - sum(len(line) + 1 for line in footer) - len("… and 10,000 more")
     kept: list[str] = []
     for line in lines:
@@ -172,20 +177,27 @@ def notice_of(events: Sequence[Event], *, redact: Callable[[str], str], link: st
 
 
 def _line(event: Event, redact: Callable[[str], str]) -> str:
-    what = _TITLES[(event.topic, event.is_over)]
+    title = _TITLES[(event.topic, event.is_over)]
+    # Redacted before it is cut, so that no cut leaves half a key.
     text = redact(event.text)
     if len(text) > _LONGEST_TEXT:
         text = f"{text[: _LONGEST_TEXT - 1]}…"
     name = redact(_name(event.id))[:_LONGEST_TEXT]
-    line = f"{chat(name)}: {what}"
-    return f"{line} – {chat(text)}" if text else line
+    line = f"{chat(name)}: {title}"
+    if text:
+        line += f" – {chat(text)}"
+    return line
 
 
 def _name(id: StackId) -> str:
-    name = id.folder if id.folder != "." else id.name or "."
+    name = id.folder
+    # A stack alone has no folder to tell it from others.
+    if name == ".":
+        name = id.name or "."
     # A stack without environments has the one of this name.
-    is_plain = id.environment in ("", "default")
-    return name if is_plain else f"{name} ({id.environment})"
+    if id.environment in ("", "default"):
+        return name
+    return f"{name} ({id.environment})"
 
 
 def _severity(events: Sequence[Event]) -> NoticeSeverity:
@@ -198,4 +210,4 @@ def _severity(events: Sequence[Event]) -> NoticeSeverity:
 
 def _known(states: Mapping[str, str]) -> dict[Topic, str]:
     """The states as remembered, without topics of other versions of this program."""
-    return {Topic(name): case for name, case in states.items() if name in list(Topic)}
+    return {topic: states[topic] for topic in Topic if topic in states}

@@ -13,7 +13,7 @@ class Recorder(TrafficObserver, Protocol):
     """Keeps figures about stacks and requests. Called from any thread, and never raises."""
 
     def record(self, result: StackResult, *, interval_seconds: float | None = None) -> None:
-        """A run of a stack has ended. `interval_seconds` is how often the stack is looked at."""
+        """A run of a stack has ended. `interval_seconds` is how often the stack is read."""
 
     def forget(self, id: StackId) -> None:
         """A stack is no longer part of the fleet."""

@@ -72,6 +72,8 @@ class AppriseTarget:
         """Deliver a message; whether the service has accepted it in time."""
         delivered = threading.Event()
 
+        # The library waits for each connection and each answer, and some services take several. A
+        # thread that is late is left behind.
         def send() -> None:
             sender = apprise.Apprise()
             sender.add(self._service)
@@ -91,10 +93,7 @@ class AppriseTarget:
 
 
 def _learn(url: str, redactor: Redactor) -> None:
-    """Teach the redactor the URL and the parts of it that look like tokens.
-
-    Hosts, channels and addresses of mail are no secrets, and blanking them would spoil reports.
-    """
+    """Teach the redactor the URL and the parts of it that look like tokens."""
     redactor.add(Secret(url))
     _, _, rest = url.partition("://")
     account, separator, _ = rest.rpartition("@")
@@ -102,6 +101,7 @@ def _learn(url: str, redactor: Redactor) -> None:
         password = account.partition(":")[2]
         redactor.add(Secret(password))
         redactor.add(Secret(unquote(password)))
+    # Hosts, channels and addresses of mail are no secrets, and blanking them would spoil reports.
     for part in _SEPARATORS.split(rest):
         if _TOKEN.search(part) and not _HOST.fullmatch(part):
             redactor.add(Secret(part))

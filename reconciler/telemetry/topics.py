@@ -1,7 +1,7 @@
 """Which states of a stack are announced, and when one begins or ends.
 
-A run says something about some states and nothing about others: a plan shows drift and does not
-show whether a failed apply would work now. What a run does not show stays as it was announced.
+A run shows some states and not others: a plan shows drift, and not whether a failed apply would
+work now. A state that a run does not show stays as it was announced.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from reconciler.model.change import OutcomeStatus
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
-from reconciler.telemetry.figures import StackReading, look_of
+from reconciler.telemetry.figures import StackReading, reading_of, unapplied_addresses
 
 _MOST_REMEMBERED = 200
 _HASH_LENGTH = 8
@@ -26,7 +25,7 @@ _SAYS_NOTHING = (StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRUPTED
 """Statuses that do not show that anything has ended."""
 
 States = Mapping["Topic", str]
-"""The announced topics of a stack, each with what identifies its present case."""
+"""The announced topics of a stack, each with the identity of its present case."""
 
 
 class Topic(StrEnum):
@@ -50,43 +49,44 @@ class Event(Struct, frozen=True):
     id: StackId
     topic: Topic
     text: str = ""
-    """What there is to say about it. Untrusted."""
+    """Details for the message. Untrusted."""
     is_over: bool = False
 
 
 class Sighting(Struct, frozen=True):
-    """What a run showed of the states of a stack; a plan takes megabytes, and this does not."""
+    """The states of a stack that a run showed. Kept instead of a plan, which takes megabytes."""
 
     id: StackId
     command: Command
     status: StackStatus
     has_run: bool
     """Whether the stack was run at all."""
-    has_looked: bool
+    has_read_all: bool
     """Whether all of its live objects were read."""
     shown: Mapping[Topic, str]
-    """The states that it is in, each with what identifies the case."""
+    """The states that it is in, each with the identity of its case."""
     texts: Mapping[Topic, str]
-    """What there is to say about each."""
+    """Details about each, for the message."""
 
 
 def sighting_of(result: StackResult) -> Sighting:
-    """What the result of a run shows."""
-    look = look_of(result)
-    shown = _shown(result, look)
+    """The states that the result of a run shows."""
+    reading = reading_of(result)
+    shown = _shown(result, reading)
     return Sighting(
         result.id,
         result.command,
         result.status,
         has_run=result.reason not in _NOT_RUN,
-        has_looked=look is not None,
+        has_read_all=reading is not None,
         shown=shown,
-        texts={topic: _text(topic, result, look) for topic in shown},
+        texts={topic: _text(topic, result, reading) for topic in shown},
     )
 
 
 def stack_key(id: StackId) -> str:
-    """What identifies a stack in what was announced. Names of folders can be any bytes."""
+    """The name of a stack in the memory of notices."""
+    # Names of folders can be any bytes, and the memory takes text.
     return str(id).encode("utf-8", "backslashreplace").decode()
 
 
@@ -106,16 +106,17 @@ def states_after(before: States, seen: Sighting) -> dict[Topic, str]:
 def events_between(
     before: States, after: States, id: StackId, texts: Mapping[Topic, str]
 ) -> Iterable[Event]:
-    """What changed. A refusal, a wait for approval and an overdue key end in silence."""
+    """The states that began or ended."""
     for topic in Topic:
         if topic in after:
             if _is_news(topic, before.get(topic), after[topic]):
                 yield Event(id, topic, texts.get(topic, ""))
+        # A refusal, a wait for approval and an overdue key end in silence: somebody has acted on them.
         elif topic in before and topic in (Topic.FAILED, Topic.DRIFT):
             yield Event(id, topic, is_over=True)
 
 
-def _shown(result: StackResult, look: StackReading | None) -> dict[Topic, str]:
+def _shown(result: StackResult, reading: StackReading | None) -> dict[Topic, str]:
     """The states that a run shows."""
     if result.reason in _NOT_RUN:
         return {}
@@ -126,16 +127,16 @@ def _shown(result: StackResult, look: StackReading | None) -> dict[Topic, str]:
         shown[Topic.APPROVAL] = result.digest
     elif result.status is StackStatus.REFUSED:
         shown[Topic.REFUSED] = f"{result.command}:{result.digest}"
-    if look is not None and look.drifted:
+    if reading is not None and reading.drifted:
         shown[Topic.DRIFT] = _addresses(drifted_addresses(result))
-    if look is not None and look.keys_overdue:
-        shown[Topic.OVERDUE] = str(look.keys_overdue)
+    if reading is not None and reading.keys_overdue:
+        shown[Topic.OVERDUE] = str(reading.keys_overdue)
     return shown
 
 
 def _ends(topic: Topic, case: str, seen: Sighting) -> bool:
     """Whether a run that does not show a state shows that it has ended."""
-    if not seen.has_run or not seen.has_looked:
+    if not seen.has_run or not seen.has_read_all:
         return False
     if topic in (Topic.DRIFT, Topic.OVERDUE):
         return True
@@ -160,6 +161,7 @@ def _reason(case: str) -> str:
 def _is_news(topic: Topic, before: str | None, after: str) -> bool:
     if before is None:
         return True
+    # Drift that shrinks is no news.
     if topic is Topic.DRIFT:
         return not set(after.split()) <= set(before.split())
     # A key that joins others is reported by the page that the notice links to.
@@ -170,20 +172,17 @@ def drifted_addresses(result: StackResult) -> list[str]:
     """The addresses whose objects somebody changed, without those that an apply has set right."""
     if result.plan is None:
         return []
-    drifted = [str(drift.address) for drift in result.plan.drift if drift.is_changed]
-    if result.result is None:
-        return drifted
-    left = {
-        str(outcome.change.address)
-        for outcome in result.result.outcomes
-        if outcome.status is not OutcomeStatus.APPLIED
-    }
-    return [address for address in drifted if address in left]
+    drifted = [drift.address for drift in result.plan.drift if drift.is_changed]
+    if result.result is not None:
+        unapplied = unapplied_addresses(result.result)
+        drifted = [address for address in drifted if address in unapplied]
+    return list(map(str, drifted))
 
 
 def _addresses(addresses: list[str]) -> str:
     """Short hashes of addresses, bounded, so that later drift can be compared with it."""
     hashes = sorted(_hash(address) for address in addresses)
+    # Then any change of the set is news, as there is no part to compare.
     if len(hashes) > _MOST_REMEMBERED:
         return _hash(" ".join(hashes))
     return " ".join(hashes)
@@ -193,15 +192,19 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
 
 
-def _text(topic: Topic, result: StackResult, look: StackReading | None) -> str:
+def _text(topic: Topic, result: StackResult, reading: StackReading | None) -> str:
     match topic:
         case Topic.DRIFT:
             addresses = drifted_addresses(result)
             named = ", ".join(addresses[:_MOST_NAMED])
             rest = len(addresses) - _MOST_NAMED
-            return f"{named} and {rest} more" if rest > 0 else named
+            if rest > 0:
+                named += f" and {rest} more"
+            return named
         case Topic.OVERDUE:
-            number = look.keys_overdue if look is not None else 0
+            number = 0
+            if reading is not None:
+                number = reading.keys_overdue
             return "1 key" if number == 1 else f"{number} keys"
         case Topic.APPROVAL:
             return f"plan {result.digest}"

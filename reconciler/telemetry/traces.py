@@ -31,7 +31,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from reconciler import __version__
 from reconciler.errors import UsageError
 from reconciler.model.secret import Redactor, Secret
-from reconciler.model.tracing import CURRENT, Attribute, Span
+from reconciler.model.tracing import CURRENT, Attribute, EndedSpan, Span
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span as OtelSpan
@@ -81,6 +81,7 @@ class Traces:
 
     def close(self) -> bool:
         """Export what is left, for a few seconds at most; whether everything was exported."""
+        # On a thread that does not keep the process alive: the library has no time limit of its own.
         flush = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         flush.start()
         flush.join(FLUSH_SECONDS)
@@ -111,6 +112,7 @@ class _Span:
     def __exit__(self, *error: object) -> None:
         if self._token is not None:
             CURRENT.reset(self._token)
+        # The type of an exception says enough; its message may quote what is secret.
         if isinstance(error[0], type):
             self.fail(error[0].__name__)
         self._span.end()
@@ -119,26 +121,18 @@ class _Span:
         """A part of this part, which begins now."""
         return _Span(self._tracer, self._redact, name, attributes, self._context)
 
-    def record(
-        self,
-        name: str,
-        attributes: Mapping[str, Attribute],
-        *,
-        began_at: float,
-        seconds: float,
-        failure: str = "",
-    ) -> None:
+    def record(self, ended: EndedSpan) -> None:
         """Add a request that has ended."""
         span = self._tracer.start_span(
-            name,
+            ended.name,
             context=self._context,
             kind=SpanKind.CLIENT,
-            attributes=self._clean(attributes),
-            start_time=int(began_at * _NANOSECONDS),
+            attributes=self._clean(ended.attributes),
+            start_time=int(ended.began_at * _NANOSECONDS),
         )
-        if failure:
-            _fail(span, failure)
-        span.end(int((began_at + seconds) * _NANOSECONDS))
+        if ended.failure:
+            _fail(span, ended.failure)
+        span.end(int((ended.began_at + ended.seconds) * _NANOSECONDS))
 
     def set(self, name: str, value: Attribute) -> None:
         """Set an attribute."""
@@ -149,10 +143,12 @@ class _Span:
         _fail(self._span, reason)
 
     def _clean(self, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-        return {
-            name: self._redact(value) if isinstance(value, str) else value
-            for name, value in attributes.items()
-        }
+        """The attributes without secrets: names of stacks come from manifests."""
+        clean = dict(attributes)
+        for name, value in attributes.items():
+            if isinstance(value, str):
+                clean[name] = self._redact(value)
+        return clean
 
 
 class _Watched(SpanExporter):
@@ -202,8 +198,10 @@ def _otlp(environ: Mapping[str, str]) -> SpanExporter:
         if protocol and protocol != "http/protobuf":
             raise UsageError(
                 f'{variable} is "{protocol}", and traces are only sent with http/protobuf',
-                hint="Set it to http/protobuf, and the endpoint to the HTTP port of the collector, often 4318.",
+                hint="Set it to http/protobuf, and the endpoint to the HTTP port of the collector, "
+                "often 4318.",
             )
+        # The variable of traces outranks the one of all signals.
         if protocol:
             break
     try:
@@ -220,9 +218,11 @@ def _secrets(environ: Mapping[str, str]) -> list[Secret]:
     secrets: list[Secret] = []
     for variable in _HEADERS:
         for pair in environ.get(variable, "").split(","):
+            # A value may be "Bearer TOKEN": the redactor learns the token by itself as well.
             value = unquote(pair.partition("=")[2].strip())
             secrets += [Secret(value), Secret(value.rpartition(" ")[2])]
     for variable in _ENDPOINTS:
+        # The library reports an address that is none.
         try:
             password = urlsplit(environ.get(variable, "")).password or ""
         except ValueError:

@@ -61,6 +61,7 @@ class _Namer:
         self._drafts = drafts
         self._kinds = kinds
         self._known = known
+        # An instance can be drafted as several resources, and counts once.
         instances = {drafted.instance.address: drafted.instance for drafted in drafts}
         self._count = Counter(instance.resource_address for instance in instances.values())
         self._labels = {drafted.id: self._label(drafted.instance) for drafted in drafts}
@@ -72,11 +73,11 @@ class _Namer:
         new = self._new_projects(projects, display_names)
         projects |= {id: name for name, id in new.items()}
         by_key = self._addresses(self._drafts, projects)
-        named = tuple(
-            (drafted, by_key[drafted.kind, projects[drafted.project_id], drafted.id])
-            for drafted in self._drafts
-        )
-        return Addressing(named, dict(self._by_id(named)), new)
+        named = []
+        for drafted in self._drafts:
+            key = (drafted.kind, projects[drafted.project_id], drafted.id)
+            named.append((drafted, by_key[key]))
+        return Addressing(tuple(named), dict(self._by_id(named)), new)
 
     def _label(self, instance: TerraformInstance) -> str:
         return label_of(instance, is_only=self._count[instance.resource_address] == 1)
@@ -97,6 +98,7 @@ class _Namer:
         for (kind, _, id), address in self._known.bound.items():
             if self._kinds[kind].defines_project:
                 names[id] = address.name
+        # Projects are in the organization, so their names need no names of projects.
         own = [drafted for drafted in self._drafts if self._kinds[drafted.kind].defines_project]
         for (_, _, id), address in self._addresses(own, {None: None}).items():
             names[id] = address.name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from reconciler.export.files import YamlDocument, document_of
@@ -49,9 +50,10 @@ def _folded(members: _Keyed, kind: Kind) -> YamlDocument | None:
     keys = [key for key, _ in members]
     resources = [resource for _, resource in members]
     first = resources[0]
-    if len(set(keys)) < 2 or len(set(keys)) < len(keys):
+    # One instance needs no `for_each`, and a map cannot have a key twice.
+    if len(set(keys)) < max(2, len(keys)):
         return None
-    if any(resource.spec.keys() != first.spec.keys() for resource in resources):
+    if not _are_equal([resource.spec.keys() for resource in resources]):
         return None
     name = _pattern(keys, [resource.address.name for resource in resources])
     if name is None:
@@ -61,7 +63,8 @@ def _folded(members: _Keyed, kind: Kind) -> YamlDocument | None:
     spec = {}
     for field in first.spec:
         each = [resource.spec[field] for resource in resources]
-        if any(value != each[0] for value in each) and _has_references(each):
+        # The values of `for_each` are written as plain data, which a reference is not.
+        if not _are_equal(each) and _has_references(each):
             return None
         spec[field] = _shared(keys, each, field, values)
     comments = _comments(members, spec)
@@ -74,15 +77,19 @@ def _folded(members: _Keyed, kind: Kind) -> YamlDocument | None:
         spec,
         for_each=values if any(values.values()) else keys,
         comments=comments,
-        project_folder=first.address.project if not isinstance(project, Raw) else None,
+        project_folder=None if isinstance(project, Raw) else first.address.project,
     )
+
+
+def _are_equal(values: Sequence[Any]) -> bool:
+    return all(value == values[0] for value in values)
 
 
 def _shared(
     keys: Sequence[str], each: Sequence[Any], field: str, values: dict[str, dict[str, Any]]
 ) -> Any:
     """What a field says in the document. Values that differ are noted under their keys."""
-    if all(value == each[0] for value in each):
+    if _are_equal(each):
         return each[0]
     pattern = _pattern(keys, each)
     if pattern is not None:
@@ -97,10 +104,13 @@ def _pattern(keys: Sequence[str], each: Sequence[Any]) -> Raw | None:
     if not all(isinstance(text, str) for text in each):
         return None
     for before, after in _around(keys[0], each[0]):
-        if all(text == f"{before}{key}{after}" for key, text in zip(keys, each, strict=True)):
-            escaped = (part.replace("${", "$${") for part in (before, after))
-            return Raw("${each.key}".join(escaped))
+        if [f"{before}{key}{after}" for key in keys] == list(each):
+            return Raw(f"{_escaped(before)}${{each.key}}{_escaped(after)}")
     return None
+
+
+def _escaped(text: str) -> str:
+    return text.replace("${", "$${")
 
 
 def _around(key: str, text: str) -> Iterator[tuple[str, str]]:
@@ -111,7 +121,7 @@ def _around(key: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _has_references(values: Iterable[Any]) -> bool:
-    return any(isinstance(leaf, Reference) for value in values for leaf in walk(value))
+    return any(isinstance(leaf, Reference) for leaf in walk(list(values)))
 
 
 def _comments(members: _Keyed, spec: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -121,19 +131,21 @@ def _comments(members: _Keyed, spec: Mapping[str, Any]) -> Mapping[str, str] | N
     that differs would stand at an expression, so it is dropped.
     """
     kept: dict[str, str] = {}
-    fields = {field: None for _, resource in members for field in resource.comments}
+    fields = dict.fromkeys(chain.from_iterable(resource.comments for _, resource in members))
     for field in fields:
         if isinstance(spec.get(field), Raw):
             continue
-        texts = {key: resource.comments.get(field, "") for key, resource in members}
-        first = {text.partition("\n")[0] for text in texts.values()}
-        if len(set(texts.values())) == 1:
-            kept[field] = next(iter(texts.values()))
-        elif not field and len(first) == 1:
-            details = {key: text.partition("\n")[2] for key, text in texts.items()}
-            kept[field] = "\n".join(
-                (*first, *(f"  {key}: {rest}" for key, rest in details.items()))
-            )
-        else:
-            return None
+        texts = [resource.comments.get(field, "") for _, resource in members]
+        if _are_equal(texts):
+            kept[field] = texts[0]
+            continue
+        summary = texts[0].partition("\n")[0]
+        lines = [summary]
+        for (key, _), text in zip(members, texts, strict=True):
+            first, _, rest = text.partition("\n")
+            # Only the comment above the document has a list of what single instances lack.
+            if field or first != summary:
+                return None
+            lines.append(f"  {key}: {rest}")
+        kept[field] = "\n".join(lines)
     return kept

@@ -202,7 +202,7 @@ def test_what_is_expected_and_how_long_it_will_take_is_known_until_it_came(
 ) -> None:
     world = make_world(throttle=Throttle(admin_requests_per_minute=3, clock=clock))
     for _ in range(4):
-        world.client.expect(RateLimitKey(True, "GET", "/organization/projects"))
+        world.client.in_flight.expect(RateLimitKey(True, "GET", "/organization/projects"))
     assert world.client.left() == Left(4, pytest.approx(WINDOW_SECONDS))
     first = world.client.request("GET", "/organization/projects", key=world.admin)
     # A further page is not what was expected.
@@ -221,14 +221,14 @@ def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
         on_wait=lambda _, __: told.append(client.left()),
     )
     for _ in range(3):
-        client.expect(RateLimitKey(True, "GET", "/organization/projects"))
+        client.in_flight.expect(RateLimitKey(True, "GET", "/organization/projects"))
     for _ in range(3):
         client.request("GET", "/organization/projects", key=ADMIN)
     assert told == [
         Left(2, pytest.approx(2 * WINDOW_SECONDS)),
         Left(1, pytest.approx(WINDOW_SECONDS)),
     ]
-    assert (client.answered, client.left()) == (3, Left(0, 0.0))
+    assert (client.in_flight.answered, client.left()) == (3, Left(0, 0.0))
 
 
 def test_no_more_requests_than_allowed_are_in_flight_whoever_sends_them(clock: Clock) -> None:

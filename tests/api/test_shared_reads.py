@@ -766,9 +766,14 @@ def test_a_stack_that_may_not_send_gets_no_answer(fleet: Fleet, error: Exception
 def test_a_shared_answer_is_no_call_and_ends_an_announced_one(fleet: Fleet) -> None:
     answer_of(fleet.client())
     client = fleet.client()
-    client.expect(read().route)
+    client.in_flight.expect(read().route)
     answer_of(client)
-    assert (client.calls, client.shared_answers, client.answered, client.left().calls) == (
+    assert (
+        client.calls,
+        client.shared_answers,
+        client.in_flight.answered,
+        client.left().calls,
+    ) == (
         0,
         1,
         1,
@@ -788,7 +793,7 @@ def test_waiting_for_another_stack_counts_as_waiting(
         assert waiting.wait(LONG)
         fleet.clock.now += 30
     assert first.result(LONG) == second.result(LONG)
-    assert client.waited_seconds == 30
+    assert client.in_flight.idle_seconds == 30
 
 
 def test_a_shared_answer_takes_nothing_from_the_budget(fleet: Fleet) -> None:

@@ -20,7 +20,7 @@ def test_many_who_wait_for_a_turn_at_the_same_time_stand_still_once(
     with traffic.waiting(), traffic.waiting():
         clock.sleep(60)
     clock.sleep(5)
-    assert traffic.still_seconds == 60
+    assert traffic.idle_seconds == 60
 
 
 def test_nothing_stands_still_while_a_request_is_in_flight(traffic: InFlight, clock: Clock) -> None:
@@ -29,7 +29,7 @@ def test_nothing_stands_still_while_a_request_is_in_flight(traffic: InFlight, cl
         with traffic.sending(LISTS):
             clock.sleep(20)
         clock.sleep(30)
-    assert traffic.still_seconds == 40
+    assert traffic.idle_seconds == 40
 
 
 def test_how_long_everything_stood_still_is_known_while_it_does(
@@ -37,7 +37,7 @@ def test_how_long_everything_stood_still_is_known_while_it_does(
 ) -> None:
     with traffic.waiting():
         clock.sleep(10)
-        assert traffic.still_seconds == 10
+        assert traffic.idle_seconds == 10
 
 
 def test_an_expected_call_is_open_until_its_answer_and_unsent_until_it_is_in_flight(

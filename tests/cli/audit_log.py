@@ -86,14 +86,14 @@ def pass_time(seconds: int, log: AuditLog, *workspaces: Workspace) -> None:
 def memory_of(workspace: Workspace) -> dict[str, Any]:
     """What the last apply left for the next plan."""
     with closing(_state(workspace)) as store:
-        found: dict[str, Any] = json.loads(store.meta("reading") or "null")
+        found: dict[str, Any] = json.loads(store.remarks.get("reading") or "null")
     return found
 
 
 def remember(workspace: Workspace, memory: dict[str, Any]) -> None:
     """Have the next plan know this."""
     with closing(_state(workspace)) as store:
-        store.set_meta("reading", json.dumps(memory))
+        store.remarks.put("reading", json.dumps(memory))
 
 
 def _state(workspace: Workspace) -> StateStore:

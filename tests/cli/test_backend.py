@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.app.backend import location_of
+from reconciler.app.states import location_of
 from reconciler.errors import StateError
 from reconciler.manifests import Settings, Stack
 from reconciler.manifests.shared_state import given_folder

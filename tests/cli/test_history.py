@@ -91,7 +91,7 @@ def test_what_did_not_go_through_is_not_shown_as_done(applied: Workspace) -> Non
 
 def test_a_run_that_never_ended_was_killed_unless_it_holds_the_lock(applied: Workspace) -> None:
     with state(applied) as store:
-        store.begin_run(
+        store.runs.begin(
             command="apply", user="ada", host="laptop", pid=os.getpid(), plan_digest="d"
         )
         with store.lock(command="apply", on_takeover=print):
@@ -101,7 +101,7 @@ def test_a_run_that_never_ended_was_killed_unless_it_holds_the_lock(applied: Wor
 
 def test_names_from_elsewhere_are_escaped_in_every_format(applied: Workspace) -> None:
     with state(applied) as store:
-        store.begin_run(command="a|b", user="\x1b[2Jada", host="`x`", pid=7, plan_digest="d")
+        store.runs.begin(command="a|b", user="\x1b[2Jada", host="`x`", pid=7, plan_digest="d")
     assert "\\x1b[2Jada@`x`" in applied.run("history", expect=0).out
     table = applied.run("history", "--format", "markdown", "--report", "h.txt:text", expect=0).out
     assert "| `` \\x1b[2Jada@`x` `` | `a\\|b` |" in table
@@ -180,7 +180,7 @@ def test_an_origin_that_somebody_else_wrote_is_escaped(applied: Workspace) -> No
     hostile = "\x1b[2J`x` | <b>"
     origin = RunOrigin(ci="Jenkins", actor=hostile, repository=hostile, commit="c", url=hostile)
     with state(applied) as store:
-        store.begin_run(command="apply", user="u", host="h", pid=7, plan_digest="d", origin=origin)
+        store.runs.begin(command="apply", user="u", host="h", pid=7, plan_digest="d", origin=origin)
         holder = {
             "user": "u",
             "command": "apply",

@@ -82,7 +82,10 @@ def begun(workspace: Workspace, count: int = 1) -> Callable[[], bool]:
         with StateStore.open_for_reading(
             workspace.folder / ".reconciler", stack="stack", environment="default"
         ) as at:
-            return len(at.unfinished()) >= count and workspace.emulator.requests_in_flight >= count
+            return (
+                len(at.runs.unfinished()) >= count
+                and workspace.emulator.requests_in_flight >= count
+            )
 
     return look
 
@@ -141,7 +144,7 @@ def test_an_interrupted_apply_has_recorded_what_was_in_flight_and_released_the_l
     with StateStore.open_for_reading(
         workspace.folder / ".reconciler", stack="stack", environment="default"
     ) as state:
-        assert (len(state.records()), state.unfinished(), state.holder()) == (2, [], None)
+        assert (len(state.records()), state.runs.unfinished(), state.holder()) == (2, [], None)
 
 
 WAITS = {

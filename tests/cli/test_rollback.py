@@ -657,9 +657,9 @@ def test_a_run_that_is_too_long_ago_says_so(workspace: Workspace) -> None:
         for _ in range(RUNS_WITH_PRE_IMAGES):
             run = begin(store)
             image = PreImage(BOT, "update", "asst_1", {}, None)
-            with store.journal(run).change(BOT, "update", pre_image=image) as change:
+            with store.runs.journal(run).change(BOT, "update", pre_image=image) as change:
                 change.finish()
-            store.end_run(run, status="done", counts={"applied": 1})
+            store.runs.end(run, status="done", counts={"applied": 1})
     assert "run 1 is too long ago" in workspace.run("rollback", "1", "--yes", expect=1).err
 
 
@@ -671,7 +671,7 @@ def test_a_create_that_nobody_knows_the_end_of_refuses_the_rollback(workspace: W
         image = PreImage(address, "create", None, {}, None)
         with (
             suppress(KeyboardInterrupt),
-            store.journal(run).change(address, "create", pre_image=image),
+            store.runs.journal(run).change(address, "create", pre_image=image),
         ):
             raise KeyboardInterrupt
     assert (
@@ -691,7 +691,7 @@ def state(workspace: Workspace) -> StateStore:
 
 
 def begin(store: StateStore) -> int:
-    return store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+    return store.runs.begin(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
 
 
 ACCOUNT = """\

@@ -45,7 +45,7 @@ def outlooks(calls: int, changes: Callable[[], tuple[int, int]] | None = None) -
     with closing(client):
         pending = Pending(client, changes, clock=clock)
         for _ in range(calls):
-            client.expect(LISTS)
+            client.in_flight.expect(LISTS)
         for _ in range(calls):
             client.request("GET", LISTS.route, key=KEY)
         seen.append(pending.outlook())

@@ -257,7 +257,7 @@ def creating(workspace: Workspace) -> bool:
     """Whether the journal says that something is being made: from then on interrupts are ours to handle."""
     folder = workspace.folder / ".reconciler"
     with StateStore.open_for_reading(folder, stack="stack", environment="default") as state:
-        return bool(state.unfinished()) and workspace.emulator.requests_in_flight > 0
+        return bool(state.runs.unfinished()) and workspace.emulator.requests_in_flight > 0
 
 
 MANY = "\n---\n".join(ASSISTANT.replace("bot", f"b{n}").replace("Bot", f"B{n}") for n in range(6))

@@ -190,7 +190,7 @@ class Stack:
     @property
     def ownership(self) -> Ownership:
         """What the journal knows of dead runs."""
-        work = unfinished_work(self.store.unfinished(), KINDS, clock=lambda: NOW)
+        work = unfinished_work(self.store.runs.unfinished(), KINDS, clock=lambda: NOW)
         return Ownership(
             "shop",
             "prod",
@@ -206,7 +206,7 @@ class Stack:
     def apply(self, world: World, plan: Plan | None = None, **context: Any) -> ApplyResult:
         """Apply a plan; without one, that of now."""
         plan = self.plan(world) if plan is None else plan
-        run_id = self.store.begin_run(
+        run_id = self.store.runs.begin(
             command="apply", user="ci", host="here", pid=1, plan_digest="digest"
         )
         return apply_plan(

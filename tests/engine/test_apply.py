@@ -276,7 +276,7 @@ def test_a_refused_create_leaves_nothing_to_search_for(stack: MakeStack) -> None
     made = stack()
     made.api.refusals["Docs"] = ApiError("full", status=400)
     made.apply(docs())
-    assert list(made.store.unfinished()) == []
+    assert list(made.store.runs.unfinished()) == []
 
 
 def test_a_refused_delete_keeps_the_record(stack: MakeStack) -> None:

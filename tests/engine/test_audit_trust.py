@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.refresh.audit_attribution import Write
+from reconciler.engine.refresh.audit_proof import Costs
 from reconciler.engine.refresh.audit_trust import (
-    Costs,
     FullRefreshPolicy,
     decide,
     refresh_summary,

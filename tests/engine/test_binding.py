@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from reconciler.engine.binding.attempts import CreateAttempt
-from reconciler.engine.binding.matcher import BindingSource
+from reconciler.engine.binding.bindings import BindingSource
 from reconciler.engine.inputs import PlanOptions
 from reconciler.engine.ownership import Ownership, parse_mark
 from reconciler.model.consistency import CreationWindow

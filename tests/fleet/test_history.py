@@ -14,11 +14,11 @@ from reconciler.manifests import Settings
 from reconciler.model.fleet import StackId, StackReport, StackStatus
 from reconciler.model.fleet_history import (
     KEPT_SECONDS,
-    MOST_LOOKS,
+    MOST_ENTRIES,
     HistoryEntry,
-    look_at,
-    standing_of,
-    with_look,
+    entry_of,
+    health_of,
+    with_entry,
 )
 from reconciler.model.run_origin import RunOrigin
 from reconciler.state.fleet_history import HistoryStorage, LocalHistory
@@ -85,7 +85,7 @@ def test_what_is_recorded_is_read_back_by_another_run(new_history: NewHistory) -
     FleetHistory(first).record(report("b/é\n"), ORIGIN)
     [a, b] = FleetHistory(second).read()
     assert (a.stack, a.environment, a.folder, b.stack) == ("a", "prod", "stacks/a", "b/é\n")
-    [look] = a.looks
+    [look] = a.entries
     assert (look.status, look.drifted, look.calls, look.who) == (
         StackStatus.DRIFTED,
         2,
@@ -129,7 +129,7 @@ def test_two_runs_of_one_stack_at_once_are_both_recorded(new_history: NewHistory
     storage = new_history()
     [history] = FleetHistory(storage).read()
     storage.close()
-    assert sorted(look.outcomes["applied"] for look in history.looks) == list(range(1, 9))
+    assert sorted(look.outcomes["applied"] for look in history.entries) == list(range(1, 9))
 
 
 def test_a_stack_whose_file_cannot_be_read_has_no_history(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_an_unreadable_document_begins_again(tmp_path: Path) -> None:
     storage.update("a", "prod", lambda _: b"{nonsense")
     FleetHistory(storage).record(report("a"), ORIGIN)
     [history] = FleetHistory(storage).read()
-    assert len(history.looks) == 1
+    assert len(history.entries) == 1
 
 
 def test_a_folder_whose_name_is_not_text_is_recorded(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_history_that_cannot_be_written_is_one_notice(tmp_path: Path) -> None:
 def looks_of(*reports: StackReport) -> tuple[HistoryEntry, ...]:
     looks: tuple[HistoryEntry, ...] = ()
     for each in reports:
-        looks = with_look(looks, look_at(each, ORIGIN))
+        looks = with_entry(looks, entry_of(each, ORIGIN))
     return looks
 
 
@@ -192,7 +192,7 @@ def test_each_apply_is_an_entry_of_its_own() -> None:
 def test_the_number_of_entries_is_bounded() -> None:
     runs = [report(status=StackStatus.DRIFTED, drifted=number, at=number) for number in range(300)]
     looks = looks_of(*runs)
-    assert len(looks) == MOST_LOOKS
+    assert len(looks) == MOST_ENTRIES
     assert looks[-1].drifted == 299
 
 
@@ -212,21 +212,21 @@ def test_a_status_lasts_since_it_was_first_found() -> None:
         report(status=drifted, drifted=1, at=2.0),
         report(status=drifted, drifted=2, at=3.0),
     )
-    standing = standing_of(looks, since=0)
+    standing = health_of(looks, since=0)
     assert (standing.status_since, standing.last_look) == (2.0, 3.0)
 
 
 def test_a_run_that_failed_is_no_look() -> None:
     failed = report(status=StackStatus.FAILED, at=3.0)
-    assert standing_of(looks_of(report(at=2.0), failed), since=0).last_look == 2.0
-    assert standing_of(looks_of(failed), since=0).last_look is None
+    assert health_of(looks_of(report(at=2.0), failed), since=0).last_look == 2.0
+    assert health_of(looks_of(failed), since=0).last_look is None
 
 
 def test_drift_lasts_until_a_look_finds_none() -> None:
     drifted = report(status=StackStatus.DRIFTED, drifted=1, at=2.0)
     pending = report(status=StackStatus.FAILED, at=3.0)
-    assert standing_of(looks_of(report(), drifted, pending), since=0).drift_since == 2.0
-    assert standing_of(looks_of(drifted, report(at=4.0)), since=0).drift_since is None
+    assert health_of(looks_of(report(), drifted, pending), since=0).drift_since == 2.0
+    assert health_of(looks_of(drifted, report(at=4.0)), since=0).drift_since is None
 
 
 def test_an_apply_ends_the_drift_that_its_plan_undid() -> None:
@@ -238,7 +238,7 @@ def test_an_apply_ends_the_drift_that_its_plan_undid() -> None:
         outcomes={"applied": 1},
         command="apply",
     )
-    standing = standing_of(looks_of(drifted, applied), since=0)
+    standing = health_of(looks_of(drifted, applied), since=0)
     assert (standing.drift_since, standing.last_apply, standing.last_apply_by) == (
         None,
         3.0,
@@ -254,7 +254,7 @@ def test_failures_are_counted_within_the_period() -> None:
         report(status=failed, at=6.0),
         report(status=failed, at=7.0),
     )
-    standing = standing_of(looks, since=4.0)
+    standing = health_of(looks, since=4.0)
     assert (standing.failures, standing.runs) == (2, 3)
 
 

@@ -254,7 +254,7 @@ def test_a_checkpoint_knows_the_log_only_up_to_when_another_stack_asked_for_it(
     neighbours.run(Command.APPLY, STACKS[1:2], sharing=sharing)
     assert neighbours.calls()[LOG] == 0
     with Session(neighbours.stack(STACKS[1]).settings) as session:
-        checkpoint = RefreshCheckpoint.load(session.store.meta(CHECKPOINT))
+        checkpoint = RefreshCheckpoint.load(session.store.remarks.get(CHECKPOINT))
     assert checkpoint is not None
     assert checkpoint.newest_entries
     assert {scope.checked_at < asked_before for scope in checkpoint.verified} == {True}

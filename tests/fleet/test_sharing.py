@@ -82,5 +82,5 @@ def test_the_progress_of_a_stack_counts_a_shared_answer_once_it_is_there(
     plan_stack(one, FULL)
     plan_stack(two, FULL)
     assert (one.client.calls, two.client.calls) == (1, 0)
-    assert (one.client.answered, two.client.answered) == (1, 1)
+    assert (one.client.in_flight.answered, two.client.in_flight.answered) == (1, 1)
     assert (one.client.left().calls, two.client.left().calls) == (0, 0)

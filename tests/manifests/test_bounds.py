@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.kinds import KINDS
-from reconciler.manifests import files, room
+from reconciler.manifests import file_search, files, room
 from reconciler.manifests.configuration_loader import load_configuration
 from reconciler.rules import RULE_KINDS
 from tests.manifests.conftest import Folder
@@ -163,7 +163,7 @@ def test_a_file_over_its_limit_is_refused_before_it_is_read(
 def test_patterns_look_at_a_bounded_number_of_files_together(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_WALKED", 50)
+    monkeypatch.setattr(file_search, "MAX_WALKED", 50)
     folder.write({f"d/{number}.md": "x" for number in range(20)})
     store = "kind: VectorStore\nmetadata: {name: 'a${each.key}'}\nfor_each: [x, y]\nspec: {files: [{path: 'd/*.md'}]}\n"
     assert len(folder.write({"m.yaml": store}).load().resources) == 2

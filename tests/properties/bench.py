@@ -305,7 +305,7 @@ class Stack:
         """Plan and apply, and insist that all went through and that the API kept every value as asked."""
         plan = self.plan(*resources, **options)
         assert plan.diagnostics == ()
-        run = self.store.begin_run(command="test", user="u", host="h", pid=1, plan_digest="d")
+        run = self.store.runs.begin(command="test", user="u", host="h", pid=1, plan_digest="d")
         result = apply_plan(
             plan,
             ApplyContext(self.provider, self.store, KINDS, self._ownership, run, parallelism=1),

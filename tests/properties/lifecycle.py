@@ -305,14 +305,16 @@ class Life:
             self._ownership(store),
             projects=configuration.stack.projects,
             state_is_new=not records,
-            recently_written=lambda: store.made_since(client.server_clock() - SETTLE_SECONDS),
+            recently_written=lambda: store.runs.created_since(
+                client.server_clock() - SETTLE_SECONDS
+            ),
             consistency=self._settling(client),
             options=PlanOptions(**options),
         )
         return self._refreshing(provider, client).plan(inputs, store, mode="full")
 
     def _run(self, store: StateStore, provider: HttpProvider, client: Client) -> ApplyContext:
-        run_id = store.begin_run(command="apply", user="u", host="h", pid=1, plan_digest="d")
+        run_id = store.runs.begin(command="apply", user="u", host="h", pid=1, plan_digest="d")
         return ApplyContext(
             provider,
             store,
@@ -324,7 +326,7 @@ class Life:
         )
 
     def _ownership(self, store: StateStore) -> Ownership:
-        begun = unfinished_work(store.unfinished(), KINDS, clock=self._server_clock)
+        begun = unfinished_work(store.runs.unfinished(), KINDS, clock=self._server_clock)
         return Ownership("stack", "default", *begun, held_ids=store.held_ids, holders=store.holders)
 
     def _settling(self, client: Client) -> ConsistencyWindow:

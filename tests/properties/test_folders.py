@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from reconciler.emulator import world
 from reconciler.kinds import KINDS
-from reconciler.manifests.files import Files, MemberFinder
+from reconciler.manifests.file_values import MemberFinder
+from reconciler.manifests.files import Files
 from reconciler.model.resource import Resource
 from reconciler.model.values import FileSet, Member
 from tests.properties.bench import FILE_IDS, FILES_OF_JOBS, Bench, Stack, pending, resource

@@ -34,7 +34,9 @@ def edits(draw: st.DrawFn, kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
 def roll_back(stack: Stack, run_id: int) -> None:
     """Undo a run as the command does, and insist that all of it went through."""
     records = stack.store.records()
-    before = rollback_target(RunHistory(run_id, stack.store.pre_images(run_id)), records, KINDS)
+    before = rollback_target(
+        RunHistory(run_id, stack.store.runs.pre_images(run_id)), records, KINDS
+    )
     targets = before.changed_by_run & {*records, *(item.address for item in before.resources)}
     if not targets:
         return
@@ -42,7 +44,7 @@ def roll_back(stack: Stack, run_id: int) -> None:
         stack.plan(*before.resources, targets=tuple(sorted(targets))), before, records, KINDS
     )
     assert plan.diagnostics == ()
-    run = stack.store.begin_run(command="rollback", user="u", host="h", pid=1, plan_digest="d")
+    run = stack.store.runs.begin(command="rollback", user="u", host="h", pid=1, plan_digest="d")
     ownership = Ownership("shop", "test")
     result = apply_plan(
         plan, ApplyContext(stack.provider, stack.store, KINDS, ownership, run, parallelism=1)

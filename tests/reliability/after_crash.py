@@ -87,7 +87,7 @@ def aftermath(store: Store, folder: Path, backend: Backend = LOCAL) -> Aftermath
             if path.is_file() and ".reconciler" not in path.parts
         }
     with backend.open(folder) as state:
-        left = [f"{entry.address} ({entry.name})" for entry in state.unfinished()]
+        left = [f"{entry.address} ({entry.name})" for entry in state.runs.unfinished()]
         bindings = {
             str(address): (
                 "/".join(names.get(part, part) for part in record.id.split("/")),

@@ -107,7 +107,7 @@ def main(task: dict[str, Any]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(f"answered {client.answered}", flush=True)
+    print(f"answered {client.in_flight.answered}", flush=True)
     client.close()
 
 

@@ -377,7 +377,7 @@ class Story:
     def wrong_state(self) -> Iterator[str]:
         with self._state() as state:
             yield from (
-                f"unfinished: {entry.address} ({entry.name})" for entry in state.unfinished()
+                f"unfinished: {entry.address} ({entry.name})" for entry in state.runs.unfinished()
             )
             bound = {str(address) for address in state.records()}
         declared = {slot.address for slot, _ in self.present()}

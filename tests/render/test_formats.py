@@ -7,11 +7,27 @@ import pytest
 
 from reconciler import render
 from reconciler.errors import UsageError
+from reconciler.model.finding import Finding, FindingRule, Level
 from reconciler.model.formats import REPORT_FORMATS
+from reconciler.model.report import ReportContext
 from reconciler.render.phrases import duration
 from reconciler.render.values import file_size, inline
 
 from . import samples
+
+
+@pytest.mark.parametrize("name", REPORT_FORMATS)
+def test_every_format_has_the_methods_of_the_protocol(name: str) -> None:
+    assert isinstance(render.get(name), render.Renderer)
+
+
+@pytest.mark.parametrize("name", REPORT_FORMATS)
+def test_every_format_knows_the_context_of_the_run(name: str) -> None:
+    finding = Finding(FindingRule("rehearsal", "Rehearsal"), "a finding of this run", Level.ERROR)
+    context = ReportContext(findings=(finding,))
+    # The counts that GitLab reads have no place for findings.
+    if name != "gitlab-terraform":
+        assert finding.message in render.get(name, context).plan(samples.EMPTY)
 
 
 @pytest.mark.parametrize("name", REPORT_FORMATS)

@@ -23,13 +23,15 @@ def opened(number: int) -> StateStore:
 def apply(number: int) -> None:
     """Create one object; a file stands for the object at the API."""
     with opened(number) as store, store.lock(command="apply", on_takeover=lambda _: None):
-        run_id = store.begin_run(command="apply", user="ada", host="laptop", pid=1, plan_digest="d")
-        with store.journal(run_id).change(ADDRESS, "create") as change:
+        run_id = store.runs.begin(
+            command="apply", user="ada", host="laptop", pid=1, plan_digest="d"
+        )
+        with store.runs.journal(run_id).change(ADDRESS, "create") as change:
             with change.step("create") as step:
                 os.mkdir(base / f"object-{number}")  # noqa: PTH102 - one call, so one place to die
                 step.done("proj_1")
             change.finish(Record(ADDRESS, "proj_1"))
-        store.end_run(run_id, status="applied", counts={"create": 1})
+        store.runs.end(run_id, status="applied", counts={"create": 1})
 
 
 def check(number: int) -> None:
@@ -41,9 +43,12 @@ def check(number: int) -> None:
     with StateStore.open_for_reading(
         base / str(number), stack="acme", environment="prod"
     ) as reader:
-        known = (dict(reader.records()), [entry.address for entry in reader.unfinished()])
+        known = (dict(reader.records()), [entry.address for entry in reader.runs.unfinished()])
     with opened(number) as store, store.lock(command="apply", on_takeover=lambda _: None):
-        assert (dict(store.records()), [entry.address for entry in store.unfinished()]) == known
+        assert (
+            dict(store.records()),
+            [entry.address for entry in store.runs.unfinished()],
+        ) == known
     exists = (base / f"object-{number}").exists()
     recorded, unfinished = bool(known[0]), bool(known[1])
     assert recorded + unfinished <= 1, f"death {number}: recorded and unfinished"

@@ -10,6 +10,7 @@ from reconciler.model.address import Address
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import Record
 from reconciler.state import StateStore, schema
+from reconciler.state.transfer import export_state, import_state
 
 BOT = Address.parse("Assistant/bot")
 ROBOT = Address.parse("Assistant/robot")
@@ -34,16 +35,16 @@ def test_an_id_of_another_kind_is_another_id(store: StateStore) -> None:
 
 
 def test_what_was_held_outlives_an_import(store: StateStore) -> None:
-    export = store.export()
+    export = export_state(store)
     store.put(Record(BOT, "asst_1"))
-    store.import_(export, force_older=True)
+    import_state(store, export, force_older=True)
     assert set(store.held_ids(BOT)) == {"asst_1"}
 
 
 def test_the_owner_of_an_export_from_elsewhere_is_remembered(store: StateStore) -> None:
-    store.import_({**store.export(), "stack": "other"}, from_elsewhere=True)
-    store.import_(store.export())
-    assert list(store.former_owners()) == ["other/prod"]
+    import_state(store, {**export_state(store), "stack": "other"}, from_elsewhere=True)
+    import_state(store, export_state(store))
+    assert list(store.remarks.former_owners()) == ["other/prod"]
 
 
 def test_a_state_of_the_version_before_knows_the_ids_that_it_holds(folder: Path) -> None:

@@ -23,8 +23,8 @@ NOW = 1_700_000_000.0
 
 
 def begin_run(store: StateStore) -> Journal:
-    return store.journal(
-        store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+    return store.runs.journal(
+        store.runs.begin(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
     )
 
 
@@ -67,10 +67,10 @@ def test_a_pre_image_is_kept_before_anything_is_called_and_done_with_its_own_cha
 ) -> None:
     old, new = (PreImage(INDEXER, "delete", id, {"name": id}, None) for id in ("old", "new"))
     with first_run.change(INDEXER, "delete", pre_image=old) as change:
-        assert [image.id for image in store.pre_images(1)] == ["old"]
+        assert [image.id for image in store.runs.pre_images(1)] == ["old"]
         change.finish()
     upload_then_raise(first_run, ApiError("no"), pre_image=new)
-    assert [(image.id, image.done) for image in store.pre_images(1)] == [
+    assert [(image.id, image.done) for image in store.runs.pre_images(1)] == [
         ("old", True),
         ("new", False),
     ]
@@ -90,7 +90,7 @@ def test_a_finished_change_leaves_its_record_and_nothing_unfinished(
         upload(change)
         change.finish(Record(INDEXER, "user_1"))
     with seen_later(folder) as later:
-        assert (list(later.records()), list(later.unfinished())) == ([INDEXER], [])
+        assert (list(later.records()), list(later.runs.unfinished())) == ([INDEXER], [])
 
 
 def test_a_finished_delete_removes_the_record(first_run: Journal, store: StateStore) -> None:
@@ -123,7 +123,7 @@ def test_what_was_aborted_or_has_no_answer_stays_unfinished(
     ):
         raise error
     with seen_later(folder) as later:
-        entry = later.unfinished()[0]
+        entry = later.runs.unfinished()[0]
     assert (entry.address, entry.name, entry.intent, entry.status) == (
         INDEXER,
         "create",
@@ -143,7 +143,7 @@ def test_what_the_api_refused_is_not_unfinished(first_run: Journal, folder: Path
     ):
         raise ApiError("no such role")
     with seen_later(folder) as later:
-        assert list(later.unfinished()) == []
+        assert list(later.runs.unfinished()) == []
 
 
 def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(
@@ -151,7 +151,7 @@ def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(
 ) -> None:
     upload_then_raise(first_run, ApiError("the second call failed"))
     with seen_later(folder) as later:
-        entry = later.unfinished()[0]
+        entry = later.runs.unfinished()[0]
     assert (entry.status, entry.message, entry.ids) == (
         EntryStatus.FAILED,
         "the second call failed",
@@ -165,7 +165,7 @@ def test_a_step_that_is_left_without_a_result_has_failed(first_run: Journal, fol
         with change.step("attach"):
             pass
     with seen_later(folder) as later:
-        entry = later.unfinished()[0]
+        entry = later.runs.unfinished()[0]
     assert [step.status for step in entry.steps] == [EntryStatus.DONE, EntryStatus.FAILED]
 
 
@@ -180,14 +180,14 @@ def test_a_step_that_is_done_stays_done_whatever_comes_after(
         step.done("user_1")
         raise ApiError("too late")
     with seen_later(folder) as later:
-        assert later.unfinished()[0].ids == ("user_1",)
+        assert later.runs.unfinished()[0].ids == ("user_1",)
 
 
 def test_the_intent_is_on_disk_before_the_call(first_run: Journal, folder: Path) -> None:
     with first_run.change(INDEXER, "create") as change:
         with change.step("create", api_name="indexer") as step:
             with seen_later(folder) as other:
-                assert other.unfinished()[0].steps[0].intent == {"api_name": "indexer"}
+                assert other.runs.unfinished()[0].steps[0].intent == {"api_name": "indexer"}
             step.done("user_1")
         change.finish()
 
@@ -196,7 +196,7 @@ def test_changes_under_way_in_this_run_are_not_unfinished_to_it(
     first_run: Journal, store: StateStore
 ) -> None:
     with first_run.change(INDEXER, "create") as change:
-        assert list(store.unfinished()) == []
+        assert list(store.runs.unfinished()) == []
         change.finish()
 
 
@@ -253,7 +253,7 @@ def test_a_finished_change_settles_what_earlier_runs_left(
     with second_run.change(INDEXER, "create") as change:
         change.finish(Record(INDEXER, "user_1"))
     with seen_later(folder) as later:
-        assert list(later.unfinished()) == []
+        assert list(later.runs.unfinished()) == []
 
 
 def test_a_finished_half_does_not_settle_the_other_half_of_its_run(
@@ -264,18 +264,19 @@ def test_a_finished_half_does_not_settle_the_other_half_of_its_run(
             creating.finish(Record(INDEXER, "user_2"))
         raise KeyboardInterrupt
     with seen_later(folder) as later:
-        assert len(later.unfinished()) == 1
+        assert len(later.runs.unfinished()) == 1
 
 
-def test_settling_forgets_one_address_only(
-    first_run: Journal, store: StateStore, folder: Path
+def test_a_finished_change_settles_its_own_address_only(
+    first_run: Journal, second_run: Journal, folder: Path
 ) -> None:
     other = Address.parse("Project/search")
     for address in (INDEXER, other):
         upload_then_raise(first_run, KeyboardInterrupt(), address=address)
-    store.settle(INDEXER)
+    with second_run.change(INDEXER, "create") as change:
+        change.finish(Record(INDEXER, "user_1"))
     with seen_later(folder) as later:
-        assert [entry.address for entry in later.unfinished()] == [other]
+        assert [entry.address for entry in later.runs.unfinished()] == [other]
 
 
 def test_a_move_takes_the_unfinished_entries_along(
@@ -287,7 +288,7 @@ def test_a_move_takes_the_unfinished_entries_along(
         raise KeyboardInterrupt
     store.move(INDEXER, target)
     with seen_later(folder) as later:
-        assert later.unfinished()[0].address == target
+        assert later.runs.unfinished()[0].address == target
 
 
 def test_the_end_of_a_run_keeps_only_what_the_next_one_needs(
@@ -299,8 +300,8 @@ def test_the_end_of_a_run_keeps_only_what_the_next_one_needs(
     with pytest.raises(ApiError), first_run.change(INDEXER, "update"):
         raise ApiError("refused")
     upload_then_raise(first_run, KeyboardInterrupt())
-    store.end_run(1, status="interrupted", counts={})
-    with store._database.read() as connection:
+    store.runs.end(1, status="interrupted", counts={})
+    with store.database.read() as connection:
         assert connection.execute("SELECT name FROM journal ORDER BY seq").fetchall() == [
             ("create",),
             ("upload a.md",),
@@ -319,7 +320,7 @@ def test_the_journal_takes_no_secret(first_run: Journal, store: StateStore) -> N
 def test_messages_of_failures_are_redacted(first_run: Journal, folder: Path) -> None:
     upload_then_raise(first_run, ApiError("wrong key sk-abcdefghijklmnopqrstuvwx"))
     with seen_later(folder) as later:
-        assert later.unfinished()[0].message == f"wrong key {MASK}"
+        assert later.runs.unfinished()[0].message == f"wrong key {MASK}"
 
 
 def test_ten_workers_share_a_journal(first_run: Journal, store: StateStore) -> None:
@@ -347,7 +348,7 @@ def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(
         with change.step("create"):
             raise lost
     with seen_later(folder) as later:
-        (entry,) = later.unfinished()
+        (entry,) = later.runs.unfinished()
     (step,) = entry.steps
     assert (step.status, step.began_at, step.ended_at) == (EntryStatus.BEGUN, NOW - 5, NOW)
 
@@ -366,25 +367,25 @@ def test_what_an_apply_created_early_is_no_longer_new_when_it_ends(folder: Path)
             ) as change:
                 change.finish(Record(address, "vs_1"))
             ended[address] = float(next(moments))
-        store.end_run(1, status="done", counts={})
-        assert store.made_since(ended[early]).keys() == {late}
-        assert store.made_since(0.0).keys() == {early, late}
+        store.runs.end(1, status="done", counts={})
+        assert store.runs.created_since(ended[early]).keys() == {late}
+        assert store.runs.created_since(0.0).keys() == {early, late}
 
 
 def test_the_last_effect_of_a_state_is_that_of_its_last_call_or_run(folder: Path) -> None:
     now = NOW
     with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: now) as store:
-        assert store.last_effect_at() == -math.inf
+        assert store.runs.last_effect_at() == -math.inf
         journal = begin_run(store)
-        assert store.last_effect_at() == NOW
+        assert store.runs.last_effect_at() == NOW
         with journal.change(INDEXER, "create") as change:
             # Nobody knows yet when it ends.
-            assert store.last_effect_at() == NOW + ATTEMPT_SECONDS + LATE_SECONDS
+            assert store.runs.last_effect_at() == NOW + ATTEMPT_SECONDS + LATE_SECONDS
             change.finish(Record(INDEXER, "svc_1"))
-        assert store.last_effect_at() == NOW
+        assert store.runs.last_effect_at() == NOW
         now = NOW + 100
-        store.end_run(1, status="done", counts={})
-        assert store.last_effect_at() == NOW + 100
+        store.runs.end(1, status="done", counts={})
+        assert store.runs.last_effect_at() == NOW + 100
 
 
 def test_a_call_without_an_answer_may_take_effect_after_its_end(folder: Path) -> None:
@@ -393,4 +394,4 @@ def test_a_call_without_an_answer_may_take_effect_after_its_end(folder: Path) ->
         with pytest.raises(AmbiguousError), journal.change(INDEXER, "create") as change:  # noqa: SIM117
             with change.step("create"):
                 raise AmbiguousError("lost")
-        assert store.last_effect_at() >= NOW + LATE_SECONDS
+        assert store.runs.last_effect_at() >= NOW + LATE_SECONDS

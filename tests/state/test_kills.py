@@ -37,7 +37,7 @@ from concurrent.futures import ThreadPoolExecutor
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 store = StateStore.open(folder, stack="acme", environment="prod")
-journal = store.journal(store.begin_run(command="apply", user="ada", host="laptop", pid=1, plan_digest="d"))
+journal = store.runs.journal(store.runs.begin(command="apply", user="ada", host="laptop", pid=1, plan_digest="d"))
 def work(number):
     address = Address("File", f"f{number}")
     with journal.change(address, "create") as change:

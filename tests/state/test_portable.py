@@ -15,6 +15,7 @@ from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.state import StateStore
+from reconciler.state.transfer import export_state, import_state
 from tests.state.strategies import names, records, values
 
 SEARCH = Address.parse("Project/search")
@@ -24,7 +25,7 @@ SEARCH = Address.parse("Project/search")
 def exported(store: StateStore) -> Any:
     store.put(Record(SEARCH, "proj_1", applied={"name": "Search"}))
     store.set_outputs({"project": "proj_1"})
-    return json.loads(json.dumps(store.export()))
+    return json.loads(json.dumps(export_state(store)))
 
 
 @settings(max_examples=15, deadline=None)
@@ -42,21 +43,21 @@ def test_an_export_that_is_imported_gives_the_same_state(
         for record in kept:
             one.put(record)
         one.set_outputs(outputs)
-        two.import_(json.loads(json.dumps(one.export())))
-        assert {**two.export(), "serial": 0} == {**one.export(), "serial": 0}
+        import_state(two, json.loads(json.dumps(export_state(one))))
+        assert {**export_state(two), "serial": 0} == {**export_state(one), "serial": 0}
         assert (two.records(), two.outputs()) == (one.records(), one.outputs())
 
 
 def test_an_import_replaces_everything(store: StateStore, exported: Any) -> None:
     store.put(Record(Address.parse("User/ada"), "user_1"))
-    store.import_({**exported, "serial": store.serial})
+    import_state(store, {**exported, "serial": store.serial})
     assert list(store.records()) == [SEARCH]
 
 
 def test_an_import_makes_every_saved_plan_stale(store: StateStore, exported: Any) -> None:
-    store.import_({**exported, "serial": 41})
+    import_state(store, {**exported, "serial": 41})
     assert store.serial == 42
-    store.import_({**exported, "serial": 3}, force_older=True)
+    import_state(store, {**exported, "serial": 3}, force_older=True)
     assert store.serial == 43
 
 
@@ -66,7 +67,7 @@ def test_an_older_export_is_refused_and_changes_nothing(store: StateStore, expor
         StateError,
         match="its serial is 1, the serial here is 2; importing it would forget User/ada",
     ):
-        store.import_(exported)
+        import_state(store, exported)
     assert len(store.records()) == 2
 
 
@@ -79,14 +80,14 @@ def test_an_older_export_is_compared_by_serial_where_it_has_no_lineage(
     for resource in old["resources"]:
         del resource["marked_later"]
     with pytest.raises(StateError, match="the export is older"):
-        store.import_(old)
-    store.import_({**old, "serial": 2})
+        import_state(store, old)
+    import_state(store, {**old, "serial": 2})
     assert list(store.records()) == [SEARCH]
 
 
 def test_an_object_that_is_bound_anew_counts_as_forgotten(store: StateStore, exported: Any) -> None:
     store.put(Record(SEARCH, "proj_2"))
-    assert store.import_(exported, force_older=True) == [SEARCH]
+    assert import_state(store, exported, force_older=True) == [SEARCH]
 
 
 def test_the_export_of_another_lineage_is_refused_unless_meant(
@@ -94,14 +95,14 @@ def test_the_export_of_another_lineage_is_refused_unless_meant(
 ) -> None:
     other = {**exported, "lineage": "other", "serial": 9}
     with pytest.raises(StateError, match="its lineage is other"):
-        store.import_(other)
-    store.import_(other, from_elsewhere=True)
+        import_state(store, other)
+    import_state(store, other, from_elsewhere=True)
     assert store.identity.lineage == "other"
 
 
 def test_a_new_state_takes_the_lineage_of_what_is_imported(tmp_path: Path, exported: Any) -> None:
     with StateStore.open(tmp_path / "new", stack="acme", environment="prod") as new:
-        new.import_(exported)
+        import_state(new, exported)
         assert new.identity.lineage == exported["lineage"]
 
 
@@ -128,10 +129,10 @@ def test_the_organization_decides_where_an_export_belongs_and_else_the_server(
     store.bind(server=ours[0], organization=ours[1])
     export = {**exported, "server": theirs[0], "organization": theirs[1]}
     if not is_refused:
-        store.import_(export)
+        import_state(store, export)
         return
     with pytest.raises(StateError, match="this state to"):
-        store.import_(export)
+        import_state(store, export)
 
 
 @pytest.mark.parametrize("key", ["stack", "environment"])
@@ -140,8 +141,8 @@ def test_the_export_of_another_state_is_refused_unless_meant(
 ) -> None:
     other = {**exported, key: "other"}
     with pytest.raises(StateError, match="not to acme/prod"):
-        store.import_(other)
-    store.import_(other, from_elsewhere=True)
+        import_state(store, other)
+    import_state(store, other, from_elsewhere=True)
     assert list(store.records()) == [SEARCH]
 
 
@@ -149,13 +150,13 @@ def test_a_newer_export_is_refused(store: StateStore, exported: Any) -> None:
     with pytest.raises(
         StateError, match="the export has version 5, but this program supports versions up to 4"
     ):
-        store.import_({**exported, "version": 5})
+        import_state(store, {**exported, "version": 5})
 
 
 @pytest.mark.parametrize("data", [{}, [], None, "x", {"format": "terraform"}])
 def test_what_is_no_export_is_refused(store: StateStore, data: Any) -> None:
     with pytest.raises(StateError, match="not a state export"):
-        store.import_(data)
+        import_state(store, data)
 
 
 @pytest.mark.parametrize("version", [0, "1", None, True, 1.0])
@@ -163,7 +164,7 @@ def test_an_export_without_a_proper_version_is_refused(
     store: StateStore, exported: Any, version: Any
 ) -> None:
     with pytest.raises(StateError, match="no valid version"):
-        store.import_({**exported, "version": version})
+        import_state(store, {**exported, "version": version})
 
 
 @pytest.mark.parametrize(
@@ -189,30 +190,30 @@ def test_an_export_without_a_proper_version_is_refused(
 def test_a_mistake_in_an_export_is_named_and_changes_nothing(
     store: StateStore, exported: Any, path: tuple[Any, ...], value: Any, message: str
 ) -> None:
-    before, edited = store.export(), copy.deepcopy(exported)
+    before, edited = export_state(store), copy.deepcopy(exported)
     place = edited
     for part in path[:-1]:
         place = place[part]
     place[path[-1]] = value
     with pytest.raises(StateError) as caught:
-        store.import_(edited)
+        import_state(store, edited)
     assert message in str(caught.value)
-    assert store.export() == before
+    assert export_state(store) == before
 
 
 def test_all_mistakes_are_named_at_once(store: StateStore, exported: Any) -> None:
     broken = {**exported["resources"][0], "id": 7, "on_remove": 8}
     with pytest.raises(StateError, match=r'"id" must be text; .*"on_remove" must be text or null'):
-        store.import_({**exported, "resources": [broken]})
+        import_state(store, {**exported, "resources": [broken]})
 
 
 def test_a_resource_that_appears_twice_is_refused(store: StateStore, exported: Any) -> None:
     with pytest.raises(StateError, match="Project/search appears 2 times"):
-        store.import_({**exported, "resources": exported["resources"] * 2})
+        import_state(store, {**exported, "resources": exported["resources"] * 2})
 
 
 def test_history_and_lock_are_not_exported(store: StateStore) -> None:
-    assert set(store.export()) == {
+    assert set(export_state(store)) == {
         "format",
         "version",
         "stack",
@@ -230,25 +231,25 @@ def test_history_and_lock_are_not_exported(store: StateStore) -> None:
 def test_an_import_keeps_that_the_state_waits_for_terraform(
     store: StateStore, exported: Any
 ) -> None:
-    store.set_meta("waits for terraform", "terraform.tfstate")
-    store.set_meta("searched", "yes")
-    waiting = store.export()
+    store.remarks.put("waits for terraform", "terraform.tfstate")
+    store.remarks.put("searched", "yes")
+    waiting = export_state(store)
     assert waiting["remarks"] == {"waits for terraform": "terraform.tfstate"}
-    store.import_({**exported, "serial": 9})
-    assert store.meta("waits for terraform") is None
-    store.import_({**waiting, "serial": 19})
-    assert store.meta("waits for terraform") == "terraform.tfstate"
+    import_state(store, {**exported, "serial": 9})
+    assert store.remarks.get("waits for terraform") is None
+    import_state(store, {**waiting, "serial": 19})
+    assert store.remarks.get("waits for terraform") == "terraform.tfstate"
 
 
 def test_an_export_of_an_earlier_version_does_not_end_the_wait(
     store: StateStore, exported: Any
 ) -> None:
-    store.set_meta("waits for terraform", "terraform.tfstate")
+    store.remarks.put("waits for terraform", "terraform.tfstate")
     old = {name: value for name, value in exported.items() if name != "remarks"}
-    store.import_({**old, "version": 3, "serial": 9})
-    assert store.meta("waits for terraform") == "terraform.tfstate"
+    import_state(store, {**old, "version": 3, "serial": 9})
+    assert store.remarks.get("waits for terraform") == "terraform.tfstate"
 
 
 def test_an_unknown_remark_is_refused(store: StateStore, exported: Any) -> None:
     with pytest.raises(StateError, match='the remark "searched" is not known'):
-        store.import_({**exported, "remarks": {"searched": "yes"}})
+        import_state(store, {**exported, "remarks": {"searched": "yes"}})

@@ -105,7 +105,9 @@ def test_runs_of_an_older_state_keep_their_account_and_machine_and_have_no_ci_jo
         )
     for opened in (open_reading, open_writing, open_reading):
         with opened(folder) as store:
-            assert [run.origin for run in store.runs()] == [RunOrigin(user="ada", host="laptop")]
+            assert [run.origin for run in store.runs.all()] == [
+                RunOrigin(user="ada", host="laptop")
+            ]
 
 
 def test_an_origin_that_makes_no_sense_says_what_to_do(
@@ -116,7 +118,7 @@ def test_an_origin_that_makes_no_sense_says_what_to_do(
         """ VALUES ('apply', 'ada', 'laptop', 1, 'd', 2.5, '{"actor": 7}')"""
     )
     with open_reading(folder) as store, pytest.raises(StateError, match="unreadable") as caught:
-        store.runs()
+        store.runs.all()
     assert "restore the file" in caught.value.hint
 
 

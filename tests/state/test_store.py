@@ -104,16 +104,16 @@ def test_outputs_keep_their_order(store: StateStore) -> None:
 
 
 def test_remarks_are_kept(store: StateStore, folder: Path) -> None:
-    store.set_meta("applied_digest", "abc")
+    store.remarks.put("applied_digest", "abc")
     with reopened(folder) as reader:
-        assert (reader.meta("applied_digest"), reader.meta("other")) == ("abc", None)
+        assert (reader.remarks.get("applied_digest"), reader.remarks.get("other")) == ("abc", None)
 
 
 def test_a_run_has_a_beginning_and_an_end(store: StateStore) -> None:
-    run_id = store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
-    assert store.runs()[0].ended_at is None
-    store.end_run(run_id, status="applied", counts={"create": 2})
-    run = store.runs()[0]
+    run_id = store.runs.begin(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+    assert store.runs.all()[0].ended_at is None
+    store.runs.end(run_id, status="applied", counts={"create": 2})
+    run = store.runs.all()[0]
     assert (run.id, run.status, run.counts, run.ended_at) == (
         run_id,
         "applied",
@@ -132,15 +132,15 @@ def test_a_run_keeps_the_ci_job_that_it_was_started_from(store: StateStore, fold
         commit="1a2b3c4",
         url="https://github.com/acme/infra/actions/runs/1",
     )
-    store.begin_run(
+    store.runs.begin(
         command="apply", user="runner", host="vm", pid=7, plan_digest="d", origin=origin
     )
     with reopened(folder) as reader:
-        assert reader.runs()[0].origin == origin
+        assert reader.runs.all()[0].origin == origin
 
 
 def keep(store: StateStore, run_id: int, image: PreImage) -> None:
-    with store.journal(run_id).change(image.address, image.action, pre_image=image) as change:
+    with store.runs.journal(run_id).change(image.address, image.action, pre_image=image) as change:
         change.finish()
 
 
@@ -149,23 +149,29 @@ def test_pre_images_belong_to_their_run(store: StateStore) -> None:
         keep(
             store, 3, PreImage(SEARCH, "update", "proj_1", {"name": name}, Record(SEARCH, "proj_1"))
         )
-        run_id = store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+        run_id = store.runs.begin(
+            command="apply", user="ada", host="laptop", pid=7, plan_digest="d"
+        )
         keep(store, run_id, PreImage(INDEXER, "create", None, {"name": name}, None))
-    image = store.pre_images(run_id)[0]
+    image = store.runs.pre_images(run_id)[0]
     assert (image.address, image.id, image.before, image.record) == (
         INDEXER,
         None,
         {"name": "Two"},
         None,
     )
-    assert store.pre_images(3)[0].record == Record(SEARCH, "proj_1")
+    assert store.runs.pre_images(3)[0].record == Record(SEARCH, "proj_1")
 
 
 def test_only_the_last_runs_keep_their_pre_images(store: StateStore) -> None:
     for run_id in range(1, RUNS_WITH_PRE_IMAGES + 2):
         keep(store, run_id, PreImage(SEARCH, "update", "proj_1", {}, None))
-    store.end_run(run_id, status="applied", counts={})
-    assert (len(store.pre_images(1)), len(store.pre_images(2)), len(store.pre_images(run_id))) == (
+    store.runs.end(run_id, status="applied", counts={})
+    assert (
+        len(store.runs.pre_images(1)),
+        len(store.runs.pre_images(2)),
+        len(store.runs.pre_images(run_id)),
+    ) == (
         0,
         1,
         1,
@@ -189,7 +195,7 @@ def test_the_files_that_sqlite_makes_beside_it_are_as_private(folder: Path) -> N
     try:
         with (
             StateStore.open(folder, stack="acme", environment="prod") as store,
-            store._database.write() as connection,
+            store.database.write() as connection,
         ):
             connection.execute("INSERT INTO meta VALUES ('a', 'b')")
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.db*")}
@@ -293,21 +299,25 @@ def test_what_is_no_character_does_not_break_the_state(store: StateStore) -> Non
 
 def test_parsed_manifests_are_kept_until_others_are(folder: Path) -> None:
     with StateStore.open(folder, stack="acme", environment="prod") as store:
-        store.keep_parsed({"old": b"1", "both": b"2"})
-        store.keep_parsed({"both": b"2", "new": b"3"})
+        store.parse_cache.keep({"old": b"1", "both": b"2"})
+        store.parse_cache.keep({"both": b"2", "new": b"3"})
     with reopened(folder) as store:
-        assert [store.parsed(digest) for digest in ("old", "both", "new")] == [None, b"2", b"3"]
+        assert [store.parse_cache.find(digest) for digest in ("old", "both", "new")] == [
+            None,
+            b"2",
+            b"3",
+        ]
 
 
 def test_parsed_manifests_make_no_plan_stale(store: StateStore) -> None:
     serial = store.serial
-    store.keep_parsed({"a": b"1"})
+    store.parse_cache.keep({"a": b"1"})
     assert store.serial == serial
 
 
 def test_keeping_the_same_parsed_manifests_writes_nothing(folder: Path) -> None:
     with StateStore.open(folder, stack="acme", environment="prod") as store:
-        store.keep_parsed({"a": b"1"})
+        store.parse_cache.keep({"a": b"1"})
         before = contents(folder)
-        store.keep_parsed({"a": b"1"})
+        store.parse_cache.keep({"a": b"1"})
         assert contents(folder) == before

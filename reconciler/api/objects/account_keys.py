@@ -18,6 +18,7 @@ from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
+_KEYS_PAGE = 100
 _OUR_NAME = re.compile(r"reconciler-[0-9a-f]{12}")
 
 
@@ -38,10 +39,12 @@ def create_key(
     growing_pauses = pauses(settle_seconds)
 
     def create() -> NewKey:
-        if lost_names:  # give the cause of the lost answer time to pass
+        # Give the cause of the lost answer time to pass.
+        if lost_names:
             pause = next(growing_pauses, 0.0)
             reason = f"minting another key for {live.id}, as an answer was lost"
-            context.client.http.pause(pause, reason)
+            context.client.http.waits.pause(pause, reason)
+        # Each attempt has a name of its own, by which a key whose answer is lost is found.
         name = f"reconciler-{secrets.token_hex(6)}"
         try:
             return _post_key(name, context, live)
@@ -72,25 +75,29 @@ def shown_key(context: ChangeContext, shown: Any) -> NewKey | None:
     if not isinstance(value, str) or not value:
         return None
     secret = Secret(value)
+    # Before the id is checked: a key without an id is a secret too.
     context.client.http.redactor.add(secret)
     if not isinstance(id, str) or not id:
         return None
-    made_at, expires_at = time_in(shown, "created_at"), time_in(shown, "expires_at")
-    now = context.client.http.server_clock()
-    return NewKey(id, secret, now if made_at is None else made_at, expires_at)
+    made_at = time_in(shown, "created_at")
+    if made_at is None:
+        made_at = context.client.http.server_clock()
+    return NewKey(id, secret, made_at, time_in(shown, "expires_at"))
 
 
 def time_in(shown: Spec, name: str) -> float | None:
     """A time of an answer, None where it shows none."""
     value = shown.get(name)
+    # True is a number in Python.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
 
 
 def keys_of(context: ChangeContext, live: LiveObject) -> Iterator[dict[str, Any]]:
-    """The keys of an account. The API lists keys by project, not by account."""
-    for key in context.client.list(_keys_path(context), query={"limit": 100}):
+    """The keys of an account."""
+    # The API lists keys by project, not by account.
+    for key in context.client.list(_keys_path(context), query={"limit": _KEYS_PAGE}):
         owner = key.get("owner") or {}
         if (owner.get("service_account") or {}).get("id") == live.id:
             yield key
@@ -116,6 +123,7 @@ def is_named_by_us(key: Spec) -> bool:
 
 def shows(key: Spec, secret: Secret) -> bool:
     """Whether a listed key, of which the API shows only both ends, has this value."""
+    # At least four characters at the end: all keys begin alike.
     ends = re.fullmatch(r"([^*.…]+)[*.…]+([^*.…]{4,})", str(key.get("redacted_value")))
     value = secret.reveal()
     return ends is not None and value.startswith(ends[1]) and value.endswith(ends[2])
@@ -141,6 +149,7 @@ def delete_key(context: ChangeContext, key_id: str, *, can_fail: bool = False) -
         except NotFoundError:
             pass
         except ApiError as error:
+            # Without an answer, the key may be gone. A refusal would be the same in every run.
             if can_fail and (error.status is None or isinstance(error, AmbiguousError)):
                 raise
             return (
@@ -173,9 +182,10 @@ def find_lost(
         return [key for key in keys_of(context, live) if _is_lost(key, live, names, windows)]
 
     def is_complete(keys: list[dict[str, Any]]) -> bool:
+        # Lists lag, so the absence of a key proves nothing before the time is up.
         return names <= {key.get("name") for key in keys} and len(keys) >= expected
 
-    lost_keys = context.client.http.poll(
+    lost_keys = context.client.http.waits.poll(
         search,
         is_done=is_complete,
         next_pause=lambda _: next(growing_pauses, None),
@@ -189,6 +199,7 @@ def _is_lost(
 ) -> bool:
     if key.get("name") in names:
         return True
+    # The key that comes with an account has no name of ours, and is created in the same moment.
     account_time, key_time = live.attributes.get("created_at"), key.get("created_at")
     if not isinstance(account_time, int | float) or not isinstance(key_time, int | float):
         return False

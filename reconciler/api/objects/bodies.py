@@ -16,21 +16,22 @@ def plain(value: Any) -> Any:
     """A resolved value as JSON. Secret values stay; they are read when the body is sent."""
     if isinstance(value, Mapping):
         return {key: plain(element) for key, element in value.items()}
-    return [plain(element) for element in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [plain(element) for element in value]
+    return value
 
 
 def create_body(
     kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()
 ) -> dict[str, Any]:
     """The body of a create: fields that it accepts and that are set, except those in its path."""
-    body = {
-        field.name: plain(spec[field.name])
-        for field in kind.fields
-        if field.in_body
-        and field.on_create
-        and spec.get(field.name) is not None
-        and field.name not in in_path
-    }
+    body: dict[str, Any] = {}
+    for field in kind.fields:
+        # Some creates refuse null where they accept an omitted field.
+        if not field.in_body or not field.on_create or spec.get(field.name) is None:
+            continue
+        if field.name not in in_path:
+            body[field.name] = plain(spec[field.name])
     # The mark shares the metadata with values of the manifest, so it is merged in.
     if mark and kind.mark:
         body[kind.mark] = {**body.get(kind.mark, {}), MARK_KEY: mark}
@@ -63,7 +64,8 @@ def changed_body(
         if kind.by_name[name].in_body
     }
     if mark and kind.mark and (kind.mark in body or live.mark != mark):
-        # The API may replace the map as a whole, so it is always sent as a whole.
+        # The API does not say whether it merges or replaces metadata. Sent as a whole, with the
+        # entries of others, the map ends up the same either way.
         own = body[kind.mark] if kind.mark in body else live.value(kind.mark)
         body[kind.mark] = {**(own or {}), MARK_KEY: mark}
     return body
@@ -74,29 +76,28 @@ def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]
 
     A field that the API does not show keeps the value that was applied last.
     """
-    kind = live.kind
-    if kind.calls.whole_updates:
-        names = [field.name for field in kind.fields if field.in_body and field.on_update]
-    else:
-        names = []
-    rest = {name: live.value(name) if live.shows(name) else applied.get(name) for name in names}
-    kept = {name: plain(value) for name, value in rest.items() if value is not None}
-    return {
-        name: value
-        for name, value in {**kept, **body}.items()
-        if value is not None or not kind.calls.whole_updates
-    }
+    if not live.kind.calls.whole_updates:
+        return dict(body)
+    whole: dict[str, Any] = {}
+    for field in live.kind.fields:
+        if field.in_body and field.on_update:
+            is_shown = live.shows(field.name)
+            whole[field.name] = live.value(field.name) if is_shown else applied.get(field.name)
+    # Such an API clears what it is not sent. It may refuse null, so that is left out.
+    return set_values({**whole, **body})
 
 
 def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
     """A value in the form that an update needs.
 
-    Where an update changes only some parts, it has just those. Where the API merges, omitted parts
-    are filled in, because the API would keep their old values.
+    Where an update changes only some parts, it has just those.
     """
     if field.replaces():
         return _changed_parts(field.type, value, with_hidden(field.type, live, applied))
-    return _filled(field.type, value, live) if field.merged else value
+    if field.merged:
+        # The API would keep the old values of parts that are left out.
+        return _filled(field.type, value, live)
+    return value
 
 
 def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
@@ -104,20 +105,26 @@ def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
 
     Removed parts are None.
     """
-    value, before = (
-        value if isinstance(value, Mapping) else {},
-        before if isinstance(before, Mapping) else {},
-    )
-    tag = {kind.tag: value.get(kind.tag)} if isinstance(kind, Tagged) else {}
-    variant = kind.variants.get(str(value.get(kind.tag))) if isinstance(kind, Tagged) else kind
+    value, before = _mapping(value), _mapping(before)
+    variant: Type | None = kind
+    tag: dict[str, Any] = {}
+    if isinstance(kind, Tagged):
+        # The tag goes along although it is unchanged: it tells the API what the parts are of.
+        tag = {kind.tag: value.get(kind.tag)}
+        variant = kind.variants.get(str(value.get(kind.tag)))
+    if not isinstance(variant, Object):
+        return {}
     parts: dict[str, Any] = {}
-    for part in variant.properties if isinstance(variant, Object) else ():
+    for part in variant.properties:
         desired, shown = value.get(part.name), before.get(part.name)
         if part.in_place and not same(*comparable(part.type, desired, shown)):
             parts[part.name] = desired
         elif not part.in_place and (below := _changed_parts(part.type, desired, shown)):
             parts[part.name] = below
-    return {**tag, **parts} if parts else {}
+    # A tag alone would be a change of nothing.
+    if not parts:
+        return {}
+    return {**tag, **parts}
 
 
 def _filled(kind: Type, value: Any, live: Any) -> Any:
@@ -125,16 +132,27 @@ def _filled(kind: Type, value: Any, live: Any) -> Any:
         return value
     filled = dict(value)
     for part in kind.properties:
-        shown = live.get(part.name) if isinstance(live, Mapping) else None
+        shown = _mapping(live).get(part.name)
         if filled.get(part.name) is not None:
             filled[part.name] = _filled(part.type, filled[part.name], shown)
-        elif part.default is not SERVER_CHOSEN and not same(
-            *comparable(part.type, part.default, shown)
-        ):
+            continue
+        # A default that the server chooses cannot be written, so the old value stays.
+        if part.default is SERVER_CHOSEN:
+            continue
+        if not same(*comparable(part.type, part.default, shown)):
             filled[part.name] = part.default
     return filled
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def restoring_body(overwritten: Spec) -> dict[str, Any]:
     """The values before our first write. A value that was missing then cannot be written."""
-    return {name: plain(value) for name, value in overwritten.items() if value is not None}
+    return set_values(overwritten)
+
+
+def set_values(values: Spec) -> dict[str, Any]:
+    """The values that are not None, as JSON."""
+    return {name: plain(value) for name, value in values.items() if value is not None}

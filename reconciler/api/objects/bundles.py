@@ -13,11 +13,12 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from msgspec.structs import replace
 
 from reconciler.api.objects.changes import FieldHandler, FieldWrite, create_once
+from reconciler.api.objects.members import members_in
 from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form
@@ -30,14 +31,9 @@ from reconciler.model.types import BundleType
 from reconciler.model.values import FileSet, LocalFile, Member
 
 _CHUNK = 256 * 1024
-_DATE = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest that an archive can say; the same files make the same archive
+# The earliest date of an archive. With a fixed one, the same files make the same archive.
+_DATE = (1980, 1, 1, 0, 0, 0)
+# macOS adds a folder of its own to archives, which is no part of the bundle.
 _NO_FILES = "__MACOSX/"
 _NOT_READABLE = (
     zipfile.BadZipFile,
@@ -48,7 +44,9 @@ _NOT_READABLE = (
     RuntimeError,
     ValueError,
 )
-_LARGEST = 8  # times what a bundle may hold: what unpacks to more is no bundle
+# How many times the limit of a bundle an archive may unpack to. A small archive can unpack to
+# gigabytes, and whoever can write to the project can upload one.
+_LARGEST = 8
 
 
 class BundleHandler(FieldHandler):
@@ -67,7 +65,7 @@ class BundleHandler(FieldHandler):
 
     def check(self, field_write: FieldWrite) -> None:
         """Raise StalePlanError if a file changed since the plan."""
-        for member in _members(field_write.value):
+        for member in members_in(field_write.value):
             self._uploader.check(member.upload)
 
     def form(self, field_write: FieldWrite) -> Form:
@@ -80,6 +78,7 @@ class BundleHandler(FieldHandler):
 
     def read(self, client: ScopedClient, live: LiveObject) -> FileSet | None:
         """The files of the default version; None where the API does not return them."""
+        # A version never changes, so one that was read or written before needs no download.
         known = self._known.get(_current(live))
         if known is not None:
             return known
@@ -89,13 +88,16 @@ class BundleHandler(FieldHandler):
         except NotFoundError:
             return None
         members = _unpacked(archive, _type(live.kind))
-        return None if members is None else self._learn(live, FileSet(members))
+        if members is None:
+            return None
+        return self._learn(live, FileSet(members))
 
     def write(self, field_write: FieldWrite, live: LiveObject) -> FileSet | None:
         """Upload a version, and make it the default."""
         if field_write.value is None:
             return None
         version = self._upload(field_write, live)
+        # The upload asks for that as well. Only this call's answer shows that it is so.
         pointer = {_type(live.kind).version: version}
         with field_write.context.steps.step("point", version=version) as step:
             field_write.context.answer = field_write.context.collection.call(
@@ -108,17 +110,18 @@ class BundleHandler(FieldHandler):
         )
 
     def _upload(self, field_write: FieldWrite, live: LiveObject) -> str:
-        """The number of the new version. It is the default at once, so a crash is harmless."""
+        """The number of the new version.
+
+        It is the default at once: after a crash, the next plan finds nothing left to do.
+        """
         return create_once(
             lambda: self._send(field_write, live),
             lambda _: self._find_lost(field_write, live),
         )
 
     def _send(self, field_write: FieldWrite, live: LiveObject) -> str:
-        path, form = (
-            f"{live.kind.collection}/{{id}}/versions",
-            self._form(field_write, default="true"),
-        )
+        path = f"{live.kind.collection}/{{id}}/versions"
+        form = self._form(field_write, default="true")
         with field_write.context.steps.step("upload version") as step:
             made = field_write.context.client.request(
                 "POST", path, ids={"id": live.own_id}, form=form
@@ -136,19 +139,23 @@ class BundleHandler(FieldHandler):
         now = field_write.context.collection.get(live.own_id)
         if now is None or _current(now) == _current(live):
             return None
-        there = self.read(field_write.context.client, now)
+        # Somebody else may have uploaded a version meanwhile, so its content decides.
+        files = self.read(field_write.context.client, now)
+        if files is None:
+            return None
         type = field_write.field.type
-        is_ours = there is not None and same(
-            canonical(type, there), canonical(type, field_write.value)
-        )
+        if not same(canonical(type, files), canonical(type, field_write.value)):
+            return None
         version = now.attributes.get(_type(live.kind).version)
-        return version if is_ours and isinstance(version, str) else None
+        return version if isinstance(version, str) else None
 
     def _form(self, field_write: FieldWrite, **fields: str) -> Form:
-        name = next(
-            (str(m.attributes["name"]) for m in _members(field_write.value) if m.attributes),
-            "bundle",
-        )
+        name = "bundle"
+        for member in members_in(field_write.value):
+            # The entry file names the bundle, and the folder of the archive has to be named so.
+            if member.attributes:
+                name = str(member.attributes["name"])
+                break
         return Form("files", f"{name}.zip", self._packed(field_write.value, name), fields)
 
     def _packed(self, value: FileSet, folder: str) -> BinaryIO:
@@ -163,9 +170,8 @@ class BundleHandler(FieldHandler):
 
     def _learn(self, live: LiveObject, value: FileSet) -> FileSet:
         version = _current(live)
-        self._known[version] = FileSet(
-            tuple(replace(member, file_id=version) for member in value.members)
-        )
+        members = [replace(member, file_id=version) for member in value.members]
+        self._known[version] = FileSet(tuple(members))
         return self._known[version]
 
 
@@ -184,10 +190,6 @@ def _version_of(value: FileSet) -> str | None:
     return versions.pop() if len(versions) == 1 else None
 
 
-def _members(value: Any) -> tuple[Member, ...]:
-    return value.members if isinstance(value, FileSet) else ()
-
-
 def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
     """The files of an archive by their paths below the folder of the entry file.
 
@@ -195,11 +197,8 @@ def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            entries = [
-                entry
-                for entry in opened.infolist()
-                if not entry.is_dir() and not entry.filename.startswith(_NO_FILES)
-            ]
+            entries = [entry for entry in opened.infolist() if _is_file(entry)]
+            # Both limits are checked before anything is unpacked.
             root = root_of((entry.filename for entry in entries), type.entry)
             if root is None or len(entries) > type.max_files * _LARGEST:
                 return None
@@ -211,11 +210,16 @@ def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
     return tuple(sorted(members, key=lambda member: member.key))
 
 
+def _is_file(entry: zipfile.ZipInfo) -> bool:
+    return not entry.is_dir() and not entry.filename.startswith(_NO_FILES)
+
+
 def _measured(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: str) -> Member:
     digest, size = hashlib.sha256(), 0
     with archive.open(entry) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
+    # macOS decomposes the accents in file names; manifests have them composed.
     key = unicodedata.normalize("NFC", entry.filename.removeprefix(root))
     return Member(key, LocalFile(key, digest.hexdigest(), size))

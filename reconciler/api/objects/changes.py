@@ -30,8 +30,8 @@ CREATE_ATTEMPTS = 4
 """How often something is created whose answers are lost, with a search after each attempt."""
 
 _MOST_PENDING = 1_000
-"""How many calls wait for a thread or for being collected at a time. So many that a slow call
-leaves no thread idle."""
+"""The most calls that wait for a thread, or whose results wait for those before them. With so many,
+a slow call leaves no thread idle."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -70,7 +70,9 @@ class ChangeContext(Struct):
     @property
     def applied(self) -> Spec:
         """The values that were applied last; empty without a record."""
-        return self.record.applied if self.record else {}
+        if self.record is None:
+            return {}
+        return self.record.applied
 
 
 class FieldWrite(Struct, frozen=True):
@@ -149,7 +151,7 @@ def create_once(
     `lost` is the error of a first attempt that was made already. Raises the last AmbiguousError
     after `CREATE_ATTEMPTS` attempts.
     """
-    attempts = 0 if lost is None else 1
+    attempts = int(lost is not None)
     while True:
         if lost is not None:
             existing = search(lost)
@@ -173,6 +175,7 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int
     """
     if len(items) <= 1 or workers <= 1:
         return [function(element) for element in items]
+    # The threads of the pool have no current span of their own.
     function = carried(function)
     with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
         results: list[R] = []
@@ -186,6 +189,7 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int
             results += (future.result() for future in pending)
             return results
         except BaseException:
-            # Calls under way end by themselves: the executor waits for them when the block is left.
+            # Calls under way run to their end: they are journalled, and the executor waits for them
+            # when the block is left.
             pool.shutdown(wait=False, cancel_futures=True)
             raise

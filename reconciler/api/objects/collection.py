@@ -22,6 +22,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.values import SecretValue, Spec, value_at, with_secrets
 
 _FEW = 3
+"""So many ids are read singly rather than with another page."""
 
 LOG = logging.getLogger("reconciler.api")
 
@@ -79,6 +80,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
             value = (values or {}).get(parameter)
             if value:
                 ids[parameter] = str(value)
+        # The parent in the id of an object outranks the one in its manifest, which may have changed.
         ids.update(self.parent)
         if id:
             ids["id"] = id
@@ -94,13 +96,14 @@ class CollectionClient(Struct, frozen=True, dict=True):
         """
         growing_pauses = pauses(settle_seconds)
 
+        # A poll has one result, so the refusal is a value until the time is up.
         def attempt() -> dict[str, Any] | NotFoundError:
             try:
                 return self.call("update", id, json=body, repeatable=True)
             except NotFoundError as error:
                 return error
 
-        answer = self.client.http.poll(
+        answer = self.client.http.waits.poll(
             attempt,
             is_done=lambda answer: not isinstance(answer, NotFoundError),
             next_pause=lambda _: next(growing_pauses, None),
@@ -134,6 +137,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
         for number, answer in enumerate(items, start=1):
             missing.discard(self.id_of(answer))
             yield answer
+            # The next page is requested once another item is asked for, so the end of a page decides.
             page, rest = divmod(number, self.kind.page_limit)
             if not rest and _ends_early(
                 page, of=pages, missing=len(missing) * sharers, wanted=wanted
@@ -153,26 +157,30 @@ class CollectionClient(Struct, frozen=True, dict=True):
             return None
         if not self.counts(answer):
             return None
-        # Some answers to a read lack the id that was asked for.
-        return self.live({"id": id, **answer} if id else answer)
+        # Some answers to a read lack the id that was asked for. Singletons have none.
+        if id:
+            answer = {"id": id, **answer}
+        return self.live(answer)
 
     def remove(self, id: str) -> None:
         """Delete an object, or switch it off if the kind declares that."""
         if self._template("delete")[0] == "DELETE":
             self.call("delete", id)
         else:
+            # Such a call takes a list of ids, and sets a state: a second time changes nothing.
             self.call("delete", id, json={str(self.kind.calls.in_list_as): [id]}, repeatable=True)
 
     def cancel(self, id: str) -> None:
         """Stop a job."""
-        self._of_job(self.kind.job.cancel if self.kind.job else "", id)
+        if self.kind.job is not None:
+            self._of_job(self.kind.job.cancel, id)
 
     def job_events(self, id: str) -> Sequence[tuple[str, str]]:
         """Recent events of a job, oldest first, as id and sentence."""
-        path = self.kind.job.events if self.kind.job else None
-        if path is None:
+        if self.kind.job is None or self.kind.job.events is None:
             return []
-        events = self._of_job(f"GET {path}", id).get("data") or ()
+        # One page is enough: the API sends the newest events first.
+        events = self._of_job(f"GET {self.kind.job.events}", id).get("data") or ()
         return [(str(event.get("id")), str(event.get("message"))) for event in reversed(events)]
 
     def _of_job(self, template: str, id: str) -> dict[str, Any]:
@@ -182,11 +190,12 @@ class CollectionClient(Struct, frozen=True, dict=True):
     def counts(self, answer: Spec) -> bool:
         """Whether an item of a list is an object of the kind; some lists hold several kinds.
 
-        Raises AnswerError where the item does not show that. To skip it would count it as gone.
+        Raises AnswerError where the item does not show that.
         """
         if self.kind.calls.listed is None:
             return True
         is_of_kind = self.kind.calls.listed({**answer, **dict(self.parent)})
+        # To skip the item would count the object as deleted.
         if is_of_kind is None:
             raise AnswerError(
                 f"{self.kind.name} {answer.get('id')}: the answer lacks the fields that tell it "
@@ -202,21 +211,19 @@ class CollectionClient(Struct, frozen=True, dict=True):
 
     def own_id_of(self, answer: Spec) -> str:
         """The id of an answered object within its parent; AnswerError where it has none."""
+        # The API shows no id of an object that always exists, so the path stands for one.
         if self.kind.calls.singleton:
             return self.path.rpartition("/")[2]
         id_field = self.kind.calls.id_field
         if not id_field:
             return id_of(answer, what=self.path)
-        id = id_of({"id": answer[id_field]} if answer.get(id_field) else answer, what=self.path)
+        # The create names the member by its field; the list shows the user or the role itself.
+        id = id_of({"id": answer.get(id_field) or answer.get("id")}, what=self.path)
         # Two spellings of an id would be two objects.
         return str(canonical(self.kind.by_name[id_field].type, id))
 
     def live(self, answer: Spec) -> LiveObject:
-        """An answer as a live object: with our names of fields, and with the ids in the path.
-
-        Fields that hold secrets are dropped even where the API shows them, because the redactor
-        does not know those values.
-        """
+        """An answer as a live object: with our names of fields, and with the ids in the path."""
         if self.parent or self.kind.shown_otherwise or self.kind.shows_key:
             answer = self._reshaped(answer)
         id = self.kind.composed_id(self.parent, self.own_id_of(answer))
@@ -228,11 +235,13 @@ class CollectionClient(Struct, frozen=True, dict=True):
             if field.response_key:
                 source = [str(part) for part in undotted(field.response_key)]
                 _copy_value(field.name, source, answer, attributes)
+            # Secrets are dropped even where the API shows them, because the redactor does not know
+            # those values.
             if field.has_hidden and field.name in attributes:
                 attributes[field.name] = with_hidden(field.type, attributes[field.name], None)
             elif field.takes_secrets:
                 attributes.pop(field.name, None)
-        shown = answer.get(self.kind.shows_key) if self.kind.shows_key else None
+        shown = answer.get(self.kind.shows_key or "")
         if isinstance(shown, str):
             expires_at = answer.get("expires_at")
             attributes[IN_USE] = self.is_in_use(shown)
@@ -252,6 +261,7 @@ def _copy_value(name: str, path: list[str], answer: Spec, attributes: dict[str, 
     """Set a field to the value at a path of an answer; leave it unset where that is missing."""
     parent = value_at(answer, path[:-1])
     if isinstance(parent, Mapping) and path[-1] in parent:
+        # Some calls answer with the field itself, and with null at the path.
         if parent[path[-1]] is not None or name not in answer:
             attributes[name] = parent[path[-1]]
     elif isinstance(attributes.get(name), dict):
@@ -259,21 +269,19 @@ def _copy_value(name: str, path: list[str], answer: Spec, attributes: dict[str, 
 
 
 def _ends_early(page: int, *, of: int, missing: int, wanted: int) -> bool:
-    """Whether single reads of the missing ids take fewer calls than the rest of the list.
-
-    Beyond its known pages, the length of a list is unknown. A few ids are not worth a second page.
-    More ids are read singly once that takes at most half as many calls as the pages so far, which
-    is never much worse than the better of both ways.
-    """
+    """Whether single reads of the missing ids take fewer calls than the rest of the list."""
     if page < of:
         return missing < of - page
+    # Beyond its known pages, the length of a list is unknown. A few ids are not worth a second page.
+    # More ids are read singly once that takes at most half as many calls as the pages so far, which
+    # is never much worse than the better of both ways.
     return 2 * missing <= page or (of == 1 and wanted <= _FEW)
 
 
 def _early_end(pages: int, missing: int) -> str:
     """Why a list ended early, for the log."""
-    read = f"the first {pages} pages" if pages > 1 else "the first page"
+    part = f"the first {pages} pages" if pages > 1 else "the first page"
     if not missing:
-        return f"all of ours are on {read} of the list"
+        return f"all of ours are on {part} of the list"
     verb = "is" if missing == 1 else "are"
-    return f"{missing} of ours {verb} not on {read} of the list, and read singly"
+    return f"{missing} of ours {verb} not on {part} of the list, and read singly"

@@ -63,7 +63,7 @@ class FieldHandlers:
         """The handler of a field; None for fields in the body, and for a local file, which the
         create itself sends.
         """
-        # A handler remembers what it has created, so no two threads may each make one.
+        # A handler remembers what it has created, so there must be one for all threads.
         with self._making:
             match field.type:
                 case FileSetType():

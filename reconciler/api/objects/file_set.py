@@ -11,6 +11,7 @@ are journalled one by one, so that the next run continues where this one died.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct, field
@@ -25,7 +26,16 @@ from reconciler.api.objects.changes import (
     side_by_side,
 )
 from reconciler.api.objects.indexing import Indexing, IndexingWatch
-from reconciler.api.objects.members import Moves, attachment, live_set, moves, seen_set, tags
+from reconciler.api.objects.members import (
+    Moves,
+    attachment,
+    digest_of,
+    live_set,
+    members_in,
+    moves,
+    seen_set,
+    tags,
+)
 from reconciler.api.objects.orphaned_uploads import REATTACH, UPLOAD, OrphanedUploads
 from reconciler.api.objects.refusals import is_about_the_file, refused_members
 from reconciler.api.objects.reservations import InProcessReservations
@@ -94,6 +104,7 @@ class FileSetHandler(FieldHandler):
         saw, only those are read, one by one.
         """
         seen = seen_set(expected.seen, expected.applied)
+        # The store itself has just been read, so its count costs no call.
         total = value_at(live.attributes, ("file_counts", "total"))
         if not isinstance(field.type, FileSetType) or expected.after is None or seen is None:
             return self.read(client, live)
@@ -156,9 +167,10 @@ class FileSetHandler(FieldHandler):
         desired_keys = {member.key for member in field_write.value.members}
         unlisted = [
             member
-            for member in (recorded.members if isinstance(recorded, FileSet) else ())
+            for member in members_in(recorded)
             if member.key in desired_keys and member.file_id not in listed_ids
         ]
+        # A member that is attached already must not be attached, or even uploaded, once more.
         members = self._read_members(field_write.context.client, live, unlisted)
         return FileSet((*before.members, *members))
 
@@ -175,6 +187,7 @@ class FileSetHandler(FieldHandler):
         """Delete the files that we uploaded: once the store is gone, nothing lists them."""
         context = field_write.context
         members = self.read(context.client, live).members
+        # Files that are declared by their id belong to somebody else, and stay.
         uploaded = [member for member in members if member.content]
         side_by_side(
             lambda member: _delete_file(context, member), uploaded, workers=self.parallelism
@@ -185,11 +198,13 @@ class FileSetHandler(FieldHandler):
         """Delete what earlier runs uploaded for the store and never attached."""
         context = field_write.context
         steps = context.steps
+        # The members take a call for each hundred, so they are read only after such a run.
         if any(steps.finished(name) or steps.unfinished(name) for name in (UPLOAD, REATTACH)):
             members = self.read(context.client, live).members
             _delete_unused(context, self._orphans(context, members))
 
     def _orphans(self, context: ChangeContext, members: Iterable[Member]) -> OrphanedUploads:
+        # What the store has is no orphan.
         known = frozenset(str(member.file_id) for member in members)
         return OrphanedUploads(context, self.reservations, known, PURPOSE, self.settle_seconds)
 
@@ -216,7 +231,8 @@ class _FileSetSync(Struct, frozen=True):
 
     def run(self, plan: Moves, after: FileSet) -> FileSet:
         """Carry out the moves in the order that the module explains."""
-        # Uploads come first: a file that the API refuses is known before the store changes.
+        # Uploads come first: a file that the API refuses, such as an empty one, is known before the
+        # store changes.
         added = self._upload([member for member in plan.add if member.content])
         added += [member for member in plan.add if not member.content]
         self._for_each(self._change_attributes, plan.retag)
@@ -224,7 +240,7 @@ class _FileSetSync(Struct, frozen=True):
         self.detached.update(member.key for member in plan.again)
         self._for_each(self._detach_to_reattach, plan.again)
         self._attach_and_index([*added, *plan.again])
-        # After the new members are indexed, so that a search finds one of the two versions.
+        # The old members leave after the new ones are indexed, so that a search finds one version.
         self._remove(plan.remove, kept=len(after.members))
         _delete_unused(self.context, self.orphans)
         self.context.notes.extend(self.orphans.remarks())
@@ -249,7 +265,7 @@ class _FileSetSync(Struct, frozen=True):
 
         def upload(member: Member) -> Member | None:
             # Between files, because an interrupted run must not upload the rest of a large folder.
-            http.check_stopped()
+            http.waits.check_stopped()
             began = http.server_clock()
             try:
                 # What a dead run has uploaded is used, not uploaded again.
@@ -277,6 +293,7 @@ class _FileSetSync(Struct, frozen=True):
         windows = [window]
 
         def search(error: AmbiguousError) -> str | None:
+            # The request may have waited long for its rate limit after the attempt began.
             if error.sent_at is not None:
                 windows[-1] = CreationWindow(error.sent_at)
             return self.orphans.find(member.upload, windows)
@@ -326,6 +343,7 @@ class _FileSetSync(Struct, frozen=True):
             try:
                 watches.append(self._attach_batch(batch))
             except AmbiguousError:
+                # The API may have attached all of the batch, some of it, or nothing.
                 if attempt >= CREATE_ATTEMPTS:
                     raise
                 watches += self._attach_missing(batch, attempt=attempt + 1)
@@ -341,20 +359,23 @@ class _FileSetSync(Struct, frozen=True):
         The error may name files. If it does not, the batch is halved down to single members.
         """
         culprits = refused_members(batch, error)
+        # The store had a detached member before, so its new options are at fault. To leave it out
+        # would remove it from the store.
         if culprits is None or any(member.key in self.detached for member in culprits):
             raise error
         if len(batch) == 1 and not culprits:
             if batch[0].key in self.detached:
-                raise error  # the store had the file, so the options are at fault
+                raise error
             self.refused_alone.append(batch[0].key)
+            # A store that accepts none of so many files is itself at fault.
             if len(self.refused_alone) >= _MAX_REFUSED_FILES and not self.attached_ids:
-                raise error  # the store accepts nothing, so the files are not at fault
+                raise error
             culprits = batch
         for member in culprits:
             self._refuse(member, "when it was attached", error)
         rest = [member for member in batch if member.key not in self.refused]
         if culprits:
-            return self._attach(rest, attempt=attempt) if rest else []
+            return self._attach(rest, attempt=attempt)
         # Halving finds one bad file among n with about 2 log n calls.
         middle = len(rest) // 2
         first_half = self._attach(rest[:middle], attempt=attempt)
@@ -372,6 +393,7 @@ class _FileSetSync(Struct, frozen=True):
     def _attach_batch(self, batch: list[Member]) -> IndexingWatch:
         ids = {"id": self.live.id}
         with self.context.steps.step("attach", files=len(batch)) as step:
+            # The file itself shows why it failed. A batch of one would take another list for that.
             if len(batch) == 1:
                 answer = self._write("POST", self.files_path, json=attachment(batch[0]))
                 id = new_id_of(answer, what=f"POST {self.files_path}")
@@ -396,8 +418,9 @@ class _FileSetSync(Struct, frozen=True):
             step.done(str(member.file_id))
 
     def _detach_to_reattach(self, member: Member) -> None:
-        sha256 = member.content.sha256 if member.content else None
-        content = {"path": member.key, "sha256": sha256}
+        # Journalled with its content: if this run dies before it attaches the file again, the next
+        # one finds it as an orphan and uploads nothing.
+        content = {"path": member.key, "sha256": digest_of(member)}
         with self.context.steps.step(REATTACH, file_id=member.file_id, **content) as step:
             self._detach(member)
             step.done(str(member.file_id), **content)
@@ -408,27 +431,26 @@ class _FileSetSync(Struct, frozen=True):
         self._for_each(self._delete, uploaded)
         list_pages = kept // _PAGE + 1
         if len(uploaded) > list_pages:
-            # To delete a file detaches it soon: a list is fewer calls than to detach each.
+            # To delete a file detaches it, after a delay that the API does not name. The members
+            # that are listed by now are left to detach; one list is fewer calls than a detach each.
             attached = {member.file_id for member in self._read_all()}
             members = [m for m in members if not m.content or m.file_id in attached]
         self._for_each(self._detach_removed, members)
 
     def _delete(self, member: Member) -> None:
-        self.context.client.http.check_stopped()
+        self.context.client.http.waits.check_stopped()
         _delete_file(self.context, member)
 
     def _detach_removed(self, member: Member) -> None:
-        self.context.client.http.check_stopped()
+        self.context.client.http.waits.check_stopped()
         name = f"detach {member.key}"
         with self.context.steps.step(name, file_id=member.file_id) as step:
             self._detach(member)
             step.done(str(member.file_id))
 
     def _detach(self, member: Member) -> None:
-        try:
+        with suppress(NotFoundError):  # the deletion of the file has detached it
             self._write("DELETE", f"{self.files_path}/{{file}}", member)
-        except NotFoundError:
-            return
 
     def _read_all(self) -> tuple[Member, ...]:
         return self.handler.read(self.context.client, self.live).members
@@ -441,6 +463,7 @@ class _FileSetSync(Struct, frozen=True):
         if member is not None:
             ids["file"] = str(member.file_id)
         client = self.context.client
+        # Single files and batches use up the same allowance of the store, whatever their route.
         store = f"{self.live.kind.collection}/{self.live.id}"
         limit = RateLimitKey(client.key.is_admin, "writes to", store, _WRITES_PER_MINUTE)
         return client.request(method, path, ids=ids, shared_limit=limit, **rest)
@@ -451,6 +474,7 @@ def _result(after: FileSet, written: list[Member], refused: Mapping[str, str]) -
     ids = {member.key: member.file_id for member in written if member.key not in refused}
     members = []
     for member in after.members:
+        # The refusal is recorded, so that the next plan does not try the same content again.
         if member.key in refused and member.content:
             members.append(replace(member, file_id=None, refused=refused[member.key]))
         else:
@@ -466,9 +490,6 @@ def _delete_unused(context: ChangeContext, orphans: OrphanedUploads) -> None:
 def _delete_file(context: ChangeContext, member: Member) -> None:
     id = str(member.file_id)
     with context.steps.step(f"delete file {member.key}", file_id=member.file_id) as step:
-        try:
+        with suppress(NotFoundError):
             context.client.plain.request("DELETE", "/files/{file}", ids={"file": id})
-        except NotFoundError:
-            step.done(id)
-            return
         step.done(id)

@@ -18,6 +18,9 @@ from reconciler.model.values import Spec
 _IN_PROGRESS = "in_progress"
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
+_SHORTEST_POLL_MILLISECONDS = 50
+_LONGEST_HEADER = 6
+"""The most digits of a pause in milliseconds. More would be a wait of a quarter of an hour or longer."""
 
 
 class IndexingWatch(Struct, frozen=True):
@@ -50,6 +53,7 @@ class Indexing(Struct):
         remarks: list[str] = []
         for watch in watches:
             status = self._last_status(watch)
+            # Indexing goes on without us, so running out of time is no failure.
             if status.get("status") == _IN_PROGRESS:
                 remarks.append(
                     "Some files are still being indexed; the next plan shows those that fail."
@@ -67,6 +71,7 @@ class Indexing(Struct):
             seconds = _poll_after_seconds(answer[1])
             if seconds is None:
                 seconds = growing_pause
+            # All watches of a change share the time.
             if seconds > self.seconds:
                 return None
             self.seconds -= seconds
@@ -74,7 +79,7 @@ class Indexing(Struct):
             growing_pause = min(growing_pause * 1.5, _LONGEST_PAUSE_SECONDS)
             return seconds
 
-        body, _ = self.client.http.poll(
+        body, _ = self.client.http.waits.poll(
             lambda: self._read(watch),
             is_done=lambda answer: answer[0].get("status") != _IN_PROGRESS,
             next_pause=next_pause,
@@ -86,6 +91,7 @@ class Indexing(Struct):
         try:
             return self.client.exchange("GET", watch.path, ids=watch.ids)
         except NotFoundError:
+            # Reads lag as lists do: what was just attached may be unknown for some seconds.
             if self.settle_seconds <= 0:
                 raise
             return {"status": _IN_PROGRESS}, {}
@@ -94,10 +100,12 @@ class Indexing(Struct):
         if watch.failures is None:
             if status.get("status") != "completed":
                 yield status
+        # A batch is "completed" although files of it failed; only its counts tell.
         elif (status.get("file_counts") or {}).get("failed") != 0:
             query: dict[str, str | int] = {"filter": "failed", "limit": 100}
             for file in self.client.list(watch.failures, ids=watch.ids, query=query):
-                if file.get("id") in self.names:  # a store may have older failures
+                # After a lost answer the whole store is watched, and it may have older failures.
+                if file.get("id") in self.names:
                     yield file
 
     def _sentence(self, file: Spec) -> str:
@@ -108,11 +116,15 @@ class Indexing(Struct):
         error: Any = file.get("last_error")
         if not isinstance(error, Mapping):
             return str(file.get("status"))
-        text = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
-        return clean(text, self.client.http.redactor).rstrip(".")
+        sentence = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+        # The message may quote the file.
+        return clean(sentence, self.client.http.redactor).rstrip(".")
 
 
 def _poll_after_seconds(headers: Spec) -> float | None:
     """The pause that the server asks for, at least 50 ms; None where it names none."""
+    # A header that the API may send with objects in progress, and that its own SDK obeys.
     text = str(headers.get("openai-poll-after-ms", ""))
-    return max(int(text), 50) / 1000 if text.isdigit() and len(text) < 7 else None
+    if not text.isdigit() or len(text) > _LONGEST_HEADER:
+        return None
+    return max(int(text), _SHORTEST_POLL_MILLISECONDS) / 1000

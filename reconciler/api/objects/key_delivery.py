@@ -12,7 +12,7 @@ when it was used last, or together with everything else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler.api.keys import KeyRing
@@ -95,7 +95,8 @@ class KeyDelivery(FieldHandler):
         check_targets(self._sinks, field_write)
 
     def body(self, field_write: FieldWrite) -> Spec:
-        """Ask for an account without a key where none is wanted; the default is one with a key."""
+        """Ask for an account without a key where none is wanted."""
+        # By default, the API creates a key with each account.
         if field_write.value is None:
             return {"create_service_account_only": True}
         context = field_write.context
@@ -107,8 +108,12 @@ class KeyDelivery(FieldHandler):
     def journal_result(self, answer: Spec) -> Spec:
         """The id of the key that came with a new account, so that a later run can delete it."""
         key = answer.get(_API_KEY)
-        id = key.get("id") if isinstance(key, Mapping) else None
-        return {"key_id": id} if isinstance(id, str) and id else {}
+        if not isinstance(key, Mapping):
+            return {}
+        id = key.get("id")
+        if not isinstance(id, str) or not id:
+            return {}
+        return {"key_id": id}
 
     def after_create(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Deliver the key that came with the account."""
@@ -118,7 +123,7 @@ class KeyDelivery(FieldHandler):
             began = self._create_began.pop(context.address, None)
         if field_write.value is None:
             return
-        # An answer may lack the key or show it in part. The account then gets another one.
+        # Answers may lack the key, or its id, or its value: the account then gets another one.
         shown = shown_key(context, context.answer.get(_API_KEY))
         key = shown or self._create_key(context, live, lost_names)
         try:
@@ -137,6 +142,7 @@ class KeyDelivery(FieldHandler):
             lost_ids.update(find_lost(context, live, lost_names, windows, self._settle_seconds))
         elif lost_names:
             lost_ids.update(self._lost_ids(context, live, lost_names))
+        # After the delivery, so that no error of these calls keeps the new key from being recorded.
         delete_keys(context, lost_ids - {key.id})
 
     # --- update
@@ -157,7 +163,8 @@ class KeyDelivery(FieldHandler):
         is_asked = any(step.action is KeyAction.ROTATE for step in steps)
         is_there = same_places(entry.get("target"), field_write.value["write_to"])
         if is_asked or not is_there:
-            # The new key first: until it is in place, nothing happens to the old one.
+            # The API shows a key only once, so another place takes another key. The new key first:
+            # until it is in place, nothing happens to the old one.
             entry = self._deliver(field_write, self._create_key(context, live, lost_names), entry)
         # From here on the new key is in place, and no problem may keep that from being recorded.
         context.delivered[name] = entry
@@ -181,6 +188,7 @@ class KeyDelivery(FieldHandler):
         secret = next(filter(None, recalled), None)
         if secret is None:
             return None
+        # Before anything else: the text of an error may contain it.
         context.client.http.redactor.add(secret)
         keys = list(keys_of(context, live))
         matches = [key for key in keys if shows(key, secret)]
@@ -189,6 +197,7 @@ class KeyDelivery(FieldHandler):
             return None
         key_id = key_id_of(matches[0])
         made_at = time_in(matches[0], "created_at")
+        # The receipt is lost with the state. To write the same value again brings another one.
         receipt = Handover(self._sinks, context, value, secret, key_id, {}).put()
         entry = _entry_of(key_id, value["write_to"], receipt, made_at=made_at)
         # Our other keys of the account were rotated before the state was lost.
@@ -196,7 +205,8 @@ class KeyDelivery(FieldHandler):
         for key in keys:
             if is_named_by_us(key):
                 entry = with_open(entry, {"key_id": key_id_of(key)}, replaced_at=now)
-        entry.pop("is_open", None)  # the destination has been read
+        # Readers of the destination have the recalled key, as the destination has been read.
+        entry.pop("is_open", None)
         return entry
 
     def _revoke(self, context: ChangeContext, step: KeyStep, entry: Spec) -> Spec:
@@ -211,6 +221,7 @@ class KeyDelivery(FieldHandler):
                 context.notes.append(problem)
                 return entry
         key = next((old for old in earlier_keys(entry) if old.get("key_id") == key_id), {})
+        # The order matters: a key that still works is never removed from where its readers find it.
         try:
             withdraw(self._sinks, key, context, except_target=entry.get("target"))
         except SinkError as error:
@@ -229,8 +240,9 @@ class KeyDelivery(FieldHandler):
         self._withdraw_unfinished(context, {})
         try:
             withdraw_all(self._sinks, entry, context)
+        # The next run tries again, as the field stays unwritten.
         except (SinkUnreachableError, UncertainDeliveryError):
-            raise  # the next run tries again
+            raise
         except SinkError as error:
             context.notes.append(
                 f"The key before this one is dead, and could not be removed: {error}"
@@ -239,7 +251,8 @@ class KeyDelivery(FieldHandler):
     # --- removal
 
     def after_delete(self, field_write: FieldWrite) -> None:
-        """Withdraw all deliveries; the API deletes the keys together with the account."""
+        """Withdraw all deliveries."""
+        # The API has deleted the keys together with the account, so no call is needed for them.
         context = field_write.context
         withdraw_all(self._sinks, recorded_entry(field_write), context)
         for name in (DELIVER, KEEP):
@@ -288,11 +301,13 @@ class KeyDelivery(FieldHandler):
         handover = Handover(self._sinks, context, value, key.secret, key.id, entry)
         try:
             delivery = delivered(handover, made_at=key.made_at, expires_at=key.expires_at)
+        # A destination may have the key, and its readers may use it: so it is not deleted.
         except UncertainDeliveryError:
             raise
         except SinkError as error:
             sentences = (str(error), delete_key(context, key.id))
             raise SinkError(" ".join(filter(None, sentences)), hint=error.hint) from error
+        # Later changes of this run may need the key for calls in the project.
         if context.collection.project is not None:
             project, writer = context.collection.project, address_of(context)
             self._keys.learn(project, key.secret, writer=writer)
@@ -307,8 +322,8 @@ class KeyDelivery(FieldHandler):
         steps = context.steps
         # What was answered has an id. The rest is searched for by name, or by age for keys that
         # came with an account.
-        yield from (entry["id"] for entry in steps.finished(MINT) if entry.get("id"))
-        yield from (entry["key_id"] for entry in steps.finished(CREATE) if entry.get("key_id"))
+        yield from _ids_in(steps.finished(MINT), "id")
+        yield from _ids_in(steps.finished(CREATE), "key_id")
         mints = steps.unfinished(MINT)
         creates = steps.unfinished(CREATE)
         now = context.client.http.server_clock()
@@ -365,11 +380,13 @@ class ShownOnceDelivery(FieldHandler):
         if field_write.value is None:
             return
         entry = recorded_entry(field_write)
+        # The object before this one is its own key, and stays valid until its readers have moved on.
         if context.record is not None:
             entry = {"key_id": context.record.id, **entry}
         handover = Handover(self._sinks, context, field_write.value, secret, live.own_id, entry)
         try:
             delivery = delivered(handover, made_at=time_in(live.attributes, "created_at"))
+        # A destination may have the key, and its readers may use it: so the object stays.
         except UncertainDeliveryError:
             raise
         except SinkError:
@@ -398,11 +415,13 @@ def delivered(
 ) -> dict[str, Any]:
     """Deliver a key to all its destinations, as one step of the journal; the key as recorded."""
     # The current key is copied to its second place before its first one is overwritten.
+    extra: dict[str, Any] = {}
     kept = handover.keep_current()
-    extra = {KEPT: kept} if kept else {}
+    if kept:
+        extra[KEPT] = kept
     write_to = handover.value["write_to"]
     made = {"made_at": made_at, "expires_at": expires_at}
-    intent = {name: time for name, time in made.items() if time is not None} | extra
+    intent = _without_missing(made) | extra
     # The intent is on disk before the first destination is written: a run that dies in between
     # leaves a delivery without an outcome, which the next run reads as such.
     with handover.context.steps.step(
@@ -429,7 +448,14 @@ def _entry_of(
         "made_at": made_at,
         "expires_at": expires_at,
     }
-    return {name: part for name, part in entry.items() if part is not None}
+    return _without_missing(entry)
+
+
+def _ids_in(steps: Iterable[Spec], name: str) -> Iterator[str]:
+    """The ids that finished steps have under a name; a key without one was never answered."""
+    for step in steps:
+        if step.get(name):
+            yield step[name]
 
 
 def _finished_delivery(field_write: FieldWrite) -> dict[str, Any] | None:
@@ -440,14 +466,21 @@ def _finished_delivery(field_write: FieldWrite) -> dict[str, Any] | None:
     last = finished[-1]
     if last.get("target") != field_write.value["write_to"]:
         return None
-    return {name: last[name] for name in _OF_A_DELIVERY if last.get(name) is not None}
+    return _without_missing({name: last.get(name) for name in _OF_A_DELIVERY})
+
+
+def _without_missing(entry: Spec) -> dict[str, Any]:
+    return {name: part for name, part in entry.items() if part is not None}
 
 
 def _secret_key(field: Field) -> str:
-    return (field.type.shown_in if isinstance(field.type, KeySinkType) else None) or ""
+    if not isinstance(field.type, KeySinkType):
+        return ""
+    return field.type.shown_in or ""
 
 
 def _discard(context: ChangeContext, live: LiveObject) -> None:
+    # The caller raises the cause. A second error here must not hide it.
     try:
         context.collection.remove(live.own_id)
     except ApiError as error:

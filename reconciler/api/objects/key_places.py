@@ -47,17 +47,20 @@ class Handover(Struct, frozen=True):
     def keep_current(self) -> Spec | None:
         """Copy the current key to its second slot, where the manifest names one.
 
-        Returns `{target, receipt}`. Without it, None.
+        Returns `{target, receipt}`; None where nothing was copied.
         """
         slot, current_id = self.value.get("previous_to"), self.entry.get("key_id")
         if not isinstance(slot, Mapping) or not isinstance(current_id, str):
             return None
+        # The API shows a key only once, so the destination is the only place to copy it from.
         current = self._read(self.entry.get("target"))
+        # Only a note: readers of the destination get the new key in any case.
         if current is None:
             self.context.notes.append(
                 "The current key could not be read back, so the second slot has no copy of it."
             )
             return None
+        # Journalled: if the run dies now, the next one empties the slot.
         with self.context.steps.step(KEEP, target=slot) as step:
             token = token_of(current_id)
             receipt = self.sinks.put(slot, current, address=self._address, token=token)
@@ -78,15 +81,19 @@ class Handover(Struct, frozen=True):
         for target in targets:
             try:
                 receipts.append(self._put(target, self.secret, self.key_id))
+            # This destination may have the key, so the others must not get the earlier one back.
             except UncertainDeliveryError:
                 raise
             except SinkError as error:
                 self._take_back(targets, receipts, former, error)
                 raise
-        return receipts if isinstance(self.value["write_to"], list | tuple) else receipts[0]
+        if isinstance(self.value["write_to"], list | tuple):
+            return receipts
+        return receipts[0]
 
     def _former(self, targets: Sequence[Spec]) -> list[Secret | None]:
         """What the destinations hold now, where another one of them could still refuse."""
+        # A single destination that refuses still has its key, and the first key replaces none.
         if len(targets) < 2 or not self.entry.get("key_id"):
             return [None] * len(targets)
         return [self._read(target) for target in targets]
@@ -95,8 +102,9 @@ class Handover(Struct, frozen=True):
         for target in targets_of(write_to):
             try:
                 secret = self.sinks.recall(target, address=self._address)
+            # Another destination may have it.
             except SinkError:
-                continue  # another destination may have it
+                continue
             if secret is not None:
                 return secret
         return None
@@ -159,9 +167,9 @@ def recorded_entry(field_write: FieldWrite, live: LiveObject | None = None) -> S
     With `live`, what it records of another object does not count: one that is being replaced.
     """
     record = field_write.context.record
-    if record is not None and live is not None and record.id != live.id:
+    if record is None or (live is not None and record.id != live.id):
         return {}
-    return (record.delivered.get(field_write.field.name) if record else None) or {}
+    return record.delivered.get(field_write.field.name) or {}
 
 
 def withdraw(sinks: Sinks, key: Spec, context: ChangeContext, *, except_target: Any = None) -> None:
@@ -174,7 +182,9 @@ def withdraw(sinks: Sinks, key: Spec, context: ChangeContext, *, except_target: 
     for at, target in enumerate(targets_of(key.get("target"))):
         if target not in kept:
             # An interrupted delivery has targets without receipts; an empty one stands for that.
-            receipt = receipts[at] if at < len(receipts) else {}
+            receipt: Receipt = {}
+            if at < len(receipts):
+                receipt = receipts[at]
             sinks.withdraw(target, receipt, address=address_of(context))
     slot = key.get(KEPT)
     if isinstance(slot, Mapping):
@@ -183,6 +193,7 @@ def withdraw(sinks: Sinks, key: Spec, context: ChangeContext, *, except_target: 
 
 def withdraw_all(sinks: Sinks, entry: Spec, context: ChangeContext) -> None:
     """Remove all keys of an entry from all their destinations. Raises SinkError."""
+    # An entry without a current key may still have earlier keys.
     if entry.get("target"):
         withdraw(sinks, entry, context)
     for key in earlier_keys(entry):

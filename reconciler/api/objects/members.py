@@ -69,14 +69,15 @@ def _with_distinct_keys(
 
 def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) -> FileSet | None:
     """The members in comparable form as a set; None where the file id of one is unknown."""
-    ids = {member.key: member.file_id for member in applied.members} if applied else {}
+    ids = {member.key: member.file_id for member in members_in(applied)}
     members = []
     for key, shown in image.items():
         sha256 = shown.get("sha256")
+        content = LocalFile(key, sha256, 0) if sha256 else None
+        # The key of a file that is not ours is its id.
         file_id = ids.get(key) if sha256 else key
         if file_id is None:
             return None
-        content = LocalFile(key, sha256, 0) if sha256 else None
         members.append(
             Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy"))
         )
@@ -93,8 +94,11 @@ def attachment(member: Member) -> dict[str, Any]:
 
 def tags(member: Member) -> dict[str, Any]:
     """All the attributes of a member at the API."""
-    ours = {PATH_KEY: member.key, DIGEST_KEY: member.content.sha256} if member.content else {}
-    return {**(member.attributes or {}), **ours}
+    attributes = dict(member.attributes or {})
+    # The API replaces attributes as a whole, so ours go along with every change of them.
+    if member.content:
+        attributes |= {PATH_KEY: member.key, DIGEST_KEY: member.content.sha256}
+    return attributes
 
 
 def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
@@ -105,9 +109,13 @@ def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
     kept: set[Any] = set()
     for member in after.members:
         current = by_key.get(member.key) if member.content else by_id.get(member.file_id)
+        # The API refused this very content before. Another attempt has the same outcome.
         if current is None and member.refused:
             continue
-        if current is None or (member.content is not None and _digest(current) != _digest(member)):
+        # The content of a file cannot be modified: another content is another file.
+        if current is None or (
+            member.content is not None and digest_of(current) != digest_of(member)
+        ):
             sorted_out["add"].append(member)
             continue
         kept.add(current.file_id)
@@ -122,18 +130,28 @@ def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
 
 def _difference(desired: Member, live: Member, type: FileSetType) -> str | None:
     chunking = comparable(type.chunking_strategy, desired.chunking_strategy, live.chunking_strategy)
+    # No call modifies the chunking of a member, so it is detached and attached again.
     if not same(*chunking):
         return "again"
     attributes = comparable(type.attributes, desired.attributes, live.attributes)
     # A file that is now declared by its id loses our attributes: it is no longer ours.
-    return "retag" if not same(*attributes) or _digest(desired) != _digest(live) else None
+    if not same(*attributes) or digest_of(desired) != digest_of(live):
+        return "retag"
+    return None
 
 
-def _digest(member: Member) -> str | None:
+def members_in(value: Any) -> tuple[Member, ...]:
+    """The members of a file set; none for any other value, such as that of another field."""
+    return value.members if isinstance(value, FileSet) else ()
+
+
+def digest_of(member: Member) -> str | None:
+    """The SHA-256 of a member's content, in hexadecimal; None for a file that is not ours."""
     return member.content.sha256 if member.content else None
 
 
 def _preference(answer: Mapping[str, Any]) -> tuple[bool, float, str]:
+    """Sorts the files of one path: indexed ones before others, then the newest first."""
     created = answer.get("created_at")
     newest = -float(created) if isinstance(created, int | float) else 0.0
     return answer.get("status") != "completed", newest, str(answer.get("id"))
@@ -144,21 +162,22 @@ def _member(answer: Mapping[str, Any], alike: dict[str, Any]) -> Member:
 
     Most members have equal options; `alike` shares those, so that large stores take less memory.
     """
-    id, chunking = (
-        id_of(answer, what="the list of a store's files"),
-        answer.get("chunking_strategy"),
-    )
+    id = id_of(answer, what="the list of a store's files")
+    chunking = answer.get("chunking_strategy")
+    # The API shows attributes since 2025, and compatible servers may lack them.
     tagged: Any = answer.get("attributes") or {}
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
-    ours = isinstance(path, str) and isinstance(sha256, str)
-    only_ours = ours and len(tagged) == len(_OURS)
-    attributes = (
-        {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
-    )
-    return Member(
-        key=path if ours else id,
+    key, content = id, None
+    if isinstance(path, str) and isinstance(sha256, str):
         # The list has no size; the digest identifies the content.
-        content=LocalFile(path, sha256, 0) if ours else None,
+        key, content = path, LocalFile(path, sha256, 0)
+    attributes: dict[str, Any] = {}
+    # Nearly all members have just our two attributes, so that nothing remains to copy.
+    if content is None or len(tagged) > len(_OURS):
+        attributes = {name: value for name, value in tagged.items() if name not in _OURS}
+    return Member(
+        key=key,
+        content=content,
         file_id=id,
         attributes=alike.setdefault(repr(attributes), attributes),
         chunking_strategy=alike.setdefault(repr(chunking), chunking),

@@ -15,11 +15,12 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.members import members_in
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.scoped import id_of
 from reconciler.errors import NotFoundError
 from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, CreationWindow, pauses
-from reconciler.model.values import FileSet, LocalFile, Spec
+from reconciler.model.values import LocalFile, Spec
 
 UPLOAD = "upload"
 """The journal's name of the step that uploads a file."""
@@ -45,9 +46,8 @@ class OrphanedUploads:
     """The orphaned uploads that one change may use. Safe to use from threads.
 
     `known` are ids that are reserved from the start. `reservations` are those of the whole run;
-    within the change, each file goes to one member. Lists lag behind, so an upload is searched for
-    until `settle_seconds` after it began. The journal of earlier runs does not change during a
-    change and is read once, because thousands of members ask for it.
+    within the change, each file goes to one member. An upload is searched for until
+    `settle_seconds` after it began.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class OrphanedUploads:
         self._reserved = set(known)
         self._searched: set[_Content] = set()
         self._ambiguous: list[tuple[LocalFile, list[str]]] = []
+        # Read once, because thousands of members ask for it: the journal of earlier runs does not
+        # change during a change.
         steps = context.steps
-        self._journalled = list(
-            _journalled(
-                (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
-            )
-        )
+        # A file to reattach had an id before its step began, so an unfinished step names it too.
+        detached = (*steps.finished(REATTACH), *steps.unfinished(REATTACH))
+        self._journalled = list(_journalled((*steps.finished(UPLOAD), *detached)))
         self._recorded = list(_recorded(context))
         self._unanswered = steps.unfinished(UPLOAD)
         self._ids_by_content: dict[_Content, list[str]] = {}
@@ -102,12 +102,15 @@ class OrphanedUploads:
         content = (local.path, local.sha256)
         with self._lock:
             self._searched.add(content)
+        # The latest first: it is the least likely to have been deleted.
         for id in reversed(self._ids_by_content.get(content, ())):
             # The journal is from an earlier run, and the file may have been deleted since.
             if self._exists(id) and self.reserve(id):
                 return id
         windows = self._windows.get(content)
-        return self.find(local, windows) if windows else None
+        if not windows:
+            return None
+        return self.find(local, windows)
 
     def find(self, local: LocalFile, windows: Sequence[CreationWindow]) -> str | None:
         """The one file that attempts to upload `local` may have created; None for none or several.
@@ -117,9 +120,10 @@ class OrphanedUploads:
         http = self._context.client.http
         now = http.server_clock()
         last_attempt = max(min(window.until, now) for window in windows)
+        # Lists lag behind, but only for a while after the upload.
         left_seconds = last_attempt + self._settle_seconds - now
         growing_pauses = pauses(min(self._settle_seconds, left_seconds))
-        candidates = http.poll(
+        candidates = http.waits.poll(
             lambda: self._candidates(local, windows),
             is_done=bool,
             next_pause=lambda _: next(growing_pauses, None),
@@ -177,19 +181,18 @@ class OrphanedUploads:
         query: dict[str, str | int] = {"purpose": self._purpose, "limit": _LIST_LIMIT}
         for file in self._context.client.plain.list("/files", query=query):
             is_same = all(file.get(name) == identity[name] for name in ("filename", "bytes"))
+            # The API shows no digest of a file. Its time tells it from older files of that name.
             if is_same and any(window.holds(file.get("created_at")) for window in windows):
                 matches.append(id_of(file, what="GET /files"))
         # The list may show a file whose upload by another thread has no answer yet.
         self._reservations.wait_for_creates("/files", identity)
+        owner = self._context.address
         with self._lock:
-            owner = self._context.address
-            return [
-                id
-                for id in matches
-                if id not in self._reserved and self._reservations.is_free(id, owner)
-            ]
+            unreserved = [id for id in matches if id not in self._reserved]
+            return [id for id in unreserved if self._reservations.is_free(id, owner)]
 
     def _journal(self, local: LocalFile, id: str) -> str:
+        # As an upload of this run: if it dies too, the next run needs no search.
         content = {"path": local.path, "sha256": local.sha256}
         with self._context.steps.step(UPLOAD, **content, size=local.size, found=id) as step:
             step.done(id, **content)
@@ -208,7 +211,7 @@ def _journalled(entries: Iterable[Mapping[str, Any]]) -> Iterator[UploadRef]:
 def _recorded(context: ChangeContext) -> Iterator[UploadRef]:
     """The uploads in the record of the object."""
     for value in context.applied.values():
-        for member in value.members if isinstance(value, FileSet) else ():
+        for member in members_in(value):
             if member.content and isinstance(member.file_id, str):
                 yield UploadRef(member.content.path, member.content.sha256, member.file_id)
 

@@ -26,6 +26,8 @@ from reconciler.model.resource import LiveObject
 from reconciler.model.sharers import sharers_of
 
 _OPTIONAL_ATTEMPTS = 2
+"""A plan can do without such a list, so a failing server does not delay it for minutes."""
+
 _Items = Sequence[dict[str, Any]]
 
 
@@ -88,22 +90,22 @@ class HttpReader:
     def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
         """Announce calls, so that the remaining time can be estimated.
 
-        A parent that is not known yet does not change the route of a call. Whoever reads a list
-        first announces it.
+        A list that another stack reads takes no call, so it is not announced.
         """
         if "list" in calls and self.is_list_shared(kind, project, parent):
             return
+        # A parent that does not exist yet has no id, and the route of a call needs none.
         if not parent and kind.parents:
             parent = tuple((name, "") for name in kind.parents[0])
         for call in calls:
             route: tuple[str, str] | None
             if call in kind.by_name:
                 handler = self._handlers.of(kind.by_name[call])
-                route = handler.read_route(kind) if handler else None
+                route = None if handler is None else handler.read_route(kind)
             else:
                 route = kind.route(call, in_project=project is not None, parent=parent)
             if route is not None:
-                self._scopes.http.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
+                self._scopes.http.in_flight.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
 
     def is_list_shared(self, kind: Kind, project: str | None, parent: Parent = ()) -> bool:
         """Whether another stack has read a list, or is reading it, so that it takes no call here."""
@@ -111,8 +113,9 @@ class HttpReader:
             return False
         try:
             collection = self._scopes.collection(kind, project, parent)
+        # Its project does not exist yet, or its key.
         except CredentialError:
-            return False  # its project is not known yet
+            return False
         return collection.is_shared({**kind.list_query, "limit": kind.page_limit})
 
     def list(
@@ -132,13 +135,16 @@ class HttpReader:
         other stacks have read the same and it need not be `fresh`.
         """
         if not kind.calls.listable:
-            if kind.retirement:  # without this check, only a create would find out
+            # Without this check, only a create would find out that the kind is gone.
+            if kind.retirement:
                 self._retirements.check(kind, self._scopes.client(kind, project))
             return ()
         collection = self._collection(kind, project, parent, fresh=fresh)
         if kind.calls.singleton:
             live = collection.get()
-            return () if live is None else (live,)
+            if live is None:
+                return ()
+            return (live,)
         list_key = (kind.name, project, parent)
         try:
             items = self._items(collection, list_key, only_ids, is_optional=is_optional)
@@ -148,8 +154,9 @@ class HttpReader:
             )
             if explained is not error:
                 raise explained from error
+            # The parent is gone, and its objects with it.
             if parent and isinstance(error, NotFoundError):
-                return ()  # the parent is gone, and its objects with it
+                return ()
             raise
         # An answered list proves that the kind exists: later 404s are of single objects.
         self._retirements.seen(kind)
@@ -175,6 +182,8 @@ class HttpReader:
         kind, project = collection.kind, list_key[1]
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
 
+        attempts = _OPTIONAL_ATTEMPTS if is_optional else None
+
         def read() -> _Items:
             return tuple(
                 collection.list(
@@ -182,7 +191,7 @@ class HttpReader:
                     only_ids=only_ids,
                     sharers=sharers_of(kind, project, self._sharers),
                     pages=self.pages.get(list_key, 1),
-                    attempts=_OPTIONAL_ATTEMPTS if is_optional else None,
+                    attempts=attempts,
                 )
             )
 
@@ -197,6 +206,7 @@ class HttpReader:
         self, kind: Kind, project: str | None, parent: Parent = ()
     ) -> tuple[LiveObject, ...]:
         """The first page of a list: the objects that were created last."""
+        # A search repeats this call while lists lag, and a new object is on the first page.
         collection = self._scopes.collection(kind, project, parent)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         items = islice(collection.list(query), kind.page_limit)
@@ -214,6 +224,7 @@ class HttpReader:
     ) -> LiveObject | None:
         """One object, None where the API has none. `fresh` is as in `list`."""
         parent, own_id = kind.parent_and_id(id)
+        # For some kinds, the API has a list and no call for one object.
         if not kind.readable_singly:
             listed = self.list(kind, project, parent, fresh=fresh)
             return next((live for live in listed if live.id == id), None)
@@ -260,6 +271,7 @@ class HttpReader:
             if handler is None or field.name not in wanted:
                 continue
             value = read(handler, field, client)
+            # A field that cannot be read has no entry, so that it is not compared.
             if value is not None:
                 values[field.name] = value
         return replace(live, own_calls=values)

@@ -43,6 +43,7 @@ class InProcessReservations:
     def creating(self, collection: str, identity: Spec | None) -> Iterator[None]:
         """Surround a create and the reservation of its id. Never search inside: searches wait."""
         likeness = _likeness(collection, identity)
+        # A count, because two addresses may create objects that look alike.
         with self._changed:
             self._making[likeness] += 1
         try:
@@ -50,6 +51,7 @@ class InProcessReservations:
         finally:
             with self._changed:
                 self._making[likeness] -= 1
+                # A run may create very many objects, each with an identity of its own.
                 if not self._making[likeness]:
                     del self._making[likeness]
                 self._changed.notify_all()

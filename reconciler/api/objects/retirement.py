@@ -14,6 +14,8 @@ from reconciler.api.objects.scoped import ScopedClient
 from reconciler.errors import AnswerError, ApiError, NotFoundError, ReconcilerError, RetiredError
 from reconciler.model.kind import Kind
 
+# The API announced that evals become read-only before they end; it has not said how it refuses a
+# create then. These are the statuses of a route that is closed.
 _REFUSED = (403, 404, 405, 410)
 _GONE = 410
 # A text rather than a pattern: few runs meet such an answer, and compiling takes time.
@@ -39,11 +41,12 @@ class Retirements:
             client.request("GET", kind.retirement_probe, query={"limit": 1})
         except ApiError as error:
             explained = self.explain(error, kind, client, path=kind.retirement_probe)
-            if explained is error and not isinstance(error, NotFoundError):
-                return  # a refusal of that list says nothing about the object
-            if explained is error:
+            if explained is not error:
+                raise explained from error
+            if isinstance(error, NotFoundError):
                 raise
-            raise explained from error
+            # Any other refusal of that list says nothing about the object.
+            return
         self.seen(kind)
 
     def explain(
@@ -57,14 +60,17 @@ class Retirements:
         refused = path or kind.collection
         if kind.retirement_probe in self._alive or not _may_be_gone(error):
             return error
+        # 410, or a refusal in the words of a retirement.
         if not isinstance(error, NotFoundError):
-            return _retired(kind, error)  # 410, or a refusal in the words of a retirement
+            return _retired(kind, error)
+        # The list itself was refused. A path with a parent does not show which of both is missing.
         if kind.retirement_probe == refused and "{" not in refused:
             return _verdict(error, kind, client)
         if kind.retirement is None:
             return error
+        # Only the parent may be missing, so the list of the kind decides.
         try:
-            self.check(kind, client)  # what is missing may be the object around it alone
+            self.check(kind, client)
         except ApiError as explained:
             return explained
         return error
@@ -74,18 +80,23 @@ class Retirements:
         if kind.retirement is not None and kind.retirement.read_only and error.status in _REFUSED:
             return _retired(kind, error, f" It was answered: {error}")
         # A 400 of a create is about its body, such as a model that was shut down.
-        return self.explain(error, kind, client) if isinstance(error, NotFoundError) else error
+        if not isinstance(error, NotFoundError):
+            return error
+        return self.explain(error, kind, client)
 
 
 def _may_be_gone(error: ApiError) -> bool:
+    # A page of a proxy says nothing about the API.
     if isinstance(error, AnswerError):
-        return False  # a page of a proxy says nothing about the API
+        return False
+    # /v1/assistants answers 404 since its end. Other servers refuse lists that they lack with 400.
     says_so = error.status in (400, 403) and re.search(_SHUT_DOWN, str(error)) is not None
     return isinstance(error, NotFoundError) or error.status == _GONE or says_so
 
 
 def _verdict(error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:
     """A 404 of a collection means that the kind is gone only where the rest of the API answers."""
+    # All servers of the API list models, so without that list, the base URL or the key is wrong.
     try:
         client.plain.request("GET", "/models")
     except ReconcilerError:

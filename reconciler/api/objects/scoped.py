@@ -68,6 +68,7 @@ class ScopedClient(Struct, frozen=True):
 
     def is_shared(self, path: str, *, ids: Mapping[str, str], query: pages.QueryParameters) -> bool:
         """Whether another client has read, or is reading, what this one may take from it."""
+        # Only the reader of a plan takes answers of others.
         if self.http.shared is None or self.reuse is not Reuse.ALLOWED:
             return False
         return self.http.shared.is_known(self._request("GET", path, ids, {"query": query}))
@@ -92,6 +93,7 @@ def new_id_of(answer: Mapping[str, Any], *, what: str) -> str:
 
     Raises AmbiguousError where the answer has none: the call created an object with an unknown id.
     """
+    # An AnswerError would read as a failed create, after which the caller may create another object.
     try:
         return id_of(answer, what=what)
     except AnswerError as error:

@@ -43,7 +43,8 @@ class Scopes:
 
     def for_planning(self) -> Scopes:
         """The same scopes, with clients whose reads may be answered by those of other stacks."""
-        planning = copy.copy(self)  # the ids of projects stay common to both
+        # A shallow copy, because both must learn the ids of new projects.
+        planning = copy.copy(self)
         planning._reuse = Reuse.ALLOWED
         return planning
 
@@ -66,6 +67,7 @@ class Scopes:
         """The client for objects of a kind; raises CredentialError."""
         if kind.scope is ScopeType.ORGANIZATION:
             return self._admin_client(kind)
+        # Such an object of the organization has the same fields as one of a project, at another path.
         if kind.scope is ScopeType.EITHER and project is None:
             return self._admin_client(kind)
         project_id = self._project_id(project)
@@ -80,6 +82,7 @@ class Scopes:
 
         Raises CredentialError.
         """
+        # Sent along, so that the API refuses a key of another project.
         project_id = self._project_id(project)
         key = replace(self._keys.for_project(project), project_id=project_id)
         return ScopedClient(self.http, key, beta=beta, reuse=self._reuse)
@@ -88,7 +91,9 @@ class Scopes:
         """The client for the collection of a kind in a scope; raises CredentialError."""
         client = self.client(kind, project)
         collection = CollectionClient(kind, client, project, parent, self._keys.is_in_use)
-        return replace(collection, reveal=self._reveal) if self._reveal else collection
+        if self._reveal is None:
+            return collection
+        return replace(collection, reveal=self._reveal)
 
     def collection_of(self, live: LiveObject) -> CollectionClient:
         """The client for the collection that an object is in."""

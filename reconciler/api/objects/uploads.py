@@ -10,6 +10,7 @@ import hashlib
 import io
 import mimetypes
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,7 +78,7 @@ class Uploader(Struct, frozen=True, dict=True):
         except OSError as error:
             raise _unreadable(local, error) from error
         if hashlib.sha256(content).hexdigest() != local.sha256:
-            raise _moved(local)
+            raise _changed(local)
         return content
 
     @cached_property
@@ -100,9 +101,9 @@ class Uploader(Struct, frozen=True, dict=True):
         expires_after: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         fields = {"purpose": described["purpose"]}
-        fields |= {
-            f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()
-        }
+        # Forms have no nested values; the API takes them as `expires_after[anchor]`.
+        for name, value in (expires_after or {}).items():
+            fields[f"expires_after[{name}]"] = str(value)
         with path.open("rb") as file:
             window = FilePart(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
@@ -110,7 +111,7 @@ class Uploader(Struct, frozen=True, dict=True):
         # The file changed while it was sent, so what went up is not what was approved.
         if window.sha256 != local.sha256:
             _discard(client, id_of(made, what="POST /files"))
-            raise _moved(local)
+            raise _changed(local)
         return made
 
     def _in_parts(
@@ -137,6 +138,7 @@ class Uploader(Struct, frozen=True, dict=True):
             raise ApiError(
                 f"{local.path} was not uploaded. {error}", status=error.status
             ) from error
+        # An upload that nobody ends holds its parts for an hour.
         except BaseException:
             _cancel(client, ids)
             raise
@@ -146,8 +148,10 @@ class Uploader(Struct, frozen=True, dict=True):
         self, client: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]
     ) -> list[str]:
         def send(start: int) -> str:
-            client.http.check_stopped()
+            # Parts may take minutes each, and an interrupted run must not send the rest.
+            client.http.waits.check_stopped()
             size = min(self.part_bytes, local.size - start)
+            # Each part has a file of its own, as threads would move the position of a common one.
             with path.open("rb") as file:
                 form = Form(
                     "data",
@@ -190,12 +194,13 @@ class FilePart(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = base + offset
-        # A retry sends the form from its start again.
+        # A retry sends the form from its start again, so only the last attempt counts.
         if self._position == 0:
             self._digest = hashlib.sha256()
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        # Never more than the size: the file may have grown since it was measured.
         wanted = min(len(buffer), max(self._size - self._position, 0))
         self._file.seek(self._start + self._position)
         chunk = self._file.read(wanted)
@@ -217,7 +222,7 @@ def _measured(path: Path, local: LocalFile) -> str:
     except OSError as error:
         raise _unreadable(local, error) from error
     if (size, sha256.hexdigest()) != (local.size, local.sha256):
-        raise _moved(local)
+        raise _changed(local)
     return md5.hexdigest()
 
 
@@ -225,7 +230,7 @@ def _unreadable(local: LocalFile, error: OSError) -> StalePlanError:
     return StalePlanError(f'"{local.path}" cannot be read: {error.strerror}.')
 
 
-def _moved(local: LocalFile) -> StalePlanError:
+def _changed(local: LocalFile) -> StalePlanError:
     return StalePlanError(
         f'"{local.path}" has changed since the plan was made.', hint="Plan again."
     )
@@ -234,6 +239,8 @@ def _moved(local: LocalFile) -> StalePlanError:
 def _complete(
     client: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str
 ) -> dict[str, Any]:
+    # Not repeatable: it creates the file. The API compares the digest with what it received, which
+    # finds a file that changed while its parts were read.
     try:
         done = client.request(
             "POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5}
@@ -254,12 +261,11 @@ def _complete(
 def _cancel(client: ScopedClient, ids: Mapping[str, str]) -> None:
     try:
         client.request("POST", "/uploads/{upload}/cancel", ids=ids, repeatable=True)
+    # The upload expires within the hour anyway, and the caller raises the cause.
     except ReconcilerError:
-        return  # it ends by itself within the hour; the error that led here is the one to tell
+        return
 
 
 def _discard(client: ScopedClient, file_id: str) -> None:
-    try:
+    with suppress(NotFoundError):
         client.request("DELETE", "/files/{file}", ids={"file": file_id})
-    except NotFoundError:
-        return

@@ -78,7 +78,7 @@ class HttpWriter:
         # The answer stays in the context: it may hold a key, and no live object must.
         context.answer = self._send_create(context, spec, mark, field_writes)
         live = collection.live(_without_secrets(context.answer, field_writes))
-        # Deliver keys first: a later failure must not lose them.
+        # Keys are delivered before any other call: the API has shown them for the only time.
         values = {}
         for handler, field_write in field_writes:
             values[field_write.field.name] = handler.after_create(field_write, live)
@@ -103,6 +103,7 @@ class HttpWriter:
         """Send the changed fields, and our mark where the object lacks it."""
         context = ChangeContext(self._scopes.collection_of(live), address, steps, record, keys)
         field_writes = self._handlers.writes(context, changes)
+        # As in a create: nothing is sent while one of the values cannot be written.
         for handler, field_write in field_writes:
             handler.check(field_write)
         body = changed_body(live, changes, mark, applied=context.applied)
@@ -160,7 +161,12 @@ class HttpWriter:
             form = form or handler.form(field_write)
         identity = kind.identity(spec)
         creating = self._reservations.creating(kind.collection, identity)
-        claim = _claim(context, identity if mark is None else None)
+        claim: AbstractContextManager[None] = nullcontext()
+        # A mark tells our object from any other, so only objects without one are claimed.
+        if mark is None and identity:
+            claim = _claim(context, identity)
+        # The claim comes first, because it may refuse. The step is on disk before the request is
+        # sent: if this process dies, the next run searches for an object of this identity.
         with claim, context.steps.step(CREATE, identity=dict(identity or {})) as step, creating:
             try:
                 answer = self._call_create(context, spec, body, form)
@@ -197,11 +203,12 @@ class HttpWriter:
         )
 
 
-def _claim(context: ChangeContext, identity: Spec | None) -> AbstractContextManager[None]:
+def _claim(context: ChangeContext, identity: Spec) -> AbstractContextManager[None]:
     """Keeps other stacks of a fleet from creating an object that only its identity tells apart."""
     client, kind = context.client, context.kind
     shared = client.http.shared
-    if shared is None or not identity or kind.unique_key:
+    # Where the API keeps keys unique, it refuses a second object itself.
+    if shared is None or kind.unique_key:
         return nullcontext()
     place = {**client.ids, **dict(context.collection.parent)}
     key = (context.collection.path, frozenset(place.items()), frozenset(identity.items()))
@@ -223,7 +230,8 @@ def _post(context: ChangeContext, body: Spec, spec: Spec, form: Form | None) -> 
     kind = context.kind
     if form is not None:
         return context.collection.call("create", values=spec, form=form)
-    if kind.calls.in_list_as:  # the call takes and returns a list, even of a single object
+    # The call takes and returns a list, even of a single object.
+    if kind.calls.in_list_as:
         sent = {kind.calls.in_list_as: list(body.values())}
         answer = context.collection.call("create", values=spec, json=sent)
         answer = _item_with(answer.get("data"), body)
@@ -234,13 +242,19 @@ def _post(context: ChangeContext, body: Spec, spec: Spec, form: Form | None) -> 
             f"{kind.name}: the answer to the create does not show what was created."
         )
     # The answer often lacks the object's parent, which the path of the call names.
-    in_path = {name: spec[name] for name in context.collection.in_path("create")}
-    return {**in_path, **(body if kind.calls.id_field else {}), **answer}
+    created = {name: spec[name] for name in context.collection.in_path("create")}
+    # The answer of an assignment may lack what was sent, and shows the user or the role in its place.
+    if kind.calls.id_field:
+        created |= body
+    return created | answer
 
 
 def _item_with(items: Any, body: Spec) -> dict[str, Any]:
     """The item of an answered list that has all the values sent; empty where none has."""
-    for answer in items if isinstance(items, list) else ():
+    if not isinstance(items, list):
+        return {}
+    for answer in items:
+        # The answer may list other objects as well.
         if isinstance(answer, dict) and all(value in answer.values() for value in body.values()):
             return answer
     return {}
@@ -254,11 +268,12 @@ def _shows(answer: Any, id_field: Field, spec: Spec) -> bool:
         return any(_shows(value, id_field, spec) for value in answer)
     if not isinstance(answer, str):
         return False
-    wanted = canonical(id_field.type, spec.get(id_field.name))
-    return bool(canonical(id_field.type, answer) == wanted)
+    expected = canonical(id_field.type, spec.get(id_field.name))
+    return bool(canonical(id_field.type, answer) == expected)
 
 
 def _new_id(context: ChangeContext, answer: Mapping[str, Any]) -> str:
+    # The object exists, so the error must not read as a refusal, after which it is created again.
     try:
         return context.collection.id_of(answer)
     except AnswerError as error:
@@ -288,7 +303,7 @@ def _send_actions(context: ChangeContext, live: LiveObject, spec: Spec) -> LiveO
         value = spec.get(field.name)
         if not field.action_calls or value is None:
             continue
-        # The call would only repeat what is so already.
+        # A second call would change nothing, and admin calls are scarce.
         if same(*comparable(field.type, value, live.value(field.name))):
             continue
         with context.steps.step("switch", field=field.name, to=value) as step:
@@ -302,13 +317,15 @@ def _send_actions(context: ChangeContext, live: LiveObject, spec: Spec) -> LiveO
 def _live_after(context: ChangeContext, live: LiveObject, answer: Mapping[str, Any]) -> LiveObject:
     """The object in the answer to a change.
 
-    Some servers and proxies answer with nothing or with another object. Then the object is read;
-    raises AnswerError where that does not return it either.
+    Raises AnswerError where neither the answer nor a read shows it.
     """
+    # Some servers and proxies answer with nothing or with another object.
     names_itself = not (context.kind.calls.singleton or context.kind.calls.id_field)
     if answer and (not names_itself or answer.get("id") in (live.own_id, live.id)):
         return context.collection.live({"id": live.own_id, **answer})
-    current = context.collection.get(live.own_id) if context.kind.readable_singly else None
+    current = None
+    if context.kind.readable_singly:
+        current = context.collection.get(live.own_id)
     if current is None:
         raise AnswerError(
             f"{context.kind.name} {live.own_id}: the answer to its change does not show it."

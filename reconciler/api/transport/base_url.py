@@ -14,6 +14,7 @@ import httpx
 from reconciler.errors import UsageError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+_PORTS = {"http": 80, "https": 443}
 _HINT = "Set OPENAI_BASE_URL or --base-url to something like https://api.openai.com/v1"
 
 
@@ -46,9 +47,11 @@ def normal_form(url: str) -> str:
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
-    host = "127.0.0.1" if host == "localhost" else host
-    host = f"[{host}]" if ":" in host else host
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if host == "localhost":
+        host = "127.0.0.1"
+    if ":" in host:
+        host = f"[{host}]"
+    port = parts.port or _PORTS.get(parts.scheme, 80)
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
@@ -66,7 +69,8 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         has_host = bool(parts.hostname)
-        _ = parts.port  # a port that is no number is found out only by asking for it
+        # A port that is no number is found only by asking for it.
+        _ = parts.port
         if has_host and ":" not in (parts.hostname or ""):
             # The socket and httpx convert the name by different rules; their errors name no URL.
             (parts.hostname or "").encode("idna")

@@ -17,8 +17,10 @@ from msgspec import Struct
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import ApiError
 
-_EXHAUSTED_REQUESTS = 3  # each was retried for minutes
-_LOST_CREATES = 40  # a create is sent once; ten workers that search and resend lose 40 in a minute
+# Each of them was retried for minutes.
+_EXHAUSTED_REQUESTS = 3
+# A create is sent once. Ten workers that search and send again lose 40 in a minute.
+_LOST_CREATES = 40
 _PROBE_SECONDS = 60.0
 
 
@@ -49,6 +51,7 @@ class CircuitBreaker:
             state = self._routes.get(route)
             if state is None or not state.is_open:
                 return
+            # The time is moved on, so that other threads do not send a probe as well.
             if self._clock() - state.failed_at >= _PROBE_SECONDS:
                 state.failed_at = self._clock()
                 return

@@ -31,7 +31,8 @@ from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
 
 CONNECT_SECONDS = 10.0
-UPLOAD_FACTOR = 5.0  # the time limits of an upload, as a multiple of those of other calls
+UPLOAD_FACTOR = 5.0
+"""The time limits of an upload, as a multiple of those of other calls."""
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 _BEFORE_HEADERS = "http11.send_request_headers.started"
 """The event that the library reports once it has a connection, before it writes to it."""
@@ -115,7 +116,7 @@ class Connection:
             headers={"Accept": "application/json", "Accept-Encoding": ENCODINGS, **headers},
             transport=transport,
             verify=self._network.context,
-            proxy=None if transport else self._network.proxy,
+            proxy=self._network.proxy if transport is None else None,
             timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
             follow_redirects=False,
             trust_env=False,  # `network_for` has read the environment
@@ -129,6 +130,7 @@ class Connection:
     def send(self, request: Request) -> Response | FailedAttempt:
         """Send the request once. Raises OrganizationError for an answer of another organization."""
         call = f"{request.method} {request.target}"
+        # Before the request is sent: errors quote what a proxy answers, and some repeat headers.
         self._redactor.add(request.key.secret)
         has_response = False
         sent_at = self._clock()
@@ -140,6 +142,7 @@ class Connection:
             return FailedAttempt(self._unusable(call, response, problem), FailureKind.GARBLED)
         except httpx.HTTPError as error:
             LOG.debug("%s: %s", call, type(error).__name__)
+            # The status has arrived, and the rest has not: the server has answered, and may have acted.
             if has_response:
                 return FailedAttempt(self._cut_short(call, response), FailureKind.CUT_SHORT)
             return FailedAttempt(self._unreachable(call, error), _kind_of(error))
@@ -162,14 +165,15 @@ class Connection:
             date = response.headers.get("date")
             self._server_clock.learn(date, sent_at=sent_at, received_at=received_at)
         is_write = request.idempotency is not Idempotency.READ
-        refusal = result.error if isinstance(result, FailedAttempt) else None
-        self._organization.check(response.headers, is_write=is_write, refused=refusal)
-        if isinstance(result, Response):
-            return replace(result, seconds=took_seconds, sent_at=sent_at)
-        return result
+        if isinstance(result, FailedAttempt):
+            self._organization.check(response.headers, is_write=is_write, refused=result.error)
+            return result
+        self._organization.check(response.headers, is_write=is_write)
+        return replace(result, seconds=took_seconds, sent_at=sent_at)
 
     def _message(self, request: Request) -> httpx.Request:
         message = request.to_httpx(self._base_url, self._headers, self._timeout(request))
+        # The request may wait long for a connection, so the last moment before it is sent counts.
         message.extensions["trace"] = self._permit_headers
         if isinstance(message.stream, httpx.SyncByteStream):
             message.stream = _PermittedBody(message.stream, self._permit)
@@ -180,11 +184,14 @@ class Connection:
             self._permit()
 
     def _timeout(self, request: Request) -> httpx.Timeout:
-        factor = 1.0 if request.form is None else UPLOAD_FACTOR
-        return httpx.Timeout(self._answer_seconds * factor, connect=CONNECT_SECONDS)
+        seconds = self._answer_seconds
+        if request.form is not None:
+            seconds *= UPLOAD_FACTOR
+        return httpx.Timeout(seconds, connect=CONNECT_SECONDS)
 
     def _read_content(self, response: httpx.Response, request: Request) -> bytes:
-        """The body. Fails if it takes too long: a byte a minute would never hit a read timeout."""
+        """The body. Fails if it takes too long."""
+        # A server that sends a byte a minute never hits the timeout of a read.
         ends_at = self._clock() + self._answer_seconds
 
         def check_time() -> None:
@@ -237,8 +244,9 @@ class Connection:
             return ApiError(
                 f"{call}: {self._origin} cannot be reached: {reason}", hint=self._network_hint()
             )
-        is_timeout = isinstance(error, httpx.TimeoutException)
-        problem = "did not answer in time" if is_timeout else "closed the connection"
+        problem = "closed the connection"
+        if isinstance(error, httpx.TimeoutException):
+            problem = "did not answer in time"
         return ApiError(f"{call}: {self._origin} {problem}: {reason}")
 
     def _network_hint(self) -> str:
@@ -252,17 +260,18 @@ class Connection:
 
 def _kind_of(error: httpx.HTTPError) -> FailureKind:
     """What an error without a response says about whether the server acted."""
+    # These stay as they are until somebody changes a setting.
     if isinstance(error, _UNSENDABLE) or _is_certificate_problem(error):
         return FailureKind.FINAL
-    return FailureKind.UNSENT if isinstance(error, _NEVER_SENT) else FailureKind.UNCLEAR
+    if isinstance(error, _NEVER_SENT):
+        return FailureKind.UNSENT
+    return FailureKind.UNCLEAR
 
 
 def _is_certificate_problem(error: BaseException) -> bool:
-    """Whether an error of httpx was caused by a certificate.
-
-    Only causes are followed. The context of an error is any error that was being handled when it
-    was raised, such as that of another request, and contexts can form a cycle.
-    """
+    """Whether an error of httpx was caused by a certificate."""
+    # Only causes are followed. The context of an error is any error that was being handled when it
+    # was raised, such as that of another request, and contexts can form a cycle.
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

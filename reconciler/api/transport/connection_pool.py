@@ -27,7 +27,7 @@ class ConnectionPool(httpx.BaseTransport):
             limits=httpx.Limits(
                 max_connections=_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS
             ),
-            trust_env=False,
+            trust_env=False,  # `network_for` has read the environment
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

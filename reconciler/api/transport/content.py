@@ -18,6 +18,7 @@ MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
 """Downloads are archives of at most 50 MB."""
 
 ENCODINGS = "gzip, deflate"
+# 32 recognizes the header of gzip and that of zlib.
 _DECODED = {
     "gzip": zlib.MAX_WBITS | 32,
     "x-gzip": zlib.MAX_WBITS | 32,
@@ -47,7 +48,8 @@ def content_of(response: httpx.Response, *, most: int, at_each: Callable[[], Non
 
 def _pieces(response: httpx.Response) -> Iterator[bytes]:
     encoding = response.headers.get("content-encoding", "").strip().lower()
-    if response.is_stream_consumed:  # a transport that answers from memory has decoded it already
+    # A transport that answers from memory has decoded it already.
+    if response.is_stream_consumed:
         yield response.content
     elif encoding in ("", "identity"):
         yield from response.iter_raw()
@@ -61,6 +63,7 @@ def _decompressed(response: httpx.Response, bits: int) -> Iterator[bytes]:
     decoder, is_first = zlib.decompressobj(bits), True
     for chunk in response.iter_raw():
         rest = chunk
+        # A chunk may decompress to more than all memory, so each step is limited.
         while rest and not decoder.eof:
             try:
                 yield decoder.decompress(rest, _STEP_BYTES)

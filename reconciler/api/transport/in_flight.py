@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from reconciler.api.transport.throttle import RateLimitKey
 
@@ -21,7 +21,9 @@ class InFlight:
     """
 
     def __init__(self, clock: Callable[[], float], *, slots: int | None = None) -> None:
-        self.slot = nullcontext() if slots is None else threading.BoundedSemaphore(slots)
+        self.slot: AbstractContextManager[object] = nullcontext()
+        if slots is not None:
+            self.slot = threading.BoundedSemaphore(slots)
         self._clock = clock
         self._lock = threading.Lock()
         self._open: Counter[RateLimitKey] = Counter()  # announced or under way
@@ -30,11 +32,11 @@ class InFlight:
         self._sending = 0
         self._waiting = 0
         self._answered = 0
-        self._still_seconds = 0.0
+        self._idle_seconds = 0.0
         self._measured_at = clock()
 
     def expect(self, route: RateLimitKey) -> None:
-        """Announce a call."""
+        """Announce a call, so that it counts as open."""
         with self._lock:
             self._open[route] += 1
 
@@ -49,24 +51,26 @@ class InFlight:
         return self._answered
 
     @property
-    def still_seconds(self) -> float:
-        """How long nothing was in flight while at least one call waited for a rate limit."""
+    def idle_seconds(self) -> float:
+        """How long nothing was in flight while at least one call waited.
+
+        A call waits for a rate limit, or for the read of another client.
+        """
         with self._lock:
             self._measure()
-            return self._still_seconds
+            return self._idle_seconds
 
     def open(self) -> tuple[int, dict[RateLimitKey, int]]:
         """The number of open calls, and those of each route that are not in flight."""
         with self._lock:
-            unsent = {route: calls - self._in_flight[route] for route, calls in self._open.items()}
-            return sum(self._open.values()), {
-                route: calls for route, calls in unsent.items() if calls > 0
-            }
+            # The difference of counters has no entry for routes with nothing left to send.
+            return self._open.total(), dict(self._open - self._in_flight)
 
     @contextmanager
     def call(self, route: RateLimitKey, *, is_expected: bool) -> Iterator[None]:
         """Surround a call, from its beginning to its answer; it may be one that was announced."""
         with self._lock:
+            # More calls than were announced: this one was not.
             if not is_expected or self._under_way[route] >= self._open[route]:
                 self._open[route] += 1
             self._under_way[route] += 1
@@ -77,6 +81,11 @@ class InFlight:
                 self._under_way[route] -= 1
                 self._open[route] -= 1
                 self._answered += 1
+
+    def count_answered(self, route: RateLimitKey, *, is_expected: bool) -> None:
+        """Count a call that another client has made."""
+        with self.call(route, is_expected=is_expected):
+            pass
 
     @contextmanager
     def sending(self, route: RateLimitKey) -> Iterator[None]:
@@ -95,7 +104,7 @@ class InFlight:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Surround a wait for a rate limit."""
+        """Surround a wait for a rate limit, or for the read of another client."""
         with self._lock:
             self._measure()
             self._waiting += 1
@@ -107,7 +116,9 @@ class InFlight:
                 self._waiting -= 1
 
     def _measure(self) -> None:
+        """Add the time since the last change, if nothing was in flight and something waited."""
         now = self._clock()
+        # A clock that is set back must not take seconds away.
         if self._waiting and not self._sending:
-            self._still_seconds += max(0.0, now - self._measured_at)
+            self._idle_seconds += max(0.0, now - self._measured_at)
         self._measured_at = now

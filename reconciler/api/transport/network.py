@@ -48,7 +48,10 @@ class Network(Struct, frozen=True):
         if self.proxy is None:
             return ""
         url = self.proxy.url
-        return f"the proxy {url.host}{f':{url.port}' if url.port else ''} ({self.proxy_variable})"
+        host = url.host
+        if url.port:
+            host += f":{url.port}"
+        return f"the proxy {host} ({self.proxy_variable})"
 
 
 def network_for(base_url: str, environ: Mapping[str, str]) -> Network:
@@ -64,8 +67,9 @@ def network_for(base_url: str, environ: Mapping[str, str]) -> Network:
     if is_loopback(parts.hostname or ""):
         return Network(context, certificates=certificates)
     proxy, variable = _proxy(parts.hostname or "", parts.port or _HTTPS_PORT, environ)
-    if proxy is not None:
-        proxy.ssl_context = context if proxy.url.scheme == "https" else None
+    # A proxy that is reached by https is checked with the same certificates as the API.
+    if proxy is not None and proxy.url.scheme == "https":
+        proxy.ssl_context = context
     return Network(context, proxy, variable, certificates)
 
 
@@ -78,7 +82,9 @@ def _proxy(host: str, port: int, environ: Mapping[str, str]) -> tuple[httpx.Prox
     if variable is None or bypasses(exceptions, host, port):
         return None, ""
     value = environ[variable].strip()
-    url = _proxy_url(value if "://" in value else f"http://{value}")
+    if "://" not in value:
+        value = f"http://{value}"
+    url = _proxy_url(value)
     # The value is not repeated: it may contain a password.
     hint = f"Set {variable} to http://HOST:PORT, or unset it, or add {host} to NO_PROXY."
     if url is None:
@@ -102,7 +108,8 @@ def _proxy_url(text: str) -> httpx.URL | None:
         return None
     try:
         parts = urlsplit(text)
-        _ = parts.port  # a port out of range is found only by asking for it
+        # A port out of range is found only by asking for it.
+        _ = parts.port
         (parts.hostname or "").encode("idna")
         url = httpx.URL(text)
         return url if url.host else None
@@ -127,6 +134,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
         return True
     entry = entry.rpartition("://")[2]
     address, network = _address(host), _network(entry)
+    # An IPv6 address has colons of its own, so a port is looked for in other entries only.
     if network is None and (match := re.fullmatch(r"(.+):(\d+)", entry)):
         if int(match[2]) != port:
             return False
@@ -141,8 +149,9 @@ def _matches(entry: str, host: str, port: int) -> bool:
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     with suppress(ValueError):
         address = ipaddress.ip_address(host.strip("[]"))
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return mapped or address
+        if isinstance(address, ipaddress.IPv6Address):
+            return address.ipv4_mapped or address
+        return address
     return None
 
 
@@ -163,8 +172,10 @@ def _trusting(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, str]:
     file, folder = environ.get("SSL_CERT_FILE", ""), environ.get("SSL_CERT_DIR", "")
     if file:
         _load_file(context, file)
-    for path in folder.split(os.pathsep) if folder else ():
-        context.load_verify_locations(capath=path)
+    if folder:
+        for path in folder.split(os.pathsep):
+            context.load_verify_locations(capath=path)
+    # With a file beside it, a folder without certificates does no harm.
     if folder and not file:
         _require_hashed(folder)
     if not file and not folder:
@@ -187,6 +198,7 @@ def _context() -> ssl.SSLContext:
         raise UsageError(
             f"OpenSSL cannot be started: {error}", hint="Check the file that OPENSSL_CONF names."
         ) from error
+    # A file may hold the intermediate authority of a company without the root above it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
@@ -220,9 +232,9 @@ def _load_file(context: ssl.SSLContext, path: str) -> None:
 
 def _require_hashed(folders: str) -> None:
     """Check a folder that OpenSSL would silently ignore, so that it trusted no certificate."""
-    names = [name for folder in folders.split(os.pathsep) for name in _names_in(folder)]
-    if any(re.fullmatch(_HASHED_NAME, name) for name in names):
-        return
+    for folder in folders.split(os.pathsep):
+        if any(re.fullmatch(_HASHED_NAME, name) for name in _names_in(folder)):
+            return
     raise UsageError(
         f"SSL_CERT_DIR ({folders}) holds no certificates under their hashed names.",
         hint="Run `openssl rehash` on the folder, or set SSL_CERT_FILE to a PEM file, or unset "

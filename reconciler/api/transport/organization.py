@@ -69,20 +69,22 @@ class OrganizationCheck:
     ) -> None:
         """Raise OrganizationError for a response of another organization.
 
-        The result of a write must be recorded, so its response passes and the next call is refused.
-        `refused` is the error in the response, if any: the error page of a proxy names no
-        organization, and the API itself refuses a key of another one.
+        `refused` is the error in the response, if any.
         """
         try:
             self._check(headers.get(HEADER, "").strip(), refused)
         except OrganizationError as error:
+            # `require` refuses every later call. The response of a write passes, because its result
+            # must be recorded.
             self._error = error
             if refused is not None or not is_write:
                 raise
 
     def _check(self, name: str, refused: ApiError | None) -> None:
+        # The API itself refuses a key of another organization than OPENAI_ORG_ID names.
         if refused is not None and refused.code == _MISMATCH:
             raise self._refused_by_server(refused)
+        # The error page of a proxy names no organization.
         if not name and refused is not None:
             return
         for expectation in self._expected:
@@ -95,6 +97,7 @@ class OrganizationCheck:
             self._seen = self._seen or name
             first = self._seen
         self._follow(first)
+        # An id and a short name may both be of one organization.
         if comparable(first, name) and first != name:
             raise OrganizationError(
                 f"the keys in use are of two organizations, {first} and {name}",
@@ -102,10 +105,9 @@ class OrganizationCheck:
             )
 
     def _refused_by_server(self, error: ApiError) -> OrganizationError:
-        named = (
-            " and ".join(organization.whose for organization in self._expected)
-            or "OPENAI_ORG_ID is set"
-        )
+        named = " and ".join(expectation.whose for expectation in self._expected)
+        if not named:
+            named = "OPENAI_ORG_ID is set"
         return OrganizationError(
             f"{named}, and the API refuses the key: {error}",
             hint="Use keys of that organization, or correct `organization` in the stack file.",
@@ -121,7 +123,9 @@ class OrganizationCheck:
                 )
             return
         if expectation.must_be_named:
-            shown = f"the organization {name}" if name else "no organization"
+            shown = "no organization"
+            if name:
+                shown = f"the organization {name}"
             raise OrganizationError(
                 f"{expectation.whose}, and the answers of {self._server} name {shown}",
                 hint=expectation.hint,

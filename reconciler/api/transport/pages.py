@@ -48,6 +48,7 @@ def each_page(
     Raises AnswerError for an invalid envelope, a missing cursor, and a repeated cursor.
     """
     parameters: Query = dict(query or {})
+    # A server that repeats a cursor would be asked forever.
     seen: set[str] = set()
     for _ in range(max_pages):
         envelope = fetch(parameters)
@@ -71,11 +72,12 @@ def each_page(
 
 def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> tuple[str, str] | None:
     """The parameter that asks for the next page, and its value."""
-    last = ("after", data[-1].get("id") if data else None)
-    for parameter, candidate in (
-        *((sent_as, envelope.get(name)) for name, sent_as in _CURSORS),
-        last,
-    ):
-        if isinstance(candidate, str) and candidate:
-            return parameter, candidate
+    for name, parameter in _CURSORS:
+        cursor = envelope.get(name)
+        if isinstance(cursor, str) and cursor:
+            return parameter, cursor
+    # Fine-tuning jobs have no ids in their envelope, and admin lists may have nulls there.
+    last_id = data[-1].get("id") if data else None
+    if isinstance(last_id, str) and last_id:
+        return "after", last_id
     return None

@@ -70,6 +70,7 @@ class Request(Struct, frozen=True, dict=True):
     """Only reads of a plan may take another stack's answer, see `shared_reads`."""
 
     def __post_init__(self) -> None:
+        # Ids come from answers and from manifests. One with a slash would address another object.
         for name, value in self.ids.items():
             if value in ("", ".", "..") or "/" in value or not value.isprintable():
                 call = f"{self.method} {self.path}"
@@ -83,8 +84,10 @@ class Request(Struct, frozen=True, dict=True):
         """The effect of sending this twice; a POST creates something unless it is `repeatable`."""
         if self.method == "GET":
             return Idempotency.READ
-        repeatable = self.method == "DELETE" if self.repeatable is None else self.repeatable
-        return Idempotency.REPEATABLE if repeatable else Idempotency.ONCE
+        # The API has no PUT or PATCH: a POST creates or modifies, and only its caller knows which.
+        if self.repeatable or (self.repeatable is None and self.method == "DELETE"):
+            return Idempotency.REPEATABLE
+        return Idempotency.ONCE
 
     def is_last_attempt(self, attempt: int, failure: FailedAttempt) -> bool:
         """Whether `attempts` are used up. Being rate limited does not count as a failure."""
@@ -111,26 +114,27 @@ class Request(Struct, frozen=True, dict=True):
     def to_httpx(
         self, base_url: str, headers: Mapping[str, str], timeout: httpx.Timeout
     ) -> httpx.Request:
-        """The HTTP message; `headers` are those that all requests have in common.
-
-        It is not built by `httpx.Client.build_request`, which merges the URL again each time, at a
-        fifth of the processor time of a call.
-        """
+        """The HTTP message; `headers` are those that all requests have in common."""
+        # Not `httpx.Client.build_request`: it merges the URL again each time, at a fifth of the
+        # processor time of a call.
         all_headers = {**headers, "authorization": f"Bearer {self.key.secret.reveal()}"}
         if self.is_download:
             all_headers["accept"] = "application/binary"
         if self.beta:
             all_headers["openai-beta"] = self.beta
+        # The API refuses a key of another project than the one named here.
         if self.key.project_id:
             all_headers["openai-project"] = self.key.project_id
-        query = f"?{urlencode(self.query, doseq=True)}" if self.query else ""
+        url = f"{base_url}{self.target}"
+        if self.query:
+            url += f"?{urlencode(self.query, doseq=True)}"
         data = files = None
         if self.form is not None:
             data = dict(self.form.fields)
             files = {self.form.name: (self.form.filename, self.form.stream), **self.form.others}
         return httpx.Request(
             self.method,
-            f"{base_url}{self.target}{query}",
+            url,
             headers=all_headers,
             json=self.json,
             data=data,

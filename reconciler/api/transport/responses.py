@@ -27,6 +27,7 @@ from reconciler.model.secret import Redactor
 
 _LONGEST_MESSAGE = 600
 _EXCERPT = 80
+_LONGEST_WORD = 200
 
 
 class Response(Struct, frozen=True):
@@ -75,7 +76,7 @@ def read(
     With `accepts_errors`, final refusals of the API are responses as well, and so are bodies that
     are neither JSON nor a web page.
     """
-    # First of all: whatever the body of a redirect says, it is not the API's answer.
+    # Before the body is read: whatever that of a redirect says, it is not the API's answer.
     if 300 <= received.status < 400:
         return FailedAttempt(_redirected(received), FailureKind.FINAL)
     if received.is_download and received.status == 200:
@@ -87,13 +88,14 @@ def read(
             if accepts_errors and not is_page:
                 return Response({}, received.headers, received.content, received.status)
             # Broken JSON was truncated on the way, and a retry may help. A page of a proxy stays.
-            is_json = received.content_type == "application/json"
-            kind = FailureKind.CUT_SHORT if is_json else FailureKind.GARBLED
+            kind = FailureKind.GARBLED
+            if received.content_type == "application/json":
+                kind = FailureKind.CUT_SHORT
             return FailedAttempt(_garbled(received, redactor), kind)
-        # Some proxies answer every error with 200.
-        contradiction = None if accepts_errors else _contradiction(received, body, redactor)
-        if contradiction is not None:
-            return FailedAttempt(contradiction, FailureKind.CUT_SHORT)
+        if not accepts_errors:
+            contradiction = _contradiction(received, body, redactor)
+            if contradiction is not None:
+                return FailedAttempt(contradiction, FailureKind.CUT_SHORT)
         return Response(body, received.headers, status=received.status, raw=received.content)
     refusal = _refusal(received, body, redactor, now=now)
     if accepts_errors and refusal.kind is FailureKind.FINAL and _details(body) is not None:
@@ -105,21 +107,27 @@ def clean(text: str, redactor: Redactor, *, longest: int = _LONGEST_MESSAGE) -> 
     """Foreign text for a terminal or a log: one line, no control characters, no secrets, short."""
     redacted = redactor(text)
     printable = "".join(letter if letter.isprintable() else " " for letter in redacted)
-    # Twice, because a secret can become recognizable once white space and control characters are
+    # Redacted twice, because a secret can become recognizable once white space and control characters are
     # normalized.
     line = redactor(" ".join(printable.split()))
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    if len(line) <= longest:
+        return line
+    return line[: longest - 1] + "…"
+
+
+def text_or_none(value: Any) -> str | None:
+    """A text in an answer; None for any other value."""
+    return value if isinstance(value, str) else None
 
 
 def _json(received: RawResponse, redactor: Redactor) -> dict[str, Any] | None:
-    """The JSON object of a response, with the keys in use masked.
-
-    People put keys into objects. They are masked here, before anything is compared, truncated,
-    saved or shown. A key that this very response shows for the first time stays.
-    """
+    """The JSON object of a response, with the keys in use masked; None where there is none."""
     is_empty = received.status == 200 and not received.content
+    # Some deletes answer with an empty body.
     if received.status == 204 or (is_empty and _is_delete(received)):
         return {}
+    # People put keys into objects. They are masked here, before anything is compared, truncated,
+    # saved or shown. A key that this very response shows for the first time stays.
     return parsed(received.content, redactor)
 
 
@@ -127,8 +135,10 @@ def parsed(content: bytes, redactor: Redactor) -> dict[str, Any] | None:
     """The JSON object in a response with the secrets that the redactor knows masked; else None."""
     try:
         body = read_json(content)
+    # Deeply nested JSON of a hostile server exhausts the stack.
     except (ValueError, RecursionError):
         return None
+    # Every answer of the API is an object, its lists included.
     if not isinstance(body, dict):
         return None
     # Nearly no answer holds a secret, and searching its text is much faster than walking its JSON.
@@ -143,13 +153,17 @@ def _contradiction(
 ) -> AnswerError | None:
     """The error of a response with a status of success and a body that says otherwise."""
     start = f"{received.call}: {received.url} answered {received.status}"
+    # Deletes answer with `deleted: true`; those of some keys answer with the key itself.
     if _is_delete(received) and parsed.get("deleted", True) is not True:
         return AnswerError(f"{start}, and that nothing was deleted.", status=received.status)
+    # Some proxies answer every error with 200. Jobs and answers of models have an `error` too, among
+    # their other fields.
     error = parsed.get("error")
-    # Jobs and answers of models have an `error` among their other fields.
     if not error or {"id", "object", "data", "type"} & parsed.keys():
         return None
-    message = error.get("message") if isinstance(error, dict) else error
+    message = error
+    if isinstance(error, dict):
+        message = error.get("message")
     excerpt = clean(str(message), redactor, longest=_EXCERPT)
     return AnswerError(
         f'{start} with an error in place of a result ("{excerpt}").', status=received.status
@@ -157,7 +171,6 @@ def _contradiction(
 
 
 def _is_delete(received: RawResponse) -> bool:
-    """Whether an empty body is valid: some deletes have one."""
     return received.call.startswith("DELETE ")
 
 
@@ -202,25 +215,33 @@ def _refusal(
 
 
 def _details(parsed: dict[str, Any] | None) -> Mapping[str, Any] | None:
-    """The four fields of a refusal, from the usual envelope or bare; None where it is neither."""
+    """The four fields of a refusal; None for a body that is none of the API's."""
     if parsed is None:
         return None
+    # The envelope is {"error": {…}}. A few calls, such as the delete of an eval, answer with the
+    # four fields alone, and some compatible servers with a sentence in place of them.
     inner = parsed.get("error", parsed)
     if isinstance(inner, str):
         return {"message": inner}
-    return inner if isinstance(inner, dict) and isinstance(inner.get("message"), str) else None
+    if isinstance(inner, dict) and isinstance(inner.get("message"), str):
+        return inner
+    return None
 
 
 def _kind_of(received: RawResponse, error: ApiError) -> FailureKind:
     status = received.status
+    # 408 and 5xx say nothing about whether the server acted, not even with `x-should-retry`.
+    if status == 408 or status >= 500:
+        return FailureKind.UNCLEAR
     # The server knows best, where it says so.
-    is_final = received.headers.get("x-should-retry", "").lower() == "false"
-    if status == 429:
-        is_final = is_final or error.code == "insufficient_quota"
-        return FailureKind.FINAL if is_final else FailureKind.THROTTLED
+    if received.headers.get("x-should-retry", "").lower() == "false":
+        return FailureKind.FINAL
     if status == 409:
-        return FailureKind.FINAL if is_final else FailureKind.CONFLICT
-    return FailureKind.UNCLEAR if status == 408 or status >= 500 else FailureKind.FINAL
+        return FailureKind.CONFLICT
+    # The API answers 429 for a used-up quota too, which no wait renews.
+    if status == 429 and error.code != "insufficient_quota":
+        return FailureKind.THROTTLED
+    return FailureKind.FINAL
 
 
 def _refusal_error(
@@ -255,20 +276,30 @@ def _sentence(
             f"({key.secret.hint}): {message}"
         )
         return AuthenticationError, sentence, _key_hint(key, code)
-    about = (f", param {param}" if param else "") + (f", code {code}" if code else "")
+    about = ""
+    if param:
+        about += f", param {param}"
+    if code:
+        about += f", code {code}"
+    # The support of the API asks for the request id. Without one, a proxy may have answered.
+    source = received.url
     request_id = received.headers.get("x-request-id", "")
-    is_usable = request_id.isprintable() and request_id
-    source = f"request {request_id}" if is_usable else received.url
+    if request_id and request_id.isprintable():
+        source = f"request {request_id}"
     sentence = f"{call} answered {status}{about}: {message} [{source}]"
     if status == 404:
         return NotFoundError, sentence, ""
-    if status == 429:
+    if status != 429:
+        return ApiError, sentence, ""
+    if code == "insufficient_quota":
         hint = "The quota is used up; waiting does not help. See billing."
-        return ThrottledError, sentence, hint if code == "insufficient_quota" else ""
-    return ApiError, sentence, ""
+        return ThrottledError, sentence, hint
+    return ThrottledError, sentence, ""
 
 
 def _key_hint(key: Key, code: str | None) -> str:
+    # Admin keys and keys of projects are disjoint: neither can make the calls of the other, and the
+    # API refuses both with the same 401 or 403.
     if code == "invalid_api_key":
         return f"The key itself is wrong, incomplete or revoked: check what is in {key.source}."
     if key.is_admin:
@@ -293,4 +324,6 @@ def _key_hint(key: Key, code: str | None) -> str:
 
 
 def _text(value: Any, redactor: Redactor) -> str | None:
-    return clean(value, redactor, longest=200) or None if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return clean(value, redactor, longest=_LONGEST_WORD) or None

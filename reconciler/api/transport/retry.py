@@ -31,13 +31,20 @@ class Idempotency(Enum):
 class FailureKind(Enum):
     """What a failure says about whether the server acted."""
 
-    FINAL = auto()  # refused for good
-    THROTTLED = auto()  # refused for now
-    CONFLICT = auto()  # refused because of another writer, or this very create already happened
-    UNSENT = auto()  # the server was not reached
-    UNCLEAR = auto()  # the server may have acted: 5xx, time-out, lost connection
-    CUT_SHORT = auto()  # the server may have acted: its response is incomplete or contradictory
-    GARBLED = auto()  # the server says that it acted, in a response that cannot be parsed
+    FINAL = auto()
+    """Refused for good."""
+    THROTTLED = auto()
+    """Refused for now."""
+    CONFLICT = auto()
+    """Refused because of another writer, or because this very create already happened."""
+    UNSENT = auto()
+    """The server was not reached."""
+    UNCLEAR = auto()
+    """The server may have acted: 5xx, time-out, lost connection."""
+    CUT_SHORT = auto()
+    """The server may have acted: its response is incomplete or contradictory."""
+    GARBLED = auto()
+    """The server says that it acted, in a response that cannot be parsed."""
 
 
 class FailedAttempt(Struct, frozen=True):
@@ -56,9 +63,12 @@ class RetryPolicy(Struct, frozen=True):
     """
 
     attempts: int = 10
-    connects: int = 4  # an unreachable host is usually a mistake in its name
+    # An unreachable host is usually a mistake in its name.
+    connects: int = 4
     total_seconds: float = 300.0
-    cut_short_seconds: float = 25.0  # a proxy that truncates responses usually keeps doing so
+    # A proxy that truncates responses usually keeps doing so.
+    cut_short_seconds: float = 25.0
+    # The API names no longest wait. Its own SDK waits for nothing above two minutes either.
     longest_seconds: float = 120.0
     first_seconds: float = 1.0
     most_seconds: float = 30.0
@@ -76,7 +86,9 @@ class RetryPolicy(Struct, frozen=True):
 
         `spent_seconds` is the duration of the earlier attempts and the waits between them.
         """
-        limit = self.connects if failure.kind is FailureKind.UNSENT else self.attempts
+        limit = self.attempts
+        if failure.kind is FailureKind.UNSENT:
+            limit = self.connects
         if not may_repeat(failure.kind, idempotency) or attempt >= limit:
             return None
         retry_after = failure.retry_after_seconds
@@ -87,10 +99,13 @@ class RetryPolicy(Struct, frozen=True):
             return None
         else:
             seconds = self._with_jitter(retry_after)
-        is_cut_short = failure.kind is FailureKind.CUT_SHORT
-        most = self.cut_short_seconds if is_cut_short else self.total_seconds
+        most = self.total_seconds
+        if failure.kind is FailureKind.CUT_SHORT:
+            most = self.cut_short_seconds
         # The end of the wait counts: an attempt that would begin too late is not made.
-        return seconds if spent_seconds + seconds <= most else None
+        if spent_seconds + seconds > most:
+            return None
+        return seconds
 
     def bound_seconds(self, attempt_seconds: float) -> float:
         """The longest that a request takes if an attempt takes `attempt_seconds`."""
@@ -121,14 +136,17 @@ class RetryPolicy(Struct, frozen=True):
 def may_repeat(kind: FailureKind, idempotency: Idempotency) -> bool:
     """Whether a retry after such a failure cannot create a second object."""
     match kind:
+        # The server has not acted.
         case FailureKind.THROTTLED | FailureKind.UNSENT:
             return True
+        # It may have. The API has no idempotency keys that would tell it about the repetition.
         case FailureKind.UNCLEAR | FailureKind.CUT_SHORT | FailureKind.CONFLICT:
             return idempotency is not Idempotency.ONCE
     return False
 
 
 def _may_have_acted(kind: FailureKind, idempotency: Idempotency) -> bool:
+    # An object that already exists may be that of a first request, which a proxy has repeated.
     if kind in (FailureKind.GARBLED, FailureKind.CONFLICT):
         return idempotency is Idempotency.ONCE
     return kind in (FailureKind.UNCLEAR, FailureKind.CUT_SHORT)
@@ -153,10 +171,13 @@ def retry_after_seconds(headers: Mapping[str, str], message: str, *, now: float)
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
-    # Headers first. Some errors say only in their text how long to wait.
+    # The API documents `Retry-After` as optional. Some errors say only in their text how long to
+    # wait: "Please try again after 6.937 seconds".
     seconds = _retry_after(headers.get("retry-after", ""), now=now) or _in_text(message)
     if seconds or not _exhausted(headers):
         return seconds or None
+    # The time until all requests are allowed again. It counts only where none is allowed now: the
+    # header comes with every answer of a project's route. Admin routes have no such headers.
     return duration(headers.get("x-ratelimit-reset-requests", ""))
 
 
@@ -165,10 +186,14 @@ def _exhausted(headers: Mapping[str, str]) -> bool:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\s*\d{1,9}(\.\d{1,9})?\s*", text) else None
+    # `float` alone accepts "nan", "inf" and "1e9".
+    if not re.fullmatch(r"\s*\d{1,9}(\.\d{1,9})?\s*", text):
+        return None
+    return float(text)
 
 
 def _retry_after(text: str, *, now: float) -> float | None:
+    """The value of `Retry-After`: seconds, or an HTTP date."""
     seconds = _number(text)
     if seconds is not None or not text:
         return seconds
@@ -193,7 +218,9 @@ _ONE_PART = r"(?i)(\d+(?:\.\d+)?)\s*([a-z]+)"
 
 def _in_text(message: str) -> float | None:
     match = re.search(_TRY_AGAIN, message)
-    return duration(match.group(1)) if match else None
+    if match is None:
+        return None
+    return duration(match.group(1))
 
 
 def duration(text: str) -> float | None:
@@ -206,7 +233,7 @@ def duration(text: str) -> float | None:
     total = 0.0
     for number, unit in re.findall(_ONE_PART, text):
         name = unit.lower()
-        total += (
-            float(number) * _UNIT_SECONDS[name if name in _UNIT_SECONDS else name.removesuffix("s")]
-        )
+        if name not in _UNIT_SECONDS:
+            name = name.removesuffix("s")
+        total += float(number) * _UNIT_SECONDS[name]
     return total

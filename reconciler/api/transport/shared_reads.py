@@ -36,12 +36,13 @@ import threading
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.api.transport.in_flight import InFlight
 from reconciler.api.transport.organization import HEADER as ORGANIZATION_HEADER
 from reconciler.api.transport.organization import OrganizationCheck
 from reconciler.api.transport.request import Request, Reuse
@@ -76,14 +77,11 @@ class ReadingClient(Protocol):
     @property
     def redactor(self) -> Redactor: ...
 
+    @property
+    def in_flight(self) -> InFlight: ...
+
     def check_may_send(self) -> None:
         """Raise if the run was stopped or replaced, or uses keys of another organization."""
-
-    def answered_elsewhere(self, request: Request) -> None:
-        """Count a call that another client has made."""
-
-    def waiting_for_another(self) -> AbstractContextManager[None]:
-        """Surrounds a wait for the call of another client."""
 
 
 class _Part(Struct, frozen=True):
@@ -432,7 +430,7 @@ class SharedReader:
                 continue
             error = known.error_for(request)
             if error is not None:
-                client.answered_elsewhere(request)
+                _count_answered(client, request)
                 raise error from known.error
 
     def _send(self, key: Hashable, reading: _Reading, send: Send) -> Response:
@@ -456,7 +454,7 @@ class SharedReader:
 
     def _await(self, reading: _Reading, client: ReadingClient) -> None:
         """Wait for the end of a request, unless this run ends first."""
-        with client.waiting_for_another():
+        with client.in_flight.waiting():
             while not reading.is_done.wait(_CHECK_SECONDS):
                 client.check_may_send()
 
@@ -468,7 +466,7 @@ class SharedReader:
         with self._lock:
             self.answers += 1
             self.oldest_at = min(self.oldest_at, answer.began_at)
-        client.answered_elsewhere(request)
+        _count_answered(client, request)
         return Response(body or {}, answer.headers, sent_at=answer.sent_at, raw=answer.content)
 
     def _key(self, request: Request) -> Hashable:
@@ -476,6 +474,10 @@ class SharedReader:
         key = request.key
         credentials = (key.secret, key.is_admin, key.project_id, request.beta)
         return (self._place, credentials, request.target, query)
+
+
+def _count_answered(client: ReadingClient, request: Request) -> None:
+    client.in_flight.count_answered(request.route, is_expected=request.is_first_page)
 
 
 def _learn_time(client: ReadingClient, answer: _Answer) -> None:

@@ -70,6 +70,7 @@ def connect(
 
 def _trusting_only(ca: str | bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # A file may hold the intermediate authority of a company without the root above it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if isinstance(ca, bytes):
         context.load_verify_locations(cadata=ca.decode())
@@ -82,8 +83,8 @@ def _trusting_only(ca: str | bytes) -> ssl.SSLContext:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path with the content, for a library that reads only files. In memory where that is
-    possible."""
+    """A path with the content, for a library that reads only files."""
+    # A private key must not reach a disk, so the file is in memory where that is possible.
     if sys.platform == "linux":
         descriptor = os.memfd_create("certificate")
         try:
@@ -92,7 +93,8 @@ def _as_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
-    import tempfile  # imported late: it loads every compression library
+    # Imported late: it loads every compression library.
+    import tempfile
 
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)

@@ -23,7 +23,7 @@ _MOST_PROBLEMS = 5
 
 def examine(session: Session) -> Examination:
     """Examine the stack of a session. Reads only; needs neither manifests nor a state."""
-    session.needs_manifests = False
+    session.manifests.are_required = False
     started = time.monotonic()
     findings: list[DoctorFinding] = []
     try:

@@ -7,9 +7,11 @@ Whether a key may write shows only in a write, so it stays unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -72,19 +74,16 @@ class KeyExaminer:
     # --- which keys there are
 
     def _present(self) -> Iterator[Key]:
-        seen: set[str] = set()
-        wanted = [None, *self._session.stack.credentials.projects]
-        for find in [
-            self._keys.admin,
-            *(lambda name=name: self._project_key(name) for name in wanted),
-        ]:
-            try:
-                key = find()
-            except CredentialError:
-                continue
-            if key.source not in seen:
-                seen.add(key.source)
-                yield key
+        """The keys that are set, each once, however many projects use it."""
+        keys: dict[str, Key] = {}
+        with suppress(CredentialError):
+            admin = self._keys.admin()
+            keys[admin.source] = admin
+        for name in (None, *self._session.stack.credentials.projects):
+            with suppress(CredentialError):
+                key = self._project_key(name)
+                keys.setdefault(key.source, key)
+        yield from keys.values()
 
     def _project_key(self, name: str | None) -> Key:
         key = self._keys.for_project(name)
@@ -128,10 +127,9 @@ class KeyExaminer:
                 )
 
     def _has_project(self, name: str) -> bool:
-        try:
+        with suppress(CredentialError):
             return self._keys.has_project(name)
-        except CredentialError:
-            return False
+        return False
 
     # --- one key
 
@@ -165,68 +163,56 @@ class KeyExaminer:
 
     def _admin_access(self, key: Key, first: ProbeAnswer) -> list[ListAccess]:
         project_id = _active_project(first)
-        uses: dict[str, list[str]] = {}
-        for kind in KINDS.values():
-            if kind.scope is not ScopeType.PROJECT_KEY:
-                for path in _flat_collections(kind):
-                    uses.setdefault(path, []).append(kind.name)
+        uses = _uses(is_admin=True)
         uses[AUDIT_LOG] = ["audit log"]
         uses[_COSTS] = ["costs"]
-        probes = [
-            _probe(path, key, names, project_id)
-            for path, names in uses.items()
-            if path != _PROJECTS and (project_id or not is_of_project(path))
-        ]
-        answers = [first, *self._ask_all(probes)]
-        paths = [_PROJECTS, *(probe.path for probe in probes)]
-        return [
-            _access(path, uses[path], answer) for path, answer in zip(paths, answers, strict=True)
-        ]
+        access = [_access(_PROJECTS, uses.pop(_PROJECTS), first)]
+        if not project_id:
+            # Without a project, nobody can tell whether the lists inside of one can be read.
+            uses = {path: names for path, names in uses.items() if not is_of_project(path)}
+        return access + self._access_to(uses, key, project_id)
 
     def _project_access(self, key: Key, first: ProbeAnswer) -> list[ListAccess]:
         data = first.body.get("data")
         self.models[key.source] = data if isinstance(data, list) else ()
-        uses: dict[str, list[str]] = {}
-        for kind in KINDS.values():
-            if kind.scope is ScopeType.PROJECT_KEY:
-                for path in _flat_collections(kind):
-                    uses.setdefault(path, []).append(kind.name)
-        probes = [_probe(path, key, names, None) for path, names in uses.items()]
-        answers = self._ask_all(probes)
-        access = [
-            _access(probe.path, uses[probe.path], answer)
-            for probe, answer in zip(probes, answers, strict=True)
-        ]
+        access = self._access_to(_uses(is_admin=False), key, None)
         return [_access(_MODELS, ["models"], first), *access]
+
+    def _access_to(
+        self, uses: Mapping[str, Sequence[str]], key: Key, project_id: str | None
+    ) -> list[ListAccess]:
+        """Read one entry of each list. `uses` has what needs it, by path."""
+
+        def probe(use: tuple[str, Sequence[str]]) -> ListAccess:
+            path, names = use
+            return _access(path, names, self._ask(_probe(path, key, names, project_id)))
+
+        with ThreadPoolExecutor(max_workers=self._session.parallelism) as pool:
+            return list(pool.map(probe, uses.items()))
 
     def _judged(self, key: Key, access: Sequence[ListAccess]) -> Iterator[DoctorFinding]:
         name = _name_of(key)
-        answered = [entry for entry in access if entry.readable is not ReadPermission.ABSENT]
-        refused = [entry for entry in answered if entry.readable is ReadPermission.NO]
-        readable = [entry for entry in answered if entry.readable is ReadPermission.YES]
+        lists: dict[ReadPermission, list[ListAccess]] = {each: [] for each in ReadPermission}
+        for entry in access:
+            lists[entry.readable].append(entry)
+        readable, refused = lists[ReadPermission.YES], lists[ReadPermission.NO]
         if refused and not readable:
             yield self._of_no_use(key, refused)
             return
-        sentence = f"{name} can read {len(readable)} of {len(answered)} lists."
+        answered = len(access) - len(lists[ReadPermission.ABSENT])
+        sentence = f"{name} can read {len(readable)} of {answered} lists."
         yield DoctorFinding("keys", FindingStatus.OK, sentence)
-        needed = self._needed_kinds(key)
-        for group, status in (
-            ([entry for entry in refused if needed & set(entry.needs)], FindingStatus.ERROR),
-            ([entry for entry in refused if not needed & set(entry.needs)], FindingStatus.WARNING),
-        ):
-            if group:
-                use = "which no manifest declares"
-                if status is FindingStatus.ERROR:
-                    use = "which the manifests declare"
-                yield DoctorFinding("keys", status, _refusal(name, group, use), _cure(key, group))
-        for entry in answered:
-            if entry.readable is ReadPermission.UNKNOWN:
-                yield DoctorFinding("keys", FindingStatus.UNKNOWN, f"{name}: {entry.reason}")
-        absent = [
-            entry
-            for entry in access
-            if entry.readable is ReadPermission.ABSENT and needed & set(entry.needs)
-        ]
+        kinds = self._needed_kinds(key)
+        needed, others = _by_need(refused, kinds)
+        if needed:
+            sentence = _refusal(name, needed, "which the manifests declare")
+            yield DoctorFinding("keys", FindingStatus.ERROR, sentence, _cure(key, needed))
+        if others:
+            sentence = _refusal(name, others, "which no manifest declares")
+            yield DoctorFinding("keys", FindingStatus.WARNING, sentence, _cure(key, others))
+        for entry in lists[ReadPermission.UNKNOWN]:
+            yield DoctorFinding("keys", FindingStatus.UNKNOWN, f"{name}: {entry.reason}")
+        absent, _ = _by_need(lists[ReadPermission.ABSENT], kinds)
         if absent:
             yield DoctorFinding(
                 "keys",
@@ -271,19 +257,35 @@ class KeyExaminer:
         return names
 
     def _source(self, project: str | None, *, is_admin: bool) -> str | None:
-        try:
-            return (self._keys.admin() if is_admin else self._keys.for_project(project)).source
-        except CredentialError:
-            return None
-
-    # --- calls
+        with suppress(CredentialError):
+            key = self._keys.admin() if is_admin else self._keys.for_project(project)
+            return key.source
+        return None
 
     def _ask(self, probe: ReadProbe) -> ProbeAnswer:
         return ask(self._session.client, probe)
 
-    def _ask_all(self, probes: Sequence[ReadProbe]) -> list[ProbeAnswer]:
-        with ThreadPoolExecutor(max_workers=self._session.parallelism) as pool:
-            return list(pool.map(self._ask, probes))
+
+def _by_need(
+    lists: Sequence[ListAccess], kinds: Collection[str]
+) -> tuple[list[ListAccess], list[ListAccess]]:
+    """The lists that some kinds need, and the others."""
+    needed: list[ListAccess] = []
+    others: list[ListAccess] = []
+    for entry in lists:
+        group = others if set(entry.needs).isdisjoint(kinds) else needed
+        group.append(entry)
+    return needed, others
+
+
+def _uses(*, is_admin: bool) -> dict[str, list[str]]:
+    """The kinds in each list that a class of keys can read, by the path of the list."""
+    uses: dict[str, list[str]] = {}
+    for kind in KINDS.values():
+        if (kind.scope is not ScopeType.PROJECT_KEY) is is_admin:
+            for path in _flat_collections(kind):
+                uses.setdefault(path, []).append(kind.name)
+    return uses
 
 
 def _flat_collections(kind: Kind) -> Iterator[str]:
@@ -296,6 +298,7 @@ def _probe(path: str, key: Key, names: Sequence[str], project_id: str | None) ->
     kinds = [KINDS[name] for name in names if name in KINDS]
     query: dict[str, str | int] = {}
     if path == _COSTS:
+        # The API refuses a request for costs without a start.
         today = datetime.now(UTC).timestamp() // _DAY_SECONDS * _DAY_SECONDS
         query = {"start_time": int(today - _DAY_SECONDS), "limit": 1}
     elif not any(kind.calls.singleton for kind in kinds):
@@ -303,7 +306,8 @@ def _probe(path: str, key: Key, names: Sequence[str], project_id: str | None) ->
         for kind in kinds:
             query |= kind.list_query
     ids = {"project": project_id} if project_id and is_of_project(path) else {}
-    return ReadProbe(path, key, ids, query, next((kind.beta for kind in kinds), None))
+    beta = kinds[0].beta if kinds else None
+    return ReadProbe(path, key, ids, query, beta)
 
 
 def _first_probe(key: Key) -> ReadProbe:
@@ -318,7 +322,9 @@ def _limit(path: str) -> dict[str, int]:
 
 def _active_project(answer: ProbeAnswer) -> str | None:
     entries = answer.body.get("data")
-    for entry in entries if isinstance(entries, list) else ():
+    if not isinstance(entries, list):
+        return None
+    for entry in entries:
         if isinstance(entry, dict) and entry.get("status") == "active":
             id = entry.get("id")
             return id if isinstance(id, str) else None
@@ -358,7 +364,7 @@ def _cure(key: Key, refused: Sequence[ListAccess]) -> str:
 
 
 def _listed(entries: Sequence[ListAccess]) -> str:
-    names = list(dict.fromkeys(name for entry in entries for name in entry.needs))
+    names = list(dict.fromkeys(chain.from_iterable(entry.needs for entry in entries)))
     left = len(names) - _MOST_NAMED
     shown = ", ".join(names[:_MOST_NAMED])
     return f"{shown} and {left} more" if left > 0 else shown
@@ -389,7 +395,8 @@ def _writing() -> DoctorFinding:
 
 
 def _name_of(key: Key) -> str:
-    return f"{'The admin key' if key.is_admin else 'The project key'} from {key.source}"
+    name = "The admin key" if key.is_admin else "The project key"
+    return f"{name} from {key.source}"
 
 
 def _text(error: ReconcilerError | None) -> str:

@@ -15,12 +15,12 @@ def needs_of(configuration: Configuration | None) -> dict[str, Needs]:
     """The calls that the declared kinds take, by key; empty where none is declared."""
     resources = configuration.resources if configuration else ()
     declared = {resource.kind.name for resource in resources}
-    kinds = [kind for kind in KINDS.values() if kind.name in declared]
-    admin = [kind for kind in kinds if kind.scope is not ScopeType.PROJECT_KEY]
-    project = [kind for kind in kinds if kind.scope is ScopeType.PROJECT_KEY]
-    return {
-        name: _needs(group) for name, group in (("admin", admin), ("project", project)) if group
-    }
+    groups: dict[str, list[Kind]] = {"admin": [], "project": []}
+    for kind in KINDS.values():
+        if kind.name in declared:
+            key = "project" if kind.scope is ScopeType.PROJECT_KEY else "admin"
+            groups[key].append(kind)
+    return {key: _needs(kinds) for key, kinds in groups.items() if kinds}
 
 
 def _needs(kinds: Iterable[Kind]) -> Needs:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.api.transport.base_url import normal_form
-from reconciler.app.backend import location_of
 from reconciler.app.doctor.keys import KeyExaminer
 from reconciler.app.origin import expect_recorded
 from reconciler.app.session import Session
+from reconciler.app.states import location_of
 from reconciler.errors import OrganizationError, StateError, UsageError
 from reconciler.model.doctor import DoctorFinding, FindingStatus
 from reconciler.state import StateStore
@@ -23,7 +23,7 @@ def state_findings(session: Session) -> Iterator[DoctorFinding]:
         store = session.store
         records = len(store.records())
         holder = store.holder()
-        unfinished = len(store.unfinished())
+        unfinished = len(store.runs.unfinished())
     except (StateError, UsageError) as error:
         yield DoctorFinding("state", FindingStatus.ERROR, f"{str(error).rstrip('.')}.", error.hint)
         return

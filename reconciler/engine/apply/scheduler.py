@@ -243,7 +243,9 @@ class Scheduler:
 
     def _run_journalled(self, step: Step, change: Change) -> StepResult:
         """Run a step inside its entry in the journal, which is on disk before the first call."""
-        journal = self._context.store.journal(self._context.run_id, redact=self._context.redact)
+        journal = self._context.store.runs.journal(
+            self._context.run_id, redact=self._context.redact
+        )
         # The journal stores what a rollback needs before the first call, because afterwards it is
         # gone.
         # The record before the change, because a rollback has to restore what was asked for and not
@@ -382,7 +384,7 @@ def _may_show_yet(change: Change, context: ApplyContext) -> bool:
 
 def _clean_up(change: Change, context: ApplyContext, actions: ActionContext) -> None:
     """Delete the leftovers of earlier runs at an unchanged resource; a failure is only logged."""
-    journal = context.store.journal(context.run_id, redact=context.redact)
+    journal = context.store.runs.journal(context.run_id, redact=context.redact)
     try:
         # An entry of its own: the deletes of the clean-up are as interruptible as any other.
         with journal.change(change.address, "tidy") as change_journal:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from reconciler.engine.graph import closure
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
-from reconciler.model.sinks import places_of
+from reconciler.model.sinks import places_of, write_to_of
 from reconciler.model.values import Spec
 
 
@@ -153,4 +153,4 @@ def _free_sinks_first(needs: dict[Step, set[Step]], steps: Mapping[Step, Change]
 def _sinks(spec: Spec) -> Iterator[str]:
     """The targets that the keys of a spec are delivered to, each as a text to compare."""
     for value in spec.values():
-        yield from places_of(value.get("write_to") if isinstance(value, Mapping) else None)
+        yield from places_of(write_to_of(value))

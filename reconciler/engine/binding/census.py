@@ -1,6 +1,6 @@
-"""Who has each object that was read: this stack, nobody, or the platform itself.
+"""The owner of each object that was read: this stack, nobody, or the platform itself.
 
-Taken once every resource is bound, since whatever a resource is bound to is managed.
+It is decided once every resource is bound, because bound objects are managed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from reconciler.engine.binding.leftovers import Leftovers
 from reconciler.engine.binding.matcher import Matcher
 from reconciler.engine.overview import Overview, Survey
 from reconciler.engine.scope import Scope
+from reconciler.model.address import Address
 from reconciler.model.ignoring import IgnoreRules
 from reconciler.model.inventory import InventoryObject, ObjectRelation, UnreadList
 from reconciler.model.kind import Removal, ScopeType
@@ -73,24 +74,31 @@ class _Census:
     def _entry(self, sightings: Sequence[_Sighting]) -> InventoryObject:
         # Every sighting counts. The default key may show an object before the key of its project
         # does, and only the second sighting carries the project that the address names.
-        owners = [self._matcher.claims.owner(live) for _, live in sightings]
-        named = [pair for pair in sightings if pair[0].project is not None]
         # A sighting with a project says where the object is; one through the default key does not.
-        scope, live = (named or sightings)[0]
-        is_managed = any(owners) or any(self._is_ours(live, scope) for scope, live in sightings)
+        scope, live = next((pair for pair in sightings if pair[0].project), sightings[0])
+        owner = self._owner(sightings)
+        is_managed = owner is not None or any(self._is_ours(*pair) for pair in sightings)
         entry = InventoryObject(
             kind=live.kind.name,
             id=live.id,
             label=self._label(live),
-            standing=ObjectRelation.MANAGED if is_managed else _unclaimed(live),
+            relation=ObjectRelation.MANAGED if is_managed else _unclaimed(live),
             project=self._shown(scope.project),
             project_id=self._project_id(scope.project),
-            address=next(filter(None, owners), None),
+            address=owner,
         )
         # Managed objects are never ignored: a rule must not hide what this stack would change.
-        if entry.standing is ObjectRelation.UNMANAGED and self._is_ignored(entry, scope):
-            return replace(entry, standing=ObjectRelation.IGNORED)
+        if entry.relation is ObjectRelation.UNMANAGED and self._is_ignored(entry, scope):
+            return replace(entry, relation=ObjectRelation.IGNORED)
         return entry
+
+    def _owner(self, sightings: Sequence[_Sighting]) -> Address | None:
+        """The address that an object is bound to or recorded for."""
+        for _, live in sightings:
+            owner = self._matcher.claims.owner(live)
+            if owner is not None:
+                return owner
+        return None
 
     def _setting(self, scope: Scope) -> InventoryObject:
         """A setting that always exists and that nobody manages, so that it was not read."""
@@ -100,12 +108,12 @@ class _Census:
             kind=kind.name,
             id=id,
             label=id,
-            standing=ObjectRelation.BUILT_IN,
+            relation=ObjectRelation.BUILT_IN,
             project=self._shown(scope.project),
             project_id=self._project_id(scope.project),
         )
 
-    def _is_ours(self, live: LiveObject, scope: Scope) -> bool:
+    def _is_ours(self, scope: Scope, live: LiveObject) -> bool:
         """Whether an object that no resource is bound to belongs to one, or was left behind by one.
 
         The plan judged marks where it read; elsewhere a mark proves nothing.
@@ -127,28 +135,38 @@ class _Census:
         return self._ignore.match(entry.kind, names, filter(None, projects))
 
     def _label(self, live: LiveObject) -> str:
-        key = live.kind.natural_key
+        name, key = _name(live), live.kind.natural_key
+        # A relation, such as a membership, is named after the objects that it connects.
         is_relation = bool(key) and all(field.endswith("_id") for field in key)
-        name = "" if is_relation else _name(live)
-        if name:
+        if name and not is_relation:
             return name
-        values = [live.attributes.get(field) for field in key]
-        texts = [self._labels.get(value, value) for value in values if isinstance(value, str)]
+        parts: list[str] = []
+        for field in key:
+            value = live.attributes.get(field)
+            if isinstance(value, str):
+                parts.append(self._labels.get(value, value))
         # Some natural keys are whole prompts, which no table can show.
-        is_short = all(len(text) <= _LONGEST for text in texts)
-        return "/".join(texts) if texts and is_short else live.id
+        if not parts or max(map(len, parts)) > _LONGEST:
+            return live.id
+        return "/".join(parts)
 
     def _shown(self, project: str | None) -> str | None:
-        return None if project is None else self._survey.project_names.get(project, project)
+        # The project of the default key has no name.
+        if project is None:
+            return None
+        return self._survey.project_names.get(project, project)
 
     def _project_id(self, project: str | None) -> str | None:
-        return None if project is None else self._survey.project_ids.get(project)
+        if project is None:
+            return None
+        return self._survey.project_ids.get(project)
 
 
 def _identity(scope: Scope, live: LiveObject) -> tuple[str, str | None, str]:
     """What makes two sightings one object: a key opens its project with and without a name."""
-    is_global = live.kind.scope is ScopeType.PROJECT_KEY
-    return live.kind.name, None if is_global else scope.project, live.id
+    if live.kind.scope is ScopeType.PROJECT_KEY:
+        return live.kind.name, None, live.id
+    return live.kind.name, scope.project, live.id
 
 
 def _unclaimed(live: LiveObject) -> ObjectRelation:
@@ -163,11 +181,10 @@ def _unclaimed(live: LiveObject) -> ObjectRelation:
 
 
 def _name(live: LiveObject) -> str:
-    """The name of an object, or the part of its natural key that is one; empty where it has neither."""
-    # An id in the natural key identifies the object and tells a reader nothing.
-    first = live.kind.natural_key[0] if live.kind.natural_key else ""
-    for field in ("" if first.endswith("_id") else first, "name"):
+    """The first part of the natural key, or else the attribute `name`; empty if there is neither."""
+    for field in (*live.kind.natural_key[:1], "name"):
         value = live.attributes.get(field)
-        if field and isinstance(value, str) and value:
+        # An id in the natural key identifies the object and says nothing to a reader.
+        if not field.endswith("_id") and isinstance(value, str) and value:
             return value
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 
 from reconciler.model.address import Address
 from reconciler.model.keys import key_ids
@@ -47,16 +48,18 @@ class Claims:
     def members(self) -> set[str]:
         """The ids of files in our collections, which need no resource of their own."""
         # Collections have thousands of files, and few plans ask.
-        applied = (record.applied.values() for record in self._records.values())
-        return {id for values in applied for id in member_ids(values)}
+        ids: set[str] = set()
+        for record in self._records.values():
+            ids.update(member_ids(record.applied.values()))
+        return ids
 
     @cached_property
     def delivered_keys(self) -> set[str]:
         """The ids of keys that belong to our objects."""
-        entries = (
-            entry for record in self._records.values() for entry in record.delivered.values()
-        )
-        return {key_id for entry in entries for key_id in key_ids(entry)}
+        ids: set[str] = set()
+        for record in self._records.values():
+            ids.update(chain.from_iterable(map(key_ids, record.delivered.values())))
+        return ids
 
     def claim(self, live: LiveObject, address: Address) -> None:
         """Give an object to an address."""

@@ -1,4 +1,4 @@
-"""Messages about resources that could not be bound: each says what was found and how to settle it."""
+"""Messages about resources that could not be bound: the objects in the way, and every remedy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from reconciler.model.diagnostic import Diagnostic, nearest
 from reconciler.model.resource import MARK_KEY, LiveObject, Resource
 from reconciler.model.values import Spec
 
-# The texts stand together so that they can be reviewed in one reading. Each says what is there, why
-# it was not taken, and every way out, because a reader of a CI log cannot ask back.
+# The texts stand together so that they can be reviewed in one reading. Each names the object, the
+# reason why it was not bound, and every remedy, because a reader of a CI log cannot ask back.
 _MOST_IDS = 3
 
 

@@ -1,9 +1,9 @@
-"""Deliveries of interrupted runs, taken into the records.
+"""Takes the deliveries of interrupted runs into the records.
 
-A run can die after a key has reached its destination and before the record says so. The journal
-knows: so the record is read as if the run had got that far. What was delivered is the current key.
-Where a delivery has no outcome, its destination may hold either key; both stay valid, and the next
-apply delivers a third.
+A run can die after a key has reached its destination and before the record says so. The journal has
+the delivery, so the record is completed from it: the delivered key is the current one. If a delivery
+has no outcome, its destination may hold either key. Both stay valid, and the next apply delivers a
+third.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def journaled_deliveries(entries: Iterable[JournalEntry]) -> Deliveries:
     for entry in entries:
         # A key that a create delivers belongs to an object without a record. Binding finds the
         # object, and the plan decides whether its key is lost.
-        for step in entry.steps if entry.name == Action.UPDATE else ():
+        if entry.name != Action.UPDATE:
+            continue
+        for step in entry.steps:
             if step.name != DELIVER or step.status is EntryStatus.FAILED:
                 continue
             # The result knows the id of the key and the receipt; a step without an end has only its

@@ -17,7 +17,9 @@ Identity = tuple[str, str, str]
 
 def identity_of(kind: Kind, project: str | None, project_id: str | None, id: str) -> Identity:
     """The identity of an object in a project, given by name and, if known, by id."""
-    return (kind.name, id, (project_id or project or "") if kind.unique_key else "")
+    if kind.unique_key:
+        return kind.name, id, project_id or project or ""
+    return kind.name, id, ""
 
 
 def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
@@ -25,10 +27,9 @@ def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
     addresses: dict[Identity, list[Address]] = defaultdict(list)
     for address, binding in snapshot.bindings.items():
         if binding.live is not None:
-            project_id = snapshot.project_id(address.project)
-            addresses[
-                identity_of(snapshot.kind(address), address.project, project_id, binding.live.id)
-            ].append(address)
+            kind, project_id = snapshot.kind(address), snapshot.project_id(address.project)
+            identity = identity_of(kind, address.project, project_id, binding.live.id)
+            addresses[identity].append(address)
     return addresses
 
 
@@ -40,9 +41,10 @@ def two_addresses(snapshot: Snapshot) -> Iterator[BlockingProblem]:
         first, *others = sorted(addresses)
         for address in others:
             location = snapshot.resources[first].location
+            where = f" ({location})" if location else ""
             diagnostic = Diagnostic(
                 "One object under two addresses",
-                f"{id} is the object of {first}{f' ({location})' if location else ''} too: keep one of the two",
+                f"{id} is the object of {first}{where} too: keep one of the two",
                 address=address,
                 location=snapshot.resources[address].location,
             )
@@ -75,14 +77,16 @@ def other_projects(
     # One diagnostic per project instead of one per object: there can be thousands.
     strays: dict[tuple[str, str, str], list[Address]] = defaultdict(list)
     for address, record in snapshot.inputs.records.items():
-        now = snapshot.project_id(address.project) if address.project else None
-        if now is not None and record.project_id is not None and now != record.project_id:
-            strays[address.project or "", now, record.project_id].append(address)
+        if address.project is None or record.project_id is None:
+            continue
+        now = snapshot.project_id(address.project)
+        if now is not None and now != record.project_id:
+            strays[address.project, now, record.project_id].append(address)
     kind = next((kind for kind in snapshot.inputs.kinds.values() if kind.defines_project), None)
     # By id and not by name. Whoever renames a project and gives its old name to another would
     # otherwise have every object deleted there and created here.
     for (name, now, before), addresses in strays.items():
-        # If the earlier project is gone, its objects are gone too and can be created anew.
+        # If the earlier project is gone, its objects are gone too and can be created again.
         if kind is None or not exists(kind, before):
             continue
         first = addresses[0]
@@ -102,11 +106,12 @@ def surplus_marks(snapshot: Snapshot) -> Iterator[BlockingProblem]:
     """A warning for each object with our mark that was never ours."""
     for address, live in snapshot.leftovers.copies:
         bound = snapshot.live_of(address)
-        owner = f"{address} is bound to {bound.id}" if bound else f"{address} is bound to no object"
+        owned = bound.id if bound is not None else "no object"
         diagnostic = Diagnostic(
             "An object carries a mark of this stack and is not managed by it",
-            f"{live.kind.name} {live.id} carries the mark of {address}, and {owner}. Probably its metadata was copied. "
-            f'It is left alone. Remove the key "{MARK_KEY}" from its metadata, or delete it if nobody needs it.',
+            f"{live.kind.name} {live.id} carries the mark of {address}, and {address} is bound to "
+            f"{owned}. Probably its metadata was copied. It is left alone. Remove the key "
+            f'"{MARK_KEY}" from its metadata, or delete it if nobody needs it.',
             address=address,
             severity=Severity.WARNING,
         )

@@ -1,6 +1,6 @@
-"""What interrupted runs left behind, and objects that only carry a copy of a mark.
+"""Leftovers of interrupted runs, and objects that only carry a copy of a mark.
 
-Looked for once every resource is bound, since whatever a resource is bound to is no leftover.
+They are searched once every resource is bound, because a bound object is no leftover.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Leftovers(Struct, frozen=True):
     copies: tuple[tuple[Address, LiveObject], ...] = ()
     """Objects with a mark of ours that nothing proves to be ours: copies, most likely. Never deleted."""
     undeclared: tuple[tuple[Address, LiveObject | None], ...] = ()
-    """Unmarked objects that interrupted runs created for addresses that nothing declares or records any more.
+    """Unmarked objects that interrupted runs created for addresses that nothing declares or records.
 
-    The address alone where the object does not exist, or where it is not certain which one it is.
+    The address alone if the object does not exist, or if it is uncertain which one it is.
     """
     superseded: tuple[tuple[Address, LiveObject], ...] = ()
-    """Unmarked objects that interrupted runs created for addresses of ours, and that have another identity than
-    what is declared now, or than what the state records."""
+    """Unmarked objects that interrupted runs created for addresses of ours, with another natural key
+    than the declared or recorded one."""
 
 
 def find_leftovers(matcher: Matcher) -> Leftovers:
@@ -40,8 +40,10 @@ def find_leftovers(matcher: Matcher) -> Leftovers:
     for address, live in _unbound_marked(matcher):
         # Abandoned objects are deleted by the plan. Copies are only reported, since somebody may
         # use them.
-        kept = abandoned if matcher.marks.is_abandoned(address, live) else copies
-        kept.append((address, live))
+        if matcher.marks.is_abandoned(address, live):
+            abandoned.append((address, live))
+        else:
+            copies.append((address, live))
     return Leftovers(
         tuple(abandoned),
         tuple(copies),
@@ -72,10 +74,8 @@ def _created_for_nothing(matcher: Matcher) -> Iterator[tuple[Address, LiveObject
         # Even without an object, the unfinished journal entry has to be closed: yield the address
         # alone.
         created = _all_created(matcher, address, ownership.create_attempts.get(address, ()))
-        if created:
-            yield from ((address, live) for live in created)
-        else:
-            yield address, None
+        for live in created or (None,):
+            yield address, live
 
 
 def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
@@ -88,19 +88,19 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
             continue  # not known yet what is wanted, so any of them may be it
         # The journal stores the natural key of each attempt. If it differs from what is wanted now,
         # the manifest was edited in between.
-        earlier = [
-            attempt for attempt in attempts if attempt.identity and attempt.identity != wanted
-        ]
-        yield from ((address, live) for live in _all_created(matcher, address, earlier))
+        earlier = [each for each in attempts if each.identity and each.identity != wanted]
+        for live in _all_created(matcher, address, earlier):
+            yield address, live
 
 
 def _all_created(
     matcher: Matcher, address: Address, attempts: Iterable[CreateAttempt]
 ) -> list[LiveObject]:
     # By id, because two attempts can fit one object.
-    created = {
-        live.id: live for attempt in attempts for live in _created_by(matcher, address, attempt)
-    }
+    created: dict[str, LiveObject] = {}
+    for attempt in attempts:
+        for live in _created_by(matcher, address, attempt):
+            created[live.id] = live
     return list(created.values())
 
 

@@ -84,7 +84,9 @@ class Marks:
             # Unlisted objects are treated as unchanged: absence of evidence must not release a
             # record.
             live = self._live.find(address.kind, address.project, record.id)
-            mark = live.mark if live is not None and live.kind.job is None else None
+            if live is None or live.kind.job is not None:
+                continue
+            mark = live.mark
             # Nearly every object carries the mark of its own address, which needs no parsing.
             if mark is None or mark == self._ownership.mark(address):
                 continue
@@ -114,8 +116,11 @@ class Marks:
         marked: dict[Address, dict[str, LiveObject]] = defaultdict(dict)
         for objects in self._live.listed.values():
             for live in objects.values():
+                # Unmarked objects of others can be many, and need no parsing.
                 mark = live.mark
-                address = None if mark is None else self._ownership.present_address(mark)
+                if mark is None:
+                    continue
+                address = self._ownership.present_address(mark)
                 if address is None or address.kind != live.kind.name:
                     continue
                 if live.kind.terminal_state(live.attributes) is TerminalState.GONE:

@@ -99,7 +99,7 @@ class NaturalKeys:
         if self._live.objects(*home):
             return True
         # The rows of a new project (limits, settings) appear a moment after it, so an empty list
-        # proves nothing about them. People and their keys never appear by themselves.
+        # proves nothing about them. Users and their keys are never created by the API.
         return kind.removal is not Removal.RESTORE and self._live.was_listed(*home)
 
     def _nameless(self, resource: Resource, spec: Spec) -> Iterator[Diagnostic]:
@@ -114,11 +114,8 @@ class NaturalKeys:
         for live in listed:
             if all(live.shows(name) for name in kind.natural_key):
                 return
-        nameless = [
-            live.id
-            for live in listed
-            if not self._claims.is_claimed(live) and not kind.identities(live.attributes)
-        ]
+        free = (live for live in listed if not self._claims.is_claimed(live))
+        nameless = [live.id for live in free if not kind.identities(live.attributes)]
         if nameless:
             yield conflicts.nameless(resource, nameless)
 
@@ -142,9 +139,12 @@ class NaturalKeys:
                 # Resources are bound in dependency order, so the owner may not be bound yet.
                 wanted = resource.kind.identity(resource.kind.fill_defaults(resource.spec))
             return resource.kind.unique_key and wanted in resource.kind.identities(live.attributes)
+        if live.kind.unique_key:
+            return True
         record = self._records.get(owner)
-        on_remove = (record.on_remove or live.kind.on_remove) if record is not None else None
-        return live.kind.unique_key or on_remove is OnRemove.RETAIN
+        if record is None:
+            return False
+        return (record.on_remove or live.kind.on_remove) is OnRemove.RETAIN
 
 
 def is_gone(live: LiveObject) -> bool:

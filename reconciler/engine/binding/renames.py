@@ -1,20 +1,22 @@
-"""Projects with a new name in the configuration: their records move along.
+"""New names in the configuration: of projects, whose records move along, and of single resources.
 
 The name of a project is a label; its id identifies it. A record under a name that the configuration
-no longer has belongs to the present name of the project.
+no longer has belongs to the present name of the project. A resource names its earlier address as
+`renamed_from`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import LiveState
 from reconciler.model.address import Address
-from reconciler.model.resource import Record
+from reconciler.model.resource import Record, Resource
 
 
 def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
@@ -81,7 +83,9 @@ def _renamed_ownership(ownership: Ownership, names: Mapping[str, str]) -> Owners
     attempts: dict[Address, Sequence[CreateAttempt]] = {}
     for address, known in ownership.create_attempts.items():
         attempts[_renamed(address, names)] = known
-    created_ids = {id: _renamed(address, names) for id, address in ownership.created_ids.items()}
+    created_ids: dict[str, Address] = {}
+    for id, address in ownership.created_ids.items():
+        created_ids[id] = _renamed(address, names)
     return replace(
         ownership,
         unfinished=unfinished,
@@ -95,13 +99,13 @@ def _present_names(inputs: PlanInputs) -> dict[str, str]:
     """By former name of a project: its present name."""
     # Project ids connect the two names: the record of the project, its adopted id, or an entry in
     # `spec.projects`.
-    definers = {
-        declared_project.address.name: declared_project
-        for declared_project in inputs.resources
-        if declared_project.kind.defines_project
-    }
-    known = {*definers, *inputs.projects}
-    declared = {declared_project.address for declared_project in definers.values()}
+    definers: dict[str, Resource] = {}
+    declared: set[Address] = set()
+    for resource in inputs.resources:
+        if resource.kind.defines_project:
+            definers[resource.address.name] = resource
+            declared.add(resource.address)
+    known = definers.keys() | inputs.projects.keys()
     # The stack file comes first, because an id that a person wrote there is no guess.
     by_id = {id: name for name, id in inputs.projects.items()}
     names: dict[str, str] = {}
@@ -142,3 +146,50 @@ def _moved_records(
         moved[present] = record
     # In the order in which the state lists them, or a rename would reorder every report.
     return dict(sorted(moved.items(), key=lambda item: item[0].sort_key))
+
+
+class RenamedResources:
+    """The earlier addresses of resources. `project_id` returns the id of a project by its name."""
+
+    def __init__(
+        self,
+        inputs: PlanInputs,
+        live: LiveState,
+        declared: Collection[Address],
+        project_id: Callable[[str | None], str | None],
+    ) -> None:
+        self._records = inputs.records
+        self._present_names = inputs.ownership.renamed_projects
+        self._live = live
+        self._declared = declared
+        self._project_id = project_id
+
+    def source(self, resource: Resource) -> Address | None:
+        """The earlier address of a resource, with the present name of its project."""
+        source = resource.lifecycle.renamed_from
+        # A second apply with the same `renamed_from` finds the new record and has nothing to rename.
+        if source is None or resource.address in self._records:
+            return None
+        # `renamed_from` is written with the name that the project had then.
+        source = _renamed(source, self._present_names)
+        return None if source in self._declared else source
+
+    def is_elsewhere(self, resource: Resource, source: Address) -> bool:
+        """Whether the record of the earlier address is in another project than the resource.
+
+        Project ids decide, not names. Objects cannot move between projects.
+        """
+        record, address = self._records.get(source), resource.address
+        if record is None or source.project == address.project:
+            return False
+        # The recorded id first: the name may belong to another project by now.
+        before = record.project_id or self._project_id(source.project)
+        after = self._project_id(address.project)
+        if before is not None and after is not None:
+            return before != after
+        # Without both ids, the list that shows the object decides. Ids of unique-key kinds repeat in
+        # every project, so they prove nothing.
+        if resource.kind.unique_key:
+            return True
+        is_here = self._live.find(address.kind, address.project, record.id) is not None
+        return not is_here and self._live.find(source.kind, source.project, record.id) is not None

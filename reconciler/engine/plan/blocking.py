@@ -31,7 +31,7 @@ def waiting_for(change: Change, address: Address) -> Change:
 def with_blocked(
     changes: Iterable[Change], errors: Mapping[Address, Diagnostic]
 ) -> tuple[Change, ...]:
-    """Changes without those of addresses with an error, and without what is written after them."""
+    """The changes, with those of addresses with an error and of their dependents blocked."""
     if not errors:
         return tuple(changes)
     decided = {change.address: change for change in changes}
@@ -49,7 +49,7 @@ def with_blocked(
         need = waiting.pop()
         for address in dependents.get(need, ()):
             change = decided[address]
-            # What is deleted or forgotten waits for nothing.
+            # Deleting and forgetting wait for nothing.
             if change.action in _WRITES:
                 decided[address] = waiting_for(change, need)
                 waiting.append(address)

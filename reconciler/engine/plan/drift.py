@@ -1,4 +1,4 @@
-"""What a plan shows beside its changes: objects as specs, drift, outputs, and unmanaged objects."""
+"""The parts of a plan beside its changes: objects as specs, drift, outputs, unmanaged objects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff
-from reconciler.engine.binding.matcher import BindingSource
+from reconciler.engine.binding.bindings import BindingSource
 from reconciler.engine.plan.rotation import overdue
 from reconciler.engine.snapshot import Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
+from reconciler.model.change import (
+    Action,
+    Change,
+    Drift,
+    FieldChange,
+    Origin,
+    OutputChange,
+    Unmanaged,
+)
 from reconciler.model.comparing import same
 from reconciler.model.inventory import ObjectRelation
 from reconciler.model.kind import Readable
@@ -24,13 +32,15 @@ from reconciler.model.values import FileSet, Reference, Spec, substitute
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
     """An object as a spec: what the API shows, completed from the record with fields that it never
     shows."""
-    # The live values first. A record outlives edits by hand, and what it says counts only where the
-    # API is silent.
-    shown = {field.name: live.value(field.name) for field in live.kind.fields}
+    shown = {}
     for field in live.kind.fields:
+        value = live.value(field.name)
+        # A record outlives edits by hand, so its values count only where the API is silent.
         if field.readable is Readable.NEVER and record is not None:
-            shown[field.name] = record.applied.get(field.name)
-    return {name: value for name, value in shown.items() if value is not None}
+            value = record.applied.get(field.name)
+        if value is not None:
+            shown[field.name] = value
+    return shown
 
 
 def drift_of(
@@ -40,40 +50,44 @@ def drift_of(
 
     `specs` are the completed specs of the plan.
     """
-    # An overdue key is drift of its own, and goes with the other drift of the address if there is
-    # any.
-    late = {address: overdue(change) for address, change in changes.items() if change.keys}
+    late: dict[Address, Drift] = {}
+    for address, change in changes.items():
+        drift = overdue(change)
+        if drift is not None:
+            late[address] = drift
     for drift in _changed(snapshot, changes, specs):
+        # One drift for each address: an overdue key goes with the other drift.
         key = late.pop(drift.address, None)
-        yield replace(drift, overdue=key.overdue) if key is not None else drift
-    yield from (drift for drift in late.values() if drift is not None)
+        yield drift if key is None else replace(drift, overdue=key.overdue)
+    yield from late.values()
 
 
 def _changed(
     snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]
 ) -> Iterable[Drift]:
     inputs = snapshot.inputs
+    has_targets = bool(inputs.options.targets)
     for address, record in inputs.records.items():
         # A state of a newer version can contain kinds that this version does not know.
-        is_wanted = address.kind in inputs.kinds and (
-            not inputs.options.targets or address in snapshot.selection.selected
-        )
+        if address.kind not in inputs.kinds:
+            continue
+        if has_targets and address not in snapshot.selection.selected:
+            continue
+        # Changes of the object are those of its new owner.
         if address in snapshot.taken:
-            continue  # what became of the object is its new owner's doing
-        if is_wanted and _is_as_applied(snapshot, record, changes.get(address), specs.get(address)):
+            continue
+        if _is_as_applied(snapshot, record, changes.get(address), specs.get(address)):
             continue
         # Without its list, nothing is known of the object. Its absence would be reported as a
         # deletion.
-        if is_wanted and snapshot.was_listed(address, record.id):
+        if snapshot.was_listed(address, record.id):
             drift = _recorded_drift(snapshot, address, record)
             if drift is not None:
                 yield drift
     for address, change in changes.items():
-        # With the record lost, a marked object is compared with what is declared: that is what we last wanted.
-        if (
-            address not in inputs.records
-            and snapshot.bindings[address].source is BindingSource.MARK
-        ):
+        is_marked = snapshot.bindings[address].source is BindingSource.MARK
+        # With the record lost, the manifest stands for what we last wrote to a marked object.
+        if is_marked and address not in inputs.records:
             yield from _unrecorded_drift(change)
 
 
@@ -107,17 +121,20 @@ def _same_value(applied: Any, declared: Any) -> bool:
 
 
 def _same_files(applied: FileSet, declared: Any) -> bool:
-    """Whether the declared folder equals the one last written, apart from ids, which manifests do
-    not know."""
-    return (
-        isinstance(declared, FileSet)
-        and len(applied.members) == len(declared.members)
-        and all(
-            (left.key, left.content, left.attributes, left.chunking_strategy)
-            == (right.key, right.content, right.attributes, right.chunking_strategy)
-            for left, right in zip(applied.members, declared.members, strict=True)
-        )
-    )
+    """Whether the declared folder equals the one last written.
+
+    Ids do not count: manifests do not know them.
+    """
+    if not isinstance(declared, FileSet) or len(applied.members) != len(declared.members):
+        return False
+    for left, right in zip(applied.members, declared.members, strict=True):
+        if left.key != right.key or left.content != right.content:
+            return False
+        if left.attributes != right.attributes:
+            return False
+        if left.chunking_strategy != right.chunking_strategy:
+            return False
+    return True
 
 
 def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Drift | None:
@@ -147,24 +164,22 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
             )
             # Strict fields are reported from the default to the live value, as drift is, and not as
             # the plan will write them.
-            fields += [
-                replace(field, before=field.after, after=field.before) for field in undeclared
-            ]
-    except ApiError:  # said where the change of the object is decided
+            fields += map(_reversed, undeclared)
+    # The planner reports an answer that cannot be compared.
+    except ApiError:
         return None
     return replace(drift, fields=tuple(fields)) if fields else None
+
+
+def _reversed(change: FieldChange) -> FieldChange:
+    return replace(change, before=change.after, after=change.before)
 
 
 def _unrecorded_drift(change: Change) -> Iterable[Drift]:
     if change.action is not Action.UPDATE:
         return
-    # Seen from the manifest, the change goes the other way: the declared value was replaced by the
-    # live one.
-    fields = [
-        replace(field, before=field.after, after=field.before)
-        for field in change.fields
-        if field.origin is Origin.UNKNOWN
-    ]
+    # Drift goes the other way than the change: the live value replaced the declared one.
+    fields = [_reversed(field) for field in change.fields if field.origin is Origin.UNKNOWN]
     if fields:
         yield Drift(
             change.address,
@@ -185,19 +200,24 @@ def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> li
     # Outputs can depend on resources that were not selected, so they stay as they are.
     if inputs.options.targets:
         return []
-    # Outputs are resolved after all decisions, since they may name what this plan creates.
+    # Outputs are resolved after all decisions, since they may refer to objects that this plan
+    # creates.
     after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
-    return [
-        OutputChange(name, after.get(name), previous.get(name))
-        for name in sorted({*after, *previous})
-        if after.get(name) != previous.get(name)
-    ]
+    changes = []
+    for name in sorted({*after, *previous}):
+        value, before = after.get(name), previous.get(name)
+        if value != before:
+            changes.append(OutputChange(name, value, before))
+    return changes
 
 
 def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
-    """Objects that neither a manifest nor the state knows, by project and kind. Ignored ones are left out."""
+    """Objects that neither a manifest nor the state knows, by project and kind.
+
+    Ignored objects are left out.
+    """
     return [
         Unmanaged(entry.kind, entry.id, entry.label, entry.project)
         for entry in snapshot.overview.objects
-        if entry.standing is ObjectRelation.UNMANAGED
+        if entry.relation is ObjectRelation.UNMANAGED
     ]

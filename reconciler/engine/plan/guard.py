@@ -1,4 +1,4 @@
-"""Guards: they read a plan and refuse what must not happen unasked.
+"""Guards: they read a plan and refuse changes that must not happen unasked.
 
 Each refusal names the address, the reason, and the narrowest option that permits it. No option
 permits everything.
@@ -31,16 +31,18 @@ _LOSSES = (
     ("removes", "member"),
     ("removes access or data in", "object"),
 )
-"""Verb and noun of each sort of loss, in the order of a sentence."""
+"""Verb and noun of each kind of loss, in the order of a sentence."""
+
+_MOST_ADDRESSES = 3
+"""The most addresses that a sentence lists."""
 
 _GONE = frozenset({Reason.DELETED_OUTSIDE, Reason.GONE})
 
 FEW_RESOURCES = 5
 """With fewer managed resources than this, shares mean nothing, and only the number is limited."""
 
-
 FEW_VANISHED = 3
-"""The number of vanished objects from which on the share is checked: people delete one or two by
+"""The number of vanished objects from which on the share is checked. People delete one or two by
 hand."""
 
 
@@ -86,19 +88,20 @@ def refusals(
 
     `keys` are those in use, by project; "" is the default scope.
     """
-    # By address and by the rule that matched: whoever reviewed a rule has allowed all of its
-    # matches.
-    doubtful = [
-        change
-        for change in plan.changes
-        if change.address not in allowed and change.matched_by not in allowed
-    ]
+    sentences: list[str] = []
     # Refusals by the API's own rules come first and cannot be allowed with an option.
-    sentences = [sentence for change in plan.changes for sentence in _read_only_objects(change)]
-    sentences += [sentence for change in doubtful for sentence in _of_change(change)]
+    for change in plan.changes:
+        sentences += _read_only_objects(change)
+    doubtful = []
+    for change in plan.changes:
+        # By address and by the rule that matched: a user who allows a rule has reviewed all of its
+        # matches.
+        if change.address not in allowed and change.matched_by not in allowed:
+            doubtful.append(change)
+            sentences += _of_change(change)
     sentences += _of_archived(plan, doubtful)
     sentences += _of_keys(plan, doubtful, keys or {})
-    # Not part of what `--allow-delete` lifts: keys of another organization make every object look
+    # `--allow-delete` does not lift this: keys of another organization make every object look
     # deleted, and no list of addresses can tell that from intent.
     sentences += vanished(plan, limits)
     # A destroy deletes everything by intention. Protected objects are still refused one by one.
@@ -109,7 +112,7 @@ def refusals(
 
 def _read_only_objects(change: Change) -> Iterator[str]:
     """Refusals that no option lifts: the object is someone else's to change, or must stay."""
-    # What a rollback lets go gets its former values first, so forgetting can write.
+    # A rollback restores the values of an object before it forgets it, so forgetting can write.
     if change.refusal and (change.action.writes or change.fields):
         verb = _verb(change) if change.action.destroys else "changed"
         yield (
@@ -142,7 +145,8 @@ def _of_losses(change: Change, allow: str) -> Iterator[str]:
     for loss in change.losses:
         if loss.empties:
             yield (
-                f"{change.address}: the plan {loss.sentence}, which leaves it empty; pass {allow} to allow that"
+                f"{change.address}: the plan {loss.sentence}, which leaves it empty; "
+                f"pass {allow} to allow that"
             )
         elif loss.lost is Lost.KEY and not change.prevent_destroy:
             yield f"{change.address}: the plan {loss.sentence}; pass {allow} to allow that"
@@ -159,15 +163,16 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
     # Archiving a project takes everything in it, whatever the plan says about the single objects.
     # Of the whole plan and not only of `doubtful`: a project that may be archived still takes
     # protected objects with it.
-    archived = {
-        change.address.name: change
-        for change in plan.changes
-        if change.action.destroys and change.removal is Removal.ARCHIVE
-    }
+    archived = {}
+    for change in plan.changes:
+        if change.action.destroys and change.removal is Removal.ARCHIVE:
+            archived[change.address.name] = change
     for change in doubtful:
         project = archived.get(change.address.project or "")
-        reason = _of_staying(change) if project else ""
-        if project and reason:
+        if project is None:
+            continue
+        reason = _of_staying(change)
+        if reason:
             yield (
                 f"{project.address} would be {_verb(project)}, and {change.address} would be lost "
                 f"with it, which {reason}; pass --allow-delete {change.address} to allow that"
@@ -176,14 +181,16 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
 
 def _of_staying(change: Change) -> str:
     """Why an object should stay, if its own change does not delete it."""
-    # What its own change removes, and what is gone already, is not lost with the project.
+    # An object that its own change removes, or that is gone already, is not lost with the project.
     if change.action.destroys or change.reason is Reason.GONE:
         return ""
     if change.prevent_destroy:
         return "is protected by lifecycle.prevent_destroy"
     if change.reason is Reason.RETAINED:
         return "is to be kept (lifecycle.on_remove)"
-    return "" if change.action is Action.FORGET else "a manifest still declares"
+    if change.action is Action.FORGET:
+        return ""
+    return "a manifest still declares"
 
 
 def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -> Iterator[str]:
@@ -195,40 +202,55 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
         # By key, because the deletion of one account can close several projects.
         opened.setdefault(key, []).append(project)
     for key, projects in opened.items():
-        losing = next(
-            (change for change in doubtful if change.address == key.writer and _loses(change, key)),
-            None,
-        )
+        losing = _losing_change(doubtful, key)
         # A key that is still to be created cannot be in use.
         if losing is None or not key.is_delivered:
             continue
-        staying = []
-        for change in plan.changes:
-            # Admin routes need no key of the project.
-            is_opened = change.scope == ScopeType.PROJECT_KEY
-            stays = change.action not in (Action.DELETE, Action.FORGET)
-            if is_opened and stays and (change.address.project or "") in projects:
-                staying.append(change.address)
+        dependent = _needing_key(plan, projects)
         # A key in an environment variable cannot be replaced during the run, so the rest of the
         # apply would fail.
-        if staying or not key.is_read_again:
-            # One example is enough, since the remedy is the same for all.
-            what = f" and {staying[0]} still needs it" if staying else ""
-            if losing.action is Action.UPDATE:
-                end = "would lose its key"
-            else:
-                end = f"would be {_verb(losing)}"
-            yield (
-                f"{key.writer} {end}, and its key is the one in use ({key.source}){what}; "
-                f"configure another key first, or pass --allow-delete {key.writer}"
-            )
+        if dependent is None and key.is_read_again:
+            continue
+        end = "would lose its key"
+        if losing.action is not Action.UPDATE:
+            end = f"would be {_verb(losing)}"
+        use = ""
+        if dependent is not None:
+            use = f" and {dependent} still needs it"
+        yield (
+            f"{key.writer} {end}, and its key is the one in use ({key.source}){use}; "
+            f"configure another key first, or pass --allow-delete {key.writer}"
+        )
+
+
+def _losing_change(doubtful: list[Change], key: KeyInUse) -> Change | None:
+    """The change that invalidates a key, if there is one."""
+    for change in doubtful:
+        if change.address == key.writer and _loses(change, key):
+            return change
+    return None
+
+
+def _needing_key(plan: Plan, projects: Collection[str]) -> Address | None:
+    """The first object that stays and that only a key of its project reaches.
+
+    One example is enough for a message: the remedy is the same for all.
+    """
+    for change in plan.changes:
+        # Admin routes need no key of the project.
+        if change.scope != ScopeType.PROJECT_KEY:
+            continue
+        stays = change.action not in (Action.DELETE, Action.FORGET)
+        if stays and (change.address.project or "") in projects:
+            return change.address
+    return None
 
 
 def _loses(change: Change, key: KeyInUse) -> bool:
     """Whether a change invalidates a key."""
     match change.action:
         case Action.DELETE:
-            # What a replacement left behind had a key before this one.
+            # An object that a replacement left behind has an earlier key than the one in use.
             return change.reason is not Reason.LEFT_BEHIND
         case Action.REPLACE | Action.UPDATE:
             # Another destination gets another key, beside the one in use.
@@ -254,27 +276,37 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
     losing = [change for change in doubtful if _lost(change)]
     # The number includes matches of rules, as a rule that matches too much is the accident to stop.
     lost = sum(map(_lost, losing))
-    # What rules match is nobody's, and no share of what is managed.
-    ours = [change for change in losing if change.matched_by is None]
-    lost_of_ours = sum(map(_lost, ours))
-    # Members of collections count as well. Otherwise emptying one large collection would pass as
-    # one change.
-    managed = sum(
-        1 for change in plan.changes if change.id is not None and change.matched_by is None
-    )
-    whole = managed + sum(_members_before(change) for change in plan.changes)
-    percent = 100 * lost_of_ours / whole if whole else 0
-    # Report one limit only: the remedy is the same for both.
     if lost > limits.max_deletes:
         yield (
-            f"the plan {_what(losing)} ({_few(losing)}), more than guards.max_deletes allows "
+            f"the plan {_summary(losing)} ({_few(losing)}), more than guards.max_deletes allows "
             f"({limits.max_deletes}); {_allowing(losing)}"
         )
-    elif whole >= FEW_RESOURCES and percent > limits.max_delete_percent:
+        # One limit is enough: the remedy is the same for both.
+        return
+    # Matches of rules belong to no resource, so they are no share of the managed objects.
+    ours = [change for change in losing if change.matched_by is None]
+    whole = _managed_before(plan)
+    if whole < FEW_RESOURCES:
+        return
+    percent = 100 * sum(map(_lost, ours)) / whole
+    if percent > limits.max_delete_percent:
         yield (
-            f"the plan {_what(ours, of=whole)} ({_few(ours)}), {percent:.0f} %, more than "
+            f"the plan {_summary(ours, of=whole)} ({_few(ours)}), {percent:.0f} %, more than "
             f"guards.max_delete_percent allows ({limits.max_delete_percent} %); {_allowing(ours)}"
         )
+
+
+def _managed_before(plan: Plan) -> int:
+    """The number of managed objects before the plan, members of collections included."""
+    number = 0
+    for change in plan.changes:
+        if change.id is not None and change.matched_by is None:
+            number += 1
+        # Without the members, emptying one large collection would pass as one change.
+        for value in change.before.values():
+            if isinstance(value, FileSet):
+                number += len(value.members)
+    return number
 
 
 def vanished(plan: Plan, limits: Limits) -> list[str]:
@@ -282,22 +314,28 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
 
     Archived objects are still listed and do not count as missing.
     """
-    gone = [change for change in plan.changes if change.is_change and change.reason in _GONE]
+    gone: list[Change] = []
     # The share is of recorded objects. Newly declared resources must not dilute it.
-    # Addresses with an id exist or existed; what is new has none.
-    known = {change.address for change in plan.changes if change.id and change.matched_by is None}
-    recorded = len(known | {change.address for change in gone})
+    recorded: set[Address] = set()
+    for change in plan.changes:
+        if change.is_change and change.reason in _GONE:
+            gone.append(change)
+            recorded.add(change.address)
+        # Addresses with an id exist or existed. A new resource has none.
+        elif change.id and change.matched_by is None:
+            recorded.add(change.address)
     # A handful of manual deletions is normal. Many at once usually mean that the keys belong to
     # another organization.
     if len(gone) < limits.few_vanished:
         return []
     # Rounded up, so that the percentage in the message, copied into the stack file, permits this
     # plan.
-    percent = math.ceil(100 * len(gone) / recorded)
+    percent = math.ceil(100 * len(gone) / len(recorded))
     if percent <= limits.max_vanished_percent:
         return []
     sentence = (
-        f"{len(gone)} of {recorded} recorded objects are gone at once ({_few(gone)}), {percent} %, "
+        f"{len(gone)} of {len(recorded)} recorded objects are gone at once ({_few(gone)}), "
+        f"{percent} %, "
         f"more than guards.max_vanished_percent allows ({limits.max_vanished_percent} %). The keys "
         "or the state probably belong to another organization. If the objects were really "
         f"deleted, set guards: {{max_vanished_percent: {percent}}} in the stack file"
@@ -312,18 +350,18 @@ def _lost(change: Change) -> int:
     if change.action is Action.REPLACE:
         # Where the old object is useless, or the user has named it, a replacement loses nothing
         # that a limit should count.
-        return 1 if change.is_destructive and change.reason not in _NO_GREAT_LOSS else 0
-    counted = [loss for loss in change.losses if loss.lost.counts]
+        return int(change.is_destructive and change.reason not in _NO_GREAT_LOSS)
+    number, takes_away = 0, False
+    for loss in change.losses:
+        if loss.lost in (Lost.KEY, Lost.MEMBER):
+            number += loss.count
+        elif loss.lost.counts:
+            takes_away = True
     # Keys and members can be counted. Access and data cannot, so all of it counts as one.
-    one_by_one = sum(loss.count for loss in counted if loss.lost in (Lost.KEY, Lost.MEMBER))
-    return one_by_one + any(loss.lost not in (Lost.KEY, Lost.MEMBER) for loss in counted)
+    return number + takes_away
 
 
-def _members_before(change: Change) -> int:
-    return sum(len(value.members) for value in change.before.values() if isinstance(value, FileSet))
-
-
-def _what(losing: list[Change], *, of: int | None = None) -> str:
+def _summary(losing: list[Change], *, of: int | None = None) -> str:
     """`deletes 4 objects`, `replaces 2 objects and removes 12 members, 14 in all`."""
     numbers: Counter[tuple[str, str]] = Counter()
     for change in losing:
@@ -333,27 +371,35 @@ def _what(losing: list[Change], *, of: int | None = None) -> str:
             numbers["replaces", "object"] += 1
         else:
             _count_losses(change, numbers)
-    parts = [(key, numbers[key]) for key in _LOSSES if numbers[key]]
-    texts = [f"{verb} {_counted(number, noun)}" for (verb, noun), number in parts]
-    # With one sort of loss the total is the number itself, and saying it twice reads like two
-    # numbers.
-    if len(parts) == 1:
-        [((verb, noun), number)] = parts
-        return texts[0] if of is None else f"{verb} {number} of {_counted(of, noun)}"
-    total = sum(number for _, number in parts)
-    whole = f"{total} of {of}" if of is not None else str(total)
-    return f"{', '.join(texts[:-1])} and {texts[-1]}, {whole} in all"
+    parts, total = [], numbers.total()
+    for verb, noun in _LOSSES:
+        number = numbers[verb, noun]
+        # With one kind of loss the total is its number, and saying it twice reads like two numbers.
+        if number and number == total:
+            if of is None:
+                return f"{verb} {_counted(number, noun)}"
+            return f"{verb} {number} of {_counted(of, noun)}"
+        if number:
+            parts.append(f"{verb} {_counted(number, noun)}")
+    whole = str(total)
+    if of is not None:
+        whole = f"{total} of {of}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}, {whole} in all"
 
 
 def _count_losses(change: Change, numbers: Counter[tuple[str, str]]) -> None:
     """Count what an update takes away from an object that stays."""
+    takes_away = False
     for loss in change.losses:
-        if loss.lost is Lost.KEY:
-            numbers["revokes", "key"] += loss.count
-        elif loss.lost is Lost.MEMBER:
-            numbers["removes", "member"] += loss.count
+        match loss.lost:
+            case Lost.KEY:
+                numbers["revokes", "key"] += loss.count
+            case Lost.MEMBER:
+                numbers["removes", "member"] += loss.count
+            case Lost.ACCESS | Lost.DATA:
+                takes_away = True
     # Access and data cannot be counted, so the object counts once.
-    if _takes_away(change):
+    if takes_away:
         numbers["removes access or data in", "object"] += 1
 
 
@@ -361,17 +407,17 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _takes_away(change: Change) -> bool:
-    return any(loss.lost in (Lost.ACCESS, Lost.DATA) for loss in change.losses)
+def _few(changes: list[Change]) -> str:
+    """The first addresses, and a sign where there are more."""
+    addresses = [str(change.address) for change in changes[:_MOST_ADDRESSES]]
+    if len(changes) > _MOST_ADDRESSES:
+        addresses[-1] += " …"
+    return ", ".join(addresses)
 
 
-def _few(deletes: list[Change]) -> str:
-    return ", ".join(str(change.address) for change in deletes[:3]) + (
-        " …" if len(deletes) > 3 else ""
-    )
-
-
-def _allowing(deletes: list[Change]) -> str:
-    rules = sorted({str(change.matched_by) for change in deletes if change.matched_by is not None})
-    by_rule = f", or --allow-delete {rules[0]} to allow all its matches" if rules else ""
-    return f"pass --allow-delete ADDRESS for each deletion to allow{by_rule}"
+def _allowing(changes: list[Change]) -> str:
+    rules = {str(change.matched_by) for change in changes if change.matched_by is not None}
+    remedy = "pass --allow-delete ADDRESS for each deletion to allow"
+    if rules:
+        remedy += f", or --allow-delete {min(rules)} to allow all its matches"
+    return remedy

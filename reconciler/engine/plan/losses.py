@@ -1,13 +1,14 @@
 """What updates destroy: keys, members, access, data and limits.
 
-Kinds declare it on their fields (`model/destruction.py`). Keys and collections need no declaration:
-a key that is taken away stops working, and removed members are lost.
+Kinds declare losses on their fields (`model/destruction.py`). Keys and collections need no
+declaration: a key that is taken away stops working, and removed members are lost.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,16 +18,18 @@ from reconciler.model.comparing import canonical, same
 from reconciler.model.destruction import EVERYTHING, Loss, LossRule, Lost, When
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Field, Kind, Removal
-from reconciler.model.sinks import places_of, targets_of
+from reconciler.model.sinks import places_of, targets_of, write_to_of
 from reconciler.model.types import BundleType, FileSetType, KeySinkType
-from reconciler.model.values import FileSet, Unknown, value_at
+from reconciler.model.values import FileSet, Member, Unknown, value_at
 
-_LONGEST = 60
+_LONGEST_VALUE = 60
+"""The most characters of a value in a sentence."""
 _MOST_ITEMS = 3
+"""The most items that a sentence lists."""
 
 
 def with_losses(kind: Kind, change: Change) -> Change:
-    """The change with what it destroys of an object that stays."""
+    """The change with its losses, if its object stays."""
     if not change.fields or not _writes_in_place(change):
         return change
     losses = (*change.losses, *_losses_of(kind, change))
@@ -34,16 +37,17 @@ def with_losses(kind: Kind, change: Change) -> Change:
 
 
 def _writes_in_place(change: Change) -> bool:
-    # What cannot be deleted gets its former values back, and a rollback lets go of an object in the same way.
+    # An object that cannot be deleted gets its former values back, and so does one that a rollback
+    # forgets.
     restores = change.action is Action.DELETE and change.removal is Removal.RESTORE
     return restores or change.action in (Action.UPDATE, Action.FORGET)
 
 
 def _losses_of(kind: Kind, change: Change) -> Iterator[Loss]:
     for name in change.field_names:
-        # `diff_fields` reports the digest of a job's inputs under a name of its own.
         field = kind.by_name.get(name)
-        if field is None:  # the digest of a job's inputs
+        # The digest of a job's inputs is a change under a name of its own.
+        if field is None:
             continue
         before, after = _sides(change, name)
         if isinstance(field.type, KeySinkType):
@@ -71,27 +75,26 @@ def _key_loss(type: KeySinkType, before: Any, after: Any) -> Iterator[Loss]:
         return
     if after is None or not type.rotates:
         yield Loss(
-            f"revokes the key delivered to {_sink(before)}: whatever uses it stops working",
+            f"revokes the key delivered to {_places(targets_of(write_to_of(before)))}: "
+            "whatever uses it stops working",
             Lost.KEY,
         )
         return
     # Compared by text, so that another order of destinations is no loss.
-    old, new = (_targets(value) for value in (before, after))
-    gone = [target for place, target in old.items() if place not in new]
+    old, new = _targets_by_text(before), _targets_by_text(after)
+    gone = [target for text, target in old.items() if text not in new]
     if gone and new.keys() <= old.keys():
-        where = " and ".join(_sink({"write_to": target}) for target in gone)
         yield Loss(
-            f"takes the key away from {where}: whatever reads it there stops working", Lost.KEY
+            f"takes the key away from {_places(gone)}: whatever reads it there stops working",
+            Lost.KEY,
         )
 
 
-def _targets(value: Any) -> dict[str, Any]:
-    write_to = value.get("write_to") if isinstance(value, Mapping) else None
-    return {sorted_json(target).decode(): target for target in targets_of(write_to)}
+def _targets_by_text(value: Any) -> dict[str, Any]:
+    return {sorted_json(target).decode(): target for target in targets_of(write_to_of(value))}
 
 
-def _sink(value: Any) -> str:
-    targets = targets_of(value.get("write_to") if isinstance(value, Mapping) else None)
+def _places(targets: Iterable[Mapping[str, Any]]) -> str:
     return " and ".join(map(_shown_target, targets)) or "its former place"
 
 
@@ -108,31 +111,33 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
     """Members that are removed. A file that stays under another name is not lost."""
     if not isinstance(before, FileSet) or not before.members:
         return
-    # A renamed file has another key and the same content. It is not lost.
     # Keys identify members across runs. Ids cannot, because each upload gets a new one.
-    kept = {member.key: member for member in after.members} if isinstance(after, FileSet) else {}
-    held_before = {member.key for member in before.members}
-    # Counted and not collected: of two equal files that go, one may come back under another name.
-    arriving = Counter(
-        member.content.sha256
-        for member in kept.values()
-        if member.content and member.key not in held_before
-    )
-    gone = []
+    kept: dict[str, Member] = {}
+    if isinstance(after, FileSet):
+        kept = {member.key: member for member in after.members}
+    known = {member.key for member in before.members}
+    # A renamed file has another key and the same content. Counted, because of two equal files that
+    # go, one may come back under another name.
+    arriving: Counter[str] = Counter()
+    for key, member in kept.items():
+        if member.content and key not in known:
+            arriving[member.content.sha256] += 1
+    lost = []
     for member in before.members:
         if member.key in kept:
             continue
-        digest = member.content.sha256 if member.content else ""
-        if arriving[digest] > 0:
-            arriving[digest] -= 1
-            continue
-        gone.append(member.key)
-    if gone:
+        if member.content and arriving[member.content.sha256] > 0:
+            arriving[member.content.sha256] -= 1
+        else:
+            lost.append(member.key)
+    if lost:
         total = len(before.members)
-        how_many = f"all {total:,}" if len(gone) == total else f"{len(gone):,} of {total:,}"
+        number = f"{len(lost):,} of {total:,}"
+        if len(lost) == total:
+            number = f"all {total:,}"
         noun = "member" if total == 1 else "members"
-        sentence = f"removes {how_many} {noun} of {field.name} ({_some(gone)})"
-        yield Loss(sentence, Lost.MEMBER, count=len(gone), empties=not kept)
+        sentence = f"removes {number} {noun} of {field.name} ({_some(lost)})"
+        yield Loss(sentence, Lost.MEMBER, count=len(lost), empties=not kept)
 
 
 def _rule_loss(
@@ -140,48 +145,63 @@ def _rule_loss(
 ) -> Iterator[Loss]:
     # The condition must hold on both sides: a value that another mode interprets is not comparable.
     if rule.given is not None:
-        path = rule.given[0].split(".")
-        if any(value_at(side, path) != rule.given[1] for side in (change.before, change.after)):
+        name, required = rule.given
+        path = name.split(".")
+        if value_at(change.before, path) != required or value_at(change.after, path) != required:
             return
     # EVERYTHING stands for an unset limit, so removing a list can grant more than any list.
     old, new = _at(rule, field, before), _at(rule, field, after)
     items: list[str] = []
-    if rule.when in (When.LOSES, When.GAINS):
-        items = _missing(old, new) if rule.when is When.LOSES else _missing(new, old)
-        applies = bool(items)
-    elif old is None or same(old, new) or (rule.to is not None and not same(rule.to, new)):
-        applies = False
-    else:
-        applies = rule.when is When.CHANGES or _moves(rule, old, new)
-    if applies:
+    if rule.when is When.LOSES:
+        items = _missing(old, new)
+    elif rule.when is When.GAINS:
+        items = _missing(new, old)
+    if items or _moves(rule, old, new):
         sentence = rule.sentence.format(before=_short(old), after=_short(new), items=_some(items))
         yield Loss(sentence, rule.lost, empties=rule.empties and new in (None, [], {}))
 
 
 def _at(rule: LossRule, field: Field, value: Any) -> Any:
-    part = value_at(value, rule.at) if rule.at else canonical(field.type, value)
+    """The part of a value that a rule compares."""
+    if rule.at:
+        part = value_at(value, rule.at)
+    else:
+        part = canonical(field.type, value)
     if rule.all_items is not None and part == rule.all_items:
         return EVERYTHING
-    is_unset = part is None or (rule.unset is EVERYTHING and part in ([], {}))
     # An unset limit means no limit, which compares as the largest value of all.
-    return rule.unset if is_unset else part
+    if part is None or (rule.unset is EVERYTHING and part in ([], {})):
+        return rule.unset
+    return part
 
 
 def _moves(rule: LossRule, old: Any, new: Any) -> bool:
-    """Whether a value moves in the direction of the rule. If that is unknown, it does."""
+    """Whether a value changes in the direction of the rule, if the rule has one."""
+    if rule.when in (When.LOSES, When.GAINS) or old is None or same(old, new):
+        return False
+    if rule.to is not None and not same(rule.to, new):
+        return False
+    if rule.when is When.CHANGES:
+        return True
     before, after = _rank(rule, old), _rank(rule, new)
     # A value without a rank could mean anything. A needless warning is the lesser evil.
     if before is None or after is None:
         return True
-    return after < before if rule.when is When.FALLS else after > before
+    if rule.when is When.FALLS:
+        return after < before
+    return after > before
 
 
 def _rank(rule: LossRule, value: Any) -> float | None:
+    """The place of a value in the order of the rule; None where it has none."""
     if value is EVERYTHING:
-        return float("inf")
-    if rule.order:
-        return float(rule.order.index(value)) if value in rule.order else None
-    return float(value) if isinstance(value, int | float) else None
+        return math.inf
+    if value in rule.order:
+        return float(rule.order.index(value))
+    # Without an order of its own, a rule compares numbers.
+    if not rule.order and isinstance(value, int | float):
+        return float(value)
+    return None
 
 
 def _missing(whole: Any, part: Any) -> list[str]:
@@ -199,12 +219,17 @@ def _items(value: Any) -> list[str]:
         return [f"{key}={_short(element)}" for key, element in value.items()]
     if isinstance(value, list | tuple):
         return [_short(element) for element in value]
-    return [] if value is None else [_short(value)]
+    if value is None:
+        return []
+    return [_short(value)]
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - _MOST_ITEMS
-    return ", ".join(names[:_MOST_ITEMS]) + (f" and {more:,} more" if more > 0 else "")
+    """The first names, and how many more there are."""
+    text = ", ".join(names[:_MOST_ITEMS])
+    if len(names) > _MOST_ITEMS:
+        text += f" and {len(names) - _MOST_ITEMS:,} more"
+    return text
 
 
 def _short(value: Any) -> str:
@@ -212,5 +237,10 @@ def _short(value: Any) -> str:
         return "none"
     if isinstance(value, Unknown):
         return str(value)
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    text = str(value)
+    # As in YAML.
+    if isinstance(value, bool):
+        text = text.lower()
+    if len(text) > _LONGEST_VALUE:
+        text = f"{text[: _LONGEST_VALUE - 1]}…"
+    return text

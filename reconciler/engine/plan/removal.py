@@ -1,18 +1,19 @@
 """Changes of objects that nothing declares any more, or that are being destroyed.
 
-They come from the records, or from our marks if the state is lost. The kind and the last
+The objects come from the records, or from our marks if the state is lost. The kind and the last
 declaration decide whether an object is deleted, archived, restored or only forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.identity import Identity, bound_identities, identity_of
-from reconciler.engine.binding.matcher import Binding
 from reconciler.engine.plan.blocking import blocked_by
 from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.snapshot import Snapshot
@@ -24,7 +25,7 @@ from reconciler.model.resource import LiveObject, Record, Resource
 
 
 def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:
-    """The removal of a declared resource; `change` has what all changes of it have in common."""
+    """The removal of a declared resource; `change` is its no-op change."""
     # With targets, resources that the targets need are planned but not destroyed.
     if resource.address not in snapshot.selection.to_destroy:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
@@ -32,14 +33,14 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
     if binding.record is not None and binding.record.address in snapshot.taken:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     # An object with a unique key that was never recorded was not created by this stack.
-    if binding.live is None or (resource.kind.unique_key and binding.record is None):
-        is_recorded = binding.record is not None
-        return replace(
-            change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE
-        )
+    nothing = replace(change, action=Action.NO_OP, reason=Reason.GONE)
+    if binding.record is None and resource.kind.unique_key:
+        return nothing
+    if binding.live is None:
+        return nothing if binding.record is None else replace(nothing, action=Action.FORGET)
     # A finished job cannot be removed and blocks nothing.
     if binding.record is None and jobs.is_history(binding.live):
-        return replace(change, action=Action.NO_OP, reason=Reason.GONE)
+        return nothing
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
 
 
@@ -57,41 +58,41 @@ def undeclared(snapshot: Snapshot) -> list[Change]:
         # With an error, it is unknown which of several objects belongs to the resource.
         if address not in snapshot.errors:
             changes.append(_unrecorded(snapshot, address, live))
-    changes += _created_for_nothing(snapshot, {change.address for change in changes})
-    # A superseded object that is to be retained stays where it is: nothing refers to it.
-    changes += [change for change in _superseded(snapshot) if change.action is Action.DELETE]
+    planned = {change.address for change in changes}
+    changes += _created_for_nothing(snapshot, planned)
+    changes += _superseded(snapshot)
     return changes
 
 
 def _recorded(snapshot: Snapshot) -> Iterator[Change]:
-    """The changes of recorded objects without a declaration, and of objects that they superseded."""
+    """The changes of undeclared records, and of the objects that replacements left behind."""
     targets = snapshot.inputs.options.targets
     retained = _retained_projects(snapshot)
     bound = bound_identities(snapshot)
     # Records under the earlier address of a renamed resource are still in use.
     in_use = set(snapshot.resources)
-    left = set()
+    moved_away = set()
     for binding in snapshot.bindings.values():
         if binding.record is not None:
             in_use.add(binding.record.address)
         if binding.left is not None:
-            left.add(binding.left)
+            moved_away.add(binding.left)
     for address, record in snapshot.inputs.records.items():
         # A state of a newer version can contain kinds that this version does not know.
         if address.kind not in snapshot.inputs.kinds:
             continue
         if address not in in_use and (not targets or address in targets):
-            change = _orphan(snapshot, address, record, bound, left)
+            change = _orphan(snapshot, record, bound, moved_away)
             if address.project in retained:
                 change = _with_retained_project(snapshot, change, record)
             yield change
         if record.deposed:
             is_retained = address.project in retained
-            yield from _replaced_objects(snapshot, address, record, is_retained=is_retained)
+            yield from _left_behind(snapshot, record, is_retained=is_retained)
 
 
 def _created_for_nothing(snapshot: Snapshot, planned: Collection[Address]) -> Iterator[Change]:
-    """The changes of what interrupted runs created for addresses that are gone."""
+    """The changes of objects that interrupted runs created for addresses that are gone."""
     for address, live in snapshot.leftovers.undeclared:
         if address.kind not in snapshot.inputs.kinds or address in planned:
             continue
@@ -103,22 +104,26 @@ def _created_for_nothing(snapshot: Snapshot, planned: Collection[Address]) -> It
             yield _forgettable(snapshot, address)
 
 
-def _superseded(snapshot: Snapshot) -> Iterable[Change]:
+def _superseded(snapshot: Snapshot) -> Iterator[Change]:
+    """The deletions of objects that a resource had before its present one."""
     for address, live in snapshot.leftovers.superseded:
         # With an error it is unknown which object the resource has, so none of them is removed.
-        if address.kind in snapshot.inputs.kinds and address not in snapshot.errors:
-            yield _unrecorded(snapshot, address, live)
+        if address.kind not in snapshot.inputs.kinds or address in snapshot.errors:
+            continue
+        change = _unrecorded(snapshot, address, live)
+        # A superseded object that is retained needs no change: nothing refers to it.
+        if change.action is Action.DELETE:
+            yield change
 
 
 def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, without restoring limits of projects that are archived anyway."""
     # Archiving a project disables everything in it. Restoring its rate limits first would cost
     # calls and has no effect.
-    archived = {
-        change.address.name
-        for change in changes
-        if change.action is Action.DELETE and snapshot.kind(change.address).defines_project
-    }
+    archived = set()
+    for change in changes:
+        if change.action is Action.DELETE and snapshot.kind(change.address).defines_project:
+            archived.add(change.address.name)
     destroying = snapshot.inputs.options.destroy
     adjusted = []
     for change in changes:
@@ -130,58 +135,68 @@ def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Ch
 
 
 def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, with a refusal for those that would remove the last object of its sort, such as
-    the last owner."""
-    # Of every object that the API lists, and not only of ours: the last owner may be somebody else.
-    kept: dict[str, set[str]] = {}
-    for kind in snapshot.inputs.kinds.values():
-        if kind.min_one:
-            name, value = kind.min_one
-            kept[kind.name] = {
-                live.id
-                for live in snapshot.live.objects(kind.name, None)
-                if live.value(name) == value
-            }
-    # Changes run in any order, so all of them count together: two demotions of the last two owners
-    # are harmless one by one and lock everyone out together.
+    """The changes, with a refusal for those that would leave none of the objects that a kind needs,
+    such as the last owner."""
+    remaining = _last_ones(snapshot)
+    if not remaining:
+        return changes
     losing = [
         change
         for change in changes
-        if change.id in kept.get(change.address.kind, ()) and _gives_up(snapshot, change)
+        if change.id in remaining.get(change.address.kind, ()) and _gives_up(snapshot, change)
     ]
+    # Changes run in any order, so all of them count together: two demotions of the last two owners
+    # are harmless one by one and lock everyone out together.
     for change in losing:
-        kept[change.address.kind].discard(change.id or "")
-    held = {change.address for change in losing if not kept[change.address.kind]}
+        remaining[change.address.kind].discard(change.id or "")
+    refused = {change.address for change in losing if not remaining[change.address.kind]}
     guarded = []
     for change in changes:
-        if change.address in held:
-            change = replace(change, refusal=_last(snapshot, change))
+        if change.address in refused:
+            name, value = _needed_value(snapshot, change)
+            refusal = f"it would leave no {change.address.kind} with {name} {value}"
+            change = replace(change, refusal=refusal)
         guarded.append(change)
     return guarded
 
 
+def _last_ones(snapshot: Snapshot) -> dict[str, set[str]]:
+    """The ids of the objects of which at least one has to stay, by kind."""
+    ids: dict[str, set[str]] = {}
+    for kind in snapshot.inputs.kinds.values():
+        if kind.min_one is None:
+            continue
+        name, value = kind.min_one
+        ids[kind.name] = set()
+        # Of every object that the API lists, and not only of ours: the last owner may be somebody
+        # else.
+        for live in snapshot.live.objects(kind.name, None):
+            if live.value(name) == value:
+                ids[kind.name].add(live.id)
+    return ids
+
+
+def _needed_value(snapshot: Snapshot, change: Change) -> tuple[str, Any]:
+    """The field that makes an object one of those, and its value."""
+    return snapshot.kind(change.address).min_one or ("", None)
+
+
 def _gives_up(snapshot: Snapshot, change: Change) -> bool:
-    name, value = snapshot.kind(change.address).min_one or ("", None)
-    return change.action.destroys or (
-        name in change.field_names and change.after.get(name) != value
-    )
-
-
-def _last(snapshot: Snapshot, change: Change) -> str:
-    name, value = snapshot.kind(change.address).min_one or ("", None)
-    return f"it would leave no {change.address.kind} with {name} {value}"
+    """Whether an object is none of those any more after its change."""
+    name, value = _needed_value(snapshot, change)
+    is_changed = name in change.field_names and change.after.get(name) != value
+    return change.action.destroys or is_changed
 
 
 def _with_project(change: Change, *, is_unwanted: bool) -> Change:
+    """The change of an object whose project is archived."""
+    gone = replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=(), blocked="")
     # An object that could not be read goes with its project too, unless a manifest still wants it.
-    is_unread = change.reason is Reason.BLOCKED and is_unwanted
-    if is_unread or (
-        change.action is Action.DELETE
-        and (change.removal is Removal.RESTORE or change.verify_before_create)
-    ):
-        return replace(
-            change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=(), blocked=""
-        )
+    if change.reason is Reason.BLOCKED and is_unwanted:
+        return gone
+    is_restored = change.removal is Removal.RESTORE
+    if change.action is Action.DELETE and (is_restored or change.verify_before_create):
+        return gone
     return change
 
 
@@ -219,82 +234,88 @@ def _with_retained_project(snapshot: Snapshot, change: Change, record: Record) -
 
 def _orphan(
     snapshot: Snapshot,
-    address: Address,
     record: Record,
     bound: Mapping[Identity, Sequence[Address]],
-    left: Collection[Address],
+    moved_away: Collection[Address],
 ) -> Change:
-    """The change of a record that no resource uses. `bound` are the objects that belong to a
-    resource, `left` the addresses whose resource moved to another project."""
-    kind, live = snapshot.kind(address), snapshot.find(address, record.id)
+    """The change of a record that no resource uses.
+
+    `bound` are the objects that belong to a resource, `moved_away` the addresses whose resource is
+    declared in another project now.
+    """
+    address, kind = record.address, snapshot.kind(record.address)
+    change = of_record(kind, record)
     # From the most certain to the least: what the API has retired, what cannot be judged, what
     # belongs to others, what could not be read, what is gone. Only the rest is removed.
-    change = of_record(snapshot.kind(address), record)
     if address in snapshot.retired:
         return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
-    if error := snapshot.error_of(address):
+    error = snapshot.error_of(address)
+    if error is not None:
         return blocked_by(change, error)
-    if snapshot.taken.get(address, address) is None:
-        return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
+    if address in snapshot.taken:
+        other = snapshot.taken[address]
+        reason = Reason.OTHER_OWNER if other is None else Reason.OTHER_ADDRESS
+        return replace(change, action=Action.FORGET, reason=reason)
     project_id = snapshot.project_id(address.project) or record.project_id
-    if (
-        address in snapshot.taken
-        or identity_of(kind, address.project, project_id, record.id) in bound
-    ):
+    if identity_of(kind, address.project, project_id, record.id) in bound:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_ADDRESS)
     if snapshot.is_unreadable(address) and address.project not in snapshot.missing_projects:
         return replace(
             change, action=Action.DELETE, reason=Reason.NOT_DECLARED, verify_before_create=True
         )
+    live = snapshot.find(address, record.id)
     if live is None or kind.terminal_state(live.attributes) is TerminalState.GONE:
         return replace(change, action=Action.FORGET, reason=Reason.GONE)
-    reason = Reason.DESTROY if snapshot.inputs.options.destroy else Reason.NOT_DECLARED
-    if address in left:
+    reason = Reason.NOT_DECLARED
+    if address in moved_away:
         reason = Reason.OTHER_PROJECT
+    elif snapshot.inputs.options.destroy:
+        reason = Reason.DESTROY
     return _removed(change, kind, live, record, reason)
 
 
-def _replaced_objects(
-    snapshot: Snapshot, address: Address, record: Record, *, is_retained: bool
-) -> Iterable[Change]:
+def _left_behind(snapshot: Snapshot, record: Record, *, is_retained: bool) -> Iterator[Change]:
     """The deletions of objects that a replacement left behind; `is_retained`: with their project."""
-    # Earlier keys of a resource that stays are revoked by its own change, once nobody uses them.
-    # Those of a resource that is let go stay as well.
-    turns: set[str] = set()
-    on_remove = record.on_remove or snapshot.kind(address).on_remove
-    is_retained = is_retained or on_remove is OnRemove.RETAIN
+    address, kind = record.address, snapshot.kind(record.address)
+    valid_keys: set[str] = set()
+    is_retained = is_retained or (record.on_remove or kind.on_remove) is OnRemove.RETAIN
     is_declared = address in snapshot.resources and address not in snapshot.selection.to_destroy
+    # The change of a resource that stays revokes its earlier keys, once nobody uses them. Those of
+    # a retained object stay as well.
     if is_declared or is_retained:
-        turns = {id for entry in record.delivered.values() for id in key_ids(entry)}
+        for entry in record.delivered.values():
+            valid_keys.update(key_ids(entry))
     for id in record.deposed:
-        if id in turns:
-            continue
         live = snapshot.find(address, id)
-        is_foreign = live is not None and snapshot.inputs.ownership.is_foreign(live.mark)
-        if live is not None and not is_foreign and (live.kind.job is None or live.runs):
-            change = replace(of_record(snapshot.kind(address), record), id=id)
-            yield replace(
-                change,
-                action=Action.DELETE,
-                reason=Reason.LEFT_BEHIND,
-                before=shown_spec(live, None),
-                pre_image=diff.image(live.kind, live),
-            )
+        if live is None or id in valid_keys or snapshot.inputs.ownership.is_foreign(live.mark):
+            continue
+        # A job that has ended is history, which the API keeps.
+        if kind.job is not None and not live.runs:
+            continue
+        yield replace(
+            of_record(kind, record),
+            id=id,
+            action=Action.DELETE,
+            reason=Reason.LEFT_BEHIND,
+            before=shown_spec(live, None),
+            pre_image=diff.image(kind, live),
+        )
 
 
 def _forgettable(snapshot: Snapshot, address: Address) -> Change:
-    """Nothing is left to do but to forget that a run died here."""
+    """The change of an address where a run died and created nothing: the journal forgets it."""
     nothing = Record(address=address, id="")
     return replace(of_record(snapshot.kind(address), nothing, Reason.GONE), id=None)
 
 
 def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Change:
+    """The removal of an object of ours that no record describes."""
     # Such an object has no record of its own, so its change starts from a minimal one.
-    is_declared = address in snapshot.resources
-    is_ours = is_declared or address in snapshot.inputs.records
     record = Record(address=address, id=live.id, project_id=snapshot.project_id(address.project))
-    reason = Reason.LEFT_BEHIND if is_ours else Reason.NOT_DECLARED
-    if snapshot.inputs.options.destroy and not is_ours:
+    reason = Reason.NOT_DECLARED
+    if address in snapshot.resources or address in snapshot.inputs.records:
+        reason = Reason.LEFT_BEHIND
+    elif snapshot.inputs.options.destroy:
         reason = Reason.DESTROY
     return _removed(of_record(snapshot.kind(address), record), live.kind, live, record, reason)
 
@@ -326,14 +347,16 @@ def _removed(
         pre_image=diff.image(kind, live),
         refusal=kind.read_only_reason(live.attributes) or "",
     )
-    # A job ends by itself, so its removal follows rules of its own.
+    # A job ends without being removed, so its removal follows rules of its own.
     if kind.job is not None:
         return jobs.removed(shown, live, reason)
     if change.on_remove == OnRemove.RETAIN:
         return replace(shown, action=Action.FORGET, reason=Reason.RETAINED)
     # Objects that cannot be deleted (limits, settings) get back the values before our first write.
-    restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}
-    fields = [FieldChange((name,), live.value(name), value) for name, value in restored.items()]
+    fields = []
+    if record is not None and kind.removal is Removal.RESTORE:
+        for name, value in record.overwritten.items():
+            fields.append(FieldChange((name,), live.value(name), value))
     return replace(
         shown,
         action=Action.DELETE,

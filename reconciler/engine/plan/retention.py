@@ -11,16 +11,20 @@ from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.plan.removal import of_record
 from reconciler.engine.retention_match import last_use, name_of
 from reconciler.engine.snapshot import RetentionMatch, Snapshot
+from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Reason
 from reconciler.model.resource import LiveObject, Record
 
 
 def with_retention(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, with deletions of everything that rules match."""
-    # Addresses of matches are derived from ids, so they cannot collide with declared ones.
-    removals = {match.address: _removal(snapshot, match) for match in snapshot.retention_matches}
-    # What remains of such an address is the memory of a run that died deleting there.
-    return [*(change for change in changes if change.address not in removals), *removals.values()]
+    removals: dict[Address, Change] = {}
+    for match in snapshot.retention_matches:
+        removals[match.address] = _removal(snapshot, match)
+    # Addresses of matches are derived from ids, so they cannot collide with declared ones. Another
+    # change of such an address comes from a run that died deleting the object.
+    others = [change for change in changes if change.address not in removals]
+    return [*others, *removals.values()]
 
 
 def _removal(snapshot: Snapshot, match: RetentionMatch) -> Change:
@@ -45,11 +49,14 @@ def _removal(snapshot: Snapshot, match: RetentionMatch) -> Change:
 
 def _loss(live: LiveObject) -> str:
     """A name and a date for the person who approves the deletion, because an id says little."""
-    parts = [name_of(live.attributes) or ""]
+    texts = []
+    name = name_of(live.attributes)
+    if name:
+        texts.append(name)
     used = last_use(live)
     if used is not None:
-        name, at = used
+        field, at = used
         day = datetime.fromtimestamp(at, UTC).date().isoformat()
-        parts.append(f"last used on {day}" if name == "last_active_at" else f"of {day}")
-    what = " ".join(part for part in parts if part)
-    return f"{what}: {live.kind.destroys}" if live.kind.destroys else what
+        texts.append(f"last used on {day}" if field == "last_active_at" else f"of {day}")
+    text = " ".join(texts)
+    return f"{text}: {live.kind.destroys}" if live.kind.destroys else text

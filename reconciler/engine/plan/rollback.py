@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct, field
@@ -19,7 +20,7 @@ from reconciler.engine import diff
 from reconciler.engine.plan.removal import of_record
 from reconciler.model.address import Address
 from reconciler.model.answered import is_sendable
-from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
+from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.comparing import comparable, same, with_hidden
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Field, Kind, Readable, Removal
@@ -28,10 +29,23 @@ from reconciler.model.types import FileSetType, LocalFileType
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec, Template
 from reconciler.state.runs import PreImage
 
-_OF_WHAT_WAS_THERE = frozenset({Action.UPDATE.value, Action.ADOPT.value, Action.NO_OP.value})
+_ON_EXISTING = frozenset({Action.UPDATE.value, Action.ADOPT.value, Action.NO_OP.value})
 """Actions of a run on an existing object without a record."""
 
-_NOTHING_DONE = frozenset({Reason.GONE.name, Reason.WITH_PROJECT.name})
+_NOT_UNDONE = frozenset(
+    {
+        # Only the record changed, or the object went with its project.
+        Reason.GONE.name,
+        Reason.WITH_PROJECT.name,
+        # The objects belonged to no resource, so there is nothing to declare again.
+        Reason.LEFT_BEHIND.name,
+        Reason.RETENTION.name,
+    }
+)
+"""Reasons of changes that a rollback has nothing to undo of."""
+
+_MOST_ADDRESSES = 3
+"""The most addresses that a warning lists."""
 
 
 class RunHistory(Struct, frozen=True):
@@ -67,43 +81,43 @@ def rollback_target(
 ) -> RollbackTarget:
     """The resources that undo a run, given the current records; `begun` are changes that never
     ended."""
-    # The first image per address is from before the run. A replacement keeps a second one in
-    # between.
     images = _first_images(history.images, kinds)
     links = _links(history, images, records, kinds)
     resources: dict[Address, Resource] = {}
-    touched: set[Address] = set()
-    released: set[Address] = set()
-    for image in images.values():
-        touched |= {image.address, *([image.record.address] if image.record else [])}
-        # What was there before the run stays: the rollback gives back its values and lets go of it.
-        # A deletion would destroy what somebody else had made.
-        if _is_released(image, kinds[image.address.kind]):
-            released.add(image.address)
-        former = _former(image, records, kinds[image.address.kind])
+    changed: set[Address] = set()
+    to_release: set[Address] = set()
+    obstacles = []
+    for address, image in images.items():
+        kind = kinds[address.kind]
+        changed.add(address)
+        # The run may have renamed the resource.
+        if image.record is not None:
+            changed.add(image.record.address)
+        if image.action == Action.CREATE and address in begun and address not in records:
+            obstacles.append(_unsettled(history.run_id, address))
+        # An object that existed before the run stays: a deletion would destroy what somebody else
+        # had made.
+        if _is_released(image, kind):
+            to_release.add(address)
+        former = _former(image, records, kind)
         # Without a former resource, the record is undeclared, and the plan deletes it like any
         # other.
         if former is not None:
             # Old values can contain ids of objects that come back under new ones.
             resources[former.address] = _relinked(former, links)
+    # A released object needs a resource, or there is nothing to restore.
+    to_release &= resources.keys()
     # All other records are declared as they are, so that references and guards see them, and
     # nothing of them changes.
-    standing = (
-        _standing(record, kinds[address.kind])
-        for address, record in records.items()
-        if address not in touched and address.kind in kinds
-    )
-    obstacles = []
-    for image in images.values():
-        is_open_create = image.action == Action.CREATE and image.address in begun
-        if is_open_create and image.address not in records:
-            obstacles.append(_unsettled(history.run_id, image.address))
+    for address, record in records.items():
+        if address not in changed and address.kind in kinds:
+            resources[address] = _as_recorded(record, kinds[address.kind])
     return RollbackTarget(
         history.run_id,
-        (*resources.values(), *standing),
-        frozenset(touched),
-        frozenset(released & set(resources)),
-        (*_changed_later(history, images), *_swept(history)),
+        tuple(resources.values()),
+        frozenset(changed),
+        frozenset(to_release),
+        (*_changed_later(history, images), *_removed_by_rules(history)),
         tuple(obstacles),
     )
 
@@ -112,32 +126,33 @@ def as_rollback(
     plan: Plan, before: RollbackTarget, records: Mapping[Address, Record], kinds: Mapping[str, Kind]
 ) -> Plan:
     """The plan of these resources as a rollback: changed reasons, and everything else untouched."""
-    changes = [
-        _rolled_back(change, is_released=change.address in before.to_release)
-        for change in plan.changes
-        if change.address in before.changed_by_run and change.reason is not Reason.LEFT_BEHIND
-    ]
+    changes: list[Change] = []
+    planned: set[Address] = set()
     # `None` keeps warnings about the rollback as a whole.
-    pending = {None, *(change.address for change in changes if change.is_change)}
-    planned = {change.address for change in changes}
-    # A record that moves must not be reported a second time under its former address.
-    planned |= {change.renamed_from for change in changes if change.renamed_from}
+    pending: set[Address | None] = {None}
+    for change in plan.changes:
+        address = change.address
+        if address not in before.changed_by_run or change.reason is Reason.LEFT_BEHIND:
+            continue
+        changes.append(_rolled_back(change, is_released=address in before.to_release))
+        planned.add(address)
+        # A record that moves must not be reported a second time under its former address.
+        if change.renamed_from is not None:
+            planned.add(change.renamed_from)
+        if changes[-1].is_change:
+            pending.add(address)
     # Part of the plan, so that the share of deletions is measured against everything that is
     # managed.
-    untouched = [
-        of_record(kinds[address.kind], record, Reason.UNTOUCHED)
-        for address, record in records.items()
-        if address not in planned and address.kind in kinds
-    ]
+    for address, record in records.items():
+        if address not in planned and address.kind in kinds:
+            changes.append(of_record(kinds[address.kind], record, Reason.UNTOUCHED))
+    warnings = [warning for warning in before.warnings if warning.address in pending]
     return replace(
         plan,
-        changes=(*changes, *untouched),
+        changes=tuple(changes),
         drift=tuple(drift for drift in plan.drift if drift.address in before.changed_by_run),
         rollback_of=before.run_id,
-        diagnostics=(
-            *(warning for warning in before.warnings if warning.address in pending),
-            *plan.diagnostics,
-        ),
+        diagnostics=(*warnings, *plan.diagnostics),
     )
 
 
@@ -146,27 +161,27 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
 
     `projects` are the names of existing unmanaged projects.
     """
-    homes = {
-        *projects,
-        *(resource.address.name for resource in before.resources if resource.kind.defines_project),
-    }
+    known = set(projects)
+    for resource in before.resources:
+        if resource.kind.defines_project:
+            known.add(resource.address.name)
     for change in plan.changes:
+        if change.action is not Action.CREATE:
+            continue
         # Planned as a create, because an archived object does not count as existing.
-        if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
+        if change.removal is Removal.ARCHIVE:
             yield Diagnostic(
                 "What was archived does not come back",
-                "Nothing can undo an archive, so nothing that was in it can be brought back either. To roll back the "
-                "rest of the run, name it with --target; for a new one in its place, restore the manifests and apply.",
+                "Nothing can undo an archive, so nothing that was in it can be brought back "
+                "either. To roll back the rest of the run, name it with --target; for a new one "
+                "in its place, restore the manifests and apply.",
                 address=change.address,
             )
-        elif (
-            change.action is Action.CREATE
-            and change.address.project
-            and change.address.project not in homes
-        ):
+        elif change.address.project and change.address.project not in known:
             yield Diagnostic(
                 "Its project is not managed any more",
-                f'Nothing says which project "{change.address.project}" is. Roll back the run that let it go first.',
+                f'Nothing says which project "{change.address.project}" is. Roll back the run '
+                "that let it go first.",
                 address=change.address,
             )
 
@@ -174,54 +189,52 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
 def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
     """The local files whose content a change has to upload."""
     values = {**change.restored, **change.desired}
+    if change.action not in (Action.CREATE, Action.REPLACE, Action.UPDATE):
+        return
+    is_update = change.action is Action.UPDATE
     for declared in kind.fields:
         value = values.get(declared.name)
         if isinstance(declared.type, LocalFileType) and isinstance(value, LocalFile):
-            if change.action in (Action.CREATE, Action.REPLACE):
+            # An object that is a file gets its content at its creation alone.
+            if not is_update:
                 yield value
-        elif isinstance(value, FileSet) and change.action in (
-            Action.CREATE,
-            Action.REPLACE,
-            Action.UPDATE,
-        ):
+        elif isinstance(value, FileSet):
+            files = _contents(value)
             # A collection is updated file by file. A bundle is always uploaded as a whole.
-            one_by_one = change.action is Action.UPDATE and isinstance(declared.type, FileSetType)
-            stays = _contents(change.before.get(declared.name)) if one_by_one else {}
-            yield from (file for key, file in _contents(value).items() if key not in stays)
+            if is_update and isinstance(declared.type, FileSetType):
+                for key in _contents(change.before.get(declared.name)):
+                    files.pop(key, None)
+            yield from files.values()
 
 
-# --- what the run did, and how to have it undone ----------------------------------------------------------------------
+# --- the changes of the run, and the resources that undo them ---------------------------------------------------------
 
 
 def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict[Address, PreImage]:
-    """One image an address: a replacement keeps two, and the first is from before all of it.
+    """The first image of each address that a rollback undoes.
 
-    What a job has done is done: a rollback stops one that the run started, and starts none.
+    A replacement keeps a second image in between; the first is from before all of it.
     """
     first: dict[Address, PreImage] = {}
     for image in images:
-        # Leftovers and matches of rules were nobody's resources, so there is nothing to declare
-        # again.
-        undoes_nothing = image.reason in {
-            *_NOTHING_DONE,
-            Reason.LEFT_BEHIND.name,
-            Reason.RETENTION.name,
-        }
-        is_rerun = (
-            image.address.kind in kinds
-            and kinds[image.address.kind].job
-            and image.action != Action.CREATE
-        )
-        if image.address.kind in kinds and not undoes_nothing and not is_rerun:
-            first.setdefault(image.address, image)
+        kind = kinds.get(image.address.kind)
+        if kind is None or image.reason in _NOT_UNDONE:
+            continue
+        # The work of a job cannot be undone. A rollback stops a job that the run started, and
+        # starts none.
+        if kind.job is not None and image.action != Action.CREATE:
+            continue
+        first.setdefault(image.address, image)
     return first
 
 
 def _is_released(image: PreImage, kind: Kind) -> bool:
-    """Whether the run took over what was there already, and only letting go of it undoes that."""
-    restores_itself = kind.removal is Removal.RESTORE
-    was_there = kind.always_exists or image.action in _OF_WHAT_WAS_THERE
-    return image.record is None and was_there and not restores_itself
+    """Whether the run adopted an existing object, so that undoing it means to forget the object."""
+    # A removal of this kind restores the former values and forgets the object anyway.
+    if kind.removal is Removal.RESTORE:
+        return False
+    existed = kind.always_exists or image.action in _ON_EXISTING
+    return image.record is None and existed
 
 
 def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> Resource | None:
@@ -229,53 +242,72 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
     record = image.record
     if image.action == Action.CREATE or (record is None and kind.removal is Removal.RESTORE):
         return None
+    now = records.get(image.address)
     if _is_released(image, kind):
-        # Declared with nothing: so all that we set since goes back, and `_rolled_back` makes a letting go of it.
-        if image.address not in records:
+        # Declared with an empty spec, so that everything that was set since is reset.
+        # `_rolled_back` turns the update into a release.
+        if now is None:
             return None
         return Resource(image.address, kind, {}, restored=_sendable(kind, image.before))
-    now = records.get(image.address)
     address, asked = image.address, image.before
     if record is not None:
-        # The record of that time outranks the present one, which the run or a later one has written.
+        # The record of that time outranks the present one, which this run or a later one wrote.
         address, asked = record.address, record.applied
     elif now is not None:
         asked = now.applied
     spec = _spec(kind, asked, image)
-    lifecycle = Lifecycle(
-        # Protected at either time, so that a rollback is no way around it.
-        prevent_destroy=any(source.prevent_destroy for source in (record, now) if source),
-        on_remove=record.on_remove if record else None,
-        adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
-        renamed_from=image.address if address != image.address else None,
-    )
-    # Fields that no manifest set, with the values that they had by hand. A replacement would
+    # Fields that no manifest set keep the values that they had by hand. A replacement would
     # otherwise lose them.
-    unasked = {
-        name: value for name, value in _sendable(kind, image.before).items() if name not in spec
-    }
-    return Resource(address, kind, spec, lifecycle, restored=unasked)
+    unasked = _sendable(kind, image.before)
+    for name in spec:
+        unasked.pop(name, None)
+    return Resource(address, kind, spec, _lifecycle(image, now), restored=unasked)
+
+
+def _lifecycle(image: PreImage, now: Record | None) -> Lifecycle:
+    """The lifecycle of a former resource; `now` is the present record of its address."""
+    record = image.record
+    # Protected at either time, so that a rollback is no way around it.
+    is_protected = now is not None and now.prevent_destroy
+    on_remove, renamed_from = None, None
+    if record is not None:
+        is_protected = is_protected or record.prevent_destroy
+        on_remove = record.on_remove
+        if record.address != image.address:
+            renamed_from = image.address
+    # A forgotten object still exists, so it comes back under its id.
+    adopt: bool | str = False
+    if image.action == Action.FORGET and image.id and now is None:
+        adopt = image.id
+    return Lifecycle(
+        prevent_destroy=is_protected,
+        on_remove=on_remove,
+        adopt=adopt,
+        renamed_from=renamed_from,
+    )
 
 
 def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
     """The values that an object had, without those that only the server can give it."""
-    fields = ((kind.by_name[name], value) for name, value in before.items() if name in kind.by_name)
-    return {
-        declared.name: value
-        for declared, value in fields
-        if declared.has_own_calls or is_sendable(declared.type, value)
-    }
+    values = {}
+    for name, value in before.items():
+        field = kind.by_name.get(name)
+        if field is not None and (field.has_own_calls or is_sendable(field.type, value)):
+            values[name] = value
+    return values
 
 
 def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
-    answered = image.record.answered if image.record else {}
+    """The values asked for then, with the manual changes that the run overwrote."""
     spec = {}
     for name, value in asked.items():
-        declared = kind.by_name.get(name)
-        if declared is None or value is None:
+        field = kind.by_name.get(name)
+        if field is None or value is None:
             continue
-        if name not in answered:
-            value = _value_before(declared, value, image.before)
+        # Where the API keeps its own answer, the shown value is no manual change.
+        keeps_answer = image.record is not None and name in image.record.answered
+        if not keeps_answer:
+            value = _value_before(field, value, image.before)
         spec[name] = value
     return spec
 
@@ -313,14 +345,14 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
 
 def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
     members = value.members if isinstance(value, FileSet) else ()
-    return {
-        (member.content.path, member.content.sha256): member.content
-        for member in members
-        if member.content
-    }
+    contents = {}
+    for member in members:
+        if member.content:
+            contents[member.content.path, member.content.sha256] = member.content
+    return contents
 
 
-def _standing(record: Record, kind: Kind) -> Resource:
+def _as_recorded(record: Record, kind: Kind) -> Resource:
     lifecycle = Lifecycle(prevent_destroy=record.prevent_destroy, on_remove=record.on_remove)
     return Resource(record.address, kind, record.applied, lifecycle)
 
@@ -332,25 +364,31 @@ def _changed_later(history: RunHistory, images: Mapping[Address, PreImage]) -> I
             if any(image.address == address for image in later):
                 runs.append(str(run))
         if runs:
-            detail = f"Run {', '.join(runs)} changed it after run {history.run_id}; that is undone with it."
+            detail = (
+                f"Run {', '.join(runs)} changed it after run {history.run_id}; "
+                "that is undone with it."
+            )
             yield Diagnostic(
                 "A later run changed it too", detail, address=address, severity=Severity.WARNING
             )
 
 
-def _swept(history: RunHistory) -> Iterator[Diagnostic]:
-    swept = [
-        str(image.address) for image in history.images if image.reason == Reason.RETENTION.name
-    ]
-    if swept:
-        detail = f"Rules of retention matched {', '.join(swept[:3])}{' …' if len(swept) > 3 else ''} in that run."
-        yield Diagnostic("What was nobody's does not come back", detail, severity=Severity.WARNING)
+def _removed_by_rules(history: RunHistory) -> Iterator[Diagnostic]:
+    removed = [image.address for image in history.images if image.reason == Reason.RETENTION.name]
+    if not removed:
+        return
+    names = ", ".join(map(str, removed[:_MOST_ADDRESSES]))
+    if len(removed) > _MOST_ADDRESSES:
+        names += " …"
+    detail = f"Rules of retention matched {names} in that run."
+    yield Diagnostic("What was nobody's does not come back", detail, severity=Severity.WARNING)
 
 
 def _unsettled(run_id: int, address: Address) -> Diagnostic:
     return Diagnostic(
         "Nobody knows what became of it",
-        f"Run {run_id} began to create it and did not end. Apply once more, which looks for it, and then roll back.",
+        f"Run {run_id} began to create it and did not end. Apply once more, which looks for it, "
+        "and then roll back.",
         address=address,
     )
 
@@ -360,28 +398,22 @@ def _unsettled(run_id: int, address: Address) -> Diagnostic:
 
 def _rolled_back(change: Change, *, is_released: bool) -> Change:
     if is_released:
-        return _letting_go(change)
+        return _release(change)
     if not change.is_change or change.action is Action.FORGET:
         return change
     return replace(change, reason=Reason.ROLLBACK)
 
 
-def _letting_go(change: Change) -> Change:
-    """An object that the run adopted gets its values back and is released."""
-    # The plan wants to create it only because somebody deleted it since. There is nothing to let go
-    # of but the record.
-    gone = change.action is Action.CREATE
-    fields: tuple[FieldChange, ...] = ()
-    if not gone:
-        fields = tuple(entry for entry in change.fields if not entry.forces_replacement)
-    return replace(
-        change,
-        action=Action.FORGET,
-        reason=Reason.GONE if gone else Reason.ROLLBACK,
-        fields=fields,
-        destructive="",
-        warnings=(),
-    )
+def _release(change: Change) -> Change:
+    """The change of an object that the run adopted: it gets its values back and is forgotten."""
+    release = replace(change, action=Action.FORGET, fields=(), destructive="", warnings=())
+    # The plan wants to create the object only because somebody deleted it since. Nothing but its
+    # record is left.
+    if change.action is Action.CREATE:
+        return replace(release, reason=Reason.GONE)
+    # Only a new object could have the former values of the other fields.
+    fields = tuple(entry for entry in change.fields if not entry.forces_replacement)
+    return replace(release, reason=Reason.ROLLBACK, fields=fields)
 
 
 # --- ids --------------------------------------------------------------------------------------------------------------
@@ -399,11 +431,11 @@ def _links(
     Old values contain ids, and objects that were deleted or replaced come back with new ones.
     """
     links: dict[str, str | Reference] = {}
-    for image in (
-        *images.values(),
-        *(later_image for later in history.later.values() for later_image in later),
-    ):
-        address = image.record.address if image.record else image.address
+    # Later runs too: their images name the ids that the objects had in between.
+    for image in chain(images.values(), *history.later.values()):
+        address = image.address
+        if image.record is not None:
+            address = image.record.address
         kind = kinds.get(address.kind)
         # Such objects keep their ids through deletes and creates.
         if image.id is None or kind is None or kind.always_exists or kind.calls.singleton:
@@ -421,17 +453,24 @@ def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resou
     # A resource that referred to itself would be a cycle.
     links = {id: link for id, link in links.items() if link != Reference(resource.address)}
     # Longest first, because one id can be the prefix of another.
-    ids = re.compile("|".join(map(re.escape, sorted(links, key=len, reverse=True))) or "(?!)")
+    ordered = sorted(links, key=len, reverse=True)
+    # Without ids, a pattern that matches nothing.
+    ids = re.compile("|".join(map(re.escape, ordered)) or "(?!)")
 
     def relink(text: str) -> Any:
-        parts, at = [], 0
+        parts: list[str | Reference] = []
+        at = 0
         for match in ids.finditer(text):
             parts += [text[at : match.start()], links[match[0]]]
             at = match.end()
-        kept = [part for part in (*parts, text[at:]) if part != ""]
-        if all(isinstance(part, str) for part in kept):
-            return "".join(map(str, kept))
-        return kept[0] if len(kept) == 1 else Template(tuple(kept))
+        parts.append(text[at:])
+        # A text that is nothing but one reference becomes the reference.
+        kept = [part for part in parts if part != ""]
+        if len(kept) == 1:
+            return kept[0]
+        if any(isinstance(part, Reference) for part in kept):
+            return Template(tuple(kept))
+        return "".join(map(str, kept))
 
     return replace(
         resource, spec=_mapped(resource.spec, relink), restored=_mapped(resource.restored, relink)
@@ -444,8 +483,10 @@ def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
         case str():
             return change(value)
         case Member():
-            # A local file is known by its content: the id of an earlier upload would only be in the way.
-            id = None if value.content else _mapped(value.file_id, change)
+            id = None
+            # A local file is identified by its content. Each upload gets another id.
+            if not value.content:
+                id = _mapped(value.file_id, change)
             return replace(value, file_id=id, attributes=_mapped(value.attributes, change))
         case FileSet(members):
             return FileSet(tuple(_mapped(member, change) for member in members))

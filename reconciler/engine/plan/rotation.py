@@ -20,36 +20,40 @@ from reconciler.model.consistency import CLOCK_SECONDS
 from reconciler.model.destruction import Loss, Lost
 from reconciler.model.durations import DAY_SECONDS, in_words
 from reconciler.model.keys import KeyAction, KeyStep, earlier_keys, policy_of, same_places
-from reconciler.model.kind import IN_USE, IS_OVER, Field
+from reconciler.model.kind import IN_USE, IS_OVER, Field, Kind
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Spec
 
 _JUST_NOW_SECONDS = 60.0
 _WITH_KEYS = (Action.NO_OP, Action.UPDATE)
+"""The actions that leave the keys of an object to its steps. The others create or delete them."""
+
+_IN_USE = "old key stays: this run authenticates with it; revoke it from a run with another key"
 
 
 def with_key_steps(
     snapshot: Snapshot, change: Change, record: Record | None, live: LiveObject, spec: Spec
 ) -> Change:
     """The change with the steps of the keys of its object."""
+    # Without a record nothing says which keys the object has.
+    if record is None:
+        return change
     # Noted before the reason is replaced.
-    begun = record is not None and change.reason is Reason.HALF_REPLACED
-    if record is not None and _is_succession(change, live):
+    begun = change.reason is Reason.HALF_REPLACED
+    if _is_succession(change, live):
         change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION, destructive="")
-    # Without a record nothing says which keys there are. What is created or deleted takes its keys
-    # with it.
-    if record is None or change.action not in _WITH_KEYS:
+    if change.action not in _WITH_KEYS:
         return change
     steps: list[KeyStep] = []
-    for field in live.kind.own_calls:
-        if isinstance(field.type, KeySinkType) and field.type.rotates and spec.get(field.name):
-            value = spec[field.name]
+    for field in _rotating_fields(live.kind):
+        value = spec.get(field.name)
+        if value:
             steps += _KeyField(snapshot, change, record, live, field, value).steps(begun=begun)
     if not steps:
         return change
     change = replace(change, keys=tuple(steps), losses=(*change.losses, *_losses(steps)))
-    # Keys that only stay are shown, and give apply nothing to do.
+    # Keys that stay are shown in the plan and need no work.
     if change.key_work and change.action is Action.NO_OP:
         change = replace(change, action=Action.UPDATE, reason=Reason.ROTATION)
     return change
@@ -58,29 +62,45 @@ def with_key_steps(
 def _is_succession(change: Change, live: LiveObject) -> bool:
     """Whether another key is needed, which can be delivered beside the present one.
 
-    A changed field needs one. So does a run that died after it had created one: nobody has its value.
+    A changed field needs one. So does a run that died after it had created one: its secret is lost.
     """
-    needs_object = change.reason in (Reason.FIELD_FORCES_REPLACEMENT, Reason.HALF_REPLACED)
-    rotates = any(
-        isinstance(field.type, KeySinkType) and field.type.rotates and field.type.shown_in
-        for field in live.kind.own_calls
-    )
-    return change.action is Action.REPLACE and needs_object and rotates
+    if change.action is not Action.REPLACE:
+        return False
+    if change.reason not in (Reason.FIELD_FORCES_REPLACEMENT, Reason.HALF_REPLACED):
+        return False
+    return any(_is_own_object(field) for field in _rotating_fields(live.kind))
+
+
+def _rotating_fields(kind: Kind) -> Iterator[Field]:
+    """The fields whose keys can take turns."""
+    for field in kind.own_calls:
+        if isinstance(field.type, KeySinkType) and field.type.rotates:
+            yield field
+
+
+def _is_own_object(field: Field) -> bool:
+    """Whether the object of a field is the key itself."""
+    return isinstance(field.type, KeySinkType) and bool(field.type.shown_in)
 
 
 def overdue(change: Change) -> Drift | None:
     """The drift of an object with a key that should have been rotated by now."""
-    due = [step.why for step in change.keys if step.is_due]
-    if not due:
-        return None
-    return Drift(
-        change.address,
-        change.id or "",
-        overdue=f"its key should have been rotated: {due[0].partition(': ')[2]}",
-        location=change.location,
-        project_id=change.project_id,
-        scope=change.scope,
-    )
+    for step in change.keys:
+        if step.is_due:
+            return Drift(
+                change.address,
+                change.id or "",
+                overdue=f"its key should have been rotated: {_cause(step)}",
+                location=change.location,
+                project_id=change.project_id,
+                scope=change.scope,
+            )
+    return None
+
+
+def _cause(step: KeyStep) -> str:
+    """The part of a sentence that follows `will be rotated: `."""
+    return step.why.partition(": ")[2]
 
 
 def _losses(steps: list[KeyStep]) -> Iterator[Loss]:
@@ -95,7 +115,7 @@ class _Use(Struct, frozen=True):
     is_known: bool
     """Whether its list was read."""
     live: LiveObject | None = None
-    """None where the key is gone, or nothing is known."""
+    """None where the key is gone, or its list was not read."""
 
 
 class _KeyField:
@@ -120,7 +140,7 @@ class _KeyField:
         self._now = snapshot.inputs.server_time()
         entry = record.delivered.get(field.name)
         self._entry: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {}
-        self._is_object = bool(isinstance(field.type, KeySinkType) and field.type.shown_in)
+        self._is_object = _is_own_object(field)
         if self._is_object:
             # An object that is a key itself is its own current key, whatever the record lacks.
             self._entry.setdefault("key_id", live.own_id)
@@ -136,17 +156,22 @@ class _KeyField:
             rotation: KeyStep | None = self._rotate("will be rotated: an interrupted run began it")
         else:
             rotation = self._rotation(is_asked, blocking=self._blocking(older))
-        steps = [*([rotation] if rotation else []), *older]
+        if rotation is None:
+            return older
+        steps = [rotation, *older]
         # Only a rotation makes an old key of the current one.
-        if rotation is not None and rotation.action is KeyAction.ROTATE:
+        if rotation.action is KeyAction.ROTATE:
             steps += self._succeeded(at_once=revoke_now)
         return steps
 
     # --- the current key
 
     def _rotation(self, is_asked: bool, *, blocking: KeyStep | None) -> KeyStep | None:
-        """The rotation of the current key, or that it waits; None where it is not due."""
-        # What a user asks for comes first, then what is uncertain or changed, and the age last.
+        """The step of the current key; None where its rotation is not due.
+
+        A rotation that has to wait keeps the key.
+        """
+        # A request comes first, then uncertain and changed keys, and the age last.
         if is_asked:
             return self._rotate("will be rotated: that was asked for")
         if not self._entry.get("key_id"):
@@ -166,7 +191,7 @@ class _KeyField:
         return self._expiring() or self._by_age(blocking)
 
     def _without_key(self) -> KeyStep | None:
-        """Nothing says which key the account has, so that none can be due."""
+        """The step of an account whose current key is unknown, so that none can be due."""
         is_written = self._field.name in self._change.field_names
         if self._policy.every is None or is_written:
             return None
@@ -182,11 +207,12 @@ class _KeyField:
         if self._policy.every is None or expires_at is None:
             return None
         left = expires_at - self._now
-        # As long before the end as the old key has to work beside the new one.
-        if left > self._policy.overlap:
-            return None
-        when = f"it expires in {in_words(left)}" if left > 0 else "it has expired"
-        return self._rotate(f"will be rotated: {when}")
+        if left <= 0:
+            return self._rotate("will be rotated: it has expired")
+        # The old key has to work beside the new one for the overlap.
+        if left <= self._policy.overlap:
+            return self._rotate(f"will be rotated: it expires in {in_words(left)}")
+        return None
 
     def _by_age(self, blocking: KeyStep | None) -> KeyStep | None:
         every = self._policy.every
@@ -196,7 +222,7 @@ class _KeyField:
         if made_at is None:
             return self._keep("will not be rotated: nothing shows how old it is")
         age = self._now - made_at
-        # A key from the future tells that a clock is off, and then its age means nothing.
+        # A key from the future means that a clock is off, and then its age means nothing.
         if age < -DAY_SECONDS:
             ahead = in_words(-age)
             return self._keep(
@@ -206,25 +232,28 @@ class _KeyField:
             return None
         # At most two keys of an address are valid, so the one before has to go first.
         if blocking is not None:
-            reason = blocking.why.partition(": ")[2]
             why = (
-                f"will be rotated later: {in_words(age)} old, but the key before it stays: {reason}"
+                f"will be rotated later: {in_words(age)} old, but the key before it stays: "
+                f"{_cause(blocking)}"
             )
             return replace(self._keep(why), is_due=True)
         return replace(self._rotate(f"will be rotated: {in_words(age)} old"), is_due=True)
 
     def _made_at(self) -> float | None:
-        """When the current key was made, by what the API shows or the record says."""
-        shown = self._live.attributes.get("created_at") if self._is_object else None
-        made_at = _time(shown if shown is not None else self._entry.get("made_at"))
+        """When the current key was made, by its object, else the record, else the list of keys."""
+        shown = None
+        if self._is_object:
+            shown = self._live.attributes.get("created_at")
+        if shown is None:
+            shown = self._entry.get("made_at")
+        made_at = _time(shown)
         if made_at is not None:
             return made_at
-        # Neither the record nor the object tells, so the list of keys has to.
         live = self._use_of(str(self._entry.get("key_id"))).live
-        return _time(live.attributes.get("created_at")) if live is not None else None
+        return None if live is None else _time(live.attributes.get("created_at"))
 
     def _succeeded(self, *, at_once: bool) -> list[KeyStep]:
-        """What becomes of the key that is rotated."""
+        """The step of the key that is rotated: it becomes an old key."""
         key_id = self._entry.get("key_id")
         if not isinstance(key_id, str):
             return []
@@ -245,6 +274,7 @@ class _KeyField:
 
     @staticmethod
     def _blocking(older: list[KeyStep]) -> KeyStep | None:
+        """The first old key that stays."""
         return next((step for step in older if step.action is KeyAction.KEEP), None)
 
     def _earlier(self, key: Spec, *, at_once: bool) -> KeyStep:
@@ -265,7 +295,8 @@ class _KeyField:
             return self._revoke(key_id, "old key will be deleted: it has expired")
         replaced_at = _time(key.get("replaced_at"))
         # The overlap of a key without a time begins now: too long is better than too short.
-        replaced_at = self._now if replaced_at is None else replaced_at
+        if replaced_at is None:
+            replaced_at = self._now
         left = replaced_at + self._policy.overlap + CLOCK_SECONDS - self._now
         if left > 0:
             return self._keep(f"old key stays: its overlap lasts {in_words(left)}", key_id)
@@ -285,8 +316,10 @@ class _KeyField:
 
     def _use_of(self, key_id: str) -> _Use:
         """What the API shows of a key."""
-        kind = self._field.type.listed_as if isinstance(self._field.type, KeySinkType) else ""
-        kind, project = kind or self._change.address.kind, self._change.address.project
+        kind, project = self._change.address.kind, self._change.address.project
+        # Keys of an account are listed as objects of another kind.
+        if isinstance(self._field.type, KeySinkType):
+            kind = self._field.type.listed_as or kind
         was_read = Scope(kind, project) in self._snapshot.live.listed
         if not was_read or self._snapshot.inputs.options.offline:
             return _Use(is_known=False)
@@ -307,9 +340,6 @@ class _KeyField:
     def _at_once(self, key_id: str) -> KeyStep:
         why = "old key will be revoked at once: that was asked for"
         return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id)
-
-
-_IN_USE = "old key stays: this run authenticates with it; revoke it from a run with another key"
 
 
 def used_ago(seconds: float) -> str:

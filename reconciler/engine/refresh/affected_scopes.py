@@ -1,7 +1,8 @@
 """The scopes that audit log entries may concern.
 
-An entry is settled for a scope if the scope was read after it, or if it reports our own write. Any other entry means
-that the scope has to be read. An entry of an unknown type makes the whole log unusable.
+An entry is settled for a scope if the scope was read after it, or if it reports our own write. Any
+other entry means that the scope has to be read. An entry of an unknown type makes the whole log
+unusable.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _OTHER_FAMILIES = (
 none."""
 
 
-_EVERYTHING = "organization."
-"""Events that may concern every scope: one of them can be the switch of the log itself."""
+_ANY_SCOPE = "organization."
+"""Prefix of events that may concern every scope: one of them switches the log itself off."""
 
 
 class AttributedLog(Struct, frozen=True):
@@ -85,22 +86,23 @@ def affected_scopes(
 
     Raises ApiError for an entry of an unknown type.
     """
+    # Every resource of the plan has an error, so no scope was verified.
     if not verified:
-        return {}  # every resource of the plan has an error, so no scope was verified
+        return {}
     affected = AffectedScopes(verified, inputs, projects_reported=attributed.projects_reported)
     touched: dict[ScopeKey, str] = {}
     # Entries before every scope was settled are known to all of them; skipping those once is
     # cheaper than for each scope.
     since = min(scope.settled_before(overlap_seconds) for scope in verified)
-    for entry in (entry for entry in attributed.entries if entry.at >= since):
+    for entry in attributed.entries:
+        if entry.at < since:
+            continue
         own_writes = attributed.ours.get(entry.id, ())
         for scope in affected.of(entry):
-            if (
-                # One entry of somebody else suffices, so the first one names the reason.
-                scope.key not in touched
-                and entry.at >= scope.settled_before(overlap_seconds)
-                and not _is_settled(entry, own_writes, scope.key)
-            ):
+            # One entry of somebody else suffices, so the first one names the reason.
+            if scope.key in touched or entry.at < scope.settled_before(overlap_seconds):
+                continue
+            if not _is_settled(entry, own_writes, scope.key):
                 touched[scope.key] = entry.type
     return touched
 
@@ -108,10 +110,11 @@ def affected_scopes(
 def _is_settled(entry: AuditEntry, own_writes: Sequence[Write], scope: ScopeKey) -> bool:
     """Whether an entry is our own and its effect on the scope is recorded. A removal may remove
     other objects too."""
-    # A deletion can cascade: a group takes its role assignments with it, and the log tells of the
-    # group only.
-    gone = {(write.kind, write.project) for write in own_writes if write.removes}
-    return bool(own_writes) and (not is_removal(entry) or scope in gone)
+    if not is_removal(entry):
+        return bool(own_writes)
+    # A deletion can cascade: a group takes its role assignments with it, and the log reports the
+    # group only. The record shows the effect of our removal in the scope of the removed object.
+    return any(write.removes and (write.kind, write.project) == scope for write in own_writes)
 
 
 class AffectedScopes:
@@ -133,22 +136,29 @@ class AffectedScopes:
         """The scopes of an entry. Raises ApiError if its type is unknown."""
         # The generic event names no kind. Only recorded ids that contain the named id can be meant.
         if entry.type == "resource.deleted":
-            keys = {
-                scope_key(at)
-                for at, record in self._inputs.records.items()
-                if _has_part(record.id, entry)
-            }
-            return [self._at[scope] for scope in keys if scope in self._at]
+            return self._verified_in(self._recorded_with(entry.resource_id))
         # Tenant events concern the organization and never name a project.
         if entry.type.startswith("tenant."):
             return [scope for scope in self._verified if scope.project is None]
-        if entry.type.startswith(_EVERYTHING):
+        if entry.type.startswith(_ANY_SCOPE):
             return self._verified
         # An unknown family may concern anything. Trusting the log in spite of it could hide drift.
         kinds = [kind for kind in self._inputs.kinds.values() if has_type(entry, kind.audit_events)]
         if not kinds and not entry.type.startswith(_OTHER_FAMILIES):
             raise ApiError(f'it has an entry of an unknown type, "{entry.type}"')
         return chain.from_iterable(self._in_project(kind, entry) for kind in kinds)
+
+    def _recorded_with(self, id: str | None) -> set[ScopeKey]:
+        """The scopes of the records whose id contains an id."""
+        keys: set[ScopeKey] = set()
+        for address, record in self._inputs.records.items():
+            # A recorded id can hold those of its parents, and the event may name any of them.
+            if id is not None and id in record.id:
+                keys.add(scope_key(address))
+        return keys
+
+    def _verified_in(self, keys: Iterable[ScopeKey]) -> Iterable[VerifiedScope]:
+        return [self._at[key] for key in keys if key in self._at]
 
     def _in_project(self, kind: Kind, entry: AuditEntry) -> Iterable[VerifiedScope]:
         scopes = self._of_kind.get(kind.name, ())
@@ -157,23 +167,17 @@ class AffectedScopes:
             return scopes
         # The same kind can also live in the organization, which entries do not rule out.
         homes = (None, *self._names.get(entry.project_id, ()))
-        return [self._at[kind.name, home] for home in homes if (kind.name, home) in self._at]
+        return self._verified_in((kind.name, home) for home in homes)
 
     def is_of_one_project(self, entry: AuditEntry) -> bool:
         """Whether an entry can only concern kinds that live in projects."""
-        scopes = {
-            kind.scope
-            for kind in self._inputs.kinds.values()
+        scopes: set[ScopeType] = set()
+        for kind in self._inputs.kinds.values():
             # Only the first prefix is the kind's own. The others are events of other kinds that
             # change it, such as a role that a user has.
-            if has_type(entry, kind.audit_events[:1])
-        }
+            if has_type(entry, kind.audit_events[:1]):
+                scopes.add(kind.scope)
         return scopes == {ScopeType.PROJECT}
-
-
-def _has_part(id: str, entry: AuditEntry) -> bool:
-    # A recorded id can hold those of its parents, and the event may name any of them.
-    return entry.resource_id is not None and entry.resource_id in id
 
 
 def project_names(inputs: PlanInputs) -> dict[str, set[str]]:

@@ -81,7 +81,7 @@ class Write(Struct, frozen=True, rename={"reported_id": "about"}):
     ) -> Write:
         """A write of an object with this id."""
         parent, own_id = kind.parent_and_id(id)
-        # Entries about what is inside an object name that object: the group of a membership, say.
+        # An entry about a part of an object names that object, such as the group of a membership.
         reported_id: str | None = parent[0][1] if parent else own_id
         # A setting exists once and has no id of its own. Entries name the project it belongs to.
         if kind.calls.singleton:
@@ -118,23 +118,26 @@ def attribute(
 ) -> WritesByEntry:
     """The entries that are ours, with the writes that each may report."""
     indexed = _WriteIndex(writes, kinds, projects_reported=projects_reported)
-    by_entry_key: dict[EntryKey, list[tuple[AuditEntry, Sequence[Write]]]] = defaultdict(list)
+    by_key: dict[EntryKey, list[AuditEntry]] = defaultdict(list)
+    writes_of: dict[str, Sequence[Write]] = {}
     for entry in entries:
         matches = indexed.of(entry)
         # An entry that fits writes of several keys is ambiguous and counts as someone else's.
         if len(matches) == 1:
             # Group by key, because the comparison of counts decides whether a group is ours.
-            ((key, writes_of_entry),) = matches.items()
-            by_entry_key[key].append((entry, writes_of_entry))
-    ours: list[tuple[AuditEntry, Sequence[Write]]] = []
-    for key, pairs in by_entry_key.items():
+            ((key, own_writes),) = matches.items()
+            by_key[key].append(entry)
+            writes_of[entry.id] = own_writes
+    ours: list[AuditEntry] = []
+    for key, group in by_key.items():
         # Fewer entries than writes is normal, since entries can be late. More means that somebody
         # else wrote the same object, and then none of them is trusted.
-        if len(pairs) <= indexed.counts[key]:
-            ours += pairs
-    # A run works with one key, so of entries that have several makers we do not know which are ours.
-    one_maker = len({entry.actor for entry, _ in ours}) == 1
-    return {entry.id: writes_of_entry for entry, writes_of_entry in ours} if one_maker else {}
+        if len(group) <= indexed.counts[key]:
+            ours += group
+    # A run works with one API key. With several makers, nothing tells which of them is the run.
+    if len({entry.actor for entry in ours}) != 1:
+        return {}
+    return {entry.id: writes_of[entry.id] for entry in ours}
 
 
 def noted(
@@ -148,11 +151,9 @@ def noted(
 
     A later reading that starts after this entry must not take another one for the write.
     """
-    indexed = _WriteIndex(
-        [write for write in writes if write.noted_after is None],
-        kinds,
-        projects_reported=projects_reported,
-    )
+    waiting = [write for write in writes if write.noted_after is None]
+    indexed = _WriteIndex(waiting, kinds, projects_reported=projects_reported)
+    # By identity, because two writes of one object can be equal in every field.
     delays: dict[int, float] = {}
     for entry in sorted(entries, key=lambda entry: entry.at):
         for matches in indexed.of(entry).values():
@@ -161,9 +162,11 @@ def noted(
             free = next((write for write in matches if id(write) not in delays), None)
             if free is not None:
                 delays[id(free)] = entry.at - free.began_at
-    return [
-        replace(write, noted_after=delays.get(id(write), write.noted_after)) for write in writes
-    ]
+    result: list[Write] = []
+    for write in writes:
+        delay = delays.get(id(write))
+        result.append(write if delay is None else replace(write, noted_after=delay))
+    return result
 
 
 def reports_projects(
@@ -175,25 +178,37 @@ def reports_projects(
     writes in two projects can prove the opposite, or in one that we have just created, because that
     is not the default project. One wrong project refutes it.
     """
-    # Ids of unique-key kinds repeat in every project, so a match by id alone would prove nothing.
-    own_writes = [
-        write for write in writes if write.project_id and not kinds[write.kind].unique_key
-    ]
-    written = _WriteIndex(own_writes, kinds, projects_reported=False)
-    pairs = set()
-    for entry in entries:
-        for write in chain.from_iterable(written.of(entry).values()):
-            if entry.resource_id == write.id:
-                pairs.add((write.project_id, entry.project_id))
-    projects = (entry for entry in entries if entry.type.startswith("project."))
     # Project events name the project twice, which tests the log for free: an event that is logged
-    # under another project tells that the field has another meaning here.
-    strays = any(entry.project_id not in (None, entry.resource_id) for entry in projects)
-    if strays or any(real != named for real, named in pairs):
+    # under another project shows that the field has another meaning here.
+    for entry in entries:
+        is_project_event = entry.type.startswith("project.")
+        if is_project_event and entry.project_id not in (None, entry.resource_id):
+            return False
+    projects = _reported_projects(entries, writes, kinds)
+    if projects is None:
         return False
     # One project may be the default one, under which everything would be logged anyway.
-    created = _created_projects(entries, writes, kinds)
-    return True if len(pairs) > 1 or any(real in created for real, _ in pairs) else None
+    if len(projects) > 1 or projects & _created_projects(entries, writes, kinds):
+        return True
+    return None
+
+
+def _reported_projects(
+    entries: Sequence[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind]
+) -> set[str | None] | None:
+    """The projects of own writes that entries report correctly; None if one reports another project."""
+    # Ids of unique-key kinds repeat in every project, so a match by id alone would prove nothing.
+    placed = [write for write in writes if write.project_id and not kinds[write.kind].unique_key]
+    indexed = _WriteIndex(placed, kinds, projects_reported=False)
+    projects: set[str | None] = set()
+    for entry in entries:
+        for write in chain.from_iterable(indexed.of(entry).values()):
+            if entry.resource_id != write.id:
+                continue
+            if entry.project_id != write.project_id:
+                return None
+            projects.add(write.project_id)
+    return projects
 
 
 def _created_projects(
@@ -215,13 +230,13 @@ class _WriteIndex:
         self._projects_reported = projects_reported
         # A family is counted by project only if every kind in it lives in projects: an entry about
         # an organization's object may name none.
-        scopes: dict[str, set[ScopeType]] = defaultdict(set)
+        shared: set[str] = set()
+        self._of_projects: set[str] = set()
         for kind in kinds.values():
-            for type in kind.audit_event_types:
-                scopes[family_of(type)].add(kind.scope)
-        self._of_projects = {
-            family for family, scope_types in scopes.items() if scope_types == {ScopeType.PROJECT}
-        }
+            is_placed = kind.scope is ScopeType.PROJECT
+            families = self._of_projects if is_placed else shared
+            families.update(map(family_of, kind.audit_event_types))
+        self._of_projects -= shared
         self._by_name: dict[tuple[str, Name], list[tuple[EntryKey, Write]]] = defaultdict(list)
         for write in writes:
             self._add(write, kinds[write.kind])
@@ -231,42 +246,40 @@ class _WriteIndex:
         matches: dict[EntryKey, list[Write]] = defaultdict(list)
         for name in _names(entry):
             for key, write in self._by_name.get((family_of(entry.type), name), ()):
-                if self._may_tell_of(entry, write):
+                if self._may_report(entry, write):
                     matches[key].append(write)
         return matches
 
-    def _may_tell_of(self, entry: AuditEntry, write: Write) -> bool:
+    def _may_report(self, entry: AuditEntry, write: Write) -> bool:
         kind = self._kinds[write.kind]
+        if not has_type(entry, kind.audit_event_types) or not write.was_in_flight(entry.at):
+            return False
         # A rate limit id exists in every project, so only the project tells them apart.
-        is_elsewhere = (
-            self._projects_reported
-            and kind.scope is ScopeType.PROJECT
-            and entry.project_id not in (None, write.project_id)
-        )
-        return (
-            has_type(entry, kind.audit_event_types)
-            and write.was_in_flight(entry.at)
-            and not is_elsewhere
-        )
+        is_placed = self._projects_reported and kind.scope is ScopeType.PROJECT
+        return not is_placed or entry.project_id in (None, write.project_id)
 
     def _add(self, write: Write, kind: Kind) -> None:
-        for family in {family_of(type) for type in kind.audit_event_types}:
-            # Of the organization's own settings nothing is named; it must not be taken for any project.
-            if (write.reported_id is None) is (family == _ORGANIZATION):
-                # Families shared by several scopes are counted together: not all their entries name
-                # a project.
-                is_placed = self._projects_reported and family in self._of_projects
-                key = family, write.reported_id, write.project_id if is_placed else None
-                self.counts[key] += 1
-                for name in {("about", write.reported_id), ("id", write.id)}:
-                    self._by_name[family, name].append((key, write))
+        for family in set(map(family_of, kind.audit_event_types)):
+            # Settings of the organization are reported without an id, and no other event is.
+            # Without this test, an entry of theirs could count as one of any project.
+            if (write.reported_id is None) is not (family == _ORGANIZATION):
+                continue
+            # Families shared by several scopes are counted together: not all their entries name
+            # a project.
+            is_placed = self._projects_reported and family in self._of_projects
+            key = family, write.reported_id, write.project_id if is_placed else None
+            self.counts[key] += 1
+            for name in {("about", write.reported_id), ("id", write.id)}:
+                self._by_name[family, name].append((key, write))
 
 
 def _names(entry: AuditEntry) -> set[Name]:
     # Some events name the project or the group as their subject, and the object only in the
     # details.
-    about = {entry.resource_id, None, *texts_in(entry.details)}
-    return {("id", entry.resource_id), *(("about", name) for name in about)}
+    names: set[Name] = {("id", entry.resource_id)}
+    for id in (entry.resource_id, None, *texts_in(entry.details)):
+        names.add(("about", id))
+    return names
 
 
 def family_of(type: str) -> str:

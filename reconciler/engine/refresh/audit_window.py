@@ -9,7 +9,8 @@ length is unknown and could be any number of calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from math import ceil
 
 from msgspec import Struct
@@ -96,8 +97,10 @@ class Counted(Struct, frozen=True):
     @classmethod
     def of(cls, entries: Collection[AuditEntry], newest: float, *, since: float | None) -> Counted:
         """The count of a reading. `since` is given if older entries exist and were not read."""
-        times = [entry.at for entry in entries if since is None or entry.at >= since]
-        return cls(sorted(newest - at for at in times), None if since is None else newest - since)
+        if since is None:
+            return cls(sorted(newest - entry.at for entry in entries))
+        ages = sorted(newest - entry.at for entry in entries if entry.at >= since)
+        return cls(ages, newest - since)
 
 
 def window_of(
@@ -111,29 +114,46 @@ def window_of(
     # Nothing is known of earlier entries: whatever the window shows has to be judged. It begins no
     # later than the newest entry seen, which has to show again.
     if newest is None or counted is None:
-        start = since if newest is None else min(since, newest)
-        return AuditWindow(start, since, _count(late, since), max(late, default=-math.inf))
+        return AuditWindow(
+            since if newest is None else min(since, newest),
+            since,
+            expected=_count(late, since),
+            reached_at=max(late, default=-math.inf),
+        )
+    if newest < since:
+        # Nothing was judged that counts now; the newest entry only has to show that the log is the
+        # same.
+        return AuditWindow(
+            newest,
+            since,
+            expected=_count(late, since),
+            reached_at=max([since, *late]),
+            filter_start=None if late else since,
+        )
     # Everything in `times` is expected to be read again and proves nothing new.
     times = [*(newest - age for age in counted.ages), *late]
-    if newest < since:
-        # Nothing was judged that counts now; the newest entry only has to show that the log is the same.
-        return AuditWindow(
-            newest, since, _count(late, since), max([since, *late]), since if not late else None
-        )
+    start = since
     # An earlier run read only the newest part of its window and settled the rest by filtered
     # queries. Reading goes back as far as its entries were counted.
-    start = since if counted.back_to is None else max(since, newest - counted.back_to)
+    if counted.back_to is not None:
+        start = max(since, newest - counted.back_to)
     start = _shortened(start, newest, times)
     is_shortened = int(start) > int(since)
     # Entries that were judged before match a filter too. Too many of them would fill its only page.
     filter_start = next((at for at in (start, newest) if _count(times, at) <= _FEW_EXPECTED), None)
     return AuditWindow(
-        start, start, _count(times, start), max([newest, *late]), filter_start, is_shortened
+        start,
+        start,
+        expected=_count(times, start),
+        reached_at=max([newest, *late]),
+        filter_start=filter_start,
+        is_shortened=is_shortened,
     )
 
 
 def _count(times: Sequence[float], since: float) -> int:
-    return sum(1 for time in times if time >= int(since))
+    # The log is asked in whole seconds, so the whole second of `since` is read.
+    return sum(time >= int(since) for time in times)
 
 
 def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
@@ -145,10 +165,8 @@ def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
     # Reading a few known entries again is cheaper than missing a late one.
     if len(within) <= _MOST_COUNTED:
         return start
-    boundary = int(
-        within[_MOST_COUNTED]
-    )  # the filter knows whole seconds, so this one is left out as a whole
-    return min(float(boundary + 1), newest)
+    # The filter knows whole seconds, so the second of the boundary is left out as a whole.
+    return min(float(int(within[_MOST_COUNTED]) + 1), newest)
 
 
 def read_window(
@@ -166,7 +184,7 @@ def read_window(
         calls += 1
         asked_at = min(asked_at, page.asked_at)
         # A log that grows between two pages shows its last entries again.
-        entries |= {entry.id: entry for entry in page.entries}
+        entries |= by_id(page.entries)
         oldest = min([oldest, *(entry.at for entry in page.entries)])
         # The log ends here, so the window is complete whatever was expected.
         if not page.has_more:
@@ -176,7 +194,7 @@ def read_window(
         if oldest < int(window.needed_from):
             return WindowReading(list(entries.values()), calls, True, oldest + 1, asked_at)
         expected = window.expected - sum(
-            1 for entry in entries.values() if entry.at <= window.reached_at
+            entry.at <= window.reached_at for entry in entries.values()
         )
         # Only if the page has reached expected entries is the number of remaining pages known.
         is_known = oldest <= window.reached_at and expected > 0
@@ -203,14 +221,19 @@ def read_filtered(log: AuditLog, query: LogQuery) -> Sequence[AuditEntry] | None
 def types_of(kinds: Collection[Kind], *, but: Collection[str] = ()) -> tuple[str, ...]:
     """The published event types that report changes of the kinds, and those that may concern every
     kind."""
-    beginnings = tuple(beginning for kind in kinds for beginning in kind.audit_events)
-    told = tuple(name for name in _PUBLISHED if name.startswith(beginnings) and name not in but)
-    return (*told, *FOR_EVERY_KIND)
+    prefixes = tuple(chain.from_iterable(kind.audit_events for kind in kinds))
+    types = tuple(name for name in _PUBLISHED if name.startswith(prefixes) and name not in but)
+    return (*types, *FOR_EVERY_KIND)
 
 
 def is_published(type: str) -> bool:
     """Whether a filter can name the event type."""
     return type in _PUBLISHED
+
+
+def by_id(entries: Iterable[AuditEntry]) -> dict[str, AuditEntry]:
+    """Each entry once, by its id."""
+    return {entry.id: entry for entry in entries}
 
 
 def newest_of(shown: Mapping[str, float]) -> float | None:

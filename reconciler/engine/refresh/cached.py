@@ -1,6 +1,6 @@
 """A reader that answers for unchanged scopes from the state, and sends every other request once.
 
-It also logs, scope by scope, how each is read and why.
+It logs for each scope how it is read, and why.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CachedReader:
         self._recorded = recorded
         self._trust = trust
         self._pages = pages or {}
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._answers: dict[Hashable, Any] = {}
         self.has_read = False
         """Whether anything was asked of the API."""
@@ -67,7 +67,7 @@ class CachedReader:
 
     def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
         """Announce calls, if they will be made."""
-        self._say(kind, project, calls, parent)
+        self._log(kind, project, calls, parent)
         if (kind.name, project) not in self._trust.scopes:
             # A scope answered from the records makes no call, and an announced call that never
             # comes would make the estimated time wrong.
@@ -115,34 +115,32 @@ class CachedReader:
         key = ("own calls", live.kind.name, live.project, live.id, wanted)
         return self._once(key, lambda: self._provider.read_own_calls(live, wanted))
 
-    def _say(self, kind: Kind, project: str | None, calls: Sequence[str], parent: Parent) -> None:
-        """How a scope is read, and why so."""
+    def _log(self, kind: Kind, project: str | None, calls: Sequence[str], parent: Parent) -> None:
+        """Log how a scope is read, and why, unless the log has it already."""
         scope, trust = (kind.name, project), self._trust
+        where = kind.name
+        if project:
+            where += f" of project {project}"
+        for _, id in parent:
+            where += f" in {id}"
         if scope in trust.scopes:
             # When the scope was read, not when the log was: this is how old the values are.
             read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
-            how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
+            sentence = f"{where}: unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
-            how = "read in full"
+            sentence = f"{where}: read in full"
         elif "read" in calls:
             pages = self._pages.get(Scope(kind.name, project, parent))
             length = f"has had {pages} pages" if pages else "may be long"
-            how = f"read singly, as few objects are wanted and the list {length}"
+            sentence = f"{where}: read singly, as few objects are wanted and the list {length}"
         else:
             return
-        if scope in trust.scopes:
-            why = ""
-        else:
-            why = trust.full_refresh_reason or trust.reasons.get(scope, "")
-        where = [
-            kind.name,
-            *([f"of project {project}"] if project else []),
-            *(f"in {id}" for _, id in parent),
-        ]
-        sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
+        reason = trust.full_refresh_reason or trust.reasons.get(scope)
+        if reason and scope not in trust.scopes:
+            sentence += f": {reason}"
         # A scope is announced again each time that something in it is read.
-        if sentence not in self._said:
-            self._said.add(sentence)
+        if sentence not in self._logged:
+            self._logged.add(sentence)
             LOG.info("%s", sentence)
 
     def _once(self, key: Hashable, ask: Callable[[], T], *, fresh: bool = False) -> T:

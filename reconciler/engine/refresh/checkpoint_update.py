@@ -28,6 +28,7 @@ from reconciler.errors import ApiError
 from reconciler.model.change import ApplyResult, OutcomeStatus
 from reconciler.model.consistency import LIST_BEHIND_LOG_SECONDS
 from reconciler.model.kind import Kind
+from reconciler.model.log import AuditEntry
 
 
 class RefreshOutcome(Struct, frozen=True):
@@ -59,15 +60,13 @@ def read_at_the_end(unchanged: UnchangedScopes, outcome: RefreshOutcome) -> Audi
     """
     # A service account that is created with a key causes two entries, so expect up to twice as many.
     expected = 2 * len(outcome.writes) + 1
-    seen_by_plan = newest_of(unchanged.newest_entries) if unchanged.counted is not None else None
-    if seen_by_plan is not None and unchanged.counted is not None:
-        # The filter knows whole seconds, so entries of the newest one's second are shown again.
-        same_second = sum(
-            1 for age in unchanged.counted.ages if seen_by_plan - age >= int(seen_by_plan)
-        )
-        return AuditWindow(seen_by_plan, seen_by_plan, expected + same_second)
+    newest, counted = newest_of(unchanged.newest_entries), unchanged.counted
     # Read the newest entries of any age: the next plan needs one to check that the log continues.
-    return AuditWindow(None, outcome.asked_at - LIST_BEHIND_LOG_SECONDS, expected)
+    if newest is None or counted is None:
+        return AuditWindow(None, outcome.asked_at - LIST_BEHIND_LOG_SECONDS, expected)
+    # The filter knows whole seconds, so entries of the newest one's second are shown again.
+    same_second = sum(newest - age >= int(newest) for age in counted.ages)
+    return AuditWindow(newest, newest, expected + same_second)
 
 
 def checkpoint_after(
@@ -80,10 +79,10 @@ def checkpoint_after(
 ) -> RefreshCheckpoint:
     """The checkpoint after an apply of a plan that this process made."""
     previous = checkpoint or RefreshCheckpoint()
-    entries = outcome.reading.entries if outcome.reading is not None else ()
+    reading, is_partial = outcome.reading, bool(unchanged.scopes)
+    entries = () if reading is None else reading.entries
+    # The plan's writes carry the delays that it noted. Those of the checkpoint lack them.
     known_writes = previous.writes if unchanged.writes is None else unchanged.writes
-    # Known writes carry the delays that the plan noted; taking them from the checkpoint would lose
-    # these.
     writes = [*known_writes, *outcome.writes]
     # A reading without entries proves nothing about where the log ends, so the last known entries
     # stay.
@@ -104,10 +103,10 @@ def checkpoint_after(
         projects_reported=projects_reported,
         serial=outcome.serial,
         # Trusting a single scope makes a refresh partial, so only a plan without any resets these.
-        full_at=previous.full_at if unchanged.scopes else outcome.asked_at,
-        runs=previous.runs + 1 if unchanged.scopes else 0,
+        full_at=previous.full_at if is_partial else outcome.asked_at,
+        runs=previous.runs + 1 if is_partial else 0,
     )
-    if outcome.reading is None:
+    if reading is None:
         return replace(updated, counted=unchanged.counted)
     return _judged(updated, unchanged, outcome, policy)
 
@@ -166,32 +165,45 @@ def _judged(
         touched = affected_scopes(updated.verified, attributed, inputs, policy.overlap_seconds)
     except ApiError:
         return updated  # the next plan reads the unknown entry again and reports it
-    newest = max(updated.newest_entries.values())
-    ages = [newest - entry.at for entry in reading.entries if entry.at >= int(outcome.read_from)]
-    back_to = None
-    if unchanged.counted is not None:
-        # Reading continued at the plan's newest entry, so the plan has counted everything older.
-        # Its ages are relative to that entry and shift with the newest one.
-        shift = newest - max(unchanged.newest_entries.values(), default=newest)
-        older = (age + shift for age in unchanged.counted.ages)
-        ages += [age for age in older if newest - age < int(outcome.read_from)]
-        if unchanged.counted.back_to is not None:
-            back_to = unchanged.counted.back_to + shift
-    # Older entries cannot be late any more, so they need not be expected again.
-    oldest = outcome.ended_at - policy.overlap_seconds
-    ages = sorted(age for age in ages if newest - age >= oldest)
-    verified = [
-        replace(scope, checked_at=outcome.ended_at)
-        for scope in updated.verified
-        if scope.key not in touched
-    ]
+    untouched = (scope for scope in updated.verified if scope.key not in touched)
+    verified = [replace(scope, checked_at=outcome.ended_at) for scope in untouched]
     writes = noted(
         reading.entries,
         updated.writes,
         inputs.kinds,
         projects_reported=attributed.projects_reported,
     )
-    return replace(updated, verified=verified, writes=writes, counted=Counted(ages, back_to))
+    counted = _counted_after(
+        reading.entries,
+        unchanged,
+        read_from=int(outcome.read_from),
+        newest=max(updated.newest_entries.values()),
+        # Older entries cannot be late any more, so they need not be expected again.
+        oldest=outcome.ended_at - policy.overlap_seconds,
+    )
+    return replace(updated, verified=verified, writes=writes, counted=counted)
+
+
+def _counted_after(
+    entries: Sequence[AuditEntry],
+    unchanged: UnchangedScopes,
+    *,
+    read_from: int,
+    newest: float,
+    oldest: float,
+) -> Counted:
+    """The entries of the reading at the end, and the older ones that the plan counted."""
+    ages = [newest - entry.at for entry in entries if entry.at >= read_from]
+    back_to = None
+    if unchanged.counted is not None:
+        # Reading continued at the plan's newest entry, so the plan has counted everything older.
+        # Its ages are relative to that entry and shift with the newest one.
+        shift = newest - max(unchanged.newest_entries.values(), default=newest)
+        shifted = (age + shift for age in unchanged.counted.ages)
+        ages += [age for age in shifted if newest - age < read_from]
+        if unchanged.counted.back_to is not None:
+            back_to = unchanged.counted.back_to + shift
+    return Counted(sorted(age for age in ages if newest - age >= oldest), back_to)
 
 
 def checkpoint_after_saved_plan(
@@ -216,16 +228,13 @@ def _late_entries(
     writes: Iterable[Write], checked_at: float, policy: FullRefreshPolicy
 ) -> Sequence[Write]:
     """The writes whose entries may still appear in what a later plan reads."""
-    return [
-        write for write in writes if write.may_be_reported_late(checked_at - policy.overlap_seconds)
-    ]
+    since = checked_at - policy.overlap_seconds
+    return [write for write in writes if write.may_be_reported_late(since)]
 
 
 def _unfinished_scopes(result: ApplyResult) -> set[ScopeKey]:
     """The scopes with changes that were not applied."""
     applied = {outcome.change.address for outcome in result.of(OutcomeStatus.APPLIED)}
-    undone = {
-        scope_key(change.address) for change in result.plan.pending if change.address not in applied
-    }
+    undone = (change for change in result.plan.pending if change.address not in applied)
     # Blocked changes count: an error of a manifest may hide a difference in the scope.
-    return undone | {scope_key(change.address) for change in result.plan.blocked}
+    return {scope_key(change.address) for change in (*undone, *result.plan.blocked)}

@@ -1,53 +1,54 @@
 """Collects what planning needs: live state, and which object belongs to which resource.
 
-The order matters. Projects come first, since everything else is read through them. Then each list is read once, and
-objects that a list lacks are read by id, because lists lag behind writes. Once resources are bound to objects, the
-lists inside those objects can be read, and last the fields that have calls of their own.
+The order matters. Projects come first, because everything else is read through them. Then each list
+is read once, and objects that a list lacks are read by id, because lists lag behind writes. Once
+resources are bound to objects, the lists inside those objects can be read, and last the fields that
+have calls of their own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.identity import other_projects, surplus_marks
 from reconciler.engine.binding.leftovers import Leftovers, find_leftovers
-from reconciler.engine.binding.matcher import Binding, Matcher
-from reconciler.engine.binding.natural_keys import is_gone
+from reconciler.engine.binding.matcher import Matcher
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.overview import Overview, Survey
 from reconciler.engine.refresh import failures
 from reconciler.engine.refresh.missing import MissingObjects
+from reconciler.engine.refresh.projects import LiveProjects
 from reconciler.engine.refresh.reader import Reader
+from reconciler.engine.refresh.retention_reads import with_retention_matches
 from reconciler.engine.refresh.targets import ReadTargets
-from reconciler.engine.retention_match import collection_fields, matched_objects
 from reconciler.engine.scope import Scope
 from reconciler.engine.selection import select
 from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, project_id
 from reconciler.model.address import Address
-from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader
-from reconciler.model.resource import LiveObject, Resource
-from reconciler.model.values import Reference, texts_in
+from reconciler.model.resource import Resource
+from reconciler.model.values import Reference
 
 
 def collect(inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10) -> Snapshot:
     """Read everything that a plan is decided from. Changes nothing anywhere.
 
-    Raises ApiError where projects cannot be read, where the API refuses every list, and where it does not answer.
-    Any other refusal is an error of the addresses that needed the read.
+    Raises ApiError if projects cannot be read, if the API refuses every list, and if it does not
+    answer. Any other refusal is an error of the addresses that needed the read.
     """
     return _Collector(with_renamed_projects(inputs), provider, parallelism).collect()
 
 
 class _Collector:
-    """Reads and binds in turn, since each reading needs the ids that the binding before it has found.
+    """Reads and binds in turn, because each reading needs the ids that the binding before it found.
 
-    A long class, because of that order: `collect` is its table of contents, and each step adds to what the next reads.
+    `collect` is the order of the steps.
     """
 
     def __init__(self, inputs: PlanInputs, provider: LiveReader, parallelism: int) -> None:
@@ -56,9 +57,7 @@ class _Collector:
         # First, because it decides what is read at all. It needs no live state.
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
-        self._resources: Mapping[Address, Resource] = {
-            resource.address: resource for resource in inputs.resources
-        }
+        self._resources = _by_address(inputs.resources)
         self._reader = Reader(
             provider,
             inputs.kinds,
@@ -70,18 +69,15 @@ class _Collector:
         # Shared, not copied: the reader fills it while resources are bound from it.
         self._live = self._reader.state
         self._missing = MissingObjects(inputs, self._targets, self._reader)
+        self._projects = LiveProjects(inputs, provider, self._live)
         self._bindings: dict[Address, Binding] = {}
-        self._known_projects = set(inputs.projects)
-        self._missing_projects: set[str] = set()
-        self._project_ids: dict[str, str] = dict(inputs.projects)
 
     def collect(self) -> Snapshot:
-        # Objects of projects are read through their project, so its id has to be known first.
         self._read_projects()
         self._bind_projects()
         # Before the other lists: objects of a project that was confused with another must not count
         # as deleted.
-        problems = list(other_projects(self._snapshot(), self._exists))
+        problems = list(other_projects(self._snapshot(), self._projects.exists))
         self._read_outer_scopes()
         problems += failures.unreadable_projects(self._snapshot())
         matcher = self._bind_all()
@@ -105,7 +101,7 @@ class _Collector:
         )
         snapshot = snapshot.with_problems(surplus_marks(snapshot))
         snapshot = failures.with_unread_lists(snapshot)
-        return self._with_retention_matches(snapshot, matcher)
+        return with_retention_matches(snapshot, self._reader, self._targets, matcher.claims)
 
     def _snapshot(self) -> Snapshot:
         """What is known so far."""
@@ -115,15 +111,13 @@ class _Collector:
             resources=self._resources,
             live=self._live,
             bindings=self._bindings,
-            missing_projects=frozenset(self._missing_projects),
+            missing_projects=frozenset(self._projects.missing),
         )
 
     # Projects
 
     def _read_projects(self) -> None:
-        # Projects of the stack file exist outside of this stack and need no read.
-        for name, id in self._inputs.projects.items():
-            self._provider.bind_project(name, id)
+        self._projects.bind_given()
         kinds = self._inputs.kinds
         scopes = {scope for scope in self._targets.outer if kinds[scope.kind].defines_project}
         self._reader.read_lists(sorted(scopes, key=lambda scope: scope.kind))
@@ -134,40 +128,13 @@ class _Collector:
         self._missing.confirm(scopes)
 
     def _bind_projects(self) -> None:
-        """Tell the provider the id of each project. Objects in a project that does not exist do not exist either."""
-        inputs, matcher = self._inputs, self._new_matcher()
+        """Bind projects before everything else, because objects are read through their project."""
+        matcher = self._new_matcher()
         for address in self._selection.order:
             resource = self._resources[address]
             if resource.kind.defines_project:
-                live = self._bind(resource, matcher).live
-                self._bind_project(address.name, live.id if live is not None else None)
-        for address, record in inputs.records.items():
-            kind = inputs.kinds.get(address.kind)
-            if kind is not None and kind.defines_project and address not in self._resources:
-                recorded = self._live.find(address.kind, address.project, record.id)
-                # An archived project still answers, but nothing in it can be reached.
-                exists = recorded is not None and not is_gone(recorded)
-                self._bind_project(address.name, record.id if exists else None)
-        # A project that neither a manifest nor a record declares is known by the objects recorded in it.
-        known = self._known_projects | self._missing_projects
-        for address, record in inputs.records.items():
-            if address.project and record.project_id and address.project not in known:
-                self._provider.bind_project(address.project, record.project_id)
-
-    def _bind_project(self, name: str, id: str | None) -> None:
-        if id is None:
-            self._missing_projects.add(name)
-        else:
-            self._known_projects.add(name)
-            self._project_ids[name] = id
-            self._provider.bind_project(name, id)
-
-    def _exists(self, kind: Kind, id: str) -> bool:
-        """Whether an object of the organization exists. One that no list shows is read by id."""
-        # Lists lag behind writes. An earlier project that only seems gone would make everything
-        # recorded in it count as deleted.
-        live = self._live.find(kind.name, None, id) or self._provider.get(kind, None, id)
-        return live is not None and not is_gone(live)
+                self._projects.bind(address.name, self._bind(resource, matcher).live)
+        self._projects.bind_recorded(self._resources.keys())
 
     # Lists
 
@@ -188,23 +155,27 @@ class _Collector:
         )
         # The state may have been lost. Only marks can tell what this stack once created.
         if inputs.state_is_new:
-            marked = targets.marked(scopes)
-            readable = [
-                at for at in marked if self._provider.can_read(inputs.kinds[at.kind], at.project)
-            ]
-            self._reader.read_lists(readable, optional=frozenset(readable))
+            self._read_marked(scopes)
         # Lists lag behind writes, so an unlisted object is read by its id before it counts as gone.
         self._reader.confirm(targets.known_ids(scopes))
         # A known object that is gone may have a successor, which only the full list shows.
         self._reader.reread(only_ids)
-        self._missing.confirm(
-            scopes
-        )  # again: an object that a list lacked is not in the full list either
+        # Again, because an object that the part lacked can be missing from the full list as well.
+        self._missing.confirm(scopes)
+
+    def _read_marked(self, scopes: Collection[Scope]) -> None:
+        """Search for objects with our mark that neither a manifest nor a record names."""
+        kinds, can_read = self._inputs.kinds, self._provider.can_read
+        marked = self._targets.marked(scopes)
+        # A project without a key is left out rather than reported as unreadable: nothing says that
+        # it has objects of ours.
+        readable = [scope for scope in marked if can_read(kinds[scope.kind], scope.project)]
+        self._reader.read_lists(readable, optional=frozenset(readable))
 
     def _read_contents(self) -> None:
         """Read the files of folders while the first requests are in flight."""
         if self._inputs.contents is not None:
-            self._resources = {resource.address: resource for resource in self._inputs.contents()}
+            self._resources = _by_address(self._inputs.contents())
 
     def _revoke_lost_keys(self) -> None:
         """Close projects whose key is invalid, because a run died after deleting the key's account.
@@ -245,7 +216,7 @@ class _Collector:
             return Survey()
         from reconciler.engine.refresh.survey import SurveyReader  # imported late: few plans ask
 
-        return SurveyReader(self._inputs, self._reader, self._project_ids).read()
+        return SurveyReader(self._inputs, self._reader, self._projects.ids).read()
 
     def _overview(self, matcher: Matcher, leftovers: Leftovers, survey: Survey | None) -> Overview:
         if survey is None:
@@ -262,11 +233,8 @@ class _Collector:
             resource, live = self._resources[address], binding.live
             if live is None or not resource.kind.own_calls:
                 continue
-            names = self._targets.own_calls(resource, binding.record)
-            if names:
-                wanted[self._live.scope_of(address.kind, address.project, live.id), live.id] |= (
-                    names
-                )
+            scope = self._live.scope_of(address.kind, address.project, live.id)
+            wanted[scope, live.id] |= self._targets.own_calls(resource, binding.record)
         # Most of these fields were read beside the lists. What is left belongs to objects that no
         # record named.
         self._reader.read_own_calls(wanted)
@@ -275,37 +243,6 @@ class _Collector:
             if binding.live is not None and self._resources[address].kind.own_calls:
                 current = self._live.find(address.kind, address.project, binding.live.id)
                 self._bindings[address] = replace(binding, live=current)
-
-    def _with_retention_matches(self, snapshot: Snapshot, matcher: Matcher) -> Snapshot:
-        """Add the matches of retention rules. Collections are read only if there are matches."""
-        # Reading the contents of collections costs one call each, so it is worth only if something
-        # matches.
-        matches = matched_objects(snapshot)
-        if not matches:
-            return snapshot
-        collections = list(self._managed_collections(matcher))
-        self._reader.read_own_calls(
-            {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
-        )
-        current = [self._live.listed[scope][live.id].own_calls for scope, live in collections]
-        # Any text counts, whatever the field: deleting a referenced file would break the
-        # collection.
-        held = set(texts_in(current))
-        return replace(
-            snapshot, retention_matches=[match for match in matches if match.live.id not in held]
-        )
-
-    def _managed_collections(self, matcher: Matcher) -> Iterator[tuple[Scope, LiveObject]]:
-        """The collections that protect their contents from retention rules, each with its list."""
-        for scope in self._targets.retention:
-            for live in self._live.listed.get(scope, {}).values():
-                # A collection that has ended holds nothing that anybody could use.
-                has_ended = live.kind.terminal_state(live.attributes) is not None
-                if has_ended or not collection_fields(live.kind):
-                    continue
-                # Looking into those of nobody would cost a call each.
-                if live.is_marked or matcher.claims.is_claimed(live):
-                    yield scope, live
 
     # Binding
 
@@ -331,3 +268,7 @@ class _Collector:
 
     def _current_value(self, reference: Reference) -> Any:
         return current_value(reference, self._bindings)
+
+
+def _by_address(resources: Iterable[Resource]) -> Mapping[Address, Resource]:
+    return {resource.address: resource for resource in resources}

@@ -1,8 +1,8 @@
-"""How many calls reading takes, told before the first is made, so that a plan over the budget is refused for nothing.
+"""Estimates the calls of a refresh, so that a plan over the budget is refused before its first call.
 
-It is the least that is to be expected, by what is recorded: a list has as many pages as when it was read last, and no
-fewer than our own objects fill; what the audit log shows to be unchanged is not asked for. Nobody can tell how much
-others have made since, so the client counts as well and stops at the budget.
+The estimate is a lower bound. A list has as many pages as at the last reading, and no fewer than
+our own objects fill. Scopes that the audit log shows unchanged cost nothing. Objects that others
+have created since are unknown, so the client counts its calls as well and stops at the budget.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ def check_budget(
     beside: int = 0,
     is_shared: Callable[[Scope], bool] = lambda _: False,
 ) -> None:
-    """Raise UsageError where reading is expected to take more calls than it may.
+    """Raise UsageError if reading is expected to take more calls than the budget allows.
 
-    What is `trusted` need not be read. `beside` calls have to be added, for asking the log.
-    `is_shared` is as in `Estimate`.
+    `trusted` scopes need no read. `beside` are the calls for the audit log. `is_shared` is as in
+    `Estimate`.
     """
     budget = inputs.options.budget_calls
     if budget is None:
         return
     least = beside + Estimate(inputs, provider, trusted, is_shared=is_shared).calls
     if least > budget:
+        plural = "" if least == 1 else "s"
         raise UsageError(
-            f"reading live state needs at least {least} call{'s' if least != 1 else ''}, over the budget of {budget}",
+            f"reading live state needs at least {least} call{plural}, over the budget of {budget}",
             hint="Raise --budget, or narrow the plan with --target.",
         )
 
 
 class ExpectedRead(NamedTuple):
-    """What one scope takes: calls of `list`, or calls of `read` for objects one by one."""
+    """The calls for one scope: of `list`, or of `read` for objects one by one."""
 
     scope: Scope
     call: str
@@ -62,7 +63,8 @@ class ExpectedRead(NamedTuple):
 class Estimate:
     """The calls of a full refresh, without making one.
 
-    `is_shared` tells which lists another stack has read or is reading, so that they take no call.
+    `is_shared` returns whether another stack has read a list or is reading it, so that it takes no
+    call.
     """
 
     def __init__(
@@ -82,17 +84,20 @@ class Estimate:
 
     @property
     def calls(self) -> int:
-        """How many there are at least."""
-        own = (
-            read for read in self.reads() if read.call != "list" or not self._is_shared(read.scope)
-        )
-        return sum(read.calls for read in own) + sum(self._calls_inside())
+        """The least number of calls."""
+        calls = sum(self._calls_inside())
+        for read in self.reads():
+            # Only lists are shared: an object is read by id for the stack that records it.
+            if read.call != "list" or not self._is_shared(read.scope):
+                calls += read.calls
+        return calls
 
     def reads(self) -> Iterator[ExpectedRead]:
         """The reads of scopes; without those of the members of collections."""
-        scopes = {
-            scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted
-        }
+        scopes = set()
+        for scope in self._scopes():
+            if (scope.kind, scope.project) not in self._trusted:
+                scopes.add(scope)
         known: dict[Scope, set[str]] = defaultdict(set)
         # A set, because records and manifests can name the same object.
         for scope, id in self._targets.known_ids(scopes):
@@ -102,11 +107,13 @@ class Estimate:
             if self._is_open(scope):
                 yield self._read_of(scope, known[scope], only_ids.get(scope))
 
-    def _places(self) -> Set[Scope]:
-        scopes = self._targets.outer | self._targets.nested(before_reading)
+    def _scopes(self) -> Set[Scope]:
         # Parents are unknown before the first reading, so of the lists inside them only those are
         # counted that a record or a literal id names.
-        return scopes | set(self._targets.marked(scopes) if self._inputs.state_is_new else ())
+        scopes = self._targets.outer | self._targets.nested(before_reading)
+        if self._inputs.state_is_new:
+            return scopes.union(self._targets.marked(scopes))
+        return scopes
 
     def _read_of(
         self, scope: Scope, known: Collection[str], only_ids: Collection[str] | None
@@ -119,24 +126,26 @@ class Estimate:
         if only_ids and self._targets.reads_singly(scope, len(only_ids)):
             return ExpectedRead(scope, "read", len(only_ids))
         # The state tells how many objects we own. The list can be longer, as the last reading
-        # showed.
-        pages = ceil(len(known) / kind.page_limit)
-        least = 1 if only_ids else max(1, self._inputs.pages.get(scope, 1))
-        call = "read" if kind.calls.singleton else "list"
-        return ExpectedRead(scope, call, max(least, pages))
+        # showed. It is not read to its end for known objects alone.
+        pages = max(1, ceil(len(known) / kind.page_limit))
+        if not only_ids:
+            pages = max(pages, self._inputs.pages.get(scope, 1))
+        return ExpectedRead(scope, "read" if kind.calls.singleton else "list", pages)
 
     def _calls_inside(self) -> Iterator[int]:
         """Calls for the members of collections, which are listed one collection at a time."""
         wanted = self._targets.recorded_own_calls()
         for address, record in self._inputs.records.items():
             resource = self._resources.get(address)
-            names = wanted.get((Scope(address.kind, address.project), record.id), ())
-            for field in resource.kind.own_calls if resource is not None else ():
+            names = wanted.get((Scope(address.kind, address.project), record.id))
+            if resource is None or not names:
+                continue
+            for field in resource.kind.own_calls:
                 if field.name in names and isinstance(field.type, FileSetType):
-                    members = record.applied.get(field.name)
-                    count = len(members.members) if isinstance(members, FileSet) else 0
+                    applied = record.applied.get(field.name)
+                    members = applied.members if isinstance(applied, FileSet) else ()
                     # An empty collection takes a call too.
-                    yield max(1, ceil(count / _MEMBERS_PAGE))
+                    yield max(1, ceil(len(members) / _MEMBERS_PAGE))
 
     def _is_open(self, scope: Scope) -> bool:
         """Whether a scope can be read, as far as that is known in advance: its project and a key
@@ -156,12 +165,12 @@ class Estimate:
     def _recorded_projects(self) -> frozenset[str]:
         """The projects that exist according to the records. The provider does not know them yet."""
         kinds = self._inputs.kinds
-        names = set()
+        names: set[str | None] = set()
         for address in self._inputs.records:
             kind = kinds.get(address.kind)
             defines_project = kind is not None and kind.defines_project
             names.add(address.name if defines_project else address.project)
-        return frozenset(name for name in names if name and name not in self._inputs.projects)
+        return frozenset(filter(None, names - self._inputs.projects.keys()))
 
     def _kind(self, scope: Scope) -> Kind:
         return self._inputs.kinds[scope.kind]

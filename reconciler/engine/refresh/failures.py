@@ -32,9 +32,10 @@ def unreadable_projects(snapshot: Snapshot) -> list[BlockingProblem]:
 
     Unread objects can be neither planned nor reported as unchanged.
     """
-    inputs, selection, unreadable = snapshot.inputs, snapshot.selection, snapshot.live.unreadable
+    inputs, selection = snapshot.inputs, snapshot.selection
+    projects = {scope.project for scope in snapshot.live.unreadable}
     # The usual case, without a pass over thousands of records.
-    if not unreadable:
+    if not projects:
         return []
     recorded: dict[str, list[Address]] = defaultdict(list)
     # By record, since a declared resource without one has no object that could be lost.
@@ -42,11 +43,11 @@ def unreadable_projects(snapshot: Snapshot) -> list[BlockingProblem]:
         if snapshot.is_unreadable(address):
             recorded[address.project or ""].append(address)
     problems: list[BlockingProblem] = []
-    for project in sorted({scope.project for scope in unreadable if scope.project}):
+    for project in sorted(filter(None, projects)):
         declared, writer = selection.projects.get(project), inputs.key_writers.get(project)
-        # A project that does not exist yet has no objects, so there is nothing unreadable.
+        # A project that is still to be created has no objects, so there is nothing unreadable.
         if declared is not None and snapshot.live_of(declared) is None:
-            continue  # the project itself is still to be created
+            continue
         affected = recorded.get(project, [])
         if affected:
             problems.append(BlockingProblem(_out_of_reach(project, affected, writer), affected))
@@ -61,24 +62,18 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
     Raises the refusal if the API refused everything, because then no single kind is at fault.
     """
     live, unsearched = snapshot.live, dict(snapshot.live.unsearched)
-    refusals = [error for error in live.failed.values() if not isinstance(error, RetiredError)]
-    needed = {
-        scope
-        for scope in targets.needed(snapshot.current_value)
-        if scope in live.listed or scope in live.failed
-    }
-    # If every needed list is refused, the cause is the key or the server. One error says more than
-    # dozens.
-    if len(refusals) > 1 and needed <= live.failed.keys():
-        raise refusals[0]
+    _raise_if_all_refused(snapshot, targets)
     problems: list[BlockingProblem] = []
     retired: set[Address] = set()
     for scope, error in sorted(live.failed.items(), key=_by_kind):
         affected = _affected_by(snapshot, targets, scope)
-        # A retired kind has no objects any more, so its records can only be forgotten.
-        forgettable = [address for address in affected if _is_retired(snapshot, address, error)]
-        blocked = [address for address in affected if address not in forgettable]
-        retired.update(forgettable)
+        blocked: list[Address] = []
+        for address in affected:
+            # A retired kind has no objects any more, so its records can only be forgotten.
+            if _is_retired(snapshot, address, error):
+                retired.add(address)
+            else:
+                blocked.append(address)
         if blocked:
             problems.append(_refused(snapshot, scope, error, blocked))
         elif affected:
@@ -95,10 +90,22 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
             problems.append(_refused(snapshot, scope, error, affected))
     if unsearched:
         problems.append(BlockingProblem(_not_searched(unsearched)))
-    search_failed = any(_may_pass(error) for error in live.unsearched.values())
     return replace(
-        snapshot.with_problems(problems), retired=frozenset(retired), search_failed=search_failed
+        snapshot.with_problems(problems),
+        retired=frozenset(retired),
+        search_failed=any(map(_may_pass, live.unsearched.values())),
     )
+
+
+def _raise_if_all_refused(snapshot: Snapshot, targets: ReadTargets) -> None:
+    """Raise the first refusal if the API refused every list that the plan needs and asked for."""
+    live = snapshot.live
+    refusals = [error for error in live.failed.values() if not isinstance(error, RetiredError)]
+    needed = targets.needed(snapshot.current_value)
+    # If every needed list is refused, the cause is the key or the server. One error says more than
+    # dozens.
+    if len(refusals) > 1 and needed & live.listed.keys() <= live.failed.keys():
+        raise refusals[0]
 
 
 def with_unread_lists(snapshot: Snapshot) -> Snapshot:
@@ -150,12 +157,10 @@ def _contested_with(snapshot: Snapshot, owner: Address | None) -> list[Address]:
     """
     if owner is None:
         return []
-    if not snapshot.kind(owner).defines_project:
-        return [owner]
-    return [
-        owner,
-        *(address for address in snapshot.inputs.records if address.project == owner.name),
-    ]
+    contested = [owner]
+    if snapshot.kind(owner).defines_project:
+        contested += [at for at in snapshot.inputs.records if at.project == owner.name]
+    return contested
 
 
 def _affected_by(
@@ -165,22 +170,22 @@ def _affected_by(
 
     def has_id(address: Address) -> bool:
         record, live = snapshot.inputs.records.get(address), snapshot.live_of(address)
-        return id is None or id in (record.id if record else None, live.id if live else None)
+        is_recorded = record is not None and record.id == id
+        return id is None or is_recorded or (live is not None and live.id == id)
 
-    # Recorded objects, then declared ones: a resource without a record needs its list to bind.
-    affected = {
-        address
-        for address in targets.recorded
-        if targets.record_scopes[address] == scope and has_id(address)
-    }
+    affected: set[Address] = set()
+    for address in targets.recorded:
+        if targets.record_scopes[address] == scope and has_id(address):
+            affected.add(address)
+    # Declared ones too: a resource without a record needs its list to bind.
     for address in snapshot.selection.selected:
         resource = snapshot.resources[address]
-        # A resource without an object would be created; whether it is needed, the other kind's list
-        # tells.
+        is_in_scope = targets.declared_scope(resource, snapshot.current_value) == scope
+        # A resource without an object would be created. The list of the other kind tells whether it
+        # is needed.
         could_be_unnecessary = (
             resource.kind.made_unnecessary_by == scope.kind and snapshot.live_of(address) is None
         )
-        is_in_scope = targets.declared_scope(resource, snapshot.current_value) == scope
         if could_be_unnecessary or (is_in_scope and has_id(address)):
             affected.add(address)
     return sorted(affected)
@@ -198,16 +203,16 @@ def _refused(
 ) -> BlockingProblem:
     """The error of resources whose list or own read the API refused."""
     kind, first = snapshot.inputs.kinds[scope.kind], snapshot.resources.get(affected[0])
-    where = f' of project "{scope.project}"' if scope.project else ""
-    summary, way_out = f"{kind.name} objects{where} could not be read", error.hint
     if isinstance(error, RetiredError):
         summary, way_out = f"The server has no {kind.name} objects any more", _way_out(kind)
+    else:
+        where = f' of project "{scope.project}"' if scope.project else ""
+        summary, way_out = f"{kind.name} objects{where} could not be read", error.hint
     more = f" and {len(affected) - _FEW} more" if len(affected) > _FEW else ""
     not_planned = f"Not planned: {', '.join(map(str, affected[:_FEW]))}{more}."
-    parts = [f"{error}{_status(error)}", way_out, not_planned]
     diagnostic = Diagnostic(
         summary,
-        "\n".join(part for part in parts if part),
+        "\n".join(filter(None, (with_status(error), way_out, not_planned))),
         address=affected[0],
         location=first.location if first is not None else None,
     )
@@ -217,12 +222,13 @@ def _refused(
 def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | None) -> Diagnostic:
     """The error of recorded objects in a project that no key opens; `writer` delivers the key, if
     any does."""
-    another = f", or deliver a new key with `reconciler rotate --now --keep-old {writer}`"
-    remedy = another if writer else ""
+    remedy = f"Put the key back where credentials.projects.{project} has it"
+    if writer is not None:
+        remedy += f", or deliver a new key with `reconciler rotate --now --keep-old {writer}`"
     return Diagnostic(
         f'Project "{project}" cannot be read',
         f"The key that opens it is missing, and this stack manages {len(affected)} objects in it "
-        f"({affected[0]} for one). Put the key back where credentials.projects.{project} has it{remedy}.",
+        f"({affected[0]} for one). {remedy}.",
         address=affected[0],
     )
 
@@ -242,7 +248,7 @@ def _forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diag
     count = f"{len(affected)} {kind.name} object{'s' if len(affected) != 1 else ''}"
     return Diagnostic(
         f"The server has no {kind.name} objects any more",
-        f"{error}{_status(error)}\nThe state forgets {count} ({affected[0]} for one).",
+        f"{with_status(error)}\nThe state forgets {count} ({affected[0]} for one).",
         severity=Severity.WARNING,
     )
 
@@ -252,7 +258,7 @@ def _not_searched(searched: Mapping[Scope, ApiError | CredentialError]) -> Diagn
     lines: dict[str, str] = {}
     for scope, error in sorted(searched.items(), key=_by_kind):
         # One line per kind: the same refusal repeats in every project.
-        lines.setdefault(scope.kind, f"{scope.kind}: {error}{_status(error)}")
+        lines.setdefault(scope.kind, f"{scope.kind}: {with_status(error)}")
     return Diagnostic(
         "Some kinds could not be searched for objects of this stack",
         "\n".join([*lines.values(), "No declared resource needs them, so the plan goes on."]),
@@ -267,14 +273,18 @@ def _may_pass(error: ApiError | CredentialError) -> bool:
 
 
 def _way_out(kind: Kind) -> str:
-    successor = kind.retirement.successor if kind.retirement else ""
-    instead = f"declare kind {successor} instead, or " if successor else ""
+    instead = ""
+    if kind.retirement is not None and kind.retirement.successor:
+        instead = f"declare kind {kind.retirement.successor} instead, or "
     return f"To go on, {instead}remove the documents: what is no longer declared is forgotten."
 
 
-def _status(error: ApiError | CredentialError) -> str:
-    status = error.status if isinstance(error, ApiError) else None
-    return f" ({status})" if status and str(status) not in str(error) else ""
+def with_status(error: ApiError | CredentialError) -> str:
+    """The message of an error, with the HTTP status unless the message names it already."""
+    text = str(error)
+    if isinstance(error, ApiError) and error.status and str(error.status) not in text:
+        return f"{text} ({error.status})"
+    return text
 
 
 def _by_kind(entry: tuple[Scope, object]) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Known objects that their lists lack: read by id, and awaited if they are very recent.
 
-Lists and single reads lag behind writes by seconds. Absence therefore proves nothing about an object that was created
-a moment ago, and planning a second create from it would duplicate the object.
+Lists and single reads lag behind writes by seconds. Absence therefore proves nothing about an
+object that was created a moment ago, and planning a second create from it would duplicate the
+object.
 """
 
 from __future__ import annotations
@@ -57,10 +58,8 @@ class MissingObjects:
         return recent
 
     def _missing(self, scopes: Collection[Scope]) -> list[tuple[Scope, str]]:
-        listed = self._reader.state.listed
         known = self._targets.known_ids(scopes)
-        # A scope that was not listed says nothing about its objects.
-        return [(scope, id) for scope, id in known if scope in listed and id not in listed[scope]]
+        return [(scope, id) for scope, id in known if self._reader.state.lacks(scope, id)]
 
     def _deadlines(self) -> dict[str, float]:
         """By id of a recently written object: the time by which it must appear."""
@@ -82,8 +81,9 @@ class MissingObjects:
             if kind.audit_event_types and not kind.unique_key:
                 own_ids[kind.parent_and_id(id)[1]] = id
         if own_ids:
-            removed = self._inputs.removed(own_ids.keys())
-            self._removed |= {own_ids[id] for id in removed if id in own_ids}
+            for own_id in self._inputs.removed(own_ids.keys()):
+                if own_id in own_ids:
+                    self._removed.add(own_ids[own_id])
 
     @cached_property
     def _recently_written(self) -> Mapping[Address, float]:

@@ -1,7 +1,7 @@
 """Reads live state through the provider: each list once, several scopes at a time.
 
-A known object that its list lacks is read by its id before it counts as gone, since lists lag behind writes. Fields
-with calls of their own are read only for objects whose resources manage them.
+A known object that its list lacks is read by its id before it counts as gone, because lists lag
+behind writes. Fields with calls of their own are read only for objects whose resources manage them.
 """
 
 from __future__ import annotations
@@ -10,35 +10,30 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeGuard, TypeVar
-
-from msgspec.structs import replace
 
 from reconciler.engine.pool import WorkerPools
 from reconciler.engine.refresh.targets import reads_singly
+from reconciler.engine.refresh.tolerant import TolerantReader
 from reconciler.engine.scope import LiveState, OwnCallFields, Scope
-from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.kind import Kind, TerminalState
 from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
 
 LOG = logging.getLogger("reconciler.engine")
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-_Part = tuple[Collection[LiveObject], list[Future[LiveObject | None]]]
-"""The objects of one call, and the reads of their fields with calls of their own."""
+_Part = tuple[Scope, str | None]
+"""A part of a scope that takes a call: one object by its id, or None for the whole list."""
+_Answer = tuple[Collection[LiveObject], list[Future[LiveObject | None]]]
+"""The objects of one part, and the reads of their fields with calls of their own."""
+_SingleRead = Callable[[], LiveObject | None]
 
 
 class Reader:
     """Reads through a provider, several scopes at a time, into a LiveState.
 
-    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. `sharers_of` tells how many stacks
-    may read a list. With `survey`, a list that cannot be read is noted as unread, and neither counts as empty nor raises
-    anything.
-
-    A long class, because lists, single reads and fields with calls of their own fail in the same ways, and each failure
-    has to reach the same state.
+    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. `sharers_of`
+    returns how many stacks may read a list. With `survey`, a list that cannot be read is noted as
+    unread: it neither counts as empty nor raises an error.
     """
 
     def __init__(
@@ -52,13 +47,17 @@ class Reader:
         sharers_of: Callable[[Scope], int] = lambda _: 1,
     ) -> None:
         self.provider = provider
-        self.survey = survey
-        self._pages = pages
-        self._sharers_of = sharers_of
         self.state = LiveState(kinds)
         self.revoked: set[str] = set()
+        self._single = TolerantReader(provider, self.state, survey=survey)
         self._kinds = kinds
         self._parallelism = parallelism
+        self._pages = pages
+        self._sharers_of = sharers_of
+
+    def start_survey(self) -> None:
+        """From now on, note a list that cannot be read as unread."""
+        self._single.survey = True
 
     def read_lists(
         self,
@@ -82,18 +81,18 @@ class Reader:
         # The scopes of one call are independent of each other; parents were read by an earlier
         # call, because their ids are part of the paths.
         ids = only_ids or {}
-        # A part is the whole list, or one id of it.
         parts = [(scope, id) for scope in readable for id in self._parts(scope, ids)]
         self._announce(parts)
 
-        def read(scope: Scope, id: str | None, pools: WorkerPools) -> _Part:
-            objects = self._list(scope, scope in optional, ids.get(scope), id, fresh=fresh)
+        def read(scope: Scope, id: str | None, pools: WorkerPools) -> _Answer:
+            objects = self._single.objects(
+                scope, id, only_ids=ids.get(scope), is_optional=scope in optional, fresh=fresh
+            )
             further = []
             # On the worker of the list, so that the members of the first store are read while the
             # second page of another list is under way.
             for live, names in self._own_calls_of(scope, objects, own_calls or {}):
-                # Submitted from the worker, so that these reads need not wait for other lists.
-                further.append(pools.submit(live.kind, self._read_own_calls, scope, live, names))
+                further.append(pools.submit(live.kind, self._single.own_calls, scope, live, names))
             return objects, further
 
         # A pool per call, so that no thread of a plan outlives it.
@@ -124,14 +123,16 @@ class Reader:
         state.mark_unreadable(unreadable)
         return readable
 
-    def _announce(self, parts: Iterable[tuple[Scope, str | None]]) -> None:
+    def _announce(self, parts: Iterable[_Part]) -> None:
         """Announce all calls before the first one, so that the estimate of the time is right."""
         for scope, id in parts:
             call = "list" if id is None else "read"
             kind = self._kinds[scope.kind]
             self.provider.announce(kind, scope.project, call, parent=scope.parent)
 
-    def _store(self, scopes: Iterable[Scope], begun: Iterable[tuple[Scope, Future[_Part]]]) -> None:
+    def _store(
+        self, scopes: Iterable[Scope], begun: Iterable[tuple[Scope, Future[_Answer]]]
+    ) -> None:
         """Store the results of all parts. Only this thread stores objects; workers note refusals."""
         # A scope of which single objects were read counts as listed with these objects, and the
         # selection made sure that nothing else of it is needed.
@@ -154,22 +155,14 @@ class Reader:
 
     def confirm(self, wanted: Iterable[tuple[Scope, str]], *, fresh: bool = False) -> None:
         """Read objects by id that their lists lacked, and add those that exist to the state."""
-        # A kind that cannot be read singly stays missing here. `list_again` lists it once more.
-        missing = [
-            (scope, id)
-            for scope, id in dict.fromkeys(wanted)
-            if scope in self.state.listed
-            and id not in self.state.listed[scope]
-            and self._kinds[scope.kind].readable_singly
-        ]
-        for scope, id in missing:
-            LOG.info("get %s %s, which is not among what was listed", scope.kind, id)
-        ask = partial(self._get, fresh=fresh)
-        for live in self._map(
-            lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]
-        ):
-            if live is not None:
-                self.state.put(live)
+        reads: list[tuple[Kind, _SingleRead]] = []
+        for scope, id in dict.fromkeys(wanted):
+            kind = self._kinds[scope.kind]
+            # A kind that cannot be read singly stays missing here. `list_again` lists it once more.
+            if kind.readable_singly and self.state.lacks(scope, id):
+                LOG.info("get %s %s, which is not among what was listed", scope.kind, id)
+                reads.append((kind, partial(self._single.object, scope, id, fresh=fresh)))
+        self._put_all(reads)
 
     def list_again(self, wanted: Collection[tuple[Scope, str]]) -> None:
         """Read missing objects again: by id where the kind can be read singly, else by listing again."""
@@ -184,21 +177,16 @@ class Reader:
 
     def read_own_calls(self, wanted: Mapping[tuple[Scope, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
-        todo: list[tuple[Scope, LiveObject, Collection[str]]] = []
+        reads: list[tuple[Kind, _SingleRead]] = []
         for (scope, id), names in wanted.items():
             live = self.state.find(scope.kind, scope.project, id)
             if live is None or (scope, id) in self.state.failed_objects:
                 continue
             # Fields that were read beside the list are there already.
             if set(names) - set(live.own_calls):
-                todo.append((scope, live, names))
-        for _, live, names in todo:
-            self.provider.announce(live.kind, live.project, *names)
-        for read in self._map(
-            lambda item: self._read_own_calls(*item), todo, lambda item: item[1].kind
-        ):
-            if read is not None:
-                self.state.put(read)
+                self.provider.announce(live.kind, live.project, *names)
+                reads.append((live.kind, partial(self._single.own_calls, scope, live, names)))
+        self._put_all(reads)
 
     def _own_calls_of(
         self, scope: Scope, objects: Iterable[LiveObject], wanted: OwnCallFields
@@ -214,13 +202,11 @@ class Reader:
     def reread(self, only_ids: Mapping[Scope, frozenset[str]]) -> None:
         """List scopes in full if a wanted object is missing: its successor may be outside of what
         was read."""
-        short = [
-            at
-            for at, ids in only_ids.items()
-            if at in self.state.listed and ids - self.state.listed[at].keys()
-        ]
-        for scope in short:
-            self.state.forget(scope)
+        short: list[Scope] = []
+        for scope, ids in only_ids.items():
+            if any(self.state.lacks(scope, id) for id in ids):
+                self.state.forget(scope)
+                short.append(scope)
         self.read_lists(short)
 
     def _is_readable(self, scope: Scope) -> bool:
@@ -239,86 +225,11 @@ class Reader:
         is_single = reads_singly(kind, len(ids), pages, self._sharers_of(scope))
         return sorted(ids) if is_single else (None,)
 
-    def _list(
-        self,
-        scope: Scope,
-        optional: bool,
-        only_ids: frozenset[str] | None,
-        single: str | None,
-        *,
-        fresh: bool,
-    ) -> Collection[LiveObject]:
-        try:
-            if single is not None:
-                # A single read that answers 404 means absence, as the absence from a list does.
-                live = self._get(scope, single)
-                return (live,) if live is not None else ()
-            return self.provider.list(
-                self._kinds[scope.kind],
-                scope.project,
-                scope.parent,
-                only_ids=only_ids,
-                fresh=fresh,
-                is_optional=optional,
-            )
-        except (ApiError, CredentialError) as error:
-            # An overview goes on past anything that concerns one list. A lost connection concerns
-            # them all.
-            if self.survey and (is_refusal(error) or isinstance(error, CredentialError)):
-                self.state.unread[scope] = error
-                return ()
-            if optional:
-                # Not a failure of the plan: the search would only have found leftovers. The plan
-                # says that it has to be repeated.
-                self.state.unsearched[scope] = error
-                return ()
-            if not is_refusal(error):
-                raise
-            # Noted and not raised: only the addresses that need this list are affected.
-            self.state.fail(scope, error)
-            return ()
-
-    def _get(self, scope: Scope, id: str, *, fresh: bool = False) -> LiveObject | None:
-        """An object by id; None if there is none or the API refuses the read."""
-        try:
-            live = self.provider.get(self._kinds[scope.kind], scope.project, id, fresh=fresh)
-        except ApiError as error:
-            # A retired kind concerns all of its objects, so the caller has to handle it.
-            if not is_refusal(error) or isinstance(error, RetiredError):
-                raise
-            # One refused object says nothing about the others of its list.
-            self.state.failed_objects[scope, id] = error
-            return None
-        # A later read succeeded, such as after a lag.
-        self.state.failed_objects.pop((scope, id), None)
-        # The provider knows a project by its id; addresses know it by its name.
-        return replace(live, project=scope.project) if live is not None else None
-
-    def _read_own_calls(
-        self, scope: Scope, live: LiveObject, names: Collection[str]
-    ) -> LiveObject | None:
-        """The object with its fields that have calls of their own; None if the API refuses the
-        read."""
-        try:
-            return self.provider.read_own_calls(live, names)
-        except ApiError as error:
-            if not is_refusal(error):
-                raise
-            self.state.failed_objects[scope, live.id] = error
-            return None
-
-    def _map(
-        self,
-        work: Callable[[Item], Result],
-        items: Collection[Item],
-        kind_of: Callable[[Item], Kind],
-    ) -> list[Result]:
-        with WorkerPools(self._parallelism if len(items) > 1 else 1) as pools:
+    def _put_all(self, reads: Collection[tuple[Kind, _SingleRead]]) -> None:
+        """Make single reads at the same time, and store the objects that exist."""
+        with WorkerPools(self._parallelism if len(reads) > 1 else 1) as pools:
             # All of them before the first result, or they would run one after the other.
-            answers = [pools.submit(kind_of(element), work, element) for element in items]
-            return [answer.result() for answer in answers]
-
-
-def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:
-    """Whether the API answered, so that the error concerns one route instead of the connection."""
-    return isinstance(error, ApiError) and error.status is not None
+            futures = [pools.submit(kind, read) for kind, read in reads]
+            objects = [future.result() for future in futures]
+        for live in filter(None, objects):
+            self.state.put(live)

@@ -1,7 +1,7 @@
-"""The state in place of the world: what a plan without refresh is made from.
+"""Reads from the state instead of the API, for plans without a refresh.
 
-Every object is taken to be as we left it, so such a plan shows what the manifests changed and nothing that anybody
-else did. It is for looking, not for applying.
+Every object counts as we left it, so such a plan shows the changes of the manifests and no drift.
+It is a preview and cannot be applied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.model.resource import LiveObject, Record, without_seen
 
 
 class StateReader:
-    """A provider that answers from records and makes no call."""
+    """A reader that answers from records and makes no call."""
 
     calls = 0
 
@@ -27,14 +27,14 @@ class StateReader:
             self._scopes[address.kind, address.project].append(record)
 
     def bind_project(self, name: str, project_id: str) -> None:
-        """Nothing to remember: records are found by the project's name."""
+        """Do nothing: records are found by the project's name."""
 
     def can_read(self, _kind: Kind, _project: str | None) -> bool:
-        """Whether the state can be asked: always."""
+        """Always: the state needs no key."""
         return True
 
     def announce(self, *_: Any, **__: Any) -> None:
-        """Nothing will be called."""
+        """Do nothing: no call is made."""
 
     def list(
         self,
@@ -50,37 +50,32 @@ class StateReader:
         left out."""
         del only_ids, fresh, is_optional
         records = self._scopes.get((kind.name, project), ())
-        return [
-            _as_live(kind, record)
-            for record in records
-            if kind.parent_and_id(record.id)[0] == parent
-        ]
+        return [_as_live(kind, record) for record in records if _parent(kind, record.id) == parent]
 
     def get(
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """The recorded object with an id."""
         del fresh
-        parent = kind.parent_and_id(id)[0]
-        return next((live for live in self.list(kind, project, parent) if live.id == id), None)
+        listed = self.list(kind, project, _parent(kind, id))
+        return next((live for live in listed if live.id == id), None)
 
     def read_own_calls(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
         """The object itself: its fields with calls of their own are in the record."""
         return live
 
 
+def _parent(kind: Kind, id: str) -> Parent:
+    parent, _ = kind.parent_and_id(id)
+    return parent
+
+
 def _as_live(kind: Kind, record: Record) -> LiveObject:
-    own_calls = {
-        field.name: record.applied[field.name]
-        for field in kind.own_calls
-        if field.name in record.applied
-    }
-    return LiveObject(
-        kind,
-        record.id,
-        # What the API answered comes last: where it stored another value than was sent, a live
-        # object would show that one.
-        {**record.applied, **without_seen(record.answered)},
-        record.address.project,
-        own_calls,
-    )
+    own_calls: dict[str, Any] = {}
+    for field in kind.own_calls:
+        if field.name in record.applied:
+            own_calls[field.name] = record.applied[field.name]
+    # The answers come last: where the API stored another value than was sent, a live object would
+    # show the stored one.
+    attributes = {**record.applied, **without_seen(record.answered)}
+    return LiveObject(kind, record.id, attributes, record.address.project, own_calls)

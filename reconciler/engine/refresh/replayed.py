@@ -1,4 +1,4 @@
-"""Live state that was read before, in place of the API: plans from it make no call."""
+"""Reads from an earlier live state instead of the API, for plans without a call."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class ReplayingReader(StateReader):
     ) -> LiveObject | None:
         """The object with an id, as it was read or else as it was recorded."""
         del fresh
-        if self._live.scope_of(kind.name, project, id) not in self._live.listed:
-            # Not through `list`, which raises for a refused list.
-            recorded = super().list(kind, project, kind.parent_and_id(id)[0])
-            return next((live for live in recorded if live.id == id), None)
-        return self._live.find(kind.name, project, id)
+        if self._live.scope_of(kind.name, project, id) in self._live.listed:
+            return self._live.find(kind.name, project, id)
+        # Not through `list`, which raises for a refused list.
+        recorded = super().list(kind, project, kind.parent_and_id(id)[0])
+        return next((live for live in recorded if live.id == id), None)

@@ -1,21 +1,24 @@
-"""Reads what no manifest and no record names: every kind, in every project that a key opens.
+"""Reads objects that neither a manifest nor a record names: every kind, in every readable project.
 
-Projects that the configuration does not name go by their id here, which no name in a manifest can
-be mistaken for. Refused lists are noted and stop nothing.
+Projects that the configuration does not name appear under their ids, which cannot be names in a
+manifest. Refused lists are noted and stop nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import product
+from typing import Any
 
 from msgspec.structs import replace
 
 from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.overview import Survey
+from reconciler.engine.refresh.failures import with_status
 from reconciler.engine.refresh.reader import Reader
 from reconciler.engine.scope import Scope
-from reconciler.errors import ApiError, CredentialError
+from reconciler.errors import ApiError
 from reconciler.model.kind import Kind, Removal, ScopeType
 from reconciler.model.resource import LiveObject
 
@@ -35,15 +38,16 @@ class SurveyReader:
         self._live = reader.state
         self._project_ids = dict(project_ids)
         self._project_names: dict[str, str] = {}
-        # The overview tells what the plan needed from what is read for the overview alone.
+        # The overview has to tell the lists of the plan from those that only it reads.
         self._needed = frozenset(self._live.listed)
         self._reasons: dict[Scope, str] = {}
         names = inputs.declarable or inputs.kinds
         self._kinds = [kind for name, kind in inputs.kinds.items() if name in names]
+        self._is_inventory = inputs.options.inventory
 
     def read(self) -> Survey:
         """Read all lists: of the organization, of each project, and inside objects."""
-        self._reader.survey = True
+        self._reader.start_survey()
         # From the outside in: projects are found in lists of the organization, and parents in lists
         # of projects.
         self._read_organization()
@@ -69,32 +73,37 @@ class SurveyReader:
         """
         for kind in self._kinds:
             is_setting = kind.always_exists and kind.removal is Removal.RESTORE
-            is_wanted = self._inputs.options.inventory and not kind.calls.singleton
+            is_wanted = self._is_inventory and not kind.calls.singleton
             if kind.scope in scopes and kind.calls.listable and (is_wanted or not is_setting):
                 yield kind
 
+    def _outer(self, *scopes: ScopeType) -> list[Kind]:
+        """The kinds with a list outside of objects, in some types of scope."""
+        return [kind for kind in self._listed(*scopes) if not kind.parents]
+
     def _settings(self, projects: Iterable[str]) -> frozenset[Scope]:
         """The settings that exist and were not read."""
-        if not self._inputs.options.inventory or not self._live.listed:
+        if not self._is_inventory or not self._live.listed:
             return frozenset()
-        scopes = set()
+        scopes: set[Scope] = set()
         for kind in self._kinds:
             if kind.always_exists and kind.calls.singleton:
                 if kind.scope is ScopeType.EITHER:
                     scopes.add(Scope(kind.name, None))
-                scopes.update(Scope(kind.name, project) for project in projects)
+                scopes.update(_in_projects([kind], projects))
         return frozenset(scopes - self._live.listed.keys())
 
     # Lists outside of objects
 
     def _read_organization(self) -> None:
-        kinds = self._listed(ScopeType.ORGANIZATION, ScopeType.EITHER)
-        self._reader.read_lists([Scope(kind.name, None) for kind in kinds if not kind.parents])
+        kinds = self._outer(ScopeType.ORGANIZATION, ScopeType.EITHER)
+        self._reader.read_lists(_in_projects(kinds, [None]))
 
     def _read_ended(self) -> None:
         """Read the objects that lists show only if asked: archived projects."""
-        kinds = self._kinds if self._inputs.options.inventory else ()
-        for kind in kinds:
+        if not self._is_inventory:
+            return
+        for kind in self._kinds:
             scope = Scope(kind.name, None)
             if not kind.ended_query or scope not in self._live.listed:
                 continue
@@ -127,43 +136,41 @@ class SurveyReader:
                 yield from self._live.objects(kind.name, None)
 
     def _read_projects(self, projects: Iterable[str]) -> None:
-        kinds = list(self._listed(ScopeType.PROJECT, ScopeType.EITHER))
-        scopes: list[Scope] = []
-        for project in projects:
-            scopes += [Scope(kind.name, project) for kind in kinds if not kind.parents]
-        self._reader.read_lists(scopes)
+        kinds = self._outer(ScopeType.PROJECT, ScopeType.EITHER)
+        self._reader.read_lists(_in_projects(kinds, projects))
 
     def _read_project_data(self, projects: Collection[str]) -> None:
         """Read the lists that take a key of the project.
 
         One list of each project comes first: if the key is of another project, no call can succeed.
         """
-        kinds = [kind for kind in self._listed(ScopeType.PROJECT_KEY) if not kind.parents]
+        kinds = self._outer(ScopeType.PROJECT_KEY)
         if not kinds:
             return
         first = kinds[0]
-        can_read = self._reader.provider.can_read
-        opened = [project for project in projects if can_read(first, project)]
+        opened: list[str] = []
         for project in projects:
-            if project not in opened:
+            if self._reader.provider.can_read(first, project):
+                opened.append(project)
+            else:
                 self._note(kinds, project, f"no key of the project {self._shown(project)}")
-        self._reader.read_lists([Scope(first.name, project) for project in opened])
+        self._reader.read_lists(_in_projects([first], opened))
         readable: list[str | None] = []
         for project in opened:
             error = self._live.unread.get(Scope(first.name, project))
             if isinstance(error, ApiError) and error.status == _UNAUTHORIZED:
-                self._note(kinds, project, _reason(error))
+                self._note(kinds, project, with_status(error))
             else:
                 readable.append(project)
         if self._needs_default(readable):
             readable.append(None)
-        self._reader.read_lists(Scope(kind.name, project) for project in readable for kind in kinds)
+        self._reader.read_lists(_in_projects(kinds, readable))
 
     def _needs_default(self, readable: Collection[str | None]) -> bool:
         """Whether no named project stands for the project of the default key."""
         keyed = self._inputs.keyed_projects
-        by_default_key = [project for project in readable if project not in keyed]
-        return "" in keyed and not by_default_key
+        # A readable project without a key of its own was read with the default key.
+        return "" in keyed and set(readable) <= set(keyed)
 
     def _note(self, kinds: Iterable[Kind], project: str | None, reason: str) -> None:
         for kind in kinds:
@@ -181,31 +188,34 @@ class SurveyReader:
         for kind in self._listed(*ScopeType):
             for fields in kind.parents:
                 if len(fields) == 1:
-                    inside = self._inside(kind, fields[0])
-                    scopes.update(dict.fromkeys(scope for scope in inside if self._tells(scope)))
+                    scopes.update(
+                        dict.fromkeys(filter(self._is_informative, self._inside(kind, fields[0])))
+                    )
         self._reader.read_lists(scopes)
 
     def _inside(self, kind: Kind, field: str) -> Iterator[Scope]:
         """The lists of a kind inside the objects that were read; `field` names the parent."""
         for source in kind.parent_sources.get(field, ()):
             parent_kind, _, attribute = source.partition(".")
-            # A copy, since reading adds lists while this one is walked through.
+            # A copy, because reading adds lists during this loop.
             for scope, objects in list(self._live.listed.items()):
-                is_reached = kind.scope is ScopeType.ORGANIZATION or _is_in_scope(kind, scope)
-                if scope.kind != parent_kind or not is_reached:
+                if scope.kind != parent_kind or not _can_contain(scope, kind):
                     continue
-                project = None if kind.scope is ScopeType.ORGANIZATION else scope.project
+                is_global = kind.scope is ScopeType.ORGANIZATION
                 for live in objects.values():
+                    id: Any = live.own_id
                     # Some parents are no objects of their own, only named by a field of one.
-                    id = live.attributes.get(attribute) if attribute else live.own_id
+                    if attribute:
+                        id = live.attributes.get(attribute)
                     if isinstance(id, str) and not is_gone(live):
+                        project = None if is_global else scope.project
                         yield Scope(kind.name, project, ((field, id),))
 
-    def _tells(self, scope: Scope) -> bool:
+    def _is_informative(self, scope: Scope) -> bool:
         """Whether a list can show anything that no other list does.
 
-        A user's predefined role is shown with the user, so without a role that somebody made, the
-        grants of a user tell nothing.
+        The list of users shows the predefined role of each user. Without custom roles, the role
+        assignments of a user add nothing.
         """
         kind = self._live.kinds[scope.kind]
         field = scope.parent[0][0]
@@ -215,26 +225,29 @@ class SurveyReader:
         objects = self._live.objects(shown_with, scope.project)
         return any(live.kind.read_only_reason(live.attributes) is None for live in objects)
 
-    # What could not be read
+    # Unread lists
 
     def _unread(self) -> dict[Scope, str]:
         # Our own reasons come first: an error of a call that could not succeed says less.
         reasons = dict(self._reasons)
         for scope, error in (self._live.unread | self._live.unsearched).items():
-            reasons.setdefault(scope, _reason(error))
+            reasons.setdefault(scope, with_status(error))
         for scope, refusal in self._live.failed.items():
-            reasons.setdefault(scope, _reason(refusal))
-        for kind in self._kinds if self._inputs.options.inventory else ():
+            reasons.setdefault(scope, with_status(refusal))
+        if not self._is_inventory:
+            return reasons
+        for kind in self._kinds:
             if not kind.calls.listable or (kind.parents and not kind.parent_sources):
                 reasons.setdefault(Scope(kind.name, None), _NO_LIST)
         return reasons
 
 
-def _is_in_scope(kind: Kind, scope: Scope) -> bool:
-    """Whether the objects of a scope can hold objects of a kind."""
+def _in_projects(kinds: Collection[Kind], projects: Iterable[str | None]) -> Iterator[Scope]:
+    """The lists of some kinds, project by project."""
+    for project, kind in product(projects, kinds):
+        yield Scope(kind.name, project)
+
+
+def _can_contain(scope: Scope, kind: Kind) -> bool:
+    """Whether the objects of a scope can contain objects of a kind."""
     return kind.scope is not ScopeType.PROJECT or scope.project is not None
-
-
-def _reason(error: ApiError | CredentialError) -> str:
-    status = error.status if isinstance(error, ApiError) else None
-    return f"{error} ({status})" if status and str(status) not in str(error) else str(error)

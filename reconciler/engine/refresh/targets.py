@@ -1,13 +1,16 @@
-"""Which scopes and ids a plan has to read. Computed from inputs and selection; nothing here makes a call.
+"""The scopes and ids that a plan has to read, computed from inputs and selection without a call.
 
-Needed scopes hold declared and recorded objects, so a refused read is an error of theirs. Every other scope is only
-searched: for objects of interrupted runs, and for what retention rules match. A failure there stops nothing.
+Needed scopes hold declared and recorded objects, so a refused read is an error of theirs. Every
+other scope is only searched: for objects of interrupted runs, and for matches of retention rules.
+A failure there stops nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, product
 from typing import Any
 
 from reconciler.engine.inputs import PlanInputs
@@ -16,7 +19,7 @@ from reconciler.engine.scope import OwnCallFields, Scope
 from reconciler.engine.selection import Selection
 from reconciler.model.address import Address
 from reconciler.model.keys import earlier_keys, key_ids, policy_of
-from reconciler.model.kind import Kind, Readable
+from reconciler.model.kind import Field, Kind, Readable
 from reconciler.model.resource import Record, Resource
 from reconciler.model.sharers import sharers_of
 from reconciler.model.types import KeySinkType
@@ -56,15 +59,20 @@ class ReadTargets:
     def needed(self, lookup: Lookup) -> set[Scope]:
         """The scopes of declared and recorded objects, and of objects that could make them
         unnecessary."""
+        scopes = {scope for scope in self._own_scopes(lookup) if scope is not None}
+        return scopes | {Scope(name, None) for name in self._substitutes(scopes)}
+
+    def _own_scopes(self, lookup: Lookup) -> Iterator[Scope | None]:
+        for address in self._selection.selected:
+            yield self.declared_scope(self._resources[address], lookup)
         # Recorded objects count even if nothing declares them: they are to be deleted.
-        declared = {
-            self.declared_scope(self._resources[address], lookup)
-            for address in self._selection.selected
-        }
-        recorded = {self.record_scopes[address] for address in self.recorded}
-        scopes = {scope for scope in declared | recorded if scope is not None}
-        substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
-        return scopes | {Scope(name, None) for name in substitutes if name}
+        for address in self.recorded:
+            yield self.record_scopes[address]
+
+    def _substitutes(self, scopes: Iterable[Scope]) -> set[str]:
+        """The kinds whose objects make objects of some scopes unnecessary."""
+        kinds = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
+        return {name for name in kinds if name}
 
     def declared_scope(self, resource: Resource, lookup: Lookup) -> Scope | None:
         """The scope that lists the object of a resource; None while its parent is unknown."""
@@ -104,16 +112,13 @@ class ReadTargets:
         # Other addresses' unfinished work is left to a run without targets.
         if self._inputs.options.targets:
             return set()
-        attempted = (
-            address
-            for address in self._inputs.ownership.create_attempts
-            if address.kind in self._kinds
-        )
-        return {
-            Scope(address.kind, address.project)
-            for address in attempted
-            if not self._kinds[address.kind].parents
-        }
+        scopes: set[Scope] = set()
+        for address in self._inputs.ownership.create_attempts:
+            # The journal may be of another version, which knew other kinds.
+            kind = self._kinds.get(address.kind)
+            if kind is not None and not kind.parents:
+                scopes.add(Scope(address.kind, address.project))
+        return scopes
 
     @cached_property
     def key_ids(self) -> Mapping[Scope, frozenset[str]]:
@@ -122,28 +127,26 @@ class ReadTargets:
         The age of a key is recorded, so it takes no read until there is an earlier key whose use
         decides.
         """
-        wanted: dict[Scope, set[str]] = {}
+        wanted: dict[Scope, set[str]] = defaultdict(set)
         for address in self._selection.order:
-            record = self._inputs.records.get(address)
+            resource, record = self._resources[address], self._inputs.records.get(address)
             # A resource without a record has delivered no key that could be looked at.
-            for field in self._resources[address].kind.own_calls if record is not None else ():
-                if (
-                    not isinstance(field.type, KeySinkType)
-                    or field.type.listed_as not in self._kinds
-                ):
-                    continue
-                entry = record.delivered.get(field.name) if record is not None else None
-                value = self._resources[address].spec.get(field.name)
-                if _needs_look(entry, value):
-                    scope = Scope(field.type.listed_as, address.project)
-                    wanted.setdefault(scope, set()).update(key_ids(entry))
-        return {scope: frozenset(ids) for scope, ids in wanted.items()}
+            if record is None:
+                continue
+            for field in resource.kind.own_calls:
+                kind = _key_kind(field)
+                entry = record.delivered.get(field.name)
+                if kind in self._kinds and _needs_look(entry, resource.spec.get(field.name)):
+                    wanted[Scope(kind, address.project)].update(key_ids(entry))
+        return _frozen(wanted)
 
     @cached_property
     def retention(self) -> frozenset[Scope]:
         """The scopes of objects that retention rules match, and of the collections that could hold them."""
-        rules = self._selection.retention_rules
-        return frozenset(scope for rule in rules for scope in rule_scopes(rule, self._kinds))
+        scopes: set[Scope] = set()
+        for rule in self._selection.retention_rules:
+            scopes.update(rule_scopes(rule, self._kinds))
+        return frozenset(scopes)
 
     def marked(self, scopes: Iterable[Scope]) -> list[Scope]:
         """The scopes to search for our undeclared objects: those of every project with a key.
@@ -151,19 +154,20 @@ class ReadTargets:
         The default scope is left out if no scope uses a project key: a stack that only manages the
         organization has nothing there, even if the environment has such a key.
         """
-        used = {
-            scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key
-        }
+        used: set[str | None] = set()
+        for scope in scopes:
+            if not self._kinds[scope.kind].scope.needs_admin_key:
+                used.add(scope.project)
         # Projects with a key are searched even if nothing is declared there any more: only marks
         # can tell what a lost state knew of them.
-        named = sorted(name for name in {*used, *self._inputs.keyed_projects} if name)
-        projects = [None, *named] if used else named
-        marked = [
-            kind
-            for kind in self._kinds.values()
-            if kind.mark and not kind.parents and kind.calls.listable
-        ]
-        return [Scope(kind.name, project) for project in projects for kind in marked]
+        projects: Sequence[str | None] = sorted(filter(None, {*used, *self._inputs.keyed_projects}))
+        if used:
+            projects = [None, *projects]
+        marked: list[Scope] = []
+        for project, kind in product(projects, self._kinds.values()):
+            if kind.mark and not kind.parents and kind.calls.listable:
+                marked.append(Scope(kind.name, project))
+        return marked
 
     # Ids
 
@@ -173,18 +177,25 @@ class ReadTargets:
 
     @cached_property
     def _known_ids(self) -> list[tuple[Scope, str]]:
+        return [(scope, id) for scope, id in self._named_ids() if scope is not None]
+
+    def _named_ids(self) -> Iterator[tuple[Scope | None, str]]:
         records = self._inputs.records
-        known = [(self.record_scopes[address], record.id) for address, record in records.items()]
-        known += [(scope, id) for scope, ids in self.key_ids.items() for id in sorted(ids)]
         for address, record in records.items():
-            earlier = (key_ids(entry) for entry in record.delivered.values() if record.deposed)
-            known += [(self.record_scopes[address], id) for ids in earlier for id in ids]
+            yield self.record_scopes[address], record.id
+        for scope, ids in self.key_ids.items():
+            for id in sorted(ids):
+                yield scope, id
+        for address, record in records.items():
+            # Only where the object itself is the key are the earlier keys objects of its scope.
+            if record.deposed:
+                for id in chain.from_iterable(map(key_ids, record.delivered.values())):
+                    yield self.record_scopes[address], id
         for address, resource in self._resources.items():
             # `adopt: true` names no object; a text is the id of one, which a list may lack.
             adopt = resource.lifecycle.adopt
             if isinstance(adopt, str):
-                known.append((self._scope_of(address, adopt), adopt))
-        return [(scope, id) for scope, id in known if scope is not None]
+                yield self._scope_of(address, adopt), adopt
 
     def only_ids(self, scopes: Iterable[Scope]) -> dict[Scope, frozenset[str]]:
         """The scopes of which only known objects are needed, with their ids.
@@ -197,13 +208,13 @@ class ReadTargets:
         if inputs.options.unmanaged or inputs.options.adopt or inputs.state_is_new:
             return {}
         # To find an unbound object by mark or natural key, the whole list is needed.
-        unbound = {address for address in self._resources if address not in inputs.records}
+        unbound = self._resources.keys() - inputs.records.keys()
         # An interrupted run may have left an object there whose id nobody recorded.
         unbound.update(inputs.ownership.unfinished)
         open_scopes = {(address.kind, address.project) for address in unbound}
         scopes = list(scopes)
         # An object that makes another one unnecessary need not be managed by anybody.
-        substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
+        substitutes = self._substitutes(scopes)
         wanted: dict[Scope, set[str]] = {}
         for scope in scopes:
             if (scope.kind, scope.project) in open_scopes or scope in self.retention:
@@ -220,7 +231,7 @@ class ReadTargets:
             if scope in wanted:
                 wanted[scope].update(ids)
         # A scope without ids is a search, and a search needs the whole list.
-        return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
+        return _frozen({scope: ids for scope, ids in wanted.items() if ids})
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
         """Whether to read `count` objects one by one, if nothing else of the scope is needed."""
@@ -248,12 +259,15 @@ class ReadTargets:
         # Contents of an object that is deleted as a whole do not matter.
         if self._inputs.options.destroy:
             return set()
-        # A field that was taken out of the manifest is still to be reset, so its value is read too.
-        managed = {*resource.spec, *(record.applied if record else ())}
-        readable = {
-            field.name for field in resource.kind.own_calls if field.readable is not Readable.NEVER
-        }
-        return readable & managed
+        managed = set(resource.spec)
+        if record is not None:
+            # A field that was taken out of the manifest is still to be reset, so it is read too.
+            managed.update(record.applied)
+        names: set[str] = set()
+        for field in resource.kind.own_calls:
+            if field.name in managed and field.readable is not Readable.NEVER:
+                names.add(field.name)
+        return names
 
     def _scope_of(self, address: Address, id: str) -> Scope | None:
         kind = self._kinds.get(address.kind)
@@ -263,6 +277,15 @@ class ReadTargets:
             return Scope(address.kind, address.project, kind.parent_and_id(id)[0])
         except ValueError:
             return None
+
+
+def _frozen(ids: Mapping[Scope, Iterable[str]]) -> dict[Scope, frozenset[str]]:
+    return {scope: frozenset(of_scope) for scope, of_scope in ids.items()}
+
+
+def _key_kind(field: Field) -> str:
+    """The kind that lists the keys of a field; empty if the API has no such list."""
+    return field.type.listed_as if isinstance(field.type, KeySinkType) else ""
 
 
 def _needs_look(entry: Any, value: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler import __version__
-from reconciler.model.change import Action, Change, Drift, OutcomeStatus, Plan
+from reconciler.model.change import Change, OutcomeStatus, Plan, count_actions
 from reconciler.model.finding import Finding, Level
 from reconciler.model.plan_digest import plan_digest
 from reconciler.model.report import Report
@@ -20,14 +20,15 @@ from reconciler.render.findings import (
     problem_findings,
 )
 from reconciler.render.html import parts
-from reconciler.render.html.cards import Cards
+from reconciler.render.html.cards import Cards, drift_word
 from reconciler.render.html.fleet import fleet_content
 from reconciler.render.html.page import page, section, table
 from reconciler.render.report_renderer import ReportRenderer
-from reconciler.render.values import brief, count, inline
+from reconciler.render.values import brief, count, enclosed, inline, unique
 
+# The size of all fields of a page, beyond which changes are shown without theirs. Browsers become
+# slow with more, and no person reads as much.
 _MOST_BYTES = 5_000_000
-"""The size of all fields of a page, beyond which changes are shown without theirs."""
 _POLICY = "policy"
 
 
@@ -37,11 +38,15 @@ class HtmlRenderer(ReportRenderer):
     def report(self, report: Report) -> str:
         """The page of a report."""
         name = f"reconciler {report.title}"
-        title = f"{name} · {report.stack}" if report.stack else name
+        title = name + enclosed(" · ", report.stack)
         sentence, kind = parts.headline(report)
+        digest = ""
+        # The digest is what `apply --approve` takes, and drift cannot be applied.
+        if not report.is_drift:
+            digest = _digest(report.plan)
         body = [
             f'<header>\n<h1>{markup(title)}</h1>\n<p class="verdict {kind}">{markup(sentence)}</p>\n',
-            "" if report.is_drift else _digest(report.plan),
+            digest,
             '</header>\n<main id="main" tabindex="-1">\n',
             *self._content(report),
             "</main>\n",
@@ -50,12 +55,15 @@ class HtmlRenderer(ReportRenderer):
 
     def _content(self, report: Report) -> Iterator[str]:
         plan = report.plan
-        own = [*problem_findings(report.diagnostics), *guard_findings(report)]
+        problems = [*problem_findings(report.diagnostics), *guard_findings(report)]
         policies = [*policy_findings(policies_of(report))]
-        policies += [each for each in self.context.findings if _is_policy(each)]
-        others = [each for each in self.context.findings if not _is_policy(each)]
-        ordered = sorted([*own, *others], key=lambda each: each.level is not Level.ERROR)
-        yield section("Problems", parts.problems(ordered), id="problems")
+        for finding in self.context.findings:
+            if _is_policy(finding):
+                policies.append(finding)
+            else:
+                problems.append(finding)
+        problems.sort(key=lambda finding: finding.level is not Level.ERROR)
+        yield section("Problems", parts.problems(problems), id="problems")
         if report.fleet is not None:
             yield from fleet_content(report.fleet)
         cards = Cards(full=self.context.full, limit=_MOST_BYTES)
@@ -80,7 +88,7 @@ class HtmlRenderer(ReportRenderer):
             return
         outcomes = phrases.reported(result)
         ordered = sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED)
-        words = list(dict.fromkeys(str(outcome.status) for outcome in ordered))
+        words = unique(str(outcome.status) for outcome in ordered)
         body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
         if not ordered:
             return
@@ -108,12 +116,11 @@ def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
     yield section("Summary", parts.counts(plan.pending), id="summary")
     changes: list[Change] = [*plan.pending, *plan.blocked]
     if changes:
-        words = ["blocked"] if plan.blocked else []
-        words += [str(action) for action in plan.counts() if action is not Action.NO_OP]
         # One search for a page: it finds drift too.
-        words += _drift_words(plan)
-        groups = list(phrases.by_importance(plan.pending))
+        words = [*map(str, count_actions(plan.pending)), *_drift_words(plan)]
+        groups = phrases.by_importance(plan.pending)
         if plan.blocked:
+            words.insert(0, "blocked")
             groups.insert(0, ("Not planned", list(plan.blocked)))
         body = [_group(heading, map(cards.change, own)) for heading, own in groups]
         yield section(
@@ -122,9 +129,7 @@ def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
             id="changes",
         )
     if plan.outputs:
-        rows = [
-            (output.name, _short(output.before), _short(output.after)) for output in plan.outputs
-        ]
+        rows = ((each.name, _short(each.before), _short(each.after)) for each in plan.outputs)
         shown = table(("Output", "Before", "After"), rows, text=frozenset({1, 2}))
         yield section("Outputs", shown, id="outputs")
 
@@ -132,17 +137,17 @@ def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
 def _drift(plan: Plan, cards: Cards, *, is_main: bool) -> Iterator[str]:
     if not plan.drift:
         return
-    groups: dict[str, list[Drift]] = {}
-    for drift in plan.drift:
-        groups.setdefault(phrases.heading_of(drift), []).append(drift)
-    body = [_group(heading, map(cards.drift, own)) for heading, own in groups.items()]
-    has_changes = bool(plan.pending or plan.blocked)
-    filters = [parts.tools(plan.drift, _drift_words(plan))] if is_main or not has_changes else []
-    yield section("Changed outside", [*filters, *_left_out(cards), *body], id="drift")
+    groups = phrases.drift_by_scope(plan.drift)
+    body = [_group(heading, map(cards.drift, own)) for heading, own in groups]
+    filters = ""
+    # The search of a plan with changes stands above them.
+    if is_main or not (plan.pending or plan.blocked):
+        filters = parts.tools(plan.drift, _drift_words(plan))
+    yield section("Changed outside", [filters, *_left_out(cards), *body], id="drift")
 
 
 def _drift_words(plan: Plan) -> list[str]:
-    return list(dict.fromkeys("deleted" if each.deleted else "changed" for each in plan.drift))
+    return unique(drift_word(drift) for drift in plan.drift)
 
 
 def _group(heading: str, cards: Iterable[str]) -> str:
@@ -166,14 +171,18 @@ def _digest(plan: Plan | None) -> str:
 
 
 def _unmanaged(plan: Plan) -> str:
-    rows = [(each.label, each.kind, each.id, each.project or "") for each in plan.unmanaged]
+    if not plan.unmanaged:
+        return ""
     heads = ("Name", "Kind", "Id", "Project")
-    return table(heads, rows, text=frozenset({1, 2, 3})) if rows else ""
+    rows = ((each.label, each.kind, each.id, each.project or "") for each in plan.unmanaged)
+    return table(heads, rows, text=frozenset({1, 2, 3}))
 
 
 def _outputs(outputs: Mapping[str, Any]) -> str:
-    rows = [(name, _short(value)) for name, value in outputs.items()]
-    return table(("Output", "Value"), rows, text=frozenset({1})) if rows else ""
+    if not outputs:
+        return ""
+    rows = ((name, _short(value)) for name, value in outputs.items())
+    return table(("Output", "Value"), rows, text=frozenset({1}))
 
 
 def _short(value: Any) -> str:

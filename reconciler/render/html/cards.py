@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Outcome, OutcomeStatus, Reason
 from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
-from reconciler.render.escape import markup
+from reconciler.render.escape import code, markup
 from reconciler.render.field_rows import (
     FieldRow,
     RowLayout,
@@ -17,9 +18,11 @@ from reconciler.render.field_rows import (
     rows_of,
 )
 from reconciler.render.findings import change_id, drift_id
+from reconciler.render.values import enclosed
 
 _WIDTH = 200
-_SPACE = "&#32;"
+# The style sheet calls the two sides of a comparison `b` (before) and `a` (after).
+_SIDES = {"-": ' class="b"', "+": ' class="a"'}
 
 
 class Cards:
@@ -35,23 +38,24 @@ class Cards:
     def change(self, change: Change) -> str:
         """A planned change; open if something is lost."""
         lost = change.is_destructive
-        word, verb = str(change.action), phrases.will_be(change)
-        if change.blocked:
-            word, verb = "blocked", "not planned" if change.reason is Reason.BLOCKED else "skipped"
         place = _place(phrases.where(change.location), change.id, change_id(change))
         remarks = [*_remarks(change), place]
-        rows = [] if change.blocked else rows_of(change, self._layout)
+        if change.blocked:
+            word, verb, rows = "blocked", "skipped", []
+            if change.reason is Reason.BLOCKED:
+                verb = "not planned"
+        else:
+            word, verb = str(change.action), phrases.will_be(change)
+            rows = rows_of(change, self._layout)
         return self._card(change.address, word, verb, remarks, rows, is_open=lost, is_lost=lost)
 
     def drift(self, drift: Drift) -> str:
         """An object that changed live, with who changed it."""
-        word = "deleted" if drift.deleted else "changed"
-        blame = [f"<p>{markup(drift.blame)}</p>"] if drift.blame else []
         place = _place(phrases.where(drift.location), drift.id, drift_id(drift))
+        remarks = [enclosed("<p>", markup(drift.blame), "</p>"), place]
         rows = drift_entries(drift, self._layout)
-        remarks = [*blame, place]
         sentence = phrases.drift_sentence(drift)
-        return self._card(drift.address, word, sentence, remarks, rows, is_open=True)
+        return self._card(drift.address, drift_word(drift), sentence, remarks, rows, is_open=True)
 
     def outcome(self, outcome: Outcome) -> str:
         """How a change ended; open if it failed."""
@@ -62,8 +66,9 @@ class Cards:
             lines.append(f"Request id: {outcome.request_id}")
         if outcome.seconds:
             lines.append(f"It took {phrases.duration(outcome.seconds)}.")
-        remarks = [f"<p>{markup(line)}</p>" for line in lines if line]
+        remarks = [enclosed("<p>", markup(line), "</p>") for line in lines]
         remarks.append(_place(phrases.where(change.location), outcome.id or change.id))
+        # What somebody else changed since the plan says more than what was planned.
         rows = moved_entries(outcome, self._layout)
         if not rows and change.action is not Action.NO_OP:
             rows = rows_of(change, self._layout)
@@ -90,25 +95,53 @@ class Cards:
             self.without_fields += 1
             fields = ""
         self._room -= len(fields)
-        table = f'<table class="fields"><tbody>{fields}</tbody></table>' if fields else ""
-        marked = ' class="lost"' if is_lost else ""
-        attributes = (
-            f'{marked} data-action="{word}" data-kind="{markup(address.kind)}"'
-            f' data-project="{markup(address.project or "")}"'
+        table = enclosed('<table class="fields"><tbody>', fields, "</tbody></table>")
+        # The script of the page filters cards by these attributes.
+        attributes = {"action": word, "kind": address.kind, "project": address.project or ""}
+        return card(
+            attributes,
+            f"{mark(word, word)}<code>{markup(str(address))}</code> {markup(sentence)}",
+            f"{''.join(remarks)}{table}",
+            is_open=is_open,
+            is_lost=is_lost,
         )
-        return (
-            f"<article{attributes}><details{' open' if is_open else ''}><summary>"
-            f'<span class="mark {word}">{word}</span>{_SPACE}<code>{markup(str(address))}</code> '
-            f"{markup(sentence)}</summary>"
-            f'<div class="more">{"".join(remarks)}{table}</div></details></article>\n'
-        )
+
+
+def card(
+    attributes: Mapping[str, str], summary: str, content: str, *, is_open: bool, is_lost: bool
+) -> str:
+    """The markup of a card: a summary, and the content that it unfolds."""
+    opening = "<article"
+    if is_lost:
+        opening += ' class="lost"'
+    for name, value in attributes.items():
+        opening += f' data-{name}="{markup(value)}"'
+    details = "<details>"
+    if is_open:
+        details = "<details open>"
+    return (
+        f"{opening}>{details}<summary>{summary}</summary>"
+        f'<div class="more">{content}</div></details></article>\n'
+    )
+
+
+def mark(style: str, word: str) -> str:
+    """The coloured word at the beginning of a card."""
+    return f'<span class="mark {style}">{word}</span>&#32;'
+
+
+def drift_word(drift: Drift) -> str:
+    """The word on the card of a drifted object, by which the page filters."""
+    if drift.deleted:
+        return "deleted"
+    return "changed"
 
 
 def _remarks(change: Change) -> Iterator[str]:
     if lost := phrases.destruction(change):
         yield f'<p class="lost-text">Destroys: {markup(lost)}.</p>'
     if steps := phrases.steps(change):
-        yield f"<p>{markup(steps[:1].upper() + steps[1:])}.</p>"
+        yield f"<p>{markup(phrases.capitalized(steps))}.</p>"
     sentences = [phrases.job_note(change), phrases.marking(change), change.blocked]
     if change.renamed_from:
         sentences.append(f"renamed from {change.renamed_from}")
@@ -118,27 +151,27 @@ def _remarks(change: Change) -> Iterator[str]:
     if change.depends_on:
         sentences.append(f"depends on {', '.join(map(str, change.depends_on))}")
     for sentence in filter(None, sentences):
-        yield f"<p>{markup(sentence[:1].upper() + sentence[1:])}</p>"
+        yield f"<p>{markup(phrases.capitalized(sentence))}</p>"
 
 
 def _place(*parts: str | None) -> str:
-    shown = " · ".join(f"<code>{markup(part)}</code>" for part in parts if part)
-    return f'<p class="soft">{shown}</p>' if shown else ""
+    shown = " · ".join(map(code, filter(None, parts)))
+    return enclosed('<p class="soft">', shown, "</p>")
 
 
 def _field_rows(rows: Iterable[FieldRow]) -> Iterator[str]:
     for row in rows:
-        remark = f' <span class="soft">{markup(row.remark)}</span>' if row.remark else ""
+        remark = enclosed(' <span class="soft">', markup(row.remark), "</span>")
+        # HTML closes cells and rows by itself, and a page can have many thousands of them.
         name = f'<tr><th scope="row">{markup(row.name)}{remark}'
         if row.is_pair:
             yield f'{name}<td class="b">{markup(row.before or "")}<td class="a">{markup(row.after or "")}'
             continue
         value = markup(row.value or "")
-        side = {"+": ' class="a"', "-": ' class="b"'}.get(row.sign, "")
         if not row.body:
-            yield f'{name}<td colspan="2"{side}>{value}'
+            yield f'{name}<td colspan="2"{_SIDES.get(row.sign, "")}>{value}'
             continue
-        shown = f"<p>{value}</p>" if value else ""
+        shown = enclosed("<p>", value, "</p>")
         yield f'{name}<td colspan="2">{shown}{_body(row.body)}'
 
 
@@ -146,14 +179,15 @@ def _body(lines: Sequence[DiffLine]) -> str:
     """Lines with a common sign as one text, others side by side."""
     signs = {line.sign for line in lines}
     if len(signs - {"…"}) <= 1 and signs != {"~"}:
-        side = {"+": ' class="a"', "-": ' class="b"'}.get(lines[0].sign, "")
-        text = "\n".join(markup(_said(line)) for line in lines)
-        return f"<pre{side}>{text}</pre>"
+        text = "\n".join(markup(_text_of(line)) for line in lines)
+        return f"<pre{_SIDES.get(lines[0].sign, '')}>{text}</pre>"
     return f'<table class="sides"><tbody>{"".join(_sides(lines))}</tbody></table>'
 
 
-def _said(line: DiffLine) -> str:
-    return f"… {line.text}" if line.sign == "…" else line.text
+def _text_of(line: DiffLine) -> str:
+    if line.sign == "…":
+        return f"… {line.text}"
+    return line.text
 
 
 def _sides(lines: Sequence[DiffLine]) -> Iterator[str]:
@@ -167,7 +201,7 @@ def _sides(lines: Sequence[DiffLine]) -> Iterator[str]:
         else:
             yield from _beside(before, after)
             before, after = [], []
-            text = markup(_said(line))
+            text = markup(_text_of(line))
             if line.sign == " ":
                 yield f"<tr><td>{text}<td>{text}"
             else:
@@ -176,7 +210,11 @@ def _sides(lines: Sequence[DiffLine]) -> Iterator[str]:
 
 
 def _beside(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
-    for at in range(max(len(before), len(after))):
-        left = f'<td class="b">{markup(before[at])}' if at < len(before) else "<td>"
-        right = f'<td class="a">{markup(after[at])}' if at < len(after) else "<td>"
-        yield f"<tr>{left}{right}"
+    for left, right in zip_longest(before, after):
+        yield f"<tr>{_side('-', left)}{_side('+', right)}"
+
+
+def _side(sign: str, text: str | None) -> str:
+    if text is None:
+        return "<td>"
+    return f"<td{_SIDES[sign]}>{markup(text)}"

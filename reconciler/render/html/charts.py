@@ -10,6 +10,7 @@ from msgspec import Struct
 from reconciler import __version__
 from reconciler.render.escape import markup
 from reconciler.render.html.page import page, section
+from reconciler.render.spending import share
 
 _WIDTH = 480
 _HEIGHT = 16
@@ -41,10 +42,11 @@ def chart_page(title: str, summary: str, charts: Sequence[Chart]) -> str:
         f'<header>\n<h1>{markup(title)}</h1>\n<p class="verdict">{markup(summary)}</p>\n</header>\n'
         '<main id="main" tabindex="-1">\n'
     )
-    sections = [
-        section(chart.title, _chart(chart), id=f"chart-{at}") for at, chart in enumerate(charts)
-    ]
-    return page(title, [head, *sections, "</main>\n"], f"reconciler {__version__}")
+    body = [head]
+    for at, chart in enumerate(charts):
+        content = section(chart.title, _chart(chart), id=f"chart-{at}")
+        body.append(content)
+    return page(title, [*body, "</main>\n"], f"reconciler {__version__}")
 
 
 def _chart(chart: Chart) -> Iterator[str]:
@@ -53,10 +55,12 @@ def _chart(chart: Chart) -> Iterator[str]:
     if chart.note:
         yield f'<p class="soft">{markup(chart.note)}</p>\n'
     limits = [bar.limit for bar in chart.bars if bar.limit is not None]
-    most = max([bar.value for bar in chart.bars] + limits)
-    heads = ["", chart.unit or "Amount", *(["Limit"] if limits else []), "Chart"]
-    cells = "".join(f'<th scope="col">{markup(head)}</th>' for head in heads[:-1])
-    cells += f'<th scope="col" class="text">{heads[-1]}</th>'
+    # Limits are part of the scale, so that the dashed lines are inside of the picture.
+    most = max(limits + [bar.value for bar in chart.bars])
+    cells = f'<th scope="col"></th><th scope="col">{markup(chart.unit or "Amount")}</th>'
+    if limits:
+        cells += '<th scope="col">Limit</th>'
+    cells += '<th scope="col" class="text">Chart</th>'
     yield '<div class="scroll" tabindex="0" role="group" aria-label="Chart">'
     yield f'<table class="numbers"><thead><tr>{cells}</tr></thead><tbody>\n'
     for bar in chart.bars[:_MOST_ROWS]:
@@ -67,7 +71,9 @@ def _chart(chart: Chart) -> Iterator[str]:
 
 
 def _row(bar: ChartBar, most: Decimal, *, has_limits: bool) -> str:
-    limit = f"<td>{markup(_limit_text(bar))}</td>" if has_limits else ""
+    limit = ""
+    if has_limits:
+        limit = f"<td>{markup(_limit_text(bar))}</td>"
     return (
         f'<tr><th scope="row">{markup(bar.label)}</th><td>{markup(bar.shown)}</td>{limit}'
         f'<td class="text">{_picture(bar, most)}</td></tr>\n'
@@ -77,22 +83,24 @@ def _row(bar: ChartBar, most: Decimal, *, has_limits: bool) -> str:
 def _limit_text(bar: ChartBar) -> str:
     if bar.limit is None:
         return ""
-    share = f" ({bar.value / bar.limit * 100:.0f} %)" if bar.limit > 0 else ""
-    return f"{bar.limit_shown}{share}"
+    if bar.limit <= 0:
+        return bar.limit_shown
+    return f"{bar.limit_shown} ({share(bar.value, bar.limit)})"
 
 
 def _picture(bar: ChartBar, most: Decimal) -> str:
     """The bar, and a dashed line at its limit. The numbers beside it say the same."""
-    over = " over" if bar.limit is not None and bar.value > bar.limit else ""
+    style, line = "bar", ""
     length = _length(bar.value, most)
-    line = ""
     if bar.limit is not None:
         at = _length(bar.limit, most)
         line = f'<line class="limit" x1="{at}" x2="{at}" y1="0" y2="{_HEIGHT}"/>'
+        if bar.value > bar.limit:
+            style = "bar over"
     return (
         f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" aria-hidden="true">'
         f'<rect class="track" width="{_WIDTH}" height="{_HEIGHT}"/>'
-        f'<rect class="bar{over}" width="{length}" height="{_HEIGHT}"/>{line}</svg>'
+        f'<rect class="{style}" width="{length}" height="{_HEIGHT}"/>{line}</svg>'
     )
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from reconciler.model.fleet import FleetReport, StackReport, StackStatus
 from reconciler.render.escape import markup
 from reconciler.render.fleet import (
     cost,
     headline,
+    is_critical,
     is_quiet,
     notes_of,
     sentence_of,
     stacks_by_status,
 )
+from reconciler.render.html.cards import card, mark
 from reconciler.render.html.page import section
 from reconciler.render.html.parts import filters
-from reconciler.render.values import redacted
+from reconciler.render.values import enclosed, redacted
 
 _STYLES = {
     StackStatus.FAILED: "failed",
@@ -30,46 +33,62 @@ _STYLES = {
 }
 """The classes of marks, by which the style sheet colours them."""
 _MOST = 50
-_SPACE = "&#32;"
+
+Groups = dict[StackStatus, list[StackReport]]
 
 
 def fleet_headline(report: FleetReport) -> tuple[str, str]:
     """What the run found, in one sentence, and whether that is `good` or `bad`."""
-    is_bad = any(stack.status.rank <= StackStatus.DRIFTED.rank for stack in report.stacks)
-    return f"{headline(report)}.", "bad" if is_bad else "good"
+    verdict = "good"
+    if any(stack.status.rank <= StackStatus.DRIFTED.rank for stack in report.stacks):
+        verdict = "bad"
+    return f"{headline(report)}.", verdict
 
 
 def fleet_content(report: FleetReport) -> Iterator[str]:
     """The sections of the page."""
-    groups = stacks_by_status(report)
-    shown = {status: own for status, own in groups.items() if not is_quiet(status, report.command)}
-    cards = [
-        f'<div data-group="{status}">\n<h3>{markup(str(status).capitalize())}: {len(own):,}</h3>\n'
-        f"{''.join(map(_card, own))}</div>\n"
-        for status, own in shown.items()
-    ]
-    if cards:
-        yield section("Stacks", [_tools(shown), *cards], id="stacks")
-    for status, own in groups.items():
-        if status not in shown:
-            title = str(status).capitalize()
-            names = "".join(f"<li>{_quiet_line(stack)}</li>\n" for stack in own)
-            body = [
-                f"<details><summary>{len(own):,} listed</summary>",
-                f'<ul class="mono">\n{names}</ul></details>\n',
-            ]
-            yield section(f"{title}: {len(own):,}", body, id=_STYLES[status] + str(status.rank))
+    shown: Groups = {}
+    quiet: Groups = {}
+    for status, stacks in stacks_by_status(report).items():
+        if is_quiet(status, report.command):
+            quiet[status] = stacks
+        else:
+            shown[status] = stacks
+    if shown:
+        yield section("Stacks", [_tools(shown), *_card_groups(shown)], id="stacks")
+    for status, stacks in quiet.items():
+        # Several statuses have the same style, and ids must be unique.
+        id = f"{_STYLES[status]}{status.rank}"
+        yield section(f"{_title(status)}: {len(stacks):,}", _quiet_list(stacks), id=id)
     digest = ""
     if report.digest:
         digest = f'<p class="soft digest">Fleet digest: <code>{report.digest}</code></p>\n'
     yield section("Calls and time", [f"<p>{markup(cost(report))}</p>\n", digest], id="cost")
 
 
-def _tools(groups: dict[StackStatus, list[StackReport]]) -> str:
-    stacks = [stack for own in groups.values() for stack in own]
+def _title(status: StackStatus) -> str:
+    return str(status).capitalize()
+
+
+def _card_groups(groups: Groups) -> Iterator[str]:
+    for status, stacks in groups.items():
+        yield f'<div data-group="{status}">\n<h3>{_title(status)}: {len(stacks):,}</h3>\n'
+        yield from map(_card, stacks)
+        yield "</div>\n"
+
+
+def _quiet_list(stacks: Sequence[StackReport]) -> Iterator[str]:
+    yield f'<details><summary>{len(stacks):,} listed</summary><ul class="mono">\n'
+    for stack in stacks:
+        yield f"<li>{_quiet_line(stack)}</li>\n"
+    yield "</ul></details>\n"
+
+
+def _tools(groups: Groups) -> str:
+    stacks = list(chain.from_iterable(groups.values()))
     environments = sorted({stack.id.environment for stack in stacks} - {""})
     organizations = sorted({stack.organization for stack in stacks} - {""})
-    words = [str(status) for status in groups]
+    words = list(map(str, groups))
     # The script of the page filters by these two attributes, whatever they are labelled.
     return filters(
         words,
@@ -79,18 +98,20 @@ def _tools(groups: dict[StackStatus, list[StackReport]]) -> str:
 
 
 def _card(stack: StackReport) -> str:
-    is_lost = stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive > 0
-    marked = ' class="lost"' if is_lost else ""
-    attributes = (
-        f'{marked} data-action="{stack.status}"'
-        f' data-project="{markup(stack.id.environment)}" data-kind="{markup(stack.organization)}"'
-    )
-    reason = f"{stack.reason}: " if stack.reason else ""
-    return (
-        f"<article{attributes}><details{' open' if is_lost else ''}><summary>"
-        f'<span class="mark {_STYLES[stack.status]}">{stack.status}</span>{_SPACE}'
-        f"<code>{markup(str(stack.id))}</code> {markup(reason + redacted(sentence_of(stack)))}"
-        f'</summary><div class="more">{"".join(_details(stack))}</div></details></article>\n'
+    is_lost = is_critical(stack)
+    attributes = {
+        "action": str(stack.status),
+        "project": stack.id.environment,
+        "kind": stack.organization,
+    }
+    sentence = enclosed("", stack.reason, ": ") + redacted(sentence_of(stack))
+    head = mark(_STYLES[stack.status], stack.status)
+    return card(
+        attributes,
+        f"{head}<code>{markup(str(stack.id))}</code> {markup(sentence)}",
+        "".join(_details(stack)),
+        is_open=is_lost,
+        is_lost=is_lost,
     )
 
 
@@ -99,25 +120,23 @@ def _details(stack: StackReport) -> Iterator[str]:
     if notes:
         yield '<ul class="problems">\n'
         for note in notes:
-            level = "error" if note.style == "red" else "warning"
-            head = f"<code>{markup(note.head)}</code> " if note.head else ""
+            level = "warning"
+            if note.style == "red":
+                level = "error"
+            head = enclosed("<code>", markup(note.head), "</code> ")
             yield f'<li class="{level}">{head}{markup(redacted(note.text))}</li>\n'
         yield "</ul>\n"
     if stack.next_command:
         yield f'<p class="soft">Next: <code>{markup(stack.next_command)}</code></p>'
-    about: Sequence[str] = [
-        text
-        for text in (
-            f"Organization {stack.organization}" if stack.organization else "",
-            f"Digest {stack.digest}" if stack.digest else "",
-            f"{stack.calls:,} calls" if stack.calls else "",
-        )
-        if text
-    ]
-    if about:
-        yield f'<p class="soft digest">{markup(" · ".join(about))}</p>'
+    about = [enclosed("Organization ", stack.organization), enclosed("Digest ", stack.digest)]
+    if stack.calls:
+        about.append(f"{stack.calls:,} calls")
+    shown = markup(" · ".join(filter(None, about)))
+    yield enclosed('<p class="soft digest">', shown, "</p>")
 
 
 def _quiet_line(stack: StackReport) -> str:
-    text = f" {sentence_of(stack)}" if stack.standing is not None or stack.outcomes else ""
+    text = ""
+    if stack.standing is not None or stack.outcomes:
+        text = f" {sentence_of(stack)}"
     return f"<code>{markup(str(stack.id))}</code>{markup(redacted(text))}"

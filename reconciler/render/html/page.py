@@ -49,18 +49,19 @@ def section(title: str, body: Iterable[str], *, id: str) -> str:
 
 def table(headers: Iterable[str], rows: Iterable[Iterable[str]], *, text: frozenset[int]) -> str:
     """A table of texts; the columns in `text` are aligned left, and the first one heads its row."""
+    # Numbers are aligned right, and are the default.
+    styles = dict.fromkeys(text, ' class="text"')
     heads = ""
     for at, header in enumerate(headers):
-        attribute = ' class="text"' if at in text else ""
-        heads += f'<th scope="col"{attribute}>{markup(header)}</th>'
+        heads += f'<th scope="col"{styles.get(at, "")}>{markup(header)}</th>'
     lines = []
     for row in rows:
         first, *others = row
-        cells = [f'<th scope="row">{markup(first)}</th>']
+        cells = f'<th scope="row">{markup(first)}</th>'
         for at, cell in enumerate(others, 1):
-            attribute = ' class="text"' if at in text else ""
-            cells.append(f"<td{attribute}>{markup(cell)}</td>")
-        lines.append(f"<tr>{''.join(cells)}</tr>\n")
+            cells += f"<td{styles.get(at, '')}>{markup(cell)}</td>"
+        lines.append(f"<tr>{cells}</tr>\n")
+    # A region that scrolls needs a tab stop and a name, for people who use the keyboard.
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="numbers">'
         f"<thead><tr>{heads}</tr></thead>\n"

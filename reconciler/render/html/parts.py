@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain, product
 
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, Drift, Outcome, Plan, count_actions
-from reconciler.model.finding import CaseVerdict, Finding, Level
+from reconciler.model.change import Change, Drift, Outcome, Plan, count_actions
+from reconciler.model.finding import CaseVerdict, Finding
 from reconciler.model.report import PastRun, Report
 from reconciler.render import phrases
 from reconciler.render.escape import markup
-from reconciler.render.graph import svg
+from reconciler.render.graph import Edge, svg
 from reconciler.render.html.page import table
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed, filled_lines, unique
 
 _MOST_ROWS = 12
+# A picture with more boxes is too large for a screen. There are fewer kinds than the second.
 _MOST_NODES = 80
 _MOST_KINDS = 40
 _DIGEST_SHOWN = 12
@@ -33,19 +34,20 @@ def headline(report: Report) -> tuple[str, str]:
 
         return fleet_headline(report.fleet)
     if report.result is not None:
-        is_complete = phrases.is_complete(report.result)
-        return phrases.result_totals(report.result), "good" if is_complete else "bad"
+        return phrases.result_totals(report.result), _verdict(phrases.is_complete(report.result))
     if report.checks is not None:
         from reconciler.render.checks import totals
 
-        return totals(report.checks), "good" if report.checks.passed else "bad"
+        return totals(report.checks), _verdict(report.checks.passed)
     if report.plan is not None and report.is_drift:
         text = phrases.drift_totals(report.plan, unmanaged=report.unmanaged)
-        return text, "bad" if report.plan.drift else "good"
+        return text, _verdict(not report.plan.drift)
     if report.plan is not None:
-        refused = f"Refused by {count(len(report.refusals), 'guard')}. " if report.refusals else ""
-        kind = "bad" if report.refusals or report.plan.blocked else ""
-        return f"{refused}{phrases.plan_totals(report.plan)}", kind
+        text = phrases.plan_totals(report.plan)
+        if report.refusals:
+            return f"Refused by {count(len(report.refusals), 'guard')}. {text}", "bad"
+        # A plan with changes is neither good nor bad.
+        return text, "bad" if report.plan.blocked else ""
     if report.diagnostics:
         return phrases.diagnostic_totals(report.diagnostics), "bad"
     return "The manifests are valid.", "good"
@@ -53,21 +55,20 @@ def headline(report: Report) -> tuple[str, str]:
 
 def problems(findings: Iterable[Finding]) -> str:
     """Findings as a list: message, place, what to do, id."""
-    items = list(map(_problem, findings))
-    return f'<ul class="problems">\n{"".join(items)}</ul>\n' if items else ""
+    items = "".join(map(_problem, findings))
+    return enclosed('<ul class="problems">\n', items, "</ul>\n")
 
 
 def counts(changes: Sequence[Change]) -> str:
     """The changes by project and action."""
-    actions = [action for action in Action if action in count_actions(changes)]
+    if not changes:
+        return ""
+    actions = count_actions(changes)
     rows = []
     for heading, own in phrases.by_scope(changes):
         numbers = count_actions(own)
-        rows.append([heading, *(f"{numbers.get(action, 0) or ''}" for action in actions)])
-    heads = ["", *map(str, actions)]
-    if not rows:
-        return ""
-    shown = table(heads, rows, text=frozenset())
+        rows.append([heading, *(str(numbers.get(action, "")) for action in actions)])
+    shown = table(["", *actions], rows, text=frozenset())
     if len(rows) <= _MOST_ROWS:
         return shown
     # The changes themselves must not begin far below.
@@ -76,9 +77,9 @@ def counts(changes: Sequence[Change]) -> str:
 
 def tools(entries: Sequence[Entry], words: Collection[str]) -> str:
     """Search and filters. The script shows them: without it they would do nothing."""
-    addresses = [_address(entry) for entry in entries]
-    projects = sorted({address.project or "" for address in addresses} - {""})
-    kinds = sorted({address.kind for address in addresses})
+    addresses = list(map(_address, entries))
+    projects = sorted(unique(filter(None, (address.project for address in addresses))))
+    kinds = sorted(unique(address.kind for address in addresses))
     return filters(words, ("project", "Project", projects), ("kind", "Kind", kinds))
 
 
@@ -105,24 +106,27 @@ def filters(words: Collection[str], first: Choice, second: Choice) -> str:
 
 def graph(changes: Sequence[Change]) -> str:
     """What depends on what: the changed objects, or their kinds if there are too many."""
-    edges = []
+    edges: list[Edge] = []
     for change in changes:
-        edges += [(change.address, needed) for needed in change.depends_on]
-    nodes = sorted({node for edge in edges for node in edge})
+        edges += product((change.address,), change.depends_on)
+    nodes = sorted(set(chain.from_iterable(edges)))
     note = ""
     if len(nodes) > _MOST_NODES:
-        numbers = Counter(_kind_of(node) for node in nodes)
-        edges = sorted({(_kind_of(start), _kind_of(end)) for start, end in edges})
-        edges = [edge for edge in edges if edge[0] != edge[1]]
         note = f"<p>{count(len(nodes), 'object')}, shown by kind.</p>\n"
-        nodes = sorted(numbers)[:_MOST_KINDS]
-        edges = [edge for edge in edges if edge[0] in nodes and edge[1] in nodes]
+        nodes = sorted(set(map(_kind_of, nodes)))[:_MOST_KINDS]
+        edges = _edges_of_kinds(edges, frozenset(nodes))
     if not edges:
         return ""
-    said = f"Dependencies of {count(len(nodes), 'node')}, in {count(len(edges), 'arrow')}"
-    picture = svg(nodes, edges, label=said, styled=False)
+    label = f"Dependencies of {count(len(nodes), 'node')}, in {count(len(edges), 'arrow')}"
+    picture = svg(nodes, edges, label=label, styled=False)
     scroll = '<div class="scroll graph" tabindex="0" role="group" aria-label="Graph">'
     return f"{note}{scroll}{picture}</div>\n{_edges(edges)}"
+
+
+def _edges_of_kinds(edges: Iterable[Edge], kinds: frozenset[Address]) -> list[Edge]:
+    """The edges between objects of two different `kinds`, one for each pair of kinds."""
+    pairs = {(_kind_of(start), _kind_of(end)) for start, end in edges}
+    return sorted(pair for pair in pairs if len(kinds.intersection(pair)) == 2)
 
 
 def history(runs: Sequence[PastRun]) -> str:
@@ -133,7 +137,9 @@ def history(runs: Sequence[PastRun]) -> str:
         changed = ", ".join(f"{number} {word}" for word, number in run.counts.items() if number)
         digest = run.digest[:_DIGEST_SHOWN]
         rows.append((str(run.number), run.when, run.who, run.command, digest, run.status, changed))
-    return table(heads, rows, text=_TEXT_COLUMNS) if rows else ""
+    if not rows:
+        return ""
+    return table(heads, rows, text=_TEXT_COLUMNS)
 
 
 def cost(plan: Plan | None, calls: int, seconds: float) -> str:
@@ -145,12 +151,13 @@ def cost(plan: Plan | None, calls: int, seconds: float) -> str:
 
 
 def _problem(finding: Finding) -> str:
-    level = "error" if finding.level is Level.ERROR else str(finding.level)
+    level = str(finding.level)
+    # Drift is a warning, and has failed as a test case; on a page it looks like any other failure.
     if finding.verdict in (CaseVerdict.FAILED, CaseVerdict.ERROR):
         level = "error"
-    place = phrases.where(finding.location)
-    where = f' <code class="soft">{markup(place)}</code>' if place else ""
-    lines = "".join(f"<br>{markup(line)}" for line in finding.detail.split("\n") if line)
+    place = markup(phrases.where(finding.location))
+    where = enclosed(' <code class="soft">', place, "</code>")
+    lines = "".join(f"<br>{markup(line)}" for line in filled_lines(finding.detail))
     head = f"<b>{markup(finding.rule.title)}</b> {markup(finding.sentence)}"
     ident = f'<code class="soft">{markup(finding.id)}</code>'
     return f'<li class="{level}">{head}{where}{lines}<br>{ident}</li>\n'
@@ -164,14 +171,22 @@ def _choice(id: str, label: str, values: Sequence[str]) -> str:
 
 
 def _address(entry: Entry) -> Address:
-    return entry.change.address if isinstance(entry, Outcome) else entry.address
+    if isinstance(entry, Outcome):
+        return entry.change.address
+    return entry.address
 
 
 def _kind_of(address: Address) -> Address:
     return Address(address.kind, "*")
 
 
-def _edges(edges: Sequence[tuple[Address, Address]]) -> str:
+def _verdict(is_good: bool) -> str:
+    if is_good:
+        return "good"
+    return "bad"
+
+
+def _edges(edges: Sequence[Edge]) -> str:
     """The graph as text, for those who cannot see it."""
     items = "".join(f"<li>{markup(f'{start} → {end}')}</li>" for start, end in edges)
     return f'<details><summary>As a list</summary><ul class="mono">{items}</ul></details>\n'

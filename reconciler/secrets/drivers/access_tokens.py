@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -32,17 +33,19 @@ class TokenCache:
         self._redactor = redactor
         self._lock = threading.Lock()
         self._token: AccessToken | None = None
-        self._ends_at: float | None = None
+        self._ends_at = math.inf
 
     def header(self) -> dict[str, str]:
         """The `Authorization` header. Raises what getting a token raises."""
+        # One thread gets the token, and the others wait for it.
         with self._lock:
             if self._token is None or self._is_old():
                 self._token = self._get()
                 self._redactor.add(Secret(self._token.text))
-                seconds = self._token.seconds
-                self._ends_at = None if seconds is None else time.monotonic() + seconds
+                self._ends_at = math.inf
+                if self._token.seconds is not None:
+                    self._ends_at = time.monotonic() + self._token.seconds
             return {"Authorization": f"Bearer {self._token.text}"}
 
     def _is_old(self) -> bool:
-        return self._ends_at is not None and time.monotonic() > self._ends_at - _SPARE_SECONDS
+        return time.monotonic() > self._ends_at - _SPARE_SECONDS

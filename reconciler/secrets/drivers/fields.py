@@ -1,4 +1,4 @@
-"""Places that hold several values as one JSON object, such as a secret of AWS."""
+"""Texts in JSON: keys in answers of servers, and places that hold several values as one object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from reconciler.model.secret import Secret
 
 def content_of(secret: Secret, field: Any) -> str:
     """The text to store: the secret, or a JSON object with it in a field."""
-    return secret.reveal() if field is None else json.dumps({str(field): secret.reveal()})
+    if field is None:
+        return secret.reveal()
+    return json.dumps({str(field): secret.reveal()})
+
+
+def secret_in(value: Any) -> Secret | None:
+    """The secret in a field of an answer; None if it is empty, or no text."""
+    if not isinstance(value, str) or not value:
+        return None
+    return Secret(value)
 
 
 def field_of(stored: Secret, field: Any, place: str) -> Secret:
@@ -21,6 +30,7 @@ def field_of(stored: Secret, field: Any, place: str) -> Secret:
     """
     if field is None:
         return stored
+    # The error of the parser quotes what is stored, so it is dropped.
     try:
         content = json.loads(stored.reveal())
     except ValueError:

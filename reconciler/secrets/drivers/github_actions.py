@@ -18,7 +18,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.paths import credential, quoted, setting
-from reconciler.secrets.http import SinkHttp, SinkResponse
+from reconciler.secrets.http import SinkHttp, SinkResponse, message_in
 from reconciler.secrets.once import Once
 
 _API = "https://api.github.com"
@@ -87,6 +87,7 @@ class GithubActionsSink:
 
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError where the secret could not be written, as far as GitHub tells before."""
+        # Both can be missing, and would be noticed only after the key was created.
         _sealed_box()
         self._public_key(target)
         secret = self._metadata(target)
@@ -106,6 +107,7 @@ class GithubActionsSink:
         answer = self._http.send("PUT", self._path(target), json_body=body)
         if answer.status not in (201, 204):
             raise self._refused(answer, target, "write")
+        # The answer to a write is empty. The time of the update is the only mark of our write.
         try:
             written = self._metadata(target)
         except SinkError as error:
@@ -126,11 +128,12 @@ class GithubActionsSink:
         secret = self._metadata(target)
         if secret is None:
             return
-        is_begun = self._context.was_begun(self.place(target), owner)
-        is_of_receipt = bool(receipt) and receipt.get("updated_at") == secret["updated_at"]
-        if not is_of_receipt and not (
-            is_begun or (not receipt and self._is_recorded(target, secret, owner))
-        ):
+        is_ours = self._context.was_begun(self.place(target), owner)
+        if receipt:
+            is_ours = is_ours or receipt.get("updated_at") == secret["updated_at"]
+        else:
+            is_ours = is_ours or self._is_recorded(target, secret, owner)
+        if not is_ours:
             return
         answer = self._http.send("DELETE", self._path(target))
         if answer.status not in (204, 404):
@@ -170,14 +173,15 @@ class GithubActionsSink:
         place = self.place(target)
         if secret is None or self._is_recorded(target, secret, owner):
             return
+        # A write of ours that was interrupted may have changed the time.
         if self._context.was_begun(place, owner):
             return
         receipt = self._context.receipt(place, owner)
-        what = "exists and was not written by reconciler"
+        problem = "exists and was not written by reconciler"
         if receipt:
-            what = "was changed by somebody else since"
+            problem = "was changed by somebody else since"
         raise SinkError(
-            f"{self._shown(target)} {what} (updated at {secret['updated_at']}), so it is not "
+            f"{self._shown(target)} {problem} (updated at {secret['updated_at']}), so it is not "
             "overwritten",
             hint="delete the secret, or choose another name",
         )
@@ -198,11 +202,15 @@ class GithubActionsSink:
     def _shown(self, target: Any) -> str:
         return f'the secret "{self.place(target).partition(":")[2]}" of GitHub Actions'
 
-    def _refused(self, answer: SinkResponse, target: Any, what: str) -> SinkError:
+    def _refused(self, answer: SinkResponse, target: Any, action: str) -> SinkError:
         said = self._http.explanation(answer)
-        message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
+        message = (
+            f"{self._http.server} refuses to {action} {self._shown(target)} "
+            f"(status {answer.status}{said})"
+        )
         if answer.status == 401:
             return SinkError(message, hint="set GITHUB_TOKEN to a token that is valid")
+        # GitHub answers 404 to a token that may not see the repository.
         if answer.status in (403, 404):
             where = {
                 "repository": "the repository's permission Secrets: write",
@@ -232,17 +240,15 @@ class GithubActionsSink:
             "X-GitHub-Api-Version": "2022-11-28",
         }
         client = context.connect(address, variable="GITHUB_API_URL", headers=headers)
-        return SinkHttp(client, context, f"GitHub at {address}", message_of=_message)
+        return SinkHttp(client, context, f"GitHub at {address}", message_of=message_in)
 
 
 def _level(target: Any) -> str:
     if "organization" in target:
         return "organization"
-    return "environment" if target.get("environment") else "repository"
-
-
-def _message(body: Any) -> str:
-    return str(body.get("message") or "") if isinstance(body, Mapping) else ""
+    if target.get("environment"):
+        return "environment"
+    return "repository"
 
 
 def _sealed_box() -> Any:

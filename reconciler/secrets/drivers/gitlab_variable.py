@@ -18,8 +18,9 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Boolean, Object, Property, Text, Type
 from reconciler.secrets import digests
+from reconciler.secrets.drivers.fields import secret_in
 from reconciler.secrets.drivers.paths import credential, normal_path, quoted, setting
-from reconciler.secrets.http import SinkHttp, SinkResponse
+from reconciler.secrets.http import SinkHttp, SinkResponse, fields_of
 from reconciler.secrets.once import Once
 
 _API = "https://gitlab.com/api/v4"
@@ -100,6 +101,7 @@ class GitlabVariableSink:
             "description": _description(owner),
             "masked": masked,
             "protected": bool(target.get("protected", False)),
+            # Otherwise GitLab would replace what looks like a reference to another variable.
             "raw": True,
         }
         if variable is not None:
@@ -128,12 +130,14 @@ class GitlabVariableSink:
         variable = self._variable(target)
         if variable is None or not self._is_ours(target, variable, owner):
             return None
-        return _value_in(variable)
+        return secret_in(variable.get("value"))
 
     def fetch(self, target: Any) -> Secret | None:
         """The value, whoever wrote it; None if there is none, or the variable is hidden."""
         variable = self._variable(target)
-        return None if variable is None else _value_in(variable)
+        if variable is None:
+            return None
+        return secret_in(variable.get("value"))
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the variable if it is ours and still has the value of the receipt."""
@@ -141,6 +145,7 @@ class GitlabVariableSink:
         if variable is None or not self._is_ours(target, variable, owner):
             return
         value = variable.get("value")
+        # A hidden variable shows no value, so its description alone decides.
         if receipt and isinstance(value, str):
             content = f"{value}\n".encode()
             if not digests.matches(content, str(receipt.get("digest"))):
@@ -154,10 +159,12 @@ class GitlabVariableSink:
     def _variable(self, target: Any) -> Mapping[str, Any] | None:
         answer = self._http.get(self._path(target), params=self._filter(target))
         if answer.status == 200 and isinstance(answer.body, Mapping):
+            # It may be the key of somebody else.
             value = answer.body.get("value")
             if isinstance(value, str):
                 self._context.redactor.add(Secret(value))
             return answer.body
+        # A project that is missing or that the token may not see is a 404 as well.
         if answer.status == 404 and "variable" in _message(answer.body).lower():
             return None
         raise self._refused(answer, target, "look up")
@@ -191,22 +198,28 @@ class GitlabVariableSink:
     # --- paths and messages
 
     def _folder(self, target: Any) -> str:
-        kind = "projects" if "project" in target else "groups"
+        collection = "groups"
+        if "project" in target:
+            collection = "projects"
         path = normal_path(target.get("project") or target["group"], what="GitLab")
-        return f"{kind}/{quote(path, safe='')}/variables"
+        return f"{collection}/{quote(path, safe='')}/variables"
 
     def _path(self, target: Any) -> str:
         return f"{self._folder(target)}/{target['name']}"
 
     def _filter(self, target: Any) -> dict[str, str]:
+        # Without the filter, GitLab refuses a name that several scopes have.
         return {"filter[environment_scope]": target.get("environment_scope", _EVERYWHERE)}
 
     def _shown(self, target: Any) -> str:
         return f'the variable "{self.place(target).partition(":")[2]}" of GitLab'
 
-    def _refused(self, answer: SinkResponse, target: Any, what: str) -> SinkError:
+    def _refused(self, answer: SinkResponse, target: Any, action: str) -> SinkError:
         said = self._http.explanation(answer)
-        message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
+        message = (
+            f"{self._http.server} refuses to {action} {self._shown(target)} "
+            f"(status {answer.status}{said})"
+        )
         if answer.status == 401:
             return SinkError(message, hint="set GITLAB_TOKEN to a token that is valid")
         if answer.status in (403, 404):
@@ -224,11 +237,13 @@ class GitlabVariableSink:
     def _connect(self) -> SinkHttp:
         context, env = self._context, self._context.env
         address = setting(env, "CI_API_V4_URL") or _API
-        name = "PRIVATE-TOKEN" if setting(env, "GITLAB_TOKEN") else "JOB-TOKEN"
+        header = "JOB-TOKEN"
+        if setting(env, "GITLAB_TOKEN"):
+            header = "PRIVATE-TOKEN"
         token = credential(
             env, context.redactor, "GITLAB_TOKEN", "CI_JOB_TOKEN", what="The token for GitLab"
         )
-        client = context.connect(address, variable="CI_API_V4_URL", headers={name: token})
+        client = context.connect(address, variable="CI_API_V4_URL", headers={header: token})
         return SinkHttp(client, context, f"GitLab at {address}", message_of=_message)
 
 
@@ -245,13 +260,9 @@ def _description(owner: str) -> str:
 
 def _message(body: Any) -> str:
     """The explanation in an error: a text, or lists of texts by field."""
-    message = body.get("message") or body.get("error") if isinstance(body, Mapping) else None
+    fields = fields_of(body)
+    message = fields.get("message") or fields.get("error")
     if isinstance(message, Mapping):
-        parts = (f"{name} {' and '.join(map(str, why))}" for name, why in message.items())
-        return "; ".join(parts)
+        problems = (f"{name} {' and '.join(map(str, why))}" for name, why in message.items())
+        return "; ".join(problems)
     return str(message or "")
-
-
-def _value_in(variable: Mapping[str, Any]) -> Secret | None:
-    value = variable.get("value")
-    return Secret(value) if isinstance(value, str) and value else None

@@ -36,7 +36,8 @@ def ask(
     `variable` names the setting that moves the service, for messages. Raises SinkError for an
     address that is none, and for an answer that is not 200.
     """
-    import httpx  # validation loads drivers and sends nothing
+    # Imported late: validation loads drivers and sends nothing.
+    import httpx
 
     try:
         host = httpx.URL(url).host
@@ -49,6 +50,7 @@ def ask(
     try:
         with httpx.Client(trust_env=False, timeout=SECONDS, follow_redirects=False) as client:
             answer = client.get(url, params=params, headers=headers)
+    # No such service: this is no machine of that cloud.
     except httpx.TransportError:
         return None
     if answer.status_code != _OK:

@@ -17,6 +17,7 @@ import yaml
 from msgspec import Struct
 
 from reconciler.errors import SinkError, SinkSetupError
+from reconciler.secrets.http import fields_of
 
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LARGEST_BYTES = 4 << 20
@@ -40,7 +41,9 @@ class Cluster(Struct, frozen=True):
 
     def current_token(self) -> str:
         """The token of the next request; empty if there is none. Raises SinkError."""
-        return self.token if self.token_file is None else _text(self.token_file)
+        if self.token_file is None:
+            return self.token
+        return _text(self.token_file)
 
 
 def cluster_of(env: Mapping[str, str]) -> Cluster:
@@ -50,9 +53,10 @@ def cluster_of(env: Mapping[str, str]) -> Cluster:
         return _from_file(next((path for path in paths if path.is_file()), paths[0]))
     host, port = env.get("KUBERNETES_SERVICE_HOST", ""), env.get("KUBERNETES_SERVICE_PORT", "443")
     if host and _IN_CLUSTER.is_dir():
-        shown = f"[{host}]" if ":" in host else host
+        if ":" in host:
+            host = f"[{host}]"
         return Cluster(
-            f"https://{shown}:{port}",
+            f"https://{host}:{port}",
             "the service account of this pod",
             ca=str(_IN_CLUSTER / "ca.crt"),
             token=_text(_IN_CLUSTER / "token"),
@@ -104,18 +108,19 @@ def _loaded(path: Path) -> Mapping[str, Any]:
         config = yaml.safe_load(content[:_LARGEST_BYTES])
     except (OSError, ValueError, yaml.YAMLError) as error:
         # The content is not repeated: it holds credentials.
-        why = error.strerror if isinstance(error, OSError) else "it is not YAML"
+        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
         raise SinkError(
-            f"the kubeconfig {path} cannot be read: {why}", hint="correct KUBECONFIG"
+            f"the kubeconfig {path} cannot be read: {reason}", hint="correct KUBECONFIG"
         ) from None
-    return config if isinstance(config, Mapping) else {}
+    return fields_of(config)
 
 
 def _named(config: Mapping[str, Any], kind: str, name: str, path: Path) -> Mapping[str, Any]:
     entries = config.get(kind)
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, Mapping) and str(entry.get("name")) == name:
-            return entry
+    if isinstance(entries, list):
+        for entry in entries:
+            if isinstance(entry, Mapping) and str(entry.get("name")) == name:
+                return entry
     raise SinkError(
         f'the kubeconfig {path} has no "{name}" in {kind}',
         hint="run: kubectl config use-context NAME",
@@ -123,8 +128,11 @@ def _named(config: Mapping[str, Any], kind: str, name: str, path: Path) -> Mappi
 
 
 def _token(user: Mapping[str, Any], path: Path) -> str:
+    # Where both are given, kubectl takes the file.
     file = _beside(user, "tokenFile", path)
-    return str(user.get("token") or "") if file is None else _text(file)
+    if file is None:
+        return str(user.get("token") or "")
+    return _text(file)
 
 
 def _client_certificate(user: Mapping[str, Any], path: Path) -> tuple[bytes, bytes] | None:
@@ -136,6 +144,7 @@ def _client_certificate(user: Mapping[str, Any], path: Path) -> tuple[bytes, byt
 
 def _given(entry: Mapping[str, Any], name: str, path: Path) -> str | bytes | None:
     """The file that an entry names, or the content that it holds."""
+    # Where both are given, kubectl takes the content.
     data = entry.get(f"{name}-data")
     if data:
         try:
@@ -149,7 +158,10 @@ def _given(entry: Mapping[str, Any], name: str, path: Path) -> str | bytes | Non
 
 
 def _beside(entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
-    return path.parent / str(entry[name]) if entry.get(name) else None
+    """The file that an entry names. A relative path is relative to the folder of the kubeconfig."""
+    if not entry.get(name):
+        return None
+    return path.parent / str(entry[name])
 
 
 def _content(source: str | bytes) -> bytes:

@@ -22,9 +22,10 @@ from reconciler.errors import SinkError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
+from reconciler.secrets.drivers.fields import secret_in
 from reconciler.secrets.drivers.kubeconfig import Cluster, cluster_of
 from reconciler.secrets.drivers.paths import quoted
-from reconciler.secrets.http import SinkHttp, SinkResponse
+from reconciler.secrets.http import SinkHttp, SinkResponse, fields_of, message_in
 from reconciler.secrets.once import Once
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class KubernetesSink:
             value = base64.b64decode(str(encoded or ""), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             return None
-        return Secret(value) if value else None
+        return secret_in(value)
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Remove our field, and the Secret if nobody else has a part in it.
@@ -131,6 +132,8 @@ class KubernetesSink:
         if metadata is None or not any(manager == name for name, _ in _managed(metadata)):
             return
         others = {name for name, _ in _managed(metadata)} - {manager, OPERATOR_MANAGER}
+        # An empty Secret would be left over. The preconditions refuse the delete if somebody writes
+        # to the Secret meanwhile.
         if not others:
             preconditions = {
                 "uid": metadata["uid"],
@@ -160,7 +163,9 @@ class KubernetesSink:
     def _require_own(self, target: Any, manager: str, owner: str) -> None:
         """Raise SinkError for a Secret of somebody else, if we write for many stacks."""
         ownership = self._ownership
-        metadata = self._metadata(target) if ownership else None
+        if not ownership:
+            return
+        metadata = self._metadata(target)
         if metadata is None:
             return
         present = metadata.get("labels") or {}
@@ -207,23 +212,22 @@ class KubernetesSink:
     def _apply(
         self, target: Any, value: str | None, manager: str, *, dry_run: bool = False
     ) -> SinkResponse:
-        body: dict[str, Any] = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": target["secret"],
-                "namespace": target["namespace"],
-                **(self._ownership if value is not None else {}),
-            },
-        }
+        metadata: dict[str, Any] = {"name": target["secret"], "namespace": target["namespace"]}
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+        # What a manager applied before and now leaves out is removed.
         if value is not None:
+            metadata.update(self._ownership)
             encoded = base64.b64encode(value.encode()).decode()
             body["data"] = {target["key"]: encoded}
+        params = {"fieldManager": manager}
+        if dry_run:
+            params["dryRun"] = "All"
         return self._http.send(
             "PATCH",
             self._path(target),
             json_body=body,
-            params={"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})},
+            params=params,
+            # Only metadata comes back, so that the answer shows no keys of others.
             headers={"Content-Type": "application/apply-patch+yaml", "Accept": _METADATA},
             is_write=not dry_run,
         )
@@ -234,12 +238,15 @@ class KubernetesSink:
     def _shown(self, target: Any) -> str:
         return f'"{target["key"]}" of the Secret {target["namespace"]}/{target["secret"]}'
 
-    def _refused(self, answer: SinkResponse, target: Any, what: str) -> SinkError:
+    def _refused(self, answer: SinkResponse, target: Any, action: str) -> SinkError:
         if answer.status == 409:
             for manager in _conflicting(answer.body):
                 return self._owned_by(target, manager)
         said = self._http.explanation(answer)
-        message = f"{self._http.server} refuses to {what} {self._shown(target)} (status {answer.status}{said})"
+        message = (
+            f"{self._http.server} refuses to {action} {self._shown(target)} "
+            f"(status {answer.status}{said})"
+        )
         if answer.status == 401:
             return SinkError(message, hint="renew the token or certificate of the kubeconfig")
         if answer.status == 403:
@@ -263,15 +270,13 @@ class KubernetesSink:
             client_certificate=cluster.client_certificate,
         )
         client.auth = self._authorized(cluster)
-        return SinkHttp(client, context, f"Kubernetes at {cluster.server}", message_of=_message)
+        return SinkHttp(client, context, f"Kubernetes at {cluster.server}", message_of=message_in)
 
     def _authorized(self, cluster: Cluster) -> Callable[[httpx.Request], httpx.Request]:
-        """Adds the token to each request.
-
-        A token in a file is read each time: that of a pod lasts an hour, and a run may last longer.
-        """
+        """Adds the token to each request."""
         redactor = self._context.redactor
 
+        # A token in a file is read each time: that of a pod lasts an hour, and a run may last longer.
         def authorized(request: httpx.Request) -> httpx.Request:
             token = cluster.current_token()
             if token:
@@ -302,12 +307,8 @@ _CONFLICT = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 
 def _conflicting(body: Any) -> Iterator[str]:
     """The field managers that a conflict names."""
-    details = (body.get("details") or {}) if isinstance(body, Mapping) else {}
-    for cause in details.get("causes") or ():
-        found = _CONFLICT.search(str(cause.get("message") or ""))
-        if cause.get("reason") == "FieldManagerConflict" and found:
-            yield found[1]
-
-
-def _message(body: Any) -> str:
-    return str(body.get("message") or "") if isinstance(body, Mapping) else ""
+    # The name of the manager is only in the message.
+    for cause in fields_of(fields_of(body).get("details")).get("causes") or ():
+        match = _CONFLICT.search(str(cause.get("message") or ""))
+        if cause.get("reason") == "FieldManagerConflict" and match:
+            yield match[1]

@@ -18,8 +18,9 @@ from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
+from reconciler.secrets.drivers.fields import secret_in
 from reconciler.secrets.drivers.paths import credential, needed, normal_path, setting
-from reconciler.secrets.http import SinkHttp, SinkResponse
+from reconciler.secrets.http import SinkHttp, SinkResponse, fields_of
 from reconciler.secrets.once import Once
 
 OWNER = "reconciler-owner"
@@ -98,6 +99,8 @@ class VaultSink:
         self._require_ours(mount, metadata, owner)
         if metadata is None or _owner_of(metadata) != owner:
             self._claim(mount, owner)
+        # With `cas`, Vault refuses the write if somebody else has written since: 0 stands for a path
+        # without versions.
         version = int((metadata or {}).get("current_version") or 0)
         data = {target.get("field", _FIELD): secret.reveal()}
         answer = self._http.send(
@@ -115,13 +118,12 @@ class VaultSink:
         metadata = self._metadata(mount)
         if metadata is None or not self._is_ours(mount, metadata, owner):
             return None
-        value = self._current(mount)[1].get(target.get("field", _FIELD))
-        return Secret(value) if isinstance(value, str) and value else None
+        return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
         """The field of the current version, whoever wrote it; None if there is none."""
-        value = self._current(self._mount(target))[1].get(target.get("field", _FIELD))
-        return Secret(value) if isinstance(value, str) and value else None
+        _, content = self._current(self._mount(target))
+        return secret_in(content.get(target.get("field", _FIELD)))
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the secret if its current version is that of the receipt, else that version.
@@ -136,16 +138,18 @@ class VaultSink:
         recorded = self._context.receipt(self.place(target), owner) or {}
         current = int(metadata.get("current_version") or 0)
         last = int(recorded.get("version") or 0)
+        # To delete the metadata deletes all versions, also those before the key.
         if receipt.get("version") == current or (not receipt and not last):
             answer = self._http.send("DELETE", mount.metadata)
-            what, path = f"delete {mount.metadata}", mount.metadata
+            action, path = f"delete {mount.metadata}", mount.metadata
         else:
-            doomed = [receipt["version"]] if receipt else list(range(last + 1, current + 1))
-            body = {"versions": doomed}
-            answer = self._http.send("POST", mount.destroy, json_body=body)
-            what, path = f"destroy versions of {mount.path}", mount.destroy
+            versions = list(range(last + 1, current + 1))
+            if receipt:
+                versions = [receipt["version"]]
+            answer = self._http.send("POST", mount.destroy, json_body={"versions": versions})
+            action, path = f"destroy versions of {mount.path}", mount.destroy
         if answer.status not in (200, 204, 404):
-            raise self._refused(answer, what, "update and delete", path)
+            raise self._refused(answer, action, "update and delete", path)
 
     # --- what is there
 
@@ -154,6 +158,8 @@ class VaultSink:
         with self._lock:
             if path in self._mounts:
                 return self._mounts[path]
+        # The route of Vault's own clients: any token may ask it about paths that it can use. A mount
+        # can have slashes, so the path alone does not tell where it ends.
         answer = self._http.get(f"sys/internal/ui/mounts/{path}")
         if answer.status != 200:
             hint = (
@@ -173,10 +179,9 @@ class VaultSink:
         rest = path.removeprefix(mount).strip("/")
         if not rest or not path.startswith(f"{mount}/"):
             raise SinkError(f'"{path}" names the engine and no secret', hint=f"write {mount}/NAME")
-        found = _Mount(mount, rest)
         with self._lock:
-            self._mounts[path] = found
-        return found
+            self._mounts[path] = _Mount(mount, rest)
+            return self._mounts[path]
 
     def _metadata(self, mount: _Mount) -> Mapping[str, Any] | None:
         """The metadata of a path, None if there is no such path."""
@@ -185,8 +190,7 @@ class VaultSink:
             return None
         if answer.status != 200:
             raise self._refused(answer, f"read {mount.metadata}", "read", mount.metadata)
-        data = answer.body.get("data")
-        return data if isinstance(data, Mapping) else {}
+        return fields_of(answer.body.get("data"))
 
     def _current(self, mount: _Mount) -> tuple[int, Mapping[str, Any]]:
         """The number of the current version and its content; 0 and nothing if it was deleted."""
@@ -230,8 +234,9 @@ class VaultSink:
         answer = self._http.send(
             "POST", "sys/capabilities-self", json_body={"paths": paths}, is_write=False
         )
+        # A token need not be able to ask. Then the write shows it.
         if answer.status != 200:
-            return  # a token need not be able to ask; then the write tells
+            return
         for path in paths:
             capabilities = set(answer.body.get(path) or ())
             if not any(needed <= capabilities for needed in _WRITES):
@@ -268,11 +273,11 @@ class VaultSink:
         return _owner_of(metadata) == owner or (bool(_owner_of(metadata)) and is_recorded)
 
     def _refused(
-        self, answer: SinkResponse, what: str, capabilities: str, path: str, *, hint: str = ""
+        self, answer: SinkResponse, action: str, capabilities: str, path: str, *, hint: str = ""
     ) -> SinkError:
         http = self._http
         said = http.explanation(answer)
-        message = f"{http.server} refuses to {what} (status {answer.status}{said})"
+        message = f"{http.server} refuses to {action} (status {answer.status}{said})"
         if answer.status == 403 and path:
             hint = f"check VAULT_TOKEN, and that its policy grants {capabilities} on {path}"
         elif answer.status in (301, 302, 307, 308):
@@ -309,12 +314,13 @@ class VaultSink:
 
 def _token(context: SinkContext) -> str:
     if not setting(context.env, "VAULT_TOKEN", "BAO_TOKEN"):
+        # `vault login` writes the token there.
         file = Path(context.env.get("HOME") or "/nonexistent") / ".vault-token"
         try:
-            found = {"VAULT_TOKEN": file.read_text(encoding="utf-8")}
+            stored = {"VAULT_TOKEN": file.read_text(encoding="utf-8")}
         except (OSError, UnicodeDecodeError):
-            found = {}
-        return credential(found, context.redactor, "VAULT_TOKEN", what="The token for Vault")
+            stored = {}
+        return credential(stored, context.redactor, "VAULT_TOKEN", what="The token for Vault")
     return credential(
         context.env, context.redactor, "VAULT_TOKEN", "BAO_TOKEN", what="The token for Vault"
     )
@@ -339,5 +345,7 @@ def _owner_of(metadata: Mapping[str, Any]) -> str:
 
 
 def _errors(body: Any) -> str:
-    errors = body.get("errors") if isinstance(body, Mapping) else None
-    return "; ".join(map(str, errors)) if isinstance(errors, list) else ""
+    errors = fields_of(body).get("errors")
+    if not isinstance(errors, list):
+        return ""
+    return "; ".join(map(str, errors))

@@ -29,6 +29,7 @@ def version_before(
     A put of this run is taken back where another sink refused the key; `replaced` has the version
     before, by token. An interrupted put left the key of the `recorded` receipt valid.
     """
+    # The recorded receipt may be that of the put which is taken back, so it does not count.
     if receipt:
         return replaced.get(str(receipt.get("token")))
     if recorded is None or not isinstance(recorded.get("version"), int):

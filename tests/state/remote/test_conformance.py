@@ -30,7 +30,7 @@ def write_everything(store: StateStore) -> None:
     with store.lock(command="apply", on_takeover=refuse_takeover):
         store.bind(server="https://api.example.com", organization="org-acme")
         first = begin_run(store)
-        journal = store.journal(first)
+        journal = store.runs.journal(first)
         image = PreImage(SEARCH, "create", None, {}, None, reason="NEW")
         with journal.change(SEARCH, "create", {"half": "write"}, pre_image=image) as change:
             with change.step("create", identity={"name": "Search"}) as step:
@@ -52,14 +52,15 @@ def write_everything(store: StateStore) -> None:
         store.put(Record(ADS, "proj_3"))
         store.remove(ADS)
         store.set_outputs({"search": "proj_1", "list": [1, None, "ü\u2028"]})
-        store.set_meta("digest", "abc")
-        store.set_meta("digest", "abd")
-        store.keep_parsed({"d1": b"\x00\xff", "d2": b"two"})
-        store.keep_parsed({"d2": b"two"})
-        store.end_run(first, status="incomplete", counts={"applied": 1})
+        store.remarks.put("digest", "abc")
+        store.remarks.put("digest", "abd")
+        store.parse_cache.keep({"d1": b"\x00\xff", "d2": b"two"})
+        store.parse_cache.keep({"d2": b"two"})
+        store.runs.end(first, status="incomplete", counts={"applied": 1})
         second = begin_run(store)
-        store.settle(INDEXER)
-        store.end_run(second, status="done", counts={})
+        with store.runs.journal(second).change(INDEXER, "delete") as change:
+            change.finish(remove=True)
+        store.runs.end(second, status="done", counts={})
 
 
 def interrupt_create(journal: Journal, address: Address) -> None:
@@ -71,7 +72,7 @@ def interrupt_create(journal: Journal, address: Address) -> None:
 
 
 def begin_run(store: StateStore) -> int:
-    return store.begin_run(command="apply", user="ada", host="ci", pid=7, plan_digest="d")
+    return store.runs.begin(command="apply", user="ada", host="ci", pid=7, plan_digest="d")
 
 
 def everything_read(store: StateStore) -> dict[str, Any]:
@@ -83,13 +84,13 @@ def everything_read(store: StateStore) -> dict[str, Any]:
         "held": store.held_ids(ADS),
         "holders": store.holders("Project", "proj_2"),
         "outputs": dict(store.outputs()),
-        "meta": store.meta("digest"),
-        "parsed": (store.parsed("d1"), store.parsed("d2")),
-        "unfinished": store.unfinished(),
-        "steps": store.steps_of_run(1),
-        "runs": store.runs(),
-        "pre_images": store.pre_images(1),
-        "made": store.made_since(MOMENT - 60),
+        "meta": store.remarks.get("digest"),
+        "parsed": (store.parse_cache.find("d1"), store.parse_cache.find("d2")),
+        "unfinished": store.runs.unfinished(),
+        "steps": store.runs.steps_of(1),
+        "runs": store.runs.all(),
+        "pre_images": store.runs.pre_images(1),
+        "made": store.runs.created_since(MOMENT - 60),
         "holder": store.holder(),
     }
 
@@ -115,12 +116,12 @@ def test_a_reader_during_a_run_sees_what_was_written_before_a_step(open_state: O
     with store.lock(command="apply", on_takeover=refuse_takeover):
         run_id = begin_run(store)
         store.put(Record(SEARCH, "proj_1"))
-        with store.journal(run_id).change(ADS, "create") as change, change.step("create"):
+        with store.runs.journal(run_id).change(ADS, "create") as change, change.step("create"):
             reader = open_state()
             assert set(reader.records()) == {SEARCH}
-            (entry,) = reader.unfinished()
+            (entry,) = reader.runs.unfinished()
             assert (entry.address, [step.name for step in entry.steps]) == (ADS, ["create"])
-            assert reader.runs()[-1].status is None
+            assert reader.runs.all()[-1].status is None
 
 
 def test_a_second_run_is_told_who_holds_the_lock(open_state: Open) -> None:
@@ -171,12 +172,11 @@ def test_what_its_pause_raises_ends_the_wait_for_the_lock(open_state: Open) -> N
 WRITES: dict[str, Callable[[StateStore, int], object]] = {
     "put": lambda store, _: store.put(Record(ADS, "x")),
     "remove": lambda store, _: store.remove(SEARCH),
-    "set_meta": lambda store, _: store.set_meta("a", "b"),
+    "put_remark": lambda store, _: store.remarks.put("a", "b"),
     "set_outputs": lambda store, _: store.set_outputs({"a": 1}),
-    "keep_parsed": lambda store, _: store.keep_parsed({"d": b""}),
+    "keep_parsed_files": lambda store, _: store.parse_cache.keep({"d": b""}),
     "begin_run": lambda store, _: begin_run(store),
-    "end_run": lambda store, run: store.end_run(run, status="done", counts={}),
-    "settle": lambda store, _: store.settle(SEARCH),
+    "end_run": lambda store, run: store.runs.end(run, status="done", counts={}),
     "bind": lambda store, _: store.bind(server="https://a.example", organization=""),
     "move": lambda store, _: store.move(SEARCH, ADS),
 }
@@ -201,8 +201,8 @@ def test_no_write_of_a_replaced_run_arrives(open_state: Open, name: str) -> None
         store.put(Record(SEARCH, "proj_1"))
         run_id = begin_run(store)
         with pytest.raises(KeyboardInterrupt):
-            interrupt_create(store.journal(run_id), SEARCH)
-        store.end_run(begin_run(store), status="done", counts={})
+            interrupt_create(store.runs.journal(run_id), SEARCH)
+        store.runs.end(begin_run(store), status="done", counts={})
     before = everything_read(open_state())
     with pytest.raises(LeaseLostError):
         run_replaced(store, open_state(), lambda: WRITES[name](store, run_id))
@@ -213,7 +213,7 @@ def test_a_step_of_a_replaced_run_does_not_begin(open_state: Open) -> None:
     store, calls = open_state(), []
 
     def create() -> None:
-        journal = store.journal(1)
+        journal = store.runs.journal(1)
         with journal.change(SEARCH, "create") as change, change.step("create"):
             calls.append("create")
 
@@ -226,7 +226,7 @@ def test_a_replaced_run_hears_of_it_without_asking(open_state: Open) -> None:
     store, is_lost = open_state(), threading.Event()
 
     def write() -> None:
-        store.set_meta("a", "b")
+        store.remarks.put("a", "b")
         is_lost.wait(60)
 
     with pytest.raises(LeaseLostError):
@@ -238,7 +238,7 @@ def test_a_replaced_run_may_not_call_the_api(open_state: Open) -> None:
     store, is_lost, calls = open_state(), threading.Event(), []
 
     def call() -> None:
-        store.set_meta("a", "b")
+        store.remarks.put("a", "b")
         is_lost.wait(60)
         store.permit()
         calls.append("called")
@@ -257,7 +257,7 @@ def test_racing_runs_exclude_each_other(open_state: Open) -> None:
             with store.lock(command="apply", on_takeover=refuse_takeover, wait_seconds=120):
                 inside.append(1)
                 counts.append(len(inside))
-                store.set_meta("count", str(int(store.meta("count") or 0) + 1))
+                store.remarks.put("count", str(int(store.remarks.get("count") or 0) + 1))
                 inside.pop()
         except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise it to
             errors.append(error)
@@ -267,7 +267,7 @@ def test_racing_runs_exclude_each_other(open_state: Open) -> None:
         thread.start()
     for thread in threads:
         thread.join(120)
-    assert (errors, set(counts), open_state().meta("count")) == ([], {1}, "6")
+    assert (errors, set(counts), open_state().remarks.get("count")) == ([], {1}, "6")
 
 
 def test_many_segments_and_their_snapshots_lose_nothing(open_state: Open) -> None:
@@ -275,7 +275,7 @@ def test_many_segments_and_their_snapshots_lose_nothing(open_state: Open) -> Non
     for round_number in range(4):
         store = open_state()
         with store.lock(command="apply", on_takeover=refuse_takeover):
-            journal = store.journal(begin_run(store))
+            journal = store.runs.journal(begin_run(store))
             for number in range(40):
                 record = Record(Address("File", f"f{round_number}-{number}"), f"file-{number}")
                 with journal.change(record.address, "create") as change:

@@ -22,8 +22,8 @@ SEARCH = Address.parse("Project/search")
 def written(database: Database) -> Database:
     """A database with a state of a few segments and no snapshot."""
     with opened(database) as store, store.lock(command="apply", on_takeover=print):
-        run_id = store.begin_run(command="apply", user="a", host="b", pid=1, plan_digest="d")
-        with store.journal(run_id).change(SEARCH, "create") as change:
+        run_id = store.runs.begin(command="apply", user="a", host="b", pid=1, plan_digest="d")
+        with store.runs.journal(run_id).change(SEARCH, "create") as change:
             with change.step("create") as step:
                 step.done("proj_1")
             change.finish(Record(SEARCH, "proj_1"))

@@ -60,7 +60,7 @@ def take_over(path: Path, *, seconds: float) -> list[Holder]:
         first.lock(command="apply", on_takeover=replaced.append),
         second.lock(command="apply", on_takeover=replaced.append),
     ):
-        first.set_meta("name", "value")
+        first.remarks.put("name", "value")
     return replaced
 
 

@@ -31,5 +31,5 @@ def test_what_a_lost_lease_kept_from_the_log_is_gone_once_the_lock_is_taken_agai
     with other.lock(command="apply", on_takeover=lambda _: None):
         other.put(Record(SEARCH, "proj_1"))
     with store.lock(command="apply", on_takeover=lambda _: None):
-        store.set_meta("name", "value")
+        store.remarks.put("name", "value")
         assert dict(store.records()) == dict(open_state().records())

@@ -39,7 +39,7 @@ def write_much(path: Path) -> None:
     for _ in range(3):
         with open_at(path) as store, store.lock(command="apply", on_takeover=lambda _: None):
             for number in range(WRITES_OF_A_LONG_RUN):
-                store.journal(1).begin(ADDRESS, "create", {"number": number}, change=None)
+                store.runs.journal(1).begin(ADDRESS, "create", {"number": number}, change=None)
 
 
 def be_unlocked(path: Path, act: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ def be_unlocked(path: Path, act: Callable[[], None]) -> None:
     ):
         other.unlock()
         act()
-        store.set_meta("name", "value")
+        store.remarks.put("name", "value")
 
 
 def test_the_number_after_the_last_of_a_run_that_was_unlocked_stays_taken(tmp_path: Path) -> None:

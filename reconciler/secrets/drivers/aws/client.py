@@ -1,9 +1,8 @@
 """Calls to one service of AWS, with retries of our own and errors as sentences.
 
 Credentials and region come from AWS's usual chain: variables, a profile, web identity, container
-or instance. The retries of the library are off, because whether a write may have happened has to
-be known after each attempt. Its logging is too: at level DEBUG it logs whole requests, and with
-them secrets. For the same reason no text of its validation errors is ever shown.
+or instance. The retries and the logging of the library are off. No text of its errors is shown,
+because it can quote the request.
 """
 
 from __future__ import annotations
@@ -134,6 +133,7 @@ class AwsClient:
         send = getattr(self._client.get(self._connect), operation)
         may_have_happened = False
         for attempt in count(1):
+            # The lease of the run may have ended while an attempt was under way.
             if writes:
                 self._context.permit()
             try:
@@ -141,6 +141,7 @@ class AwsClient:
                 return answer
             except Exception as error:  # noqa: BLE001 - sorted by type, and an unknown one is named
                 failure = _failure_of(error)
+            # Once an attempt may have arrived, the refusal of a later one says nothing about it.
             may_have_happened |= writes and failure.may_have_happened
             if attempt > len(PAUSES) or not failure.is_transient:
                 failure.may_have_happened = may_have_happened
@@ -159,10 +160,12 @@ class AwsClient:
                 f"{self._service.noun} needs a library that is not installed",
                 "install reconciler with its extra `aws`",
             ) from None
+        # At level DEBUG, the library logs whole requests, and with them secrets.
         for name in ("boto3", "botocore"):
             logger = logging.getLogger(name)
             logger.setLevel(max(logger.level, logging.WARNING))
         env = self._context.env
+        # One attempt a call: after each, it has to be known whether a write may have happened.
         config = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=ANSWER_SECONDS,
@@ -174,15 +177,19 @@ class AwsClient:
             self._learn(session)
             endpoint = _endpoint(env, self._service.endpoint_variable)
             client = session.client(self._service.id, endpoint_url=endpoint, config=config)
+        except AwsError:
+            raise
         except Exception as error:  # noqa: BLE001 - anything can be wrong with profiles and variables
-            raise (error if isinstance(error, AwsError) else _failure_of(error)) from None
-        weakref.finalize(self, client.close)  # drivers live as long as their run
+            raise _failure_of(error) from None
+        # Drivers live as long as their run.
+        weakref.finalize(self, client.close)
         return client
 
     def _learn(self, session: Any) -> None:
         credentials = session.get_credentials()
         if credentials is None:
             raise _refused("there are no AWS credentials", _CREDENTIALS_HINT)
+        # The keys of a role are fetched here, before the first call could quote them in an error.
         frozen = credentials.get_frozen_credentials()
         for value in (frozen.secret_key, frozen.token):
             if value:
@@ -242,7 +249,7 @@ def _refused(problem: str, hint: str, code: str = "") -> AwsError:
 
 
 def _failure_of(error: Exception) -> AwsError:
-    """Sort an exception of the library. Its text can quote the request, so little of it is used."""
+    """The failure that an exception of the library stands for."""
     import botocore.exceptions as kinds
 
     match error:
@@ -270,6 +277,7 @@ def _failure_of(error: Exception) -> AwsError:
                 is_transient=True,
                 may_have_happened=True,
             )
+        # Its text quotes the parameters, and with them the key.
         case kinds.ParamValidationError():
             return _refused("AWS's library refuses a parameter", "correct the target")
     name = type(error).__name__
@@ -288,7 +296,9 @@ def _failure_of(error: Exception) -> AwsError:
 def _answered(response: Mapping[str, Any]) -> AwsError:
     """The failure that an answer of AWS reports."""
     code = str(response.get("Error", {}).get("Code", ""))
-    shown = code if _CODE.fullmatch(code) else "an unknown error"
+    shown = "an unknown error"
+    if _CODE.fullmatch(code):
+        shown = code
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _BAD_CREDENTIALS:
         return _refused(f"AWS does not accept the credentials ({shown})", _CREDENTIALS_HINT, code)
@@ -301,10 +311,13 @@ def _answered(response: Mapping[str, Any]) -> AwsError:
             f"a limit of AWS is reached ({shown})", "raise the limit or make room", code
         )
     is_transient = status >= _SERVER_ERROR or code in _BUSY
+    hint = "see AWS's documentation of the error"
+    if is_transient:
+        hint = "try again"
     return AwsError(
         code,
         f"AWS answered {shown} (HTTP {status})",
-        "try again" if is_transient else "see AWS's documentation of the error",
+        hint,
         is_transient=is_transient,
         may_have_happened=status >= _SERVER_ERROR,
     )

@@ -64,8 +64,9 @@ class ParameterStoreSink:
         name = str(target["name"])
         if not re.fullmatch(_NAME, name) or _RESERVED.match(name):
             raise ValueError(f'"{name}" is not the name of a parameter in AWS Parameter Store')
-        simple = name[1:] if name.count("/") == 1 and name.startswith("/") else name
-        return f"aws_ssm:{simple}"
+        if name.count("/") == 1:
+            name = name.removeprefix("/")
+        return f"aws_ssm:{name}"
 
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError if the parameter's tags cannot be read, or are not ours."""
@@ -75,8 +76,11 @@ class ParameterStoreSink:
         """Add a version, and label it. A repeated put adds one more with the same key."""
         tags = self._tags(target)
         self._require_ours(target, tags, owner)
-        before = self._newest(target) if tags is not None else None
+        before = None
+        if tags is not None:
+            before = self._newest(target)
         mine = owner_tag(owner)
+        # AWS takes tags only with the first version, whose number is 1.
         first = {OWNER: mine, _TOKEN: mark_of(1, token)}
         try:
             version = self._write(target, secret.reveal(), owner, tags, first)
@@ -120,6 +124,7 @@ class ParameterStoreSink:
         before = self._before(target, receipt, owner)
         try:
             newest = self._version(target)
+            # Gone, or an interrupted put that never arrived.
             if newest is None or (not receipt and before and _is_at(before, newest, tags)):
                 return
             is_newest = version == newest or tags.get(_TOKEN) == mark_of(newest, token)
@@ -134,7 +139,7 @@ class ParameterStoreSink:
                 raise _sink_error(target, error) from None
 
     def _before(self, target: Any, receipt: Receipt, owner: str) -> Replaced | None:
-        recorded = None if receipt else self._context.receipt(self.place(target), owner)
+        recorded = self._context.receipt(self.place(target), owner)
         return version_before(self._replaced, receipt, recorded)
 
     # --- facts
@@ -164,8 +169,11 @@ class ParameterStoreSink:
         return is_ours(tags.get(OWNER), owner, is_recorded=is_recorded)
 
     def _version(self, target: Any, label: str = "") -> int | None:
-        """The number of the newest or the labelled version. AWS answers its value encrypted."""
-        name = f"{target['name']}:{label}" if label else target["name"]
+        """The number of the newest or the labelled version."""
+        name = target["name"]
+        if label:
+            name += f":{label}"
+        # Without decryption, the answer does not show the value.
         try:
             answer = self._aws.read("get_parameter", Name=name, WithDecryption=False)
         except AwsError as error:
@@ -239,6 +247,7 @@ class ParameterStoreSink:
         name = f"{target['name']}:{before.version}"
         answer = self._aws.read("get_parameter", Name=name, WithDecryption=True)
         value = str(answer["Parameter"]["Value"])
+        # As a new version: readers of the plain name always get the newest.
         version = self._write(target, value, owner, {}, {})
         mine = {OWNER: owner_tag(owner), _TOKEN: mark_of(version, before.token)}
         with suppress(AwsError):

@@ -113,7 +113,10 @@ class SecretsManagerSink:
         facts = self._facts(target)
         if facts is None or facts.is_deleted or not self._is_ours(target, facts, owner):
             return None
-        return self.fetch(target) if facts.current else None
+        # A secret that was made for its policy has no version yet.
+        if not facts.current:
+            return None
+        return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
         """The current version, whoever put it there; None if there is none. Raises SinkError."""
@@ -137,6 +140,7 @@ class SecretsManagerSink:
             return
         before = self._before(target, receipt, owner)
         version = receipt.get("version") or facts.current
+        # An interrupted put that never arrived.
         if not receipt and before == facts.current:
             return
         try:
@@ -228,6 +232,7 @@ class SecretsManagerSink:
 
     def _add(self, target: Any, facts: _Facts, content: str, owner: str, token: str) -> None:
         name = target["name"]
+        # A deleted secret keeps its name for days, and takes no version.
         if facts.is_deleted:
             self._aws.write("restore_secret", SecretId=name)
         if facts.owner != owner_tag(owner):
@@ -237,6 +242,7 @@ class SecretsManagerSink:
             self._aws.write(
                 "put_secret_value",
                 SecretId=name,
+                # The id of the version: AWS answers a repetition with the version that is there.
                 ClientRequestToken=token,
                 SecretString=content,
             )
@@ -265,6 +271,7 @@ class SecretsManagerSink:
             MoveToVersionId=before,
             RemoveFromVersionId=version,
         )
+        # AWS has moved the stage of the version before to the withdrawn one.
         facts = self._facts(target)
         if facts is not None:
             self._remove_stage(target, facts, version)

@@ -11,7 +11,7 @@ from reconciler.errors import SinkError, SinkSetupError, UncertainDeliveryError
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers.access_tokens import TokenCache
 from reconciler.secrets.drivers.azure.credentials import access_token
-from reconciler.secrets.http import SinkHttp, SinkResponse
+from reconciler.secrets.http import SinkHttp, SinkResponse, error_message_in, fields_of
 from reconciler.secrets.once import Once
 
 VARIABLE = "AZURE_KEYVAULT_URL"
@@ -46,7 +46,9 @@ class KeyVaultApi:
 
     def get(self, target: Any, version: str = "") -> SinkResponse:
         """The answer with the newest or another version, whatever its status."""
-        path = f"{_path(target)}/{version}" if version else _path(target)
+        path = _path(target)
+        if version:
+            path += f"/{version}"
         return self._http().get(path, params=_API, headers=self._tokens.header())
 
     def deleted(self, target: Any) -> dict[str, Any] | None:
@@ -55,7 +57,9 @@ class KeyVaultApi:
             f"deletedsecrets/{target['name']}", params=_API, headers=self._tokens.header()
         )
         # Vaults without soft-delete answer 400, and the permission for it may be missing.
-        return answer.body if answer.status == OK and isinstance(answer.body, dict) else None
+        if answer.status != OK or not isinstance(answer.body, dict):
+            return None
+        return answer.body
 
     def set(self, target: Any, value: str, tags: dict[str, str]) -> str | None:
         """Set a new version, and return its id; None if a deleted secret holds the name."""
@@ -66,8 +70,10 @@ class KeyVaultApi:
             "tags": tags,
         }
         answer = self._send("PUT", _path(target), body)
+        # The name belongs to a deleted secret until that is purged or recovered.
         if answer.status == CONFLICT:
             return None
+        # The version exists, but which one it is stays unknown.
         if answer.status == OK and not isinstance(answer.body, dict):
             raise UncertainDeliveryError(
                 f"{named(target)}: Azure names no version", hint="try again"
@@ -82,7 +88,7 @@ class KeyVaultApi:
 
     def versions(self, target: Any) -> list[Version]:
         """All versions, newest first. Raises SinkError."""
-        found: list[Version] = []
+        versions: list[Version] = []
         path = f"{_path(target)}/versions"
         params: dict[str, str] | None = {**_API, "maxresults": "25"}
         for _ in range(_MOST_PAGES):
@@ -90,24 +96,27 @@ class KeyVaultApi:
             if answer.status == ABSENT:
                 return []
             self.require(answer, target, "list the versions of")
-            found.extend(map(_version, answer.body.get("value") or ()))
-            following = answer.body.get("nextLink")
-            if not following:
+            versions.extend(map(_version, answer.body.get("value") or ()))
+            next_link = answer.body.get("nextLink")
+            if not next_link:
                 break
-            path, params = self._next(str(following)), None  # the link has its own
-        return sorted(found, key=lambda version: version.created, reverse=True)
+            # The link has parameters of its own.
+            path, params = self._next(str(next_link)), None
+        # Azure does not list versions by age.
+        return sorted(versions, key=lambda version: version.created, reverse=True)
 
     def _next(self, link: str) -> str:
         """The path and query of the next page; the token goes to no other host."""
-        mine, theirs = urlsplit(self._url), urlsplit(link)
-        if (theirs.scheme, theirs.hostname) != (mine.scheme, mine.hostname):
+        vault, page = urlsplit(self._url), urlsplit(link)
+        if (page.scheme, page.hostname) != (vault.scheme, vault.hostname):
             raise SinkError("Azure Key Vault names a next page elsewhere", hint=f"check {VARIABLE}")
-        return f"{theirs.path}?{theirs.query}"
+        return f"{page.path}?{page.query}"
 
     def recover(self, target: Any) -> None:
         """Recover our own deleted secret, whose name Azure still holds."""
         answer = self._send("POST", f"deletedsecrets/{target['name']}/recover")
         self.require(answer, target, "recover", also=(ABSENT, CONFLICT))
+        # Azure answers before the secret is back.
         waited = 0.0
         while not self.versions(target) and waited < RECOVERY_SECONDS:
             self._context.sleep(_PAUSE_SECONDS)
@@ -132,7 +141,7 @@ class KeyVaultApi:
             )
         client = self._context.connect(self._url, variable=VARIABLE)
         server = f"Azure Key Vault at {client.base_url.netloc.decode()}"
-        return SinkHttp(client, self._context, server, message_of=_message_of)
+        return SinkHttp(client, self._context, server, message_of=error_message_in)
 
     def _send(self, method: str, path: str, body: Any = None) -> SinkResponse:
         http = self._http()
@@ -183,11 +192,6 @@ def _version(shown: Any) -> Version:
 
 def is_disabled(answer: SinkResponse) -> bool:
     """Whether a secret is refused because it is disabled."""
-    error = answer.body.get("error") if isinstance(answer.body, dict) else None
-    inner = error.get("innererror") if isinstance(error, dict) else None
-    return isinstance(inner, dict) and inner.get("code") == "SecretDisabled"
-
-
-def _message_of(body: Any) -> str:
-    error = body.get("error") if isinstance(body, dict) else None
-    return str(error.get("message", "")) if isinstance(error, dict) else ""
+    # The status is 403, as for a missing permission.
+    error = fields_of(fields_of(answer.body).get("error"))
+    return fields_of(error.get("innererror")).get("code") == "SecretDisabled"

@@ -15,7 +15,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.sinks import SinkContext
 from reconciler.secrets.drivers import instance_metadata
 from reconciler.secrets.drivers.access_tokens import AccessToken
-from reconciler.secrets.http import SinkHttp
+from reconciler.secrets.http import SinkHttp, fields_of
 
 _AUTHORITY_VARIABLE = "AZURE_AUTHORITY_HOST"
 _AUTHORITY = "https://login.microsoftonline.com"
@@ -45,6 +45,7 @@ def access_token(context: SinkContext, vault_url: str) -> AccessToken:
 
 
 def _resource_of(vault_url: str) -> str:
+    # A token is for one cloud: the national ones have tokens and domains of their own.
     host = urlsplit(vault_url).hostname or ""
     cloud = next((cloud for cloud in _CLOUDS if host.endswith(f".{cloud}")), _CLOUDS[0])
     return f"https://{cloud}"
@@ -64,6 +65,7 @@ def _assertion(file: str, context: SinkContext) -> dict[str, str]:
 
 def _token_of_client(context: SinkContext, resource: str, proof: dict[str, str]) -> AccessToken:
     env = context.env
+    # Azure's tools take the variable with and without a scheme.
     authority = env.get(_AUTHORITY_VARIABLE) or _AUTHORITY
     if "://" not in authority:
         authority = f"https://{authority}"
@@ -94,7 +96,12 @@ def _token_of_client(context: SinkContext, resource: str, proof: dict[str, str])
 
 def _token_of_machine(context: SinkContext, resource: str) -> AccessToken:
     env = context.env
-    client = {"client_id": env["AZURE_CLIENT_ID"]} if env.get("AZURE_CLIENT_ID") else {}
+    # A machine may have several identities, and the client id selects one.
+    client: dict[str, str] = {}
+    if env.get("AZURE_CLIENT_ID"):
+        client["client_id"] = env["AZURE_CLIENT_ID"]
+    # App Service and Container Apps have an endpoint of their own, with a secret header. Virtual
+    # machines have the service at the link-local address.
     if env.get("IDENTITY_ENDPOINT") and env.get("IDENTITY_HEADER"):
         context.redactor.add(Secret(env["IDENTITY_HEADER"]))
         answer = instance_metadata.ask(
@@ -117,11 +124,16 @@ def _token_of_machine(context: SinkContext, resource: str) -> AccessToken:
 def _token_in(answer: Any) -> AccessToken:
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
         raise SinkSetupError("there are no credentials for Azure Key Vault", hint=_HINT)
+    # Entra ID sends a number, the metadata service a text.
     lifetime = str(answer.get("expires_in", "0"))
-    return AccessToken(answer["access_token"], float(lifetime) if lifetime.isdigit() else 0.0)
+    # A token of unknown lifetime serves one request.
+    seconds = 0.0
+    if lifetime.isdigit():
+        seconds = float(lifetime)
+    return AccessToken(answer["access_token"], seconds)
 
 
 def _message_of(body: Any) -> str:
-    said = body.get("error_description") if isinstance(body, dict) else None
+    description = str(fields_of(body).get("error_description") or "")
     # The rest are ids of the request, and the time.
-    return str(said).partition("Trace ID")[0].strip() if said else ""
+    return description.partition("Trace ID")[0].strip()

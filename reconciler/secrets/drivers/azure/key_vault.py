@@ -63,6 +63,8 @@ class KeyVaultSink:
             version = self._arrived(target, token)
             if not version:
                 raise
+        # Remembered for the case that another sink refuses the key. A repeated put of the same key
+        # replaces nothing.
         if versions and versions[0].is_enabled and versions[0].tags.get(_TOKEN) != token:
             self._replaced[token] = versions[0].id
         return {"version": version, "token": token}
@@ -91,6 +93,7 @@ class KeyVaultSink:
         if not versions:
             return
         token, newest = receipt.get("token"), versions[0].tags.get(_TOKEN)
+        # A newer key is in place: only the versions of the withdrawn one lose their readers.
         if newest != token and token is not None:
             self._disable_all(target, versions, token)
             return
@@ -151,13 +154,17 @@ class KeyVaultSink:
             versions = self._api.versions(target)
         except SinkError:
             return ""
-        return next((one.id for one in versions if one.tags.get(_TOKEN) == token), "")
+        for version in versions:
+            if version.tags.get(_TOKEN) == token:
+                return version.id
+        return ""
 
     # --- writes
 
     def _set(self, target: Any, secret: Secret, owner: str, token: str) -> str:
         tags = {OWNER: owner_tag(owner), _TOKEN: token}
         version = self._api.set(target, secret.reveal(), tags)
+        # A deleted secret holds the name. Ours is recovered, which makes the name usable again.
         if version is None:
             self._require_free(target, owner)
             self._api.recover(target)
@@ -179,5 +186,6 @@ class KeyVaultSink:
         """Set the version before again: readers get the newest, even where it is disabled."""
         answer = self._api.get(target, before)
         self._api.require(answer, target, "read")
+        # With its own tags, so that the copy counts as the version before.
         self._api.set(target, str(answer.body["value"]), dict(answer.body.get("tags") or {}))
         self._disable_all(target, versions, token)

@@ -16,7 +16,7 @@ from reconciler.secrets.drivers.gcp.checksum import crc32c
 from reconciler.secrets.drivers.gcp.credentials import access_token, credentials_file, read_file
 from reconciler.secrets.drivers.owners import OWNER
 from reconciler.secrets.drivers.versions import Replaced, mark_of
-from reconciler.secrets.http import SinkHttp, SinkResponse
+from reconciler.secrets.http import SinkHttp, SinkResponse, error_message_in
 from reconciler.secrets.once import Once
 
 PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
@@ -80,19 +80,16 @@ class SecretManagerApi:
 
     def enabled(self, target: Any) -> Iterator[int]:
         """Yield the numbers of the versions that can be read."""
-        page = ""
+        params = {"filter": "state:ENABLED", "pageSize": "250"}
         while True:
-            params = {"filter": "state:ENABLED", "pageSize": "250"}
-            answer = self._get(
-                f"{self._path(target)}/versions",
-                {**params, **({"pageToken": page} if page else {})},
-            )
+            answer = self._get(f"{self._path(target)}/versions", params)
             self._require(answer, target, "list the versions of")
             for version in answer.body.get("versions") or ():
                 yield _number_of(version)
             page = answer.body.get("nextPageToken") or ""
             if not page:
                 return
+            params["pageToken"] = page
 
     def content(self, target: Any, version: str) -> bytes | None:
         """The content of a version; None if it cannot be read."""
@@ -103,6 +100,7 @@ class SecretManagerApi:
         self._require(answer, target, "read")
         payload = answer.body.get("payload") or {}
         content = base64.b64decode(payload.get("data", ""))
+        # The checksum is a 64-bit number, which JSON APIs of Google send as a text.
         if str(payload.get("dataCrc32c", crc32c(content))) != str(crc32c(content)):
             raise SinkError(f"{named(target)} arrived damaged", hint="try again")
         return content
@@ -119,7 +117,9 @@ class SecretManagerApi:
         path = self._path(target).rpartition("/")[0]
         answer = self._send("POST", path, body, {"secretId": target["name"]})
         self._require(answer, target, "create", also=(_TAKEN,))
-        return None if answer.status == _TAKEN else Facts({OWNER: owner}, "", True, [])
+        if answer.status == _TAKEN:
+            return None
+        return Facts({OWNER: owner}, "", True, [])
 
     def annotate(self, target: Any, annotations: dict[str, str], etag: str) -> None:
         """Replace the annotations, unless somebody changed the secret since."""
@@ -146,6 +146,7 @@ class SecretManagerApi:
         }
         answer = self._send("POST", f"{self._path(target)}:addVersion", {"payload": payload})
         self._require(answer, target, "add a version to")
+        # The version exists, but which one it is stays unknown.
         try:
             return _number_of(answer.body)
         except SinkError as error:
@@ -172,8 +173,9 @@ class SecretManagerApi:
         project = next((env[name].strip() for name in _PROJECT_VARIABLES if env.get(name)), "")
         if not project:
             file = credentials_file(env)
-            named = read_file(file).get("project_id") if file else None
-            project = named if isinstance(named, str) else ""
+            if file is not None:
+                # The key of a service account names its project; other credentials do not.
+                project = str(read_file(file).get("project_id") or "")
         if not _PROJECT.fullmatch(project):
             raise SinkSetupError(
                 "it is not known which project of Google Cloud to use",
@@ -188,7 +190,7 @@ class SecretManagerApi:
         endpoint = self._context.env.get(ENDPOINT_VARIABLE) or _ENDPOINT
         client = self._context.connect(endpoint, variable=ENDPOINT_VARIABLE)
         server = f"Google Secret Manager at {client.base_url.netloc.decode()}"
-        return SinkHttp(client, self._context, server, message_of=_message_of)
+        return SinkHttp(client, self._context, server, message_of=error_message_in)
 
     def _get(self, path: str, params: dict[str, str] | None = None) -> SinkResponse:
         return self._http().get(path, params=params, headers=self._tokens.header())
@@ -231,8 +233,3 @@ def _number_of(version: Any) -> int:
     if not number.isdigit():
         raise SinkError("Google Secret Manager names no version", hint="try again")
     return int(number)
-
-
-def _message_of(body: Any) -> str:
-    error = body.get("error") if isinstance(body, dict) else None
-    return str(error.get("message", "")) if isinstance(error, dict) else ""

@@ -24,5 +24,8 @@ def _table() -> tuple[int, ...]:
 
 def _entry(index: int) -> int:
     for _ in range(8):
-        index = (index >> 1) ^ (_POLYNOMIAL if index & 1 else 0)
+        is_odd = index & 1
+        index >>= 1
+        if is_odd:
+            index ^= _POLYNOMIAL
     return index

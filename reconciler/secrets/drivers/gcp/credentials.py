@@ -48,11 +48,13 @@ def credentials_file(env: Mapping[str, str]) -> Path | None:
     """The file that the variable names, else that of `gcloud auth application-default login`."""
     if named := env.get(FILE_VARIABLE, "").strip():
         return Path(named)
-    folder = env.get("CLOUDSDK_CONFIG") or (
-        env["HOME"] + "/.config/gcloud" if env.get("HOME") else ""
-    )
+    folder = env.get("CLOUDSDK_CONFIG", "")
+    if not folder and env.get("HOME"):
+        folder = env["HOME"] + "/.config/gcloud"
+    if not folder:
+        return None
     file = Path(folder) / "application_default_credentials.json"
-    return file if folder and file.is_file() else None
+    return file if file.is_file() else None
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def read_file(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        # The error of the parser quotes the content, which is a credential.
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise SinkSetupError(
             f"the file of {FILE_VARIABLE} cannot be read: {reason}", hint=f"correct {FILE_VARIABLE}"
@@ -107,16 +110,15 @@ def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
         ) from None
     expiry = credentials.expiry
     seconds = 0.0
+    # The library keeps the time in UTC, without a time zone.
     if expiry is not None:
         seconds = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
     return AccessToken(str(credentials.token), seconds)
 
 
 def _credentials_in(content: dict[str, Any]) -> Any:
-    """Credentials of Google's library for a file. Raises SinkError for a kind that is not read.
-
-    Each kind has its own loader. The general one would also take kinds that run programs.
-    """
+    """Credentials of Google's library for a file. Raises SinkError for a kind that is not read."""
+    # Each kind has its own loader. The general one would also take kinds that run programs.
     from google.auth import identity_pool
     from google.oauth2 import credentials, service_account
 
@@ -163,15 +165,15 @@ class _Transport(Struct, frozen=True):
         from google.auth.exceptions import TransportError
 
         parts = urlsplit(url)
-        content = body.encode() if isinstance(body, str) else body
-
+        target = parts.path
+        if parts.query:
+            target += f"?{parts.query}"
         try:
             client = self.context.connect(
                 f"{parts.scheme}://{parts.netloc}", variable=FILE_VARIABLE
             )
             with client:
-                target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-                answer = client.request(method, target, content=content, headers=headers)
+                answer = client.request(method, target, content=body, headers=headers)
         except SinkError as error:
             raise TransportError(str(error)) from None  # type: ignore[no-untyped-call]
         except httpx.HTTPError as error:

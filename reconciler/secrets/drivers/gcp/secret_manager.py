@@ -80,6 +80,7 @@ class GcpSecretManagerSink:
             version = self._api.add(target, content)
         except UncertainDeliveryError:
             version = self._arrived(target, content)
+        # Remembered for the case that another sink refuses the key.
         if facts.versions and facts.token != token:
             self._replaced[token] = Replaced(facts.versions[0], facts.token)
         # The key has arrived: what only helps later must not look like a failure.
@@ -111,24 +112,29 @@ class GcpSecretManagerSink:
         if facts is None or not self._is_ours(target, facts, owner):
             return
         version, token = receipt.get("version"), receipt.get("token")
-        newest = facts.versions[0] if facts.versions else 0
+        newest = max(facts.versions, default=0)
         before = self._before(target, receipt, owner)
+        # A put that was repeated may have added its version twice, and the receipt names the first.
         is_newest = (
             not isinstance(version, int) or version >= newest or facts.is_marked(newest, token)
         )
+        # An interrupted put that never arrived.
         if not receipt and before and facts.is_at(newest, before):
             return
         if is_newest and before and before.version in facts.versions:
             self._put_back(target, before, newest)
             return
-        doomed = [one for one in facts.versions if is_newest or one <= int(version or 0)]
-        for one in doomed:
-            self._api.destroy(target, one)
-        if facts.is_made_by_us and len(doomed) == len(facts.versions):
+        withdrawn = facts.versions
+        if not is_newest:
+            withdrawn = [number for number in facts.versions if number <= int(version or 0)]
+        for number in withdrawn:
+            self._api.destroy(target, number)
+        # A secret that somebody else made has a policy that would be lost.
+        if facts.is_made_by_us and len(withdrawn) == len(facts.versions):
             self._api.delete(target)
 
     def _before(self, target: Any, receipt: Receipt, owner: str) -> Replaced | None:
-        recorded = None if receipt else self._context.receipt(self.place(target), owner)
+        recorded = self._context.receipt(self.place(target), owner)
         return version_before(self._replaced, receipt, recorded)
 
     def _require_ours(self, target: Any, facts: Facts | None, owner: str) -> None:
@@ -161,6 +167,7 @@ class GcpSecretManagerSink:
             "arrived",
             hint="run the same command again",
         )
+        # A version has no mark of ours, so only its content tells.
         try:
             versions = sorted(self._api.enabled(target))
             if versions and self._api.content(target, str(versions[-1])) == content:
