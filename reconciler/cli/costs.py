@@ -72,6 +72,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """A row for each group and currency, highest first; days in order, including those without costs."""
     sums: dict[tuple[str, Any], Decimal] = {}
+    # Days without costs are rows too, so that a chart has no gaps.
     if by == "day":
         for currency in {cost.currency for cost in costs}:
             for day in days:
@@ -141,6 +142,7 @@ def _show(
     if not rows:
         click.echo("Nothing was paid in this period.", err=True)
     totals = _totals(rows)
+    # As text: a floating-point number would lose cents of large sums.
     exact = [{**row, "amount": str(row["amount"])} for row in rows]
     whole = {
         "since": str(period.since),
@@ -191,6 +193,7 @@ def _cells(
 ) -> list[tuple[str, ...]]:
     """The rows of a table with a bar at the end, and a total below the rows of each currency."""
     table: list[tuple[str, ...]] = []
+    # Amounts of different currencies have no sum.
     for currency, total in sorted(totals.items()):
         own = [row for row in rows if row["currency"] == currency]
         most = max(row["amount"] for row in own)

@@ -114,6 +114,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
     root = session.settings.root
     present = next((file for file in STACK_FILES if (root / file).exists()), None)
     if present is not None:
+        # Another name is another state, which an export must not begin by accident.
         if name is not None:
             raise UsageError(
                 f"--stack {name}: there is a stack file already, {present}",
@@ -124,6 +125,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
     folder = (root / out).resolve().relative_to(root.resolve()).as_posix()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        # In one step: a kill must not leave half a file, which no later run could read.
         replace_file(path, stack_file(stack_name(name, root), folder).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

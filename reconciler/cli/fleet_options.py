@@ -232,6 +232,7 @@ def _refresh_option(default: str) -> CommandFunction:
         "--refresh",
         type=click.Choice(("auto", "full")),
         default=default,
+        show_default=True,
         help="How to read live state. auto: skip what the audit log shows as unchanged; full: read "
-        f"everything. {default} by default.",
+        "everything.",
     )

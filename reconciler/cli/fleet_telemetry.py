@@ -40,6 +40,7 @@ class FleetTelemetry:
         self._announcer: Announcer | None = None
         if options.notify:
             self._announcer, self._history = new_announcer(settings, self.recorder)
+        # After the command, which knows only then the status of stacks that wait for others.
         if self._metrics is not None or self._announcer is not None:
             options.outcome.ended.append(lambda _: self._publish())
 
@@ -93,6 +94,7 @@ def new_announcer(settings: Settings, recorder: Recorder) -> tuple[Announcer, Hi
             f"--notify needs the targets of notices in {NOTICE_URLS}, which is not set",
             hint="Set it to URLs of apprise, separated by spaces, from a secret of your CI.",
         )
+    # The redactor learns the tokens in the URLs here.
     targets = targets_of(urls, redactor)
     history = open_history(settings)
     announcer = Announcer(

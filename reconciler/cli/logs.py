@@ -29,6 +29,7 @@ def listen(options: GlobalOptions) -> None:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        # Names of the live API are untrusted, and addresses may hold passwords.
         return terminal(redactor(record.getMessage()))
 
 

@@ -101,6 +101,7 @@ def command(
     if crds:
         click.echo(as_yaml(), nl=False)
         return 0
+    # The whole cluster only on request: the operator needs rights in every namespace for it.
     if bool(namespaces) == all_namespaces:
         raise UsageError(
             "operator: name either namespaces or all of them",

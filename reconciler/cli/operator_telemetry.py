@@ -30,6 +30,7 @@ def operator_telemetry(
         recorder: Recorder = NoRecorder()
         if port is not None:
             recorder = _served(port, block)
+        # Around the recorder of metrics, which counts the notices.
         if options.notify:
             recorder = _announcing(recorder, backend, block)
         traces = new_traces()

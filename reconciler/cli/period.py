@@ -64,6 +64,7 @@ def day(text: str, option: str, *, today: date) -> date:
         if match and match[2] == "d":
             return today - timedelta(days=int(match[1]))
         return date.fromisoformat(text)
+    # An age of many thousand days lies before the first date that Python knows.
     except (ValueError, OverflowError):
         raise UsageError(f'{option} "{text}" is no day: write one such as {DAYS}') from None
 
@@ -76,7 +77,10 @@ def moment(text: str, option: str, *, now: datetime) -> datetime:
             return now - timedelta(**{{"d": "days", "h": "hours"}[match[2]]: int(match[1])})
         if "T" in text:
             at = datetime.fromisoformat(text)
-            return at if at.tzinfo else at.replace(tzinfo=UTC)
+            # Without an offset it is UTC, like all times of the API and of our tables.
+            if at.tzinfo is None:
+                at = at.replace(tzinfo=UTC)
+            return at
         return datetime.combine(day(text, option, today=now.date()), time(), UTC)
     except (ValueError, OverflowError, UsageError):
         raise UsageError(f'{option} "{text}" is no time: write one such as {MOMENTS}') from None

@@ -20,10 +20,12 @@ _ASKING = (
     "OTEL_TRACES_EXPORTER",
 )
 _GOOD_CODES = (0, 2)
+"""2 reports changes or drift, which is no failure."""
 
 
 def wants_traces(environ: Mapping[str, str]) -> bool:
     """Whether the environment asks for traces."""
+    # The variables are those of the OpenTelemetry specification, in which these two win.
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if environ.get("OTEL_TRACES_EXPORTER", "").strip() == "none":
@@ -60,6 +62,7 @@ def begin_trace(options: GlobalOptions) -> None:
     span.__enter__()
 
     def end(code: int) -> None:
+        # Known only now: the span begins before the stack file is read.
         plan = options.outcome.plan
         if plan is not None:
             span.set("reconciler.stack", plan.stack)

@@ -114,6 +114,7 @@ def _read(
             LOG.info("this server has no usage of type %s", type)
             return type, []
 
+    # In parallel, since each type takes a call for every month.
     return side_by_side(read, types, workers=session.parallelism)
 
 
