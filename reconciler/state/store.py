@@ -86,6 +86,7 @@ class StateStore:
         path = state_file(folder, stack, environment)
         with _named(path):
             store = cls._ready(open_copy(path), path, stack, environment, time.time)
+        # After the migration, which changes the copy.
         with store.database.read() as connection:
             connection.execute("PRAGMA query_only = ON")
         store.is_read_only = True
@@ -139,6 +140,7 @@ class StateStore:
 
     def bind(self, *, server: str, organization: str) -> None:
         """Record the server and organization that the objects live in."""
+        # Every run calls this, and a write costs a sync of the disk.
         known = self.identity
         bound = replace(known, server=server, organization=organization)
         if bound == known:
@@ -160,6 +162,7 @@ class StateStore:
         """
         with self.database.read() as connection:
             serial = resources.serial(connection)
+            # Every change of records grows the serial, also that of another process.
             if self._read is None or self._read[0] != serial:
                 self._read = serial, resources.read_all(connection)
             return self._read[1]
@@ -180,6 +183,7 @@ class StateStore:
         transaction.
         """
         with self.database.write() as connection:
+            # In one transaction: a record without its pre-image could not be rolled back.
             if image is not None:
                 runs.mark_done(
                     connection, runs.keep_pre_image(connection, run_id, image), self._clock()
@@ -296,6 +300,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _migrate(database: Database, stack: str, environment: str) -> None:
+    # Without the write lock first, so that opening a current state waits for no other run.
     with database.read() as connection:
         if schema.is_current(connection):
             return
