@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import terminal_width
+from reconciler.cli.streams import redactor, terminal_width
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -18,13 +18,9 @@ from reconciler.errors import (
     ReconcilerError,
     UsageError,
 )
-from reconciler.model.secret import Redactor
 
 if TYPE_CHECKING:
     from reconciler.model.diagnostic import Diagnostic
-
-redactor = Redactor()
-"""Knows every secret of this run. All output passes through it."""
 
 
 def exit_code(error: BaseException) -> int:

@@ -18,7 +18,6 @@ from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.sharing import Sharing
 from reconciler.app.spend import SpendReader
 from reconciler.cli.duration import seconds_in
-from reconciler.cli.failures import redactor
 from reconciler.cli.fleet_telemetry import FleetTelemetry
 from reconciler.cli.interrupts import Interrupts, listening
 from reconciler.cli.logs import listen
@@ -33,6 +32,7 @@ from reconciler.cli.options import (
 )
 from reconciler.cli.reporting import begin_reports, talk
 from reconciler.cli.session import settings_of
+from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.shards import parse_shard, stacks_of

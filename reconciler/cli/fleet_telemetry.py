@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.metrics import publish_metrics, recorder_for
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk
+from reconciler.cli.streams import redactor
 from reconciler.errors import StateError, UsageError
 from reconciler.manifests import Settings
 from reconciler.model.ci import run_origin

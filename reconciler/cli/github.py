@@ -7,8 +7,8 @@ import re
 import secrets
 from pathlib import Path
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.streams import redactor
 
 STEP_SUMMARY_BYTES = 1 << 20
 """The size limit of a step summary at GitHub."""

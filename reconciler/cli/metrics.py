@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk, writable
+from reconciler.cli.streams import redactor
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.secret import Secret

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.fleet_telemetry import new_announcer
 from reconciler.cli.metrics import new_recorder
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import new_traces
 from reconciler.errors import UsageError
 from reconciler.manifests import Settings

@@ -7,25 +7,25 @@ Global options may precede or follow the command: `reconciler -e prod plan` and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.cli.outcome import RunOutcome
 from reconciler.model.formats import PLAIN_FORMATS, REPORT_FORMATS
 
 
-@dataclass(frozen=True)
-class GlobalOptions:
+class GlobalOptions(Struct, frozen=True, kw_only=True, eq=False):
     """The options of every command. Lists keep the order of the command line."""
 
     chdir: Path = Path()
     env: str | None = None
     base_url: str | None = None
-    backend: str | None = field(default=None, repr=False)  # it may hold a password
+    backend: str | None = None
     var: tuple[str, ...] = ()
     var_file: tuple[Path, ...] = ()
     allow_env: tuple[str, ...] = ()
@@ -55,8 +55,12 @@ class GlobalOptions:
     """Whether reports cut nothing. For commands with reports of every format."""
     command: str = ""
     """The words of the command, without options: `state import`."""
-    outcome: RunOutcome = field(default_factory=RunOutcome, compare=False)
+    outcome: RunOutcome = field(default_factory=RunOutcome)
     """The results of the run so far."""
+
+    def __repr__(self) -> str:
+        # The address of a backend may hold a password, so the options print without their values.
+        return f"<GlobalOptions of {self.command!r}>"
 
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options overridden by `values`; None and empty values override nothing."""
@@ -192,7 +196,7 @@ def global_options(
         outcome = context.find_object(RunOutcome) or RunOutcome()
         base = context.find_object(GlobalOptions) or GlobalOptions(outcome=outcome)
         # Options of some commands, such as --metrics, are fields too. Each command takes its own.
-        names = [option.name for option in fields(GlobalOptions) if option.name in values]
+        names = [name for name in GlobalOptions.__struct_fields__ if name in values]
         given = {name: values.pop(name) for name in names}
         given |= {
             "formats": tuple(dict.fromkeys((*PLAIN_FORMATS, *formats))),

@@ -101,7 +101,7 @@ def _know_reports(
     outcome: RunOutcome, error: click.ClickException, arguments: Sequence[str]
 ) -> None:
     """Find the report files in a command line that click could not read."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.formats import ALL_FORMATS
@@ -159,8 +159,8 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
 
 
 def _print(options: GlobalOptions, error: BaseException, render: Callable[[Renderer], str]) -> None:
-    from reconciler.cli.failures import redactor
     from reconciler.cli.reporting import echo, renderer
+    from reconciler.cli.streams import redactor
     from reconciler.errors import ConfigurationError
 
     to = renderer(options)
@@ -174,8 +174,8 @@ def _print(options: GlobalOptions, error: BaseException, render: Callable[[Rende
 
 
 def _save(options: GlobalOptions, failure: RunFailure) -> None:
-    from reconciler.cli.failures import redactor
     from reconciler.cli.reporting import renderer_of, reports_of, save_report
+    from reconciler.cli.streams import redactor
     from reconciler.errors import UsageError
     from reconciler.model.formats import REPORT_FORMATS
     from reconciler.render.failures import failure_report, plain_failure

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import reports_of, save_report
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
 from reconciler.render import get

@@ -9,10 +9,10 @@ from functools import partial
 import click
 
 from reconciler.app.addresses import matching
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.export.expanded import expanded_json, expanded_yaml
 from reconciler.model.diagnostic import nearest

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
-from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.metrics import begin_metrics
@@ -21,6 +20,7 @@ from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
+from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings

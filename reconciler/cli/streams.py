@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.secret import Redactor
+
+redactor = Redactor()
+"""Knows every secret of this run. All output passes through it."""
 
 _ASCII_TWINS = str.maketrans(
     {

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from reconciler.cli.failures import EXTRAS, redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def new_traces() -> Traces | None:
 
         return Traces(os.environ, redactor)
     except ImportError:
+        from reconciler.cli.failures import EXTRAS
+
         extra = EXTRAS["opentelemetry"]
         talk(
             "Warning: OTEL_* variables ask for traces, which need a library: "
