@@ -142,6 +142,9 @@ class Resolver:
         return resource
 
     def _with_file_values(self, instance: Instance, spec: Spec) -> Spec:
+        # Most kinds name neither files nor secrets.
+        if not instance.kind.own_calls and not instance.kind.takes_secrets:
+            return spec
         note = partial(self._note, instance)
         values = FileValues(instance, self._files, self._inputs, self._contents, note)
         return values.replaced_in(spec)
