@@ -16,6 +16,7 @@ from reconciler.api.keys import Key
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.organization import Expectation
 from reconciler.api.transport.request import Request, Reuse
+from reconciler.api.transport.responses import Response
 from reconciler.api.transport.retry import RetryPolicy
 from reconciler.api.transport.shared_reads import SharedReader, SharedReads
 from reconciler.api.transport.throttle import Throttle
@@ -156,6 +157,24 @@ def answer_of(client: Client, request: Request | None = None) -> str:
     return str(client.exchange(request or read()).body["data"][0]["id"])
 
 
+@contextmanager
+def read_under_way(fleet: Fleet, workers: ThreadPoolExecutor) -> Iterator[Future[str]]:
+    """A read of another stack that has reached the server, and is answered after the block."""
+    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
+        reading = workers.submit(answer_of, fleet.client())
+        assert arrived.wait(LONG)
+        yield reading
+
+
+@contextmanager
+def write_under_way(fleet: Fleet, workers: ThreadPoolExecutor) -> Iterator[Future[Response]]:
+    """A write of another stack that has reached the server, and is answered after the block."""
+    with fleet.server.hold(f"POST {PROJECTS}") as arrived:
+        writing = workers.submit(fleet.client().exchange, write())
+        assert arrived.wait(LONG)
+        yield writing
+
+
 # --- 1. only requests that ask for it
 
 
@@ -233,9 +252,7 @@ def test_a_fresh_read_is_sent_and_its_answer_replaces_the_kept_one(fleet: Fleet)
 def test_a_fresh_read_does_not_wait_for_one_that_began_earlier(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        slow = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as slow:
         assert answer_of(fleet.client(), read(reuse=Reuse.REFRESH)) == "answer_2"
     assert slow.result(LONG) == "answer_1"
 
@@ -243,9 +260,7 @@ def test_a_fresh_read_does_not_wait_for_one_that_began_earlier(
 def test_of_two_answers_the_one_that_was_requested_later_stays(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        slow = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as slow:
         fleet.clock.now += 1
         answer_of(fleet.client(), read(reuse=Reuse.REFRESH))
     slow.result(LONG)
@@ -323,9 +338,7 @@ def test_a_write_that_fails_drops_as_well(fleet: Fleet, status: int) -> None:
 def test_an_answer_that_was_requested_before_a_write_ended_is_given_to_nobody_after_it(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        slow = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as slow:
         fleet.client().exchange(write())
         waiting = threading.Event()
         late = workers.submit(answer_of, fleet.client(permit=waiting.set))
@@ -376,9 +389,7 @@ def test_the_age_of_an_answer_does_not_count_its_wait_for_a_rate_limit(fleet: Fl
 def test_an_answer_that_came_during_a_write_is_dropped_at_its_end(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"POST {PROJECTS}") as arrived:
-        writing = workers.submit(fleet.client().exchange, write())
-        assert arrived.wait(LONG)
+    with write_under_way(fleet, workers) as writing:
         during = answer_of(fleet.client())
     writing.result(LONG)
     assert answer_of(fleet.client()) != during
@@ -430,9 +441,7 @@ def test_an_answer_from_before_the_last_write_in_the_state_is_not_used(fleet: Fl
 def test_an_answer_under_way_since_before_the_last_write_in_the_state_is_not_used_either(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        first = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as first:
         fleet.clock.now += 60
         waiting = threading.Event()
         writer = fleet.client(written_at=fleet.clock() - 30, permit=waiting.set)
@@ -725,9 +734,7 @@ def test_a_reading_is_outdated_while_another_stack_writes(
 ) -> None:
     client = fleet.client()
     answer_of(client)
-    with fleet.server.hold(f"POST {PROJECTS}") as arrived:
-        writing = workers.submit(fleet.client().exchange, write())
-        assert arrived.wait(LONG)
+    with write_under_way(fleet, workers) as writing:
         assert client.reading_age(fleet.clock() + 1) == float("inf")
     writing.result(LONG)
 
@@ -786,9 +793,7 @@ def test_waiting_for_another_stack_counts_as_waiting(
 ) -> None:
     waiting = threading.Event()
     client = fleet.client(permit=waiting.set)
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        first = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as first:
         second = workers.submit(answer_of, client)
         assert waiting.wait(LONG)
         fleet.clock.now += 30
