@@ -298,7 +298,7 @@ READS = {
     ],
     ids=["project", "archive", "group", "account", "file", "file of some project"],
 )
-def test_a_write_drops_what_it_may_have_changed(
+def test_a_write_drops_answers_that_it_may_have_changed(
     fleet: Fleet, request_: Request, left: set[str]
 ) -> None:
     planner, writer = fleet.client(), fleet.client()
@@ -335,7 +335,7 @@ def test_a_write_that_fails_drops_as_well(fleet: Fleet, status: int) -> None:
     assert answer_of(fleet.client()) != first
 
 
-def test_an_answer_that_was_requested_before_a_write_ended_is_given_to_nobody_after_it(
+def test_an_answer_requested_before_the_end_of_a_write_is_not_used_after_it(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     with read_under_way(fleet, workers) as slow:
@@ -467,7 +467,7 @@ def test_the_time_of_that_write_is_compared_by_the_clock_of_the_server(fleet: Fl
     assert len(fleet.server.received) == 2
 
 
-def test_whoever_does_not_know_the_time_of_the_server_waits_for_the_answer_that_tells_it(
+def test_a_stack_that_does_not_know_the_server_time_waits_for_an_answer_that_shows_it(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     hour = 3600.0
@@ -513,7 +513,7 @@ def reading_together(
     return first, [workers.submit(answer_of, other) for other in others], gate
 
 
-def test_whoever_comes_while_it_is_read_waits_for_it(
+def test_an_equal_read_waits_for_the_one_under_way(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     first, rest, gate = reading_together(
@@ -625,7 +625,7 @@ def refused_together(
     return futures
 
 
-def test_a_refusal_is_the_answer_of_all_who_wait_for_it_and_of_nobody_later(
+def test_a_refusal_is_the_answer_of_all_that_wait_and_of_no_later_read(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     futures = refused_together(fleet, workers, [read(), read()], status=404)
@@ -649,7 +649,7 @@ def test_a_refused_key_is_named_as_each_stack_knows_it(
 # --- 8. one stack's answer is not another's
 
 
-def test_what_a_stack_does_to_its_answer_changes_no_other(fleet: Fleet) -> None:
+def test_a_stack_that_changes_its_answer_changes_no_other(fleet: Fleet) -> None:
     for client in (fleet.client(), fleet.client()):
         body = client.exchange(read()).body
         body["data"][0]["id"] = "changed"
