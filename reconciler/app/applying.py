@@ -74,9 +74,11 @@ def apply_checked_plan(
     to what it changed. Failures are outcomes of the result.
     """
     refuse_while_waiting(session.store)
+    # Only now: a plan that is never applied must not leave a key of digests in the state.
     if any(ALL_KINDS[change.address.kind].takes_secrets for change in plan.pending):
         plan = digests_of(session, keep=True).plan(plan)
     started = time.monotonic()
+    # Before the first write, so that no later run takes the objects for those of another server.
     record_origin(session)
     origin = current_origin()
     run_id = _begin_run(session, plan, command, origin)
@@ -133,6 +135,7 @@ def _context(session: Session, run_id: int) -> ApplyContext:
 def _record(session: Session, result: ApplyResult, run_id: int) -> None:
     """Save the outputs, the refresh checkpoint, the caches and the end of the run."""
     store, succeeded = session.store, is_complete(result)
+    # Once more: by now an answer has named the organization.
     record_origin(session)
     # An output that could not be resolved keeps its last value while it is still declared.
     declared = {} if result.plan.destroy else session.configuration.stack.outputs

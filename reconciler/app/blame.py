@@ -38,11 +38,8 @@ def with_culprits(session: Session, result: ApplyResult) -> ApplyResult:
 
     The log covers the control plane alone, so nothing is asked if only other objects changed.
     """
-    stale = [
-        outcome
-        for outcome in result.of(OutcomeStatus.STALE)
-        if outcome.change.id and ALL_KINDS[outcome.change.address.kind].scope.needs_admin_key
-    ]
+    stale = list(filter(_can_be_in_log, result.of(OutcomeStatus.STALE)))
+    # A stopped run makes no further call.
     if not stale or session.stop.is_set():
         return result
     try:
@@ -64,6 +61,11 @@ def _culprits(
     suspicions: Iterable[Suspicion],
 ) -> Mapping[tuple[str, str | None], str]:
     return blame(session.client, session.keys, list(suspicions))
+
+
+def _can_be_in_log(outcome: Outcome) -> bool:
+    kind = ALL_KINDS[outcome.change.address.kind]
+    return bool(outcome.change.id) and kind.scope.needs_admin_key
 
 
 def _is_changed(drift: Drift) -> bool:

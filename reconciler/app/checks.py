@@ -17,7 +17,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, OutcomeStatus
 from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
-from reconciler.model.resource import LiveObject
+from reconciler.model.resource import LiveObject, Resource
 from reconciler.model.rule import Rule
 from reconciler.model.values import LocalFile, Reference, Unknown, value_at
 from reconciler.rules import CHECK
@@ -70,10 +70,12 @@ def checks_after(session: Session, result: ApplyResult) -> CheckReport:
 
 def _concerned_by(session: Session, changed: set[Address]) -> Callable[[Rule], bool]:
     """Whether a check refers to a changed address: itself, through resources, or by its project."""
-    resources = {resource.address: resource for resource in session.configuration.resources}
-    projects = {
-        address.name: address for address in resources if KINDS[address.kind].defines_project
-    }
+    resources: dict[Address, Resource] = {}
+    projects: dict[str, Address] = {}
+    for resource in session.configuration.resources:
+        resources[resource.address] = resource
+        if resource.kind.defines_project:
+            projects[resource.address.name] = resource.address
 
     @cache
     def reaches(address: Address) -> bool:

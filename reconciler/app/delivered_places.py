@@ -23,9 +23,9 @@ def delivered_places(
     `backend` is an address as in RECONCILER_BACKEND. Raises StateError and UsageError.
     """
     with closing(_opened(backend, stack, environment, env)) as store:
-        places = {
-            place_in(receipt) for _, value in delivered(store) for receipt in receipts_in(value)
-        }
+        places: set[str] = set()
+        for _, value in delivered(store):
+            places.update(map(place_in, receipts_in(value)))
         for _, target in begun_deliveries(store):
             places.update(places_of(target))
     return frozenset(places)

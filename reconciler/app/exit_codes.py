@@ -9,7 +9,7 @@ from reconciler.errors import (
     ReconcilerError,
     StalePlanError,
 )
-from reconciler.model.change import ApplyResult, OutcomeStatus
+from reconciler.model.change import ApplyResult, Outcome, OutcomeStatus
 from reconciler.model.checking import CheckReport
 
 _CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
@@ -27,10 +27,13 @@ def exit_code_of_error(error: BaseException) -> int:
 
 def is_complete(result: ApplyResult) -> bool:
     """Whether every change was applied."""
-    return not result.interrupted and all(
-        outcome.status is OutcomeStatus.APPLIED and not outcome.refused
-        for outcome in result.outcomes
-    )
+    if result.interrupted:
+        return False
+    return all(map(_is_applied, result.outcomes))
+
+
+def _is_applied(outcome: Outcome) -> bool:
+    return outcome.status is OutcomeStatus.APPLIED and not outcome.refused
 
 
 def exit_code_of(result: ApplyResult) -> int:
@@ -41,6 +44,7 @@ def exit_code_of(result: ApplyResult) -> int:
         return 130
     if result.of(OutcomeStatus.STALE):
         return 10
+    # A change that was started may have written something before it failed.
     if any(outcome.refused or outcome.was_started for outcome in result.outcomes):
         return 13
     return 13 if result.of(OutcomeStatus.APPLIED) else 1

@@ -138,6 +138,7 @@ class Chooser:
             return reason
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
+        # Nobody misses what exists by itself, or what the list of a project shows as well.
         is_predefined = live.attributes.get("predefined_role") is True
         if is_predefined or (live.project is None and live.id in self._of_projects(kind.name)):
             return ""
@@ -366,6 +367,7 @@ def _label(live: LiveObject, names: Mapping[str, str]) -> tuple[str, str]:
     if kind.name in ("User", "Invite", "ProjectKey") or identity.keys() == {"email"}:
         return _label_of_person(live, identity)
     if kind.name == "ProjectUser":
+        # A user who is not exported has no name here, and an id says nothing to a reader.
         email = live.value("email")
         is_named = str(identity.get("user_id")) in names
         if not is_named and isinstance(email, str):

@@ -38,6 +38,7 @@ def check_request(session: Session, request: ExportRequest) -> Path:
             raise UsageError(f"--kind {name}: there is no such kind.{nearest(name, KINDS)}")
     root = session.settings.root.resolve()
     folder = (root / request.out).resolve()
+    # Manifests are read from the folder of the stack alone, so others would never be used.
     if not folder.is_relative_to(root):
         raise UsageError(
             f"--out {request.out} is outside the stack's folder {root}",

@@ -23,6 +23,7 @@ def take_inventory(session: Session) -> Inventory:
     inputs = plan_inputs(session, request, digests_of(session, keep=False))
     started, provider = time.monotonic(), session.provider
     calls = provider.calls
+    # Several kinds are in one list, and a reading writes nothing that would change it.
     provider.share_lists()
     with session.progress.reading():
         snapshot = collect(inputs, provider, parallelism=session.parallelism)

@@ -38,16 +38,17 @@ def keys_in_use(
     in_use = {}
     for project in sorted(projects):
         credential = credentials.for_project(project or None)
-        if credential is not None and id(credential) not in keys:
-            keys[id(credential)] = next(
-                (key for key in (*known, *to_come) if _is_of(credential, key)),
-                None,
-            )
-        key = keys[id(credential)] if credential is not None else None
-        if key is None and credential is not None:
+        if credential is None:
+            continue
+        if id(credential) not in keys:
+            # Delivered keys first: until the apply, the old key is the one in use.
+            of_credential = (key for key in (*known, *to_come) if _is_of(credential, key))
+            keys[id(credential)] = next(of_credential, None)
+        key = keys[id(credential)]
+        if key is None and credential.is_unset:
             # Of an unset credential that projects share, each project gets the key of its own.
-            key = opening.get(project) if credential.is_unset else None
-        if credential is not None and key is not None:
+            key = opening.get(project)
+        if key is not None:
             in_use[project] = KeyInUse(
                 key.writer,
                 key.field,
@@ -103,11 +104,9 @@ def _opening(*deliveries: Iterable[_Delivery]) -> Mapping[str, _Delivery]:
 
 def _opens_its_project(key: _Delivery) -> bool:
     kind = KINDS.get(key.writer.kind)
-    return (
-        kind is not None
-        and isinstance(kind.by_name[key.field].type, KeySinkType)
-        and not kind.is_shown_once
-    )
+    if kind is None or kind.is_shown_once:
+        return False
+    return isinstance(kind.by_name[key.field].type, KeySinkType)
 
 
 def _is_of(credential: Credential, key: _Delivery) -> bool:
@@ -115,11 +114,11 @@ def _is_of(credential: Credential, key: _Delivery) -> bool:
         return key.writer == credential.from_sink
     if credential.file is not None:
         return key.receipt.get("file") == credential.file
-    return credential.secret is not None and _is_digest(
-        key.receipt.get("digest"),
-        credential.secret,
-    )
+    if credential.secret is None:
+        return False
+    return _is_digest(key.receipt.get("digest"), credential.secret)
 
 
 def _is_digest(known: object, secret: Secret) -> bool:
+    # With the newline with which a key is delivered to a file.
     return isinstance(known, str) and digests.matches(secret.reveal().encode() + b"\n", known)

@@ -29,6 +29,7 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
 """By the field that names a parent: the kinds of the parent in the organization and in a project."""
 
 _OF_A_KEY = "files, stores, agents and the other objects that take a key of the project"
+_MOST_NAMED = 5
 _ASSIGNED = "RoleAssignment"
 _ROLE = "Role"
 
@@ -105,6 +106,7 @@ class _OrganizationReader:
         if not self._has_admin_key and not self._has_default_key:
             self._require_any_key()
         self._read_projects()
+        # In two steps, since the lists inside of objects follow from the lists of these objects.
         self._read_lists(list(self._outer_scopes()))
         self._read_lists(list(self._nested_scopes()))
         self._read_members()
@@ -270,13 +272,11 @@ class _OrganizationReader:
         if self._wanted.wants_project(None) and not self._has_default_key:
             reason = "no API key is set (OPENAI_API_KEY)"
             self._note(f"{_OF_A_KEY} of the default key", None, reason, is_expected=True)
-        without = [
-            name
-            for name in self._reading.projects
-            if name not in credentials.projects and self._wanted.wants_project(name)
-        ]
+        projects = filter(self._wanted.wants_project, self._reading.projects)
+        without = [name for name in projects if name not in credentials.projects]
         if len(without) > 1 or self._wanted.projects:
-            shown = ", ".join(without[:5]) + (", …" if len(without) > 5 else "")
+            more = ", …" if len(without) > _MOST_NAMED else ""
+            shown = ", ".join(without[:_MOST_NAMED]) + more
             reason = (
                 f"{len(without)} projects have no key of their own in credentials.projects "
                 f"({shown}), so only what OPENAI_API_KEY shows was read"

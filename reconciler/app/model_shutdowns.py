@@ -60,7 +60,9 @@ def shutdown_warnings(
         return []
     warnings = []
     for model, places in sorted(uses_of_models(resources).items()):
-        end = (announced or {}).get(model) or (shutdown_of(model) if is_openai else None)
+        end = announced.get(model) if announced else None
+        if end is None and is_openai:
+            end = shutdown_of(model)
         if end is not None and (end - today).days <= NEAR_DAYS:
             warnings.append(_warning(model, end, places, today))
     return warnings
@@ -96,7 +98,8 @@ def _warning(model: str, end: date, places: list[tuple[Resource, str]], today: d
     lines = []
     for resource, path in places[:_MOST_PLACES]:
         place = resource.locations.get(path) or resource.location
-        lines.append(f"{resource.address}: {path}" + (f" ({place})" if place else ""))
+        where = f" ({place})" if place else ""
+        lines.append(f"{resource.address}: {path}{where}")
     if len(places) > _MOST_PLACES:
         lines.append(f"and {len(places) - _MOST_PLACES} more")
     resource, path = places[0]

@@ -47,6 +47,7 @@ def expect_recorded(client: Client, store: StateStore, base_url: str) -> None:
     one: a gateway or a regional address.
     """
     identity, moved = store.identity, has_moved(store, base_url)
+    # A state without objects may be used anywhere: nothing in it could look deleted.
     if _is_unused(store):
         return
     whose = f"the state belongs to {identity.place}"

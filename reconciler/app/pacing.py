@@ -50,6 +50,7 @@ def token_source(session: Session) -> TokenSource:
         local = Throttle(admin_requests_per_minute=session.stack.admin_requests_per_minute)
         return _shared(session, local) or local
     local = sharing.throttle(session.base_url, session.stack)
+    # Without a key the fleet keeps no throttle, because nothing says with whom to share it.
     if not sharing.keeps(local):
         return _shared(session, local) or local
     return sharing.shared_throttle(local, lambda: _shared(session, local))
@@ -104,6 +105,8 @@ def shared_pace(session: Session) -> SharedPace | None:
             return None
         from reconciler.state.remote.postgres.pace import PostgresPace
 
+        # A fleet has one pace for all organizations: with connections for each of them, two fleets
+        # of twenty organizations would come close to the hundred that PostgreSQL allows.
         if session.sharing is None:
             return PostgresPace(address.text)
         return session.sharing.pace_database(address.text, lambda: PostgresPace(address.text))
@@ -118,6 +121,7 @@ def user_of(session: Session) -> PaceUser:
     stack = session.stack
     doing = f"{session.command} {stack.name}/{stack.environment}".strip()
     if session.sharing is not None:
+        # A fleet is one user of the pace, so it is named as a whole.
         number = session.sharing.stacks
         is_named_by_program = number == 1 or session.is_background
         doing = session.program if is_named_by_program else f"{session.command} of {number} stacks"

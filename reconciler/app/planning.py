@@ -105,11 +105,13 @@ class Planning:
             self._provider, StateReader(inputs.records), unchanged, inputs.pages
         )
         plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
+        # Records are good enough to see that nothing changed, and not to write from.
         again = scopes_to_reread(plan, unchanged, inputs.kinds)
         if again:
             unchanged = unchanged.without(again, "something is to be done there")
             provider.set_unchanged(unchanged)
             plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
+        # A plan with targets has not looked at the rest, so it proves nothing about it.
         self._unchanged = None if inputs.options.targets else unchanged
         self._inputs = inputs
         return replace(
@@ -132,30 +134,18 @@ class Planning:
         another run that did not read everything.
         """
         checkpoint = RefreshCheckpoint.load(store.remarks.get(CHECKPOINT))
-        unchanged, reading = self._unchanged, result.plan.refresh
-        if (
-            unchanged is None
-            and reading.whole
-            and not reading.unchanged_scopes
-            and reading.began_at
-        ):
-            unchanged = UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)
-        outcome = RefreshOutcome(
-            result, self._writes(result, store, run_id), reading.began_at, store.serial
-        )
-        if unchanged is None or result.plan.destroy or result.interrupted:
-            if checkpoint is not None and checkpoint.serial == result.plan.state_serial:
-                store.remarks.put(
-                    CHECKPOINT,
-                    checkpoint_after_saved_plan(checkpoint, outcome, policy=self._policy).dump(),
-                )
+        plan, unchanged = result.plan, self._unchanged
+        if unchanged is None:
+            unchanged = _read_by_saved_plan(plan.refresh)
+        writes = self._writes(result, store, run_id)
+        outcome = RefreshOutcome(result, writes, plan.refresh.began_at, store.serial)
+        if unchanged is None or plan.destroy or result.interrupted:
+            # What was not read keeps its entries, unless a run in between has changed the state.
+            if checkpoint is not None and checkpoint.serial == plan.state_serial:
+                updated = checkpoint_after_saved_plan(checkpoint, outcome, policy=self._policy)
+                store.remarks.put(CHECKPOINT, updated.dump())
             return
-        if checkpoint is None and not any(
-            is_reported_in_audit_log(
-                ALL_KINDS[change.address.kind],
-            )
-            for change in result.plan.changes
-        ):
+        if checkpoint is None and not _is_in_audit_log(plan):
             return
         if outcome.writes and self._sharers > 1:
             # The writes of other stacks would outdate a reading before the next plan, which reads
@@ -172,17 +162,16 @@ class Planning:
         """The writes of a run that the audit log reports."""
         outcomes = {outcome.change.address: outcome for outcome in result.outcomes}
         projects = {change.address.project: change.project_id for change in result.plan.changes}
-        made = (outcome for outcome in result.of(OutcomeStatus.APPLIED) if outcome.id)
-        projects |= {
-            outcome.change.address.name: outcome.id
-            for outcome in made
-            if ALL_KINDS[outcome.change.address.kind].defines_project
-        }
+        # The plan has no id for a project that this run has created.
+        for outcome in result.of(OutcomeStatus.APPLIED):
+            address = outcome.change.address
+            if outcome.id and ALL_KINDS[address.kind].defines_project:
+                projects[address.name] = outcome.id
         writes = []
         for step in store.runs.steps_of(run_id):
-            kind, outcome = ALL_KINDS[step.address.kind], outcomes.get(step.address)
+            kind, done = ALL_KINDS[step.address.kind], outcomes.get(step.address)
             # A create's step has the object's own id; the outcome has the id with its parents.
-            id = outcome.id if outcome is not None and step.name == CREATE else step.id
+            id = done.id if done is not None and step.name == CREATE else step.id
             project = step.address.project
             if step.name in _LOGGED and kind.audit_event_types and id is not None:
                 times = step.began_at, step.ended_at or step.began_at
@@ -246,6 +235,22 @@ class Planning:
             return {(change.address.kind, change.address.project) for change in plan.pending}
 
         return Costs(calls, cache(pending), self._sharers)
+
+
+def _read_by_saved_plan(reading: RefreshSummary) -> UnchangedScopes | None:
+    """The scopes of a plan that another run made: none is unchanged if that run read everything.
+
+    None if it left something out, because of its targets or of the log.
+    """
+    if reading.whole and not reading.unchanged_scopes and reading.began_at:
+        return UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)
+    return None
+
+
+def _is_in_audit_log(plan: Plan) -> bool:
+    """Whether the log reports anything of the plan, so that a checkpoint can save calls."""
+    names = {change.address.kind for change in plan.changes}
+    return any(is_reported_in_audit_log(ALL_KINDS[name]) for name in names)
 
 
 def offline(inputs: PlanInputs) -> PlanInputs:

@@ -109,6 +109,7 @@ def plan_stack(
     today = datetime.now(UTC).date().isoformat()
     for sentence in retired(kinds, base_url=session.base_url, today=today):
         session.notice(f"Warning: {sentence}")
+    # A tolerant plan is of drift, and what rules match is none.
     rules = () if tolerant else session.declared.rules
     plan = unchecked_plan(session, request, rules=rules)
     if not tolerant and request.refresh != "none":
@@ -151,6 +152,7 @@ def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Ru
     store = session.store
     digests = digests_of(session, keep=False, is_offline=request.refresh == "none")
     inputs = plan_inputs(session, request, digests, rules=rules)
+    # Renamed projects have changed it, and the apply has to go by the same.
     session.ownership = inputs.ownership
     session.read_at = time.monotonic()
     if request.refresh == "none":

@@ -150,6 +150,7 @@ def overrides_of(session: Session, policies: Iterable[Policy]) -> Mapping[str, s
         name, separator, reason = text.partition("=")
         if not separator or not reason.strip():
             raise UsageError(f'--override-policy "{text}": write NAME=REASON')
+        # An override of a policy that one stack declares must not fail the others of a fleet.
         if name not in severities and session.policy_request.is_for_many:
             continue
         if name not in severities:

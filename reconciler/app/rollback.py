@@ -131,6 +131,7 @@ def _history(store: StateStore, number: int) -> RunHistory:
         kept = store.runs.pre_images(other.id) if other.id > number else ()
         if kept:
             later[other.id] = kept
+    # Without images, a run either changed nothing or lost them to later runs.
     changed = run.counts.get("applied", 0) or len(later) >= RUNS_WITH_PRE_IMAGES
     if not images and changed:
         raise UsageError(

@@ -61,9 +61,11 @@ def prove_organization(session: Session, plan: Plan) -> None:
     """
     if not session.store.identity.organization or session.client.organization.seen:
         return
+    # Each key: with several, only one may be of another organization.
     for key in set(_keys_of(session, plan)):
-        path = "/organization/projects" if key.is_admin else "/models"
-        query = {"limit": 1} if key.is_admin else {}
+        path, query = "/models", {}
+        if key.is_admin:
+            path, query = "/organization/projects", {"limit": 1}
         # The call that needs the key reports every other problem.
         with suppress(ApiError):
             session.client.request("GET", path, key=key, query=query)
@@ -83,10 +85,9 @@ def _keys_of(session: Session, plan: Plan) -> Iterator[Key]:
 
 def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
     """The error for a plan whose configuration changed since, with the cause where it is known."""
-    variables = [
-        name for name, value in plan.variables.items() if given.variables.get(name) != value
-    ]
-    variables += [name for name in given.variables if name not in plan.variables]
+    before, now = plan.variables, given.variables
+    variables = [name for name, value in before.items() if now.get(name) != value]
+    variables += now.keys() - before.keys()
     secret = _changed(plan, given, "var.")
     environment = _changed(plan, given, "env.")
     parts = []
@@ -115,12 +116,8 @@ def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
 
 def _changed(plan: Plan, given: GivenInputs, prefix: str) -> list[str]:
     before, now = plan.input_digests, given.digests
-    names = sorted({*before, *now})
-    return [
-        name.removeprefix(prefix)
-        for name in names
-        if name.startswith(prefix) and before.get(name) != now.get(name)
-    ]
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return sorted(name.removeprefix(prefix) for name in changed if name.startswith(prefix))
 
 
 def _listed(names: list[str]) -> str:

@@ -146,6 +146,7 @@ class SecretDigests:
     def _change(self, change: Change) -> Change:
         if change.action not in _SENDS:
             return change
+        # An update sends changed fields only, so a secret that nobody reads need not be set.
         sent = change.field_names if change.action is Action.UPDATE else change.desired.keys()
         desired = dict(change.desired)
         for name, value in change.desired.items():

@@ -55,6 +55,7 @@ class SecretSources:
         target = target_in(value.source)
         if target is None:
             return self._read_here(value)
+        # Under the lock: threads that need the same secret ask its server once.
         with self._lock:
             if value.source not in self._known:
                 self._known[value.source] = self._look_up(value.source, target)
@@ -84,6 +85,7 @@ class SecretSources:
         if secret is None:
             return None
         text = secret.reveal().removesuffix("\n")
+        # Line by line, because a message may show a single one.
         for line in (text, *text.splitlines()):
             self._learn(Secret(line))
         if self._was_delivered(text.encode()):

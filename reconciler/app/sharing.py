@@ -82,6 +82,7 @@ class Sharing:
             return Throttle(admin_requests_per_minute=pace)
         key = (normal_form(base_url), stack.organization, secret)
         throttle = self._once(self._throttles, key, Throttle)
+        # Each stack lowers it: a stack file that asks for less holds for all of its organization.
         throttle.limit(pace)
         return throttle
 
@@ -105,6 +106,7 @@ class Sharing:
         """The connections to a server. Raises UsageError for settings that cannot be used."""
         from reconciler.api.transport.connection_pool import ConnectionPool
 
+        # Stacks with other settings of proxy or certificates must not get these connections.
         settings = tuple(sorted((name, environ[name]) for name in environ if _is_network(name)))
         return self._once(
             self._pools, (base_url, settings), lambda: ConnectionPool(base_url, environ)

@@ -27,6 +27,7 @@ def migrate(session: Session, target: BackendAddress) -> None:
     opener = opener_for(session.stack, session.settings, session.server_clock)
     with locked(session, "state migrate"):
         with closing(opener.at(target, session.cipher, writable=True)) as copy:
+            # The same place by another address: the copy sees the lock that we have just taken.
             if copy.holder() == session.store.holder():
                 raise UsageError(f"{target.shown} and {here.shown} are the same state")
             _copy(session, session.store, copy)

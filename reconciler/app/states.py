@@ -174,6 +174,7 @@ def open_state(
     address = location_of(stack, settings)
     cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
     store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
+    # The old place keeps its content, and a run that went on with it would create everything again.
     moved_to = store.remarks.moved_to
     if moved_to and not accept_moved:
         store.close()

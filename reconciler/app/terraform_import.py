@@ -61,6 +61,7 @@ def import_terraform_state(
     UsageError and OrganizationError before anything is written, ConfigurationError if the stack
     does not fit what was written.
     """
+    # Before anything can fail with a message that quotes the state.
     for secret in key_values(state):
         session.redactor.add(secret)
     stack, store = session.stack, session.store
@@ -89,6 +90,7 @@ def import_terraform_state(
             hint=f"Add {folder}/ to `manifests` in the stack file, and import again with --force.",
         )
     records = list(_records(conversion, configuration, store.records()))
+    # Before the records, so that no state holds objects without saying of which organization.
     record_origin(session)
     store.put_all(records)
     return Imported(conversion, Path(folder), tuple(sorted(writer.changed)), stack_file)
@@ -125,6 +127,7 @@ class _Writer:
     def write(self) -> Configuration:
         """Write the manifests, and read the stack with them. Raises ConfigurationError."""
         written: set[str] = set()
+        # Each round leaves out one more resource, or names one more by its id, so this ends.
         while True:
             files = self._files()
             for name in written - files.keys():
@@ -316,6 +319,7 @@ def _records(
             project_id=written.project_id,
             applied=applied,
             depends_on=_dependencies(resource, projects),
+            # The plan after an import must be empty, and a mark is a write.
             marked_later=True,
         )
 

@@ -160,6 +160,7 @@ def _make_folder(folder: Path, files: Mapping[str, str]) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode("utf-8", "surrogatepass"))
         if files:
+            # It is empty here, and a rename over a folder fails on some systems.
             if folder.exists():
                 folder.rmdir()
             os.rename(staged, folder)  # noqa: PTH104 - Path.rename is the same
@@ -216,6 +217,7 @@ class _Folders:
     def of(self, project: str) -> str:
         """The folder of a project."""
         name = project
+        # A project may have the name of a folder that is not searched, such as `venv`.
         reserved = {ORGANIZATION, DEFAULT_KEY, SHARED, PROMPTS, *_SKIPPED_FOLDERS}
         while name.casefold() in reserved or self._taken.get(name.casefold(), project) != project:
             name = f"{name}-project"
@@ -259,6 +261,7 @@ def _split(stem: str, parts: list[str], header: str) -> Iterator[tuple[str, str]
     chunks: list[list[str]] = [[]]
     size = 0
     for part in parts:
+        # A document is never split, so one alone may be larger.
         if chunks[-1] and size + len(part) > MAX_FILE_CHARACTERS:
             chunks.append([])
             size = 0

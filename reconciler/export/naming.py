@@ -80,6 +80,7 @@ def addresses(
     for unnamed in objects:
         scopes[unnamed.kind, unnamed.project].append(unnamed)
     taken: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    # Without regard to case: file systems can ignore it, and names become file names.
     for address in known.values():
         taken[address.kind, address.project].add(address.name.casefold())
     chosen: dict[ObjectKey, Address] = {}
@@ -97,6 +98,7 @@ def addresses(
 
 def slug(text: str) -> str:
     """A text as a name: lower case, ASCII, words joined by hyphens. Empty if nothing remains."""
+    # The tables come before the decomposition, which would make "a" of "ä".
     lowered = unicodedata.normalize("NFC", text).casefold().translate(_GERMAN).translate(_LETTERS)
     decomposed = unicodedata.normalize("NFKD", lowered)
     letters = "".join(char for char in decomposed if not unicodedata.combining(char))

@@ -195,6 +195,7 @@ def settable(type_: Type, value: Any) -> Any:
 def _settable_text(type_: Text, value: Any) -> Any:
     if type_.inside is not None and isinstance(value, MAP):
         value = value.get(type_.inside)
+    # No UTF-8 file can hold half of a surrogate pair.
     if not isinstance(value, str) or _SURROGATE.search(value):
         return None
     spelled = type_.aliases.get(value, value)
@@ -405,6 +406,7 @@ def _require_all(kind: Kind, spec: Mapping[str, Any], live: LiveObject) -> None:
         raise Unexportable(
             f"{declared.name} is {live.value(declared.name)!r}, which cannot be declared"
         )
+    # A value can be complete for the API's answer and still lack the secret inside it.
     for declared in kind.fields:
         if needs_secret(declared.type, spec.get(declared.name)):
             raise Unexportable("it holds secrets, which the API does not show")

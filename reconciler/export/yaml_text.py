@@ -40,6 +40,7 @@ _UNQUOTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\u
 _FIRST = re.compile(r"""[-?:](?=\s|$)|[,\[\]{}#&*!|>'"%@`]|---|\.\.\.""")
 _STRUCTURE = re.compile(r":(?=\s|$)|\s#")
 _FLOW_STRUCTURE = re.compile(r"[,\[\]{}:?]|\s#")
+# Words with a meaning in YAML 1.1, which many readers follow.
 _WORDS = frozenset(("~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<"))
 _NUMBER = re.compile(
     r"[-+]?(0[xob])?[0-9][0-9a-f_,.]*(e[-+]?[0-9]+)?"
@@ -164,6 +165,7 @@ def _map_lines(
             yield from comment(element.comment, indent)
             element = element.value
         head = f"{pad}{_key(key)}:"
+        # A map in `flow` takes one line, however long that is.
         room = 10_000 if key in flow else WIDTH - len(head) - 1
         yield from _entry(head, element, indent, room)
 
@@ -217,6 +219,7 @@ def _text_lines(head: str, value: str | Raw, indent: int) -> Iterator[str]:
             yield f"{pad}{line}" if line else ""
         return
     line = f"{head} {_text(text, in_flow=False)}"
+    # A line that is a little too long reads better than a folded one.
     if len(line) > WIDTH + 12 and _fits_folded(text):
         yield f"{head} >-"
         for part in textwrap.wrap(

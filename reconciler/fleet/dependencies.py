@@ -25,6 +25,7 @@ Needs = Mapping[int, frozenset[int]]
 
 def needs_of(stacks: Sequence[FoundStack]) -> Needs:
     """What each stack needs. Stacks outside of the fleet are not waited for."""
+    # By state, because one name can be a stack in several environments.
     at = {stack.state: index for index, stack in enumerate(stacks) if not stack.problems}
     names: dict[Path, frozenset[str]] = {}
     needs = {}
@@ -47,6 +48,7 @@ def cycles_of(needs: Needs) -> list[list[int]]:
         except CycleError as error:
             cycle: list[int] = error.args[1]
             cycles.append(cycle)
+            # Cut, so that the next round finds the next cycle.
             for index in cycle:
                 left[index] = set()
         else:
@@ -69,6 +71,7 @@ def _mentioned(root: Path) -> Iterator[str]:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # planning the stack reports it
+        # Most files mention no stack, and a search for a text is fast.
         if "stack." in text:
             for expression in _EXPRESSION.finditer(text):
                 yield from _STACK.findall(expression[1])

@@ -101,6 +101,7 @@ class HistoryRecorder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Ends the thread once it has recorded what came before.
         self._reports.put(None)
         self._thread.join(_LAST_SECONDS)
         if self._thread.is_alive():

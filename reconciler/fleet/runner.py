@@ -77,12 +77,11 @@ def run_fleet(
     the calls in flight; what was not started by then has a result that says so.
     """
     run = _FleetRun(jobs, settings, context, options, needs or {})
-    workers = [
-        threading.Thread(target=carried(run.work), name=f"fleet-{number}", daemon=True)
-        for number in range(min(options.at_once, len(jobs)))
-    ]
-    for worker in workers:
+    workers = []
+    for number in range(min(options.at_once, len(jobs))):
+        worker = threading.Thread(target=carried(run.work), name=f"fleet-{number}", daemon=True)
         worker.start()
+        workers.append(worker)
     try:
         for _ in jobs:
             yield run.next_result()

@@ -200,6 +200,7 @@ class _StackRun:
 
     def _with_spend(self, session: Session, result: StackResult) -> StackResult:
         """The result with the used share of spend limits, which an apply may just have changed."""
+        # A stopped run makes no further call.
         if self._context.spend is None or result.plan is None or self._context.stop.is_set():
             return result
         return replace(result, spend_share=self._context.spend.share(session, result.plan))
@@ -262,6 +263,7 @@ class _StackRun:
             )
         if plan.refusals:
             return planned
+        # As late as possible: an approval can be withdrawn while the plan is made.
         if not plan.is_empty:
             request.confirm(planned)
         result = apply_checked_plan(session, plan, command="fleet apply", check=request.check)

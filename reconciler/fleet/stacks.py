@@ -63,6 +63,7 @@ def find_stacks(settings: Settings, choice: StackChoice) -> list[FoundStack]:
 
     A stack with a problem is in the list. Raises UsageError if nothing matches.
     """
+    # Problems quote the stack file, in which somebody may have pasted a key.
     secrets = tuple(_secrets(settings.env))
     chosen, others, environments = [], [], set()
     for folder, problem, is_matching in _folders(settings.root, choice.patterns):
@@ -200,6 +201,7 @@ def _stacks_in(
 def _stack(
     settings: Settings, folder: str, outline: StackOutline, environment: EnvironmentOutline
 ) -> FoundStack:
+    # An address that is given for the fleet is the place of every state, whatever stack files say.
     place = settings.backend or settings.env.get("RECONCILER_BACKEND", "").strip()
     return FoundStack(
         StackId(folder, environment.name, outline.name),

@@ -103,6 +103,7 @@ class Capture:
 
     def lists(self) -> list[RecordedList]:
         """Every list; the longest reading of each."""
+        # Readers may ask for the same list with other queries, and stop after the first page.
         longest: dict[tuple[str, str], _List] = {}
         for entry in self._lists.values():
             place = (self._project(entry.slot), entry.path)
@@ -169,6 +170,7 @@ class Capture:
             return
         query = {name: str(value) for name, value in request.query.items() if name not in _CURSORS}
         key = (slot, path, _query(query))
+        # A first page begins the list again, so that nothing is in it twice.
         if request.is_first_page or key not in self._lists:
             self._lists[key] = _List(slot, path, query, request.path)
         self._lists[key].items += [item for item in items if isinstance(item, dict)]

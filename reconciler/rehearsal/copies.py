@@ -56,8 +56,12 @@ class CopyKeys(Struct, frozen=True):
     @property
     def accepted(self) -> list[Mapping[str, str]]:
         """The keys as the emulator loads them."""
-        entries = [{"value": self.admin, "project": ""}] if self.admin else []
-        return [*entries, *({"value": key, "project": id} for key, id in self.homes.items())]
+        entries: list[Mapping[str, str]] = []
+        if self.admin:
+            entries.append({"value": self.admin, "project": ""})
+        for key, id in self.homes.items():
+            entries.append({"value": key, "project": id})
+        return entries
 
 
 def keys_for(recording: Recording) -> CopyKeys:
@@ -79,6 +83,7 @@ def keys_for(recording: Recording) -> CopyKeys:
 
 
 def _like(shown: str, prefix: str = "sk-proj-") -> str:
+    # The copy shows keys in their redacted form too, and plans compare that.
     begin, hidden, end = parts_of(shown)
     if not hidden:
         return prefix + secrets.token_hex(_LEAST_HIDDEN)
@@ -120,6 +125,7 @@ def prepare_state(
     for name, key in stored.items():
         path = place.delivery_folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before there is anything to read: a mode that is set later leaves a moment for others.
         path.touch(mode=0o600)
         path.write_text(f"{key}\n", encoding="utf-8")
     with StateStore.open(
@@ -131,6 +137,8 @@ def prepare_state(
             import_state(target, recording.state, from_elsewhere=True, force_older=True)
             if recording.was_searched:
                 target.remarks.put(SEARCHED, "yes")
+        # The state of the original names another server, which an apply to the copy would refuse. An
+        # empty state names none.
         if target.records() or target.runs.unfinished():
             target.bind(server=normal_form(place.base_url), organization=place.organization)
 
@@ -165,6 +173,7 @@ class CopySession(Session):
             notice=lambda _: None,
             progress=progress,
         )
+        # No setting of a proxy leads a call to the copy out of this machine.
         self.network_environ = {}
         self._place = place
         self._original_sources = sources
@@ -235,14 +244,14 @@ def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
     credentials = stack.credentials
 
     def taken(credential: Credential | None, key: str) -> Credential | None:
+        # A credential in a file is read from there: `prepare_state` writes the copy's key into it.
         if credential is None or credential.file is not None:
             return credential
         return Credential(credential.source, Secret(key) if key else None)
 
-    projects = {
-        name: taken(credential, keys.projects.get(name, "")) or credential
-        for name, credential in credentials.projects.items()
-    }
+    projects = dict(credentials.projects)
+    for name, credential in projects.items():
+        projects[name] = taken(credential, keys.projects.get(name, "")) or credential
     copied = replace(
         stack,
         credentials=Credentials(
@@ -261,8 +270,13 @@ def stored_keys(configuration: Configuration, keys: CopyKeys) -> dict[str, str]:
     """The credentials that are files, by path, with the keys of the copy; only those with a key."""
     credentials = configuration.stack.credentials
     pairs = [(credentials.admin, keys.admin), (credentials.default, keys.default)]
-    pairs += [(one, keys.projects.get(name, "")) for name, one in credentials.projects.items()]
-    return {one.file: key for one, key in pairs if one is not None and one.file and key}
+    for name, credential in credentials.projects.items():
+        pairs.append((credential, keys.projects.get(name, "")))
+    stored = {}
+    for owner, key in pairs:
+        if owner is not None and owner.file and key:
+            stored[owner.file] = key
+    return stored
 
 
 def clock_of(recording: Recording) -> Callable[[], float]:

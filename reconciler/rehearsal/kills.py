@@ -119,6 +119,7 @@ def _task(stage: Stage, place: CopyPlace, settings: Settings, plan_file: Path) -
 
 def _run_and_kill(stage: Stage, task: ChildTask, at: int) -> str | None:
     """Run the apply and kill it at a write; a sentence if it ended otherwise."""
+    # The task goes through a pipe, because it has keys: arguments are visible to other users.
     child = subprocess.Popen(
         [sys.executable, "-m", "reconciler.cli.rehearsed_apply"],
         stdin=subprocess.PIPE,
@@ -132,6 +133,7 @@ def _run_and_kill(stage: Stage, task: ChildTask, at: int) -> str | None:
         writes += 1
         if writes == at:
             os.kill(child.pid, signal.SIGKILL)
+            # The emulator answers after this, and the process must be gone by then.
             child.wait()
 
     stage.emulator.after_write(kill_at)
@@ -146,6 +148,7 @@ def _run_and_kill(stage: Stage, task: ChildTask, at: int) -> str | None:
     if child.returncode == -signal.SIGKILL:
         return None
     if writes < at:
+        # The last line of standard error says why a process ended.
         last = said.decode(errors="replace").strip().split("\n")[-1]
         reason = f": {last}" if child.returncode and last else ""
         return f"the apply ended after {writes} writes{reason}"
@@ -174,11 +177,12 @@ def _resume(stage: Stage, place: CopyPlace, request: PlanRequest) -> Iterator[st
         yield str(error)
 
 
-def _differences(expected: Census, found: Census) -> Iterator[str]:
+def _differences(expected: Census, present: Census) -> Iterator[str]:
     """What exists too often or too rarely after the resumed apply."""
-    for (kind, label), surplus in sorted((found - expected).items()):
+    # The difference of two counters keeps positive counts only.
+    for (kind, label), surplus in sorted((present - expected).items()):
         yield f"{surplus} more {kind} {label!r} than after an apply that is not killed"
-    for (kind, label), missing in sorted((expected - found).items()):
+    for (kind, label), missing in sorted((expected - present).items()):
         yield f"{missing} fewer {kind} {label!r} than after an apply that is not killed"
 
 

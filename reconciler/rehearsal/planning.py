@@ -24,11 +24,9 @@ def plan_in_copy(copy: Session, request: PlanRequest) -> Plan:
     check_policies(copy)
     whole = replace(request, refresh="full", budget=None)
     plan = unchecked_plan(copy, whole, rules=copy.declared.rules)
-    general = [
-        diagnostic
-        for diagnostic in plan.diagnostics
-        if diagnostic.severity is Severity.ERROR and diagnostic.address is None
-    ]
+    errors = [problem for problem in plan.diagnostics if problem.severity is Severity.ERROR]
+    # The error of an address stays in the plan, which leaves that address alone.
+    general = [error for error in errors if error.address is None]
     if general:
         raise ConfigurationError(general)
     return plan

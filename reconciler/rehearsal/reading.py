@@ -43,11 +43,13 @@ def read_live(session: Session, request: PlanRequest, *, whole: bool) -> Recordi
     session.client.reads = capture
     unread: list[str] = []
     try:
+        # A full refresh: what the audit log lets a plan skip would be missing from the copy.
         plan = unchecked_plan(
             session, replace(request, refresh="full"), rules=session.declared.rules
         )
         unread += _failures(plan)
         with session.progress.reading():
+            # The capture answers what the plan has read already.
             if whole:
                 unread += _read_everything(session)
             else:

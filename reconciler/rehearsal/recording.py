@@ -145,6 +145,7 @@ def dump(recording: Recording) -> str:
 
 
 def _masked(body: dict[str, Any], declared: Mapping[str, Collection[_Header]]) -> dict[str, Any]:
+    # The value of a header has no form by which a credential is recognized.
     kept = declared.get(str(body.get("id")), ())
     masked: dict[str, Any] = without_credentials(_without_headers(body, kept), MASK)
     return masked
@@ -189,6 +190,7 @@ def load(text: str, *, name: str) -> Recording:
         envelope = msgspec.json.decode(text, type=_RecordingEnvelope)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         envelope = _RecordingEnvelope()
+    # The envelope first: a file of another version may have other fields.
     if envelope.format != FORMAT:
         raise UsageError(f"{name} is not a recording", hint=_RECORD_AGAIN)
     if envelope.version != VERSION:

@@ -157,12 +157,14 @@ class _Rehearser:
         emulator = self._stage.emulator
         planned = emulator.requests
         copy.use_placeholders()
+        # From here on, requests are those of the apply, which are counted by route.
         emulator.clear_requests()
         if self._request.saved is not None:
             prove_organization(copy, begun.plan)
         for fault in self._request.faults:
             emulator.add_fault(fault)
         result = apply_checked_plan(copy, begun.plan, command="apply")
+        # Faults are for the apply alone: what follows has to tell what it left.
         emulator.clear_faults()
         requests = emulator.requests
         self._guessed = tuple(guessed_lists([*planned, *requests], self._stage.recording))
@@ -195,6 +197,7 @@ class _Rehearser:
         census = self._stage.census()
         self._check(SECOND_IS_EMPTY, self._left(place, rehearsal.plan))
         rollback = self._rollback(place, result)
+        # Last, because it loads the copy again.
         self._kill(rehearsal, census)
         return replace(rehearsal, rollback=rollback)
 
@@ -240,6 +243,7 @@ class _Rehearser:
         )
 
     def _kill(self, rehearsal: Rehearsal, census: Census) -> None:
+        # The emulator counts what it has stored, and nothing of a refused call is.
         writes = [route for route in rehearsal.applying if route.writes]
         made = sum(route.calls - route.refused for route in writes)
         for at in self._request.kill_at:

@@ -77,6 +77,7 @@ class Stage:
         self.emulator.clear_faults()
         keys = self._keys
         self.loaded = self.emulator.load(as_organization(self.recording, keys.accepted))
+        # A folder of its own, so that no apply meets the state or the keys of an earlier one.
         self._states += 1
         folder = Path(self._folder.name, str(self._states))
         folder.mkdir()
@@ -85,6 +86,7 @@ class Stage:
             self.emulator.base_url,
             self.recording.organization,
             keys,
+            # Longer than answers lag: an apply that searches for less would create twice.
             settle_seconds=SETTLE_SECONDS + 2 * self._lag_seconds,
         )
         prepare_state(place, self.recording, self._source, stored_keys(self.configuration, keys))
@@ -110,15 +112,17 @@ class Stage:
 
     def census(self) -> Counter[tuple[str, str]]:
         """How many objects the copy has, by kind and label."""
-        found: Counter[tuple[str, str]] = Counter()
+        counts: Counter[tuple[str, str]] = Counter()
         store = self.emulator.store
         with store.lock:
             for kind in store.counts():
-                if kind not in _LEFT_OUT:
-                    for record in store.all(kind):
-                        if not record.body.get("predefined_role"):
-                            found[kind, _label(kind, record.body)] += 1
-        return found
+                if kind in _LEFT_OUT:
+                    continue
+                for record in store.all(kind):
+                    # The API makes those, and an apply cannot change them.
+                    if not record.body.get("predefined_role"):
+                        counts[kind, _label(kind, record.body)] += 1
+        return counts
 
 
 def _label(kind: str, body: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from reconciler.terraform.drafted import Drafted, object_id
 from reconciler.terraform.mapping import NotCarriedOver, TypeMapping
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.resources import resource_of
-from reconciler.terraform.secrets import ClearKey, holds_key, keys_elsewhere
+from reconciler.terraform.secrets import ClearKey, holds_key, key_attributes, keys_elsewhere
 from reconciler.terraform.state import TerraformInstance, TerraformState
 from reconciler.terraform.survey import (
     archived_projects,
@@ -93,6 +93,7 @@ class _Converter:
         resources, sources = [], {}
         for drafted, address in addressing.named:
             if address in self._known.elsewhere:
+                # Terraform lets the object go all the same: it is in `carried_over`.
                 self._notes.append(
                     f"{drafted.instance.address} is managed as {address} already: its manifest "
                     "stays as it is."
@@ -157,6 +158,7 @@ class _Converter:
                 f"{instance.address} is tainted: Terraform would have replaced it, and here it "
                 "is kept as it is."
             )
+        # Only now: an instance with an error stays with Terraform, whole.
         self._carried_over.append(instance)
         return drafts
 
@@ -185,6 +187,7 @@ class _Converter:
         direct = []
         for drafted in drafts:
             spec, project = drafted.draft.spec, drafted.project_id
+            # Only drafts of a list of roles have a suffix. A resource of its own is a direct grant.
             sources = groups[spec.get("user_id")] if drafted.draft.suffix else ()
             if any((group, spec.get("role_id"), project) in granted for group in sources):
                 self._notes.append(
@@ -198,22 +201,17 @@ class _Converter:
     # --- keys
 
     def _keys(self, named: Iterable[tuple[Drafted, Address]]) -> Iterator[ClearKey]:
+        # By identity: attributes cannot be hashed. The first resource of an instance is the main one.
         by_instance: dict[int, Address] = {}
         for drafted, address in named:
             by_instance.setdefault(id(drafted.instance), address)
         known = []
         for instance in self._state.instances:
-            provider = PROVIDERS.get(instance.provider)
-            mapping = provider.types.get(instance.type) if provider else None
-            for attribute, id_attribute in mapping.keys if mapping else ():
+            for attribute, id_attribute in key_attributes(instance):
                 if not instance.attributes.get(attribute):
                     continue
                 place = f"{instance.address}.{attribute}"
                 known.append(place)
-                target = by_instance.get(id(instance))
-                yield ClearKey(
-                    place,
-                    str(instance.attributes.get(id_attribute) or ""),
-                    "" if target is None else str(target),
-                )
+                key_id = str(instance.attributes.get(id_attribute) or "")
+                yield ClearKey(place, key_id, str(by_instance.get(id(instance), "")))
         yield from keys_elsewhere(self._state, known)

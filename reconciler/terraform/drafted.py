@@ -38,6 +38,7 @@ def object_id(kind: Kind, draft: Draft) -> str:
     """The id of the object as records have it. Raises NotCarriedOver if a part is missing."""
     spec = draft.spec
     if kind.calls.singleton:
+        # A setting has no id, so the last part of its path stands for it.
         collection = kind.collection_for(in_project=draft.project_id is not None)
         return collection.rpartition("/")[2]
     own = draft.own_id

@@ -34,6 +34,7 @@ def usual_limits(stored: Iterable[tuple[str, str, int]]) -> IsUsual:
 
     def is_usual(model: str, name: str, value: int) -> bool:
         counts = values.get((model, name), Counter())
+        # With a single value, nothing shows whether somebody has set it everywhere.
         return len(counts) > 1 and counts[value] > counts.total() / 2
 
     return is_usual

@@ -168,6 +168,15 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+def present_parts(block: Any) -> dict[str, Any]:
+    """The parts of a block that are set; a provider may store one block as a list."""
+    if isinstance(block, list) and block:
+        block = block[0]
+    if not isinstance(block, Mapping):
+        return {}
+    return {name: part for name, part in block.items() if part is not None}
+
+
 def short_role(id: str) -> str:
     """The part of a predefined role's id that does not name its scope."""
     return id.partition("__api-")[0] if id.startswith("role-api-") else id

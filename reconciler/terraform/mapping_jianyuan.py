@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from reconciler.terraform.mapping import Take, TerraformProvider, TypeMapping, as_list
+from reconciler.terraform.mapping import (
+    Take,
+    TerraformProvider,
+    TypeMapping,
+    as_list,
+    present_parts,
+)
 from reconciler.terraform.shared import (
     CURRENCY,
     GROUP,
@@ -21,12 +27,10 @@ from reconciler.terraform.shared import (
 
 def _channel(value: object) -> dict[str, object]:
     """The channel of a spend alert; a prefix that is not set is stored as null."""
-    channel = value[0] if isinstance(value, list) and value else value
-    parts = channel if isinstance(channel, dict) else {}
-    kept = {name: part for name, part in parts.items() if part is not None}
-    if "recipients" in kept:
-        kept["recipients"] = sorted(as_list(kept["recipients"]))
-    return kept
+    channel = present_parts(value)
+    if "recipients" in channel:
+        channel["recipients"] = sorted(as_list(channel["recipients"]))
+    return channel
 
 
 _ALERT = (*CURRENCY, Take("notification_channel", change=_channel))

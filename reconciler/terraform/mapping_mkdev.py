@@ -17,6 +17,7 @@ from reconciler.terraform.mapping import (
     TypeMapping,
     as_list,
     last_part,
+    present_parts,
     short_role,
     text_of,
 )
@@ -102,9 +103,8 @@ def _project_user(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft
     role_ids = _role_ids(instance)
     if role is None and not role_ids:
         role = "member"
-    is_member = any(short_role(id) == _MEMBER for id in role_ids)
-    is_owner = any(short_role(id) == _OWNER for id in role_ids)
-    if role is None and is_member and not is_owner:
+    names = {short_role(id) for id in role_ids}
+    if role is None and _MEMBER in names and _OWNER not in names:
         role = "member"
         role_ids = [id for id in role_ids if short_role(id) != _MEMBER]
     if role is not None:
@@ -145,6 +145,7 @@ def _vector_store(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft
     members: dict[str, dict[str, Any]] = {}
     for file_id in as_list(instance.attributes.get("file_ids") or []):
         members[file_id] = {"file_id": file_id, **chunking}
+    # Attachments are resources of their own in Terraform, and part of the store here.
     for attached in lookup.store_files.get(str(draft.own_id), ()):
         strategy = _chunking(attached.get("chunking_strategy"))
         for file_id in as_list(attached.get("file_ids") or attached.get("file_id") or []):
@@ -152,6 +153,7 @@ def _vector_store(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft
     counts = instance.attributes.get("file_counts")
     total = counts.get("total") if isinstance(counts, Mapping) else None
     spec, comments = dict(draft.spec), {}
+    # With one file missing from the list, an apply would detach that file.
     if members and total == len(members):
         spec["files"] = list(members.values())
     elif members or total:
@@ -169,18 +171,19 @@ def _chunking(value: Any) -> dict[str, Any]:
     if not block:
         return {}
     kind = block.pop("type", "auto")
-    return {"chunking_strategy": {"type": kind, **({"static": block} if kind == "static" else {})}}
+    strategy: dict[str, Any] = {"type": kind}
+    if kind == "static":
+        strategy["static"] = block
+    return {"chunking_strategy": strategy}
 
 
 def _block(value: Any) -> dict[str, Any]:
     """A block without what is not set in it."""
-    block = value[0] if isinstance(value, list) and value else value
-    parts = block.items() if isinstance(block, Mapping) else ()
-    set_parts = {}
-    for name, part in parts:
-        if part is not None:
-            set_parts[name] = int(part) if isinstance(part, float) else part
-    return set_parts
+    present = present_parts(value)
+    for name, part in present.items():
+        if isinstance(part, float):
+            present[name] = int(part)
+    return present
 
 
 def _store_file(instance: TerraformInstance, lookup: Lookup) -> tuple[Draft, ...]:
@@ -193,8 +196,9 @@ def _store_file(instance: TerraformInstance, lookup: Lookup) -> tuple[Draft, ...
 def _file(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
     """A file, if its content is in the stack's folder too."""
     path, size = instance.attributes.get("file"), instance.attributes.get("bytes")
-    is_known = isinstance(path, str) and isinstance(size, int | float)
-    content = lookup.find_file(str(path), int(size or 0)) if is_known else None
+    content = None
+    if isinstance(path, str) and isinstance(size, int | float):
+        content = lookup.find_file(path, int(size))
     if content is None:
         raise NotCarriedOver(
             f"a File needs its content, and the stack's folder does not have {path or 'its file'} "
@@ -258,8 +262,10 @@ def _number(value: Any) -> Any:
 
 def _integrations(value: Any) -> list[dict[str, Any]]:
     entries = [_block(entry) for entry in as_list(value)]
-    return [{name: _block(part) if name == "wandb" else part for name, part in entry.items()}
-            for entry in entries]  # fmt: skip
+    for entry in entries:
+        if "wandb" in entry:
+            entry["wandb"] = _block(entry["wandb"])
+    return entries
 
 
 def _nonempty_projects(value: Any) -> list[dict[str, Any]] | None:

@@ -11,18 +11,23 @@ _SAY_NOTHING = frozenset({"this", "main", "default", "self", "it", "resource", "
 
 def label_of(instance: TerraformInstance, *, is_only: bool) -> str:
     """What a person calls an instance. The key of the only instance of a `count` says nothing."""
-    key = "" if instance.key is None or (is_only and instance.key == 0) else str(instance.key)
+    key = "" if instance.key is None else str(instance.key)
+    if is_only and instance.key == 0:  # `count = 1`, often as a switch
+        key = ""
     name = instance.name
     if name in _SAY_NOTHING:
-        name = "" if key else _last_module(instance) or name
-    return "-".join(part for part in (name, key) if part)
+        name = key or _last_module(instance) or name
+        key = ""
+    return f"{name}-{key}" if key else name
 
 
 def module_label(instance: TerraformInstance) -> str:
     """The path of the module, for instances whose names are the same."""
     parts = []
     for step in instance.module:
-        parts += [step.name] if step.key is None else [step.name, str(step.key)]
+        parts.append(step.name)
+        if step.key is not None:
+            parts.append(str(step.key))
     return "-".join(parts)
 
 

@@ -23,6 +23,7 @@ def resource_of(
     """The resource of a draft. `by_id` has the addresses of objects, `emails` those of users."""
     spec = dict(_with_references(drafted.draft.spec, by_id, address))
     comments = dict(drafted.draft.comments)
+    # Ids of users say nothing to a reader.
     user_id = spec.get("user_id")
     if isinstance(user_id, str) and user_id in emails:
         comments["user_id"] = emails[user_id]
@@ -30,6 +31,7 @@ def resource_of(
         if isinstance(declared.type, KeySinkType) and declared.required:
             spec[declared.name] = {"write_to": {"file": f"secrets/{address.name}.key"}}
             comments[declared.name] = "Where a new key goes: the present one was never delivered."
+    # The comment says where the key is, and never what it is.
     if any(drafted.instance.attributes.get(key) for key, _ in drafted.mapping.keys):
         advice = _advice(drafted, address, kind)
         comments[""] = "\n".join(filter(None, (comments.get("", ""), advice)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -49,12 +49,17 @@ def key_values(state: TerraformState) -> Iterator[Secret]:
     for instance in (*state.instances, *state.data):
         for _, text in _texts(instance.attributes, ""):
             yield from map(Secret, _KEY.findall(text))
-        provider = PROVIDERS.get(instance.provider)
-        mapping = provider.types.get(instance.type) if provider else None
-        for attribute, _ in mapping.keys if mapping else ():
+        for attribute, _ in key_attributes(instance):
             value = instance.attributes.get(attribute)
             if isinstance(value, str):
                 yield Secret(value)
+
+
+def key_attributes(instance: TerraformInstance) -> Sequence[tuple[str, str]]:
+    """The attributes of an instance that hold a key, each with the attribute of the key's id."""
+    provider = PROVIDERS.get(instance.provider)
+    mapping = provider.types.get(instance.type) if provider is not None else None
+    return mapping.keys if mapping is not None else ()
 
 
 def _places(instance: TerraformInstance) -> Iterator[str]:

@@ -103,7 +103,7 @@ def parse_state(content: bytes, name: str) -> TerraformState:
 
 
 def _document(content: bytes, name: str) -> Mapping[str, Any]:
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith(b"PK\x03\x04"):  # a saved plan is a ZIP archive
         raise UsageError(
             f"{name} is a saved Terraform plan",
             hint="Pass the output of `terraform show -json FILE` instead.",
@@ -111,6 +111,7 @@ def _document(content: bytes, name: str) -> Mapping[str, Any]:
     if not content.strip():
         raise UsageError(f"{name} is empty", hint=PULL_HINT)
     try:
+        # PowerShell writes a byte order mark into the file of a redirected output.
         document = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise _not_a_state(name) from None
@@ -145,11 +146,10 @@ def _stored_state(document: Mapping[str, Any], name: str) -> TerraformState:
         module = _module_path(str(resource.get("module") or ""), name)
         target = managed if resource.get("mode") == "managed" else data
         target.extend(_stored_instances(resource, module, name))
-    outputs = document.get("outputs")
     return TerraformState(
         instances=tuple(managed),
         data=tuple(data),
-        outputs=_output_values(outputs if isinstance(outputs, dict) else {}),
+        outputs=_output_values(_map(document.get("outputs"))),
     )
 
 
@@ -166,7 +166,7 @@ def _stored_instances(
             type=type_,
             name=label,
             provider=provider,
-            attributes=_attributes(stored.get("attributes")),
+            attributes=_map(stored.get("attributes")),
             key=_index_key(stored.get("index_key")),
             module=module,
             schema_version=_number(stored.get("schema_version")),
@@ -179,6 +179,7 @@ def _provider_name(text: str) -> str:
     """`openai/openai` of `provider["registry.terraform.io/openai/openai"].alias`."""
     match = _PROVIDER.search(text)
     source = match[1] if match else text.removeprefix("provider.")
+    # Without the host, which is another one for OpenTofu and for mirrors.
     return "/".join(source.split("/")[-2:])
 
 
@@ -194,6 +195,7 @@ def _module_path(text: str, name: str) -> tuple[ModuleStep, ...]:
         if number is not None:
             key = int(number)
         elif quoted is not None:
+            # The inverse of `_bracket`.
             key = str(json.loads(f'"{quoted}"')).replace("$${", "${").replace("%%{", "%{")
         steps.append(ModuleStep(label, key))
         position = match.end()
@@ -213,22 +215,20 @@ def _shown_state(document: Mapping[str, Any], name: str) -> TerraformState:
             f"{name} is a plan without a state: nothing was applied yet",
             hint=PULL_HINT,
         )
-    if not isinstance(values, dict):
-        values = {}
+    values = _map(values)
     managed: list[TerraformInstance] = []
     data: list[TerraformInstance] = []
     for resource, module in _shown_resources(values.get("root_module"), name):
         target = managed if resource.get("mode") == "managed" else data
         target.append(_shown_instance(resource, module, name))
-    outputs = values.get("outputs")
     configured = None
     if isinstance(document.get("configuration"), dict):
         root = document["configuration"].get("root_module")
-        configured = dict(_configured(root if isinstance(root, dict) else {}, ""))
+        configured = dict(_configured(_map(root), ""))
     return TerraformState(
         instances=tuple(managed),
         data=tuple(data),
-        outputs=_output_values(outputs if isinstance(outputs, dict) else {}),
+        outputs=_output_values(_map(values.get("outputs"))),
         configured=configured,
     )
 
@@ -256,7 +256,7 @@ def _shown_instance(
         type=type_,
         name=label,
         provider="/".join(source.split("/")[-2:]),
-        attributes=_attributes(resource.get("values")),
+        attributes=_map(resource.get("values")),
         key=_index_key(resource.get("index")),
         module=module,
         schema_version=_number(resource.get("schema_version")),
@@ -267,20 +267,21 @@ def _shown_instance(
 
 def _configured(module: Mapping[str, Any], path: str) -> Iterator[tuple[str, frozenset[str]]]:
     resources = module.get("resources")
-    for resource in resources if isinstance(resources, list) else []:
-        if isinstance(resource, dict) and resource.get("mode") == "managed":
+    if not isinstance(resources, list):
+        resources = []
+    for resource in map(_map, resources):
+        if resource.get("mode") == "managed":
             address = f"{path}{resource.get('type')}.{resource.get('name')}"
             yield address, frozenset(_set_attributes(resource.get("expressions")))
-    calls = module.get("module_calls")
-    for label, call in (calls if isinstance(calls, dict) else {}).items():
-        called = call.get("module") if isinstance(call, dict) else None
-        if isinstance(called, dict):
-            yield from _configured(called, f"{path}module.{label}.")
+    for label, call in _map(module.get("module_calls")).items():
+        called = _map(_map(call).get("module"))
+        yield from _configured(called, f"{path}module.{label}.")
 
 
 def _set_attributes(expressions: Any) -> Iterator[str]:
-    for name, expression in (expressions if isinstance(expressions, dict) else {}).items():
-        is_null = isinstance(expression, dict) and expression.get("constant_value", 0) is None
+    for name, expression in _map(expressions).items():
+        # An attribute that is set to null is not set.
+        is_null = _map(expression).get("constant_value", 0) is None
         if not is_null:
             yield str(name)
 
@@ -296,7 +297,8 @@ def _list_of_maps(value: Any, what: str, name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _attributes(value: Any) -> Mapping[str, Any]:
+def _map(value: Any) -> Mapping[str, Any]:
+    """A map, or an empty one for anything else: what is missing or edited says nothing."""
     return value if isinstance(value, dict) else {}
 
 

@@ -31,6 +31,7 @@ def lookup_of(state: TerraformState, find_file: FindFile) -> Lookup:
         if instance.type.startswith("openai_vector_store_file"):
             files[str(instance.attributes.get("vector_store_id"))].append(instance.attributes)
     emails: dict[str, str] = {}
+    # Data sources often list the users whose ids resources name.
     for instance in (*state.instances, *state.data):
         if instance.provider in PROVIDERS:
             _note_emails(instance.attributes, emails)
@@ -57,6 +58,7 @@ def _note_emails(value: Any, emails: dict[str, str]) -> None:
     """Note the e-mail addresses of users, wherever an object names both."""
     if isinstance(value, Mapping):
         email, user_id = value.get("email"), value.get("user_id") or value.get("id")
+        # Invitations have an address and an id as well.
         if isinstance(email, str) and isinstance(user_id, str) and user_id.startswith("user"):
             emails[user_id] = email
         for part in value.values():

@@ -13,6 +13,7 @@ from pathlib import Path
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, LIST_BEHIND_LOG_SECONDS
 from tests.bench.results import Figure, Results
 from tests.bench.stage import Stage, Usage
+from tests.fleet.stack_files import documents, stack_file, team
 
 PROJECTS = 500
 COUNTS = (1, 50, 500)
@@ -78,28 +79,10 @@ def _together(folder: Path, count: int, projects: int) -> int:
 
 
 def _stack_files(name: str, numbers: list[int], below: str) -> Mapping[str, str]:
-    stack = f"kind: Stack\nmetadata: {{name: {name}}}\nspec:\n  manifests: [manifests/]\n"
-    manifests = "---\n".join(_team(f"team-{number:03}") for number in numbers)
     return {
-        f"{below}reconciler.yaml": stack + _NO_GUARDS,
-        f"{below}manifests/all.yaml": manifests,
+        f"{below}reconciler.yaml": stack_file(name, spec=_NO_GUARDS),
+        f"{below}manifests/all.yaml": documents(team(f"team-{number:03}") for number in numbers),
     }
-
-
-def _team(name: str) -> str:
-    return f"""\
-kind: Project
-metadata: {{name: {name}}}
-spec: {{name: {name}}}
----
-kind: ServiceAccount
-metadata: {{name: bot, project: {name}}}
-spec: {{name: bot-{name}}}
----
-kind: RateLimit
-metadata: {{name: gpt-4.1, project: {name}}}
-spec: {{model: gpt-4.1, max_requests_per_1_minute: 30}}
-"""
 
 
 def _stacks(count: int) -> str:

@@ -14,15 +14,15 @@ from reconciler.emulator import Emulator
 from tests.conftest import Finished, Workspace
 from tests.fleet.beds import FleetBed
 from tests.fleet.organizations import Organizations
+from tests.fleet.stack_files import stack_file
 from tests.servers.postgres import Database
 
-STACK = "kind: Stack\nmetadata: {{name: {name}}}\nspec:\n  manifests: [m.yaml]\n{spec}"
 TWO_ENVIRONMENTS = "  environments: {dev: {}, prod: {}}\n"
 
 
 def stack(name: str, spec: str = "") -> str:
     """The text of a stack file; `spec` are lines indented by two."""
-    return STACK.format(name=name, spec=spec)
+    return stack_file(name, manifests="m.yaml", spec=spec)
 
 
 def group(name: str, address: str = "team") -> str:

@@ -20,6 +20,7 @@ from reconciler.fleet.stack_run import FleetContext, FleetStack, StackRequest, r
 from reconciler.manifests import Settings
 from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.secret import Secret
+from tests.fleet.stack_files import stack_file
 
 SETTLE = "0"
 STACKS = 8
@@ -39,12 +40,12 @@ class Neighbours:
     """Further lines for each stack file, indented by two."""
 
     def declare(self, name: str, manifests: str, *, stack: str = "") -> None:
-        """Declare a stack, or declare it anew."""
+        """Declare a stack, or replace its declaration."""
         self.manifests[name] = manifests
         folder = self.folder / name
         (folder / "manifests").mkdir(parents=True, exist_ok=True)
-        text = f"kind: Stack\nmetadata: {{name: {name}}}\nspec:\n  manifests: [manifests/]\n"
-        (folder / "reconciler.yaml").write_text(text + self.stack_fields + stack)
+        text = stack_file(name, spec=self.stack_fields + stack)
+        (folder / "reconciler.yaml").write_text(text)
         (folder / "manifests" / "all.yaml").write_text(manifests)
 
     @property
@@ -75,16 +76,11 @@ class Neighbours:
         context = FleetContext(sharing=sharing)
         request = StackRequest(command, plan)
         with ThreadPoolExecutor(workers) as pool:
-            results = list(
-                pool.map(
-                    lambda name: run_stack(self.stack(name), request, context),
-                    names or sorted(self.manifests),
-                )
-            )
-        failed = {
-            str(r.id): (r.message, r.diagnostics) for r in results if r.status is StackStatus.FAILED
-        }
-        assert may_fail or not failed, failed
+            stacks = map(self.stack, names or sorted(self.manifests))
+            results = list(pool.map(lambda stack: run_stack(stack, request, context), stacks))
+        failed = [result for result in results if result.status is StackStatus.FAILED]
+        reasons = {str(result.id): (result.message, result.diagnostics) for result in failed}
+        assert may_fail or not failed, reasons
         return results
 
     def calls(self) -> Counter[str]:

@@ -25,6 +25,7 @@ from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, LIST_BEHIND_LOG_SE
 from reconciler.model.fleet import Command, StackResult, StackStatus
 from reconciler.render.fleet import as_json, cost
 from tests.fleet.side_by_side import Neighbours, sharing
+from tests.fleet.stack_files import team
 
 __all__ = ["sharing"]
 
@@ -32,22 +33,6 @@ AUTO = PlanRequest(refresh="auto")
 LOG = "GET /organization/audit_logs"
 LISTS = "GET /organization/projects"
 STACKS = [f"team-{number}" for number in range(5)]
-
-
-def manifests(name: str, *, requests: int = 30) -> str:
-    return f"""\
-kind: Project
-metadata: {{name: {name}}}
-spec: {{name: {name}}}
----
-kind: ServiceAccount
-metadata: {{name: bot, project: {name}}}
-spec: {{name: bot-{name}}}
----
-kind: RateLimit
-metadata: {{name: gpt-4.1, project: {name}}}
-spec: {{model: gpt-4.1, max_requests_per_1_minute: {requests}}}
-"""
 
 
 class ServerTime:
@@ -71,7 +56,7 @@ def fleet(tmp_path: Path, server_time: ServerTime) -> Iterator[Neighbours]:
     with Emulator(clock=server_time) as emulator, Sharing(stacks=8, settle_seconds=0) as earlier:
         neighbours = Neighbours(tmp_path, emulator)
         for name in STACKS:
-            neighbours.declare(name, manifests(name))
+            neighbours.declare(name, team(name))
         for _ in range(2):
             neighbours.run(Command.APPLY, sharing=earlier, plan=AUTO)
             # Lists may lack what the log shows for a minute, so entries count for that long.
@@ -96,7 +81,7 @@ def test_one_page_of_the_log_answers_for_all_stacks_that_nobody_changed(
 def test_the_report_says_which_stacks_the_log_answered_for(
     fleet: Neighbours, sharing: Sharing
 ) -> None:
-    fleet.declare("new", manifests("new"))
+    fleet.declare("new", team("new"))
     results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
     report = fleet_report("drift", [summarized(result) for result in results], seconds=1.0)
     assert cost(report).endswith("; 5 stacks not read, as the audit log shows no change")
@@ -130,7 +115,7 @@ def test_a_full_drift_looks_at_everything_whatever_the_log_says(
 
 
 def test_a_stack_without_a_checkpoint_is_read_in_full(fleet: Neighbours, sharing: Sharing) -> None:
-    fleet.declare("new", manifests("new"))
+    fleet.declare("new", team("new"))
     results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
     (new,) = [result for result in results if result.id.folder == "new"]
     assert new.plan is not None
@@ -142,7 +127,7 @@ def test_a_stack_whose_last_full_reading_is_long_ago_is_read_in_full(
     fleet: Neighbours, sharing: Sharing
 ) -> None:
     old = "  refresh: {full_every_hours: 0.01}\n"
-    fleet.declare(STACKS[0], manifests(STACKS[0]), stack=old)
+    fleet.declare(STACKS[0], team(STACKS[0]), stack=old)
     results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
     assert results[0].plan is not None
     assert "it is due" in results[0].plan.refresh.full_refresh_reason
@@ -167,7 +152,7 @@ def test_an_apply_of_a_stack_makes_the_others_ask_the_log_again(
     fleet: Neighbours, sharing: Sharing
 ) -> None:
     fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
-    fleet.declare(STACKS[0], manifests(STACKS[0], requests=40))
+    fleet.declare(STACKS[0], team(STACKS[0], requests=40))
     fleet.run(Command.APPLY, STACKS[:1], sharing=sharing, plan=AUTO)
     fleet.clear()
     results = fleet.run(Command.DRIFT, sharing=sharing, plan=AUTO)
@@ -181,7 +166,7 @@ def planned(
 ) -> Iterator[list[tuple[Session, Plan]]]:
     """All stacks, each with the plan of a change, before any of them is applied."""
     for name in STACKS:
-        fleet.declare(name, manifests(name, requests=40))
+        fleet.declare(name, team(name, requests=40))
     with ExitStack() as stack:
         sessions = [
             stack.enter_context(Session(fleet.stack(name).settings, sharing=sharing))
@@ -201,7 +186,7 @@ def test_first_applies_leave_the_log_to_the_plan_after_them(
 ) -> None:
     neighbours = Neighbours(tmp_path, emulator)
     for name in STACKS:
-        neighbours.declare(name, manifests(name))
+        neighbours.declare(name, team(name))
     neighbours.run(Command.APPLY, sharing=sharing, plan=AUTO)
     assert neighbours.calls()[LOG] == 0
     neighbours.clear()
@@ -246,7 +231,7 @@ def test_a_checkpoint_knows_the_log_only_up_to_when_another_stack_asked_for_it(
 ) -> None:
     neighbours = Neighbours(tmp_path, emulator)
     for name in STACKS[:2]:
-        neighbours.declare(name, manifests(name))
+        neighbours.declare(name, team(name))
     neighbours.run(Command.APPLY, sharing=sharing)
     neighbours.run(Command.PLAN, STACKS[:1], sharing=sharing, plan=AUTO)
     asked_before = time.time()

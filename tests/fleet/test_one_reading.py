@@ -15,29 +15,13 @@ from reconciler.app.sharing import Sharing
 from reconciler.emulator import Emulator
 from reconciler.model.fleet import Command, StackStatus
 from tests.fleet.side_by_side import Neighbours, neighbours, sharing
+from tests.fleet.stack_files import documents, team
 
 __all__ = ["neighbours", "sharing"]
 
 SHARED = "shared"
 _ID = re.compile(r"(?<=_)[A-Za-z0-9]{16,}")
 _LAST_ID = re.compile(r"/[a-z_]+_…$")
-
-
-def own(name: str) -> str:
-    """A project of its own, with what is in it."""
-    return f"""\
-kind: Project
-metadata: {{name: {name}}}
-spec: {{name: {name}}}
----
-kind: ServiceAccount
-metadata: {{name: bot, project: {name}}}
-spec: {{name: bot-{name}}}
----
-kind: RateLimit
-metadata: {{name: gpt-4.1, project: {name}}}
-spec: {{model: gpt-4.1, max_requests_per_1_minute: 30}}
-"""
 
 
 def common(name: str) -> str:
@@ -81,13 +65,13 @@ def calls_apart(
 ) -> Counter[str]:
     """The calls of a full read of so many stacks. The first one makes the project that they share."""
     first, *others = names
-    neighbours.declare(first, "---\n".join([shared_project(), own(first), common(first)]))
+    neighbours.declare(first, documents([shared_project(), team(first), common(first)]))
     neighbours.run(Command.APPLY, sharing=sharing)
     home = neighbours.project_id(SHARED)
     for name in others:
         neighbours.declare(
             name,
-            "---\n".join([own(name), common(name)]),
+            documents([team(name), common(name)]),
             stack=f"  projects: {{{SHARED}: {home}}}\n",
         )
     neighbours.run(Command.APPLY, others, sharing=sharing)
@@ -102,8 +86,8 @@ def calls_together(folder: Path, names: list[str]) -> Counter[str]:
     """The calls of a full read of one stack that declares all of it, in an organization of its own."""
     with Emulator() as emulator:
         alone = Neighbours(folder, emulator)
-        parts = [shared_project(), *map(own, names), *map(common, names)]
-        alone.declare("everything", "---\n".join(parts))
+        parts = [shared_project(), *map(team, names), *map(common, names)]
+        alone.declare("everything", documents(parts))
         alone.run(Command.APPLY)
         alone.clear()
         (result,) = alone.run(Command.DRIFT)

@@ -35,10 +35,8 @@ def examine(session: Session) -> Examination:
     findings += network_findings(session)
     keys = KeyExaminer(session, configuration)
     pace: PaceReport | None = None
-    if all(
-        finding.status is not FindingStatus.ERROR or finding.topic != "network"
-        for finding in findings
-    ):
+    # With a bad address or proxy setting, every call would fail for that reason.
+    if not any(map(_is_network_error, findings)):
         findings += keys.examine()
         findings += organization_findings(session, keys)
         pace = pace_report(session)
@@ -76,6 +74,10 @@ def _configuration(session: Session, findings: list[DoctorFinding]) -> Configura
         sentence = "No manifest declares anything; keys are examined for every kind."
     findings.append(DoctorFinding("manifests", FindingStatus.OK, sentence))
     return configuration
+
+
+def _is_network_error(finding: DoctorFinding) -> bool:
+    return finding.topic == "network" and finding.status is FindingStatus.ERROR
 
 
 def _problems(topic: str, what: str, error: ConfigurationError) -> Iterator[DoctorFinding]:

@@ -95,7 +95,7 @@ class KeyExaminer:
             return known
         try:
             records = self._session.store.records()
-        except ReconcilerError:  # the state's own finding
+        except ReconcilerError:  # a finding of the state says so
             return None
         for address, record in records.items():
             kind = KINDS.get(address.kind)
@@ -141,7 +141,7 @@ class KeyExaminer:
                 "network", FindingStatus.ERROR, _text(first.error), first.error.hint
             )
             return
-        if first.status == 401:
+        if first.status == 401:  # the key itself, where 403 is one of its permissions
             yield DoctorFinding(
                 "keys", FindingStatus.ERROR, _text(first.error), getattr(first.error, "hint", "")
             )
@@ -227,6 +227,7 @@ class KeyExaminer:
         """A key that may read nothing: perhaps it is of the other class."""
         name = _name_of(key)
         path = _MODELS if key.is_admin else _PROJECTS
+        # Refused everywhere: it may be a key of the other class, in the wrong variable.
         swapped = replace(key, is_admin=not key.is_admin, project_id=None)
         if self._ask(ReadProbe(path, swapped, query=_limit(path))).error is None:
             have, need = "a project's key", "an admin key"

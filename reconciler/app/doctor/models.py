@@ -34,6 +34,7 @@ def model_findings(
     for warning in warnings:
         yield DoctorFinding("models", FindingStatus.WARNING, f"{warning.summary}.", warning.detail)
     used = uses_of_models(resources)
+    # Without a list, no model can be missing from it.
     unlisted = sorted(name for name in used if announced and name not in announced)
     for name in unlisted:
         resource, path = used[name][0]
@@ -45,7 +46,7 @@ def model_findings(
         )
     if used and not warnings and not unlisted:
         source = "the server's list" if announced else "the dates known to this version"
-        number = f"{len(used)} model{'s' * (len(used) != 1)}"
+        number = "1 model" if len(used) == 1 else f"{len(used)} models"
         yield DoctorFinding(
             "models",
             FindingStatus.OK,
@@ -63,7 +64,9 @@ def _announced(models: Models) -> Iterator[tuple[str, date | None]]:
 
 
 def _date(text: object) -> date | None:
+    if not isinstance(text, str):
+        return None
     try:
-        return date.fromisoformat(text) if isinstance(text, str) else None
+        return date.fromisoformat(text)
     except ValueError:
         return None

@@ -26,14 +26,13 @@ def network_findings(session: Session) -> Iterator[DoctorFinding]:
         return
     yield DoctorFinding("network", FindingStatus.OK, f"The API is at {base_url}.")
     route = network.described_proxy
-    sentence = (
-        f"Calls go through {route}." if route else "Calls go to the API directly, without a proxy."
-    )
+    sentence = "Calls go to the API directly, without a proxy."
+    if route:
+        sentence = f"Calls go through {route}."
     yield DoctorFinding("proxy", FindingStatus.OK, sentence)
     if base_url.startswith("http://"):
-        where = (
-            "this machine" if is_loopback(base_url.split("/")[2].rpartition(":")[0]) else "there"
-        )
+        host = base_url.split("/")[2].rpartition(":")[0]
+        where = "this machine" if is_loopback(host) else "there"
         yield DoctorFinding(
             "certificates", FindingStatus.OK, f"No certificate is needed: plain HTTP to {where}."
         )

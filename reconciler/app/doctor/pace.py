@@ -34,6 +34,7 @@ def pace_finding(session: Session, report: PaceReport | None) -> DoctorFinding:
             "No call was refused for its rate; the limit of admin routes is learned from the first "
             "refusal (429).",
         )
+    # The slowest route, because a plan waits for it.
     route, limit = min(measured.items(), key=lambda pair: pair[1])
     noun = "request" if limit == 1 else "requests"
     if report is not None and not report.problem:

@@ -48,6 +48,7 @@ def lock_finding(holder: Holder | None, here: Process) -> DoctorFinding:
     """Who holds the lock, and whether that process still runs."""
     if holder is None:
         return DoctorFinding("lock", FindingStatus.OK, "Nobody holds the lock.")
+    # Only a process of this machine can be seen to be gone.
     if here.proves_dead(holder.process):
         return DoctorFinding(
             "lock",
@@ -94,7 +95,7 @@ def _origin(session: Session, store: StateStore) -> Iterator[DoctorFinding]:
         client = session.client
         expect_recorded(client, store, base_url)
     except UsageError:
-        return  # the network's finding
+        return  # a finding of the network says so
     except OrganizationError as error:
         yield DoctorFinding("state", FindingStatus.ERROR, _sentence(error), error.hint)
         return
