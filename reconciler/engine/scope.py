@@ -95,7 +95,7 @@ class LiveState:
     def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
         """An object by id; None if it was not read."""
         try:
-            # The id tells the parent, and so the list: no search through all lists of the kind.
+            # The id contains the parent, and so the list: no search through all lists of the kind.
             return self._listed.get(self.scope_of(kind, project, id), {}).get(id)
         except ValueError:
             return None
