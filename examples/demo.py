@@ -1,4 +1,4 @@
-"""A tour of reconciler in chapters, all of them or the one that is named: `demo.py drift`.
+"""A tour of reconciler in chapters: all of them, or one with `demo.py drift`.
 
 Works on a copy of `examples/acme` against its own emulator, so it needs no key and leaves nothing
 behind.
@@ -27,10 +27,17 @@ ACME = Path(__file__).parent / "acme"
 COLOR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
+def styled(text: str, style: str) -> str:
+    """A text in a style of ANSI terminals, if colors are shown."""
+    if not COLOR:
+        return text
+    return f"\033[{style}m{text}\033[0m"
+
+
 def say(title: str, text: str) -> None:
     """Print a heading and a paragraph."""
     line = f"━━ {title} " + "━" * max(0, 96 - len(title))
-    print(f"\n\033[1;36m{line}\033[0m" if COLOR else f"\n{line}")
+    print("\n" + styled(line, "1;36"))
     print(textwrap.fill(" ".join(text.split()), width=100) + "\n", flush=True)
 
 
@@ -54,7 +61,7 @@ class Demo:
 
     @contextmanager
     def silence(self) -> Iterator[None]:
-        """Show nothing of what is run inside."""
+        """Hide the output of everything in the block."""
         self.is_quiet = True
         try:
             with redirect_stdout(io.StringIO()):
@@ -67,11 +74,11 @@ class Demo:
     ) -> None:
         """Run a command, show its output, and stop the demo on an unexpected exit code.
 
-        With `plan_was_shown`, only the output after the plan is printed. Without `messages`, what
-        goes to standard error is left out.
+        With `plan_was_shown`, only the output after the plan is printed. Without `messages`, standard
+        error is hidden.
         """
-        shown = " ".join(("reconciler", *arguments))
-        print(f"\033[1m$ {shown}\033[0m" if COLOR else f"$ {shown}", flush=True)
+        command = " ".join(("reconciler", *arguments))
+        print(styled(f"$ {command}", "1"), flush=True)
         done = subprocess.run(
             [sys.executable, "-m", "reconciler", *arguments],
             cwd=self.folder,

@@ -17,8 +17,9 @@
     │       └── LeaseLostError   another run has taken over the lock of this one
     ├── StalePlanError           manifests, state or objects changed since the plan
     ├── GuardError               a guard refuses the plan
+    ├── HostError                a code host refused a request, or has no reviewed plan
     ├── SinkError                a secret could not be delivered
-    │   ├── UncertainDeliveryError   nobody knows whether a secret was delivered
+    │   ├── UncertainDeliveryError   it is unknown whether a secret was delivered
     │   ├── SinkUnreachableError     the destination did not answer, and nothing was written
     │   └── SinkSetupError           this process lacks the address or credential of a sink
     ├── JobError                 a job failed, or did not end in time
@@ -135,12 +136,15 @@ class LeaseLostError(LockedError):
 class StalePlanError(ReconcilerError):
     """Manifests, state, stack or a live object changed after the plan was made.
 
-    `moved` lists the changed fields of a live object, from the planned to the current value.
+    `changed_since_plan` has the changed fields of a live object, from the planned to the current
+    value.
     """
 
-    def __init__(self, message: str, *, hint: str = "", moved: Sequence[FieldChange] = ()) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", changed_since_plan: Sequence[FieldChange] = ()
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.changed_since_plan = tuple(moved)
+        self.changed_since_plan = tuple(changed_since_plan)
 
 
 class GuardError(ReconcilerError):
@@ -160,7 +164,7 @@ class SinkError(ReconcilerError):
 
 
 class UncertainDeliveryError(SinkError):
-    """A secret was sent to its destination, and nobody knows whether it arrived.
+    """A secret was sent to its destination, and it is unknown whether it arrived.
 
     The key stays valid, because its users may read it there already. The next run decides.
     """

@@ -24,20 +24,17 @@ class Budgets:
         self._keys = keys
         self._today = today
         self._lock = Lock()
+        # An error counts as read: other checks would wait for the same refusal.
         self._read: Sequence[Cost] | ReconcilerError | None = None
 
     def judge(self, budget: Spec, project_id: str | None) -> list[CheckFinding]:
         """A finding if a project, or without one the organization, spent its monthly budget."""
         currency = str(budget.get("currency", "USD")).upper()
         since = self._today().replace(day=1)
-        spent = sum(
-            (
-                cost.amount
-                for cost in self._costs(since)
-                if cost.currency == currency and project_id in (None, cost.project_id)
-            ),
-            Decimal(0),
-        )
+        spent = Decimal(0)
+        for cost in self._costs(since):
+            if cost.currency == currency and project_id in (None, cost.project_id):
+                spent += cost.amount
         if spent < Decimal(str(budget["below"])):
             return []
         limit = budget["below"]
@@ -45,6 +42,7 @@ class Budgets:
         return [CheckFinding("budget", message)]
 
     def _costs(self, since: date) -> Sequence[Cost]:
+        # Held during the read, so that checks in parallel wait for its answer.
         with self._lock:
             if self._read is None:
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import starmap
 from typing import Any
 
 from reconciler.checks.client import CheckClient, body_of
@@ -25,9 +26,7 @@ class Cleanup:
     def look_before(self) -> None:
         """Remember the items of the list that the call adds to."""
         if self._operation.adds_to is not None:
-            self._before = {
-                str(answer.get("id")) for answer in self._listed(self._operation.adds_to)
-            }
+            self._before = set(map(_id_of, self._listed(self._operation.adds_to)))
 
     def note(self, answer: dict[str, Any]) -> None:
         """Remember the objects that a successful call created."""
@@ -37,13 +36,15 @@ class Cleanup:
 
     def remove(self) -> list[str]:
         """Remove all of them; a sentence for each that could not be removed."""
+        # The calls are marked `last`, which the client permits after the run was stopped.
         try:
             calls = [*self._made, *self._added()]
         except ReconcilerError as error:
             return [f"What it added was not removed ({self._operation.adds_to}): {error}"]
-        return [sentence for call, answer in calls if (sentence := self._removed(call, answer))]
+        return list(filter(None, starmap(self._removed, calls)))
 
     def _removed(self, call: str, answer: dict[str, Any]) -> str:
+        """Remove one object; why that failed, or an empty text."""
         try:
             self._client.follow(call, answer, last=True)
         except NotFoundError:
@@ -57,18 +58,24 @@ class Cleanup:
         if path is None or self._before is None:
             return
         for answer in self._listed(path, last=True):
-            if str(answer.get("id")) not in self._before:
+            if _id_of(answer) not in self._before:
                 yield f"DELETE {path}/{{id}}", {**self._parameters, **answer}
 
     def _listed(self, path: str, *, last: bool = False) -> list[dict[str, Any]]:
         # The newest hundred, which is more than a run adds.
         answer = self._client.follow(f"GET {path}", self._parameters, last=last)
         items = answer.get("data")
-        return (
-            [entry for entry in items if isinstance(entry, dict)] if isinstance(items, list) else []
-        )
+        if not isinstance(items, list):
+            return []
+        return [entry for entry in items if isinstance(entry, dict)]
+
+
+def _id_of(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("id"))
 
 
 class _Shown(dict[str, Any]):
+    """The parameters of a call in a message, with `?` for those that the answer lacked."""
+
     def __missing__(self, name: str) -> str:
         return "?"

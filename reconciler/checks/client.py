@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -31,20 +31,26 @@ class CheckClient(Struct, frozen=True):
     def first(self, operation: Operation, spec: Spec) -> Response:
         """The call that is checked. A refusal by the API is a result, not an error."""
         parameters = spec.get("parameters") or {}
-        body = body_of(operation, spec)
-        form = self._form(operation, body, spec.get("files") or {}) if operation.files else None
+        body: dict[str, Any] | None = body_of(operation, spec)
+        form = None
+        if operation.files:
+            # The fields of the body are fields of the form.
+            form = self._form(operation, body or {}, spec.get("files") or {})
+            body = None
+        elif not operation.takes_body:
+            body = None
         harmless = operation.leaves is None and operation.waiting is None and not operation.costly
         request = Request(
             operation.method,
             operation.path,
             self.client.key,
-            {name: _text(parameters[name]) for name in operation.path_parameters},
-            body if operation.takes_body and form is None else None,
-            {name: _text(value) for name, value in parameters.items() if name in operation.query},
+            _texts(parameters, operation.path_parameters),
+            body,
+            _texts(parameters, (name for name in parameters if name in operation.query)),
             form,
             self.client.beta,
-            # What leaves nothing behind does no harm when it is sent again.
-            True if harmless else None,
+            # A call that leaves nothing behind can be sent again; of others, the method decides.
+            repeatable=True if harmless else None,
             accepts_errors=True,
         )
         return self.client.http.exchange(request)
@@ -54,15 +60,14 @@ class CheckClient(Struct, frozen=True):
     ) -> dict[str, Any]:
         """A further call, with path parameters from an answer. `last` ones run after a stop too."""
         method, _, path = call.partition(" ")
-        parameters = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
-        ids = {
-            name: answer[name]
-            for name in parameters
-            if isinstance(answer.get(name), str) and answer[name]
-        }
-        missing = [name for name in parameters if name not in ids]
-        if missing:
-            raise AnswerError(f"{call} cannot be called: the answer before it has no {missing[0]}.")
+        ids = {}
+        for name in ("id", "thread_id"):
+            if f"{{{name}}}" not in path:
+                continue
+            value = answer.get(name)
+            if not isinstance(value, str) or not value:
+                raise AnswerError(f"{call} cannot be called: the answer before it has no {name}.")
+            ids[name] = value
         request = Request(
             method,
             path,
@@ -76,15 +81,16 @@ class CheckClient(Struct, frozen=True):
         return self.client.http.exchange(request).body
 
     def _form(self, operation: Operation, body: Spec, files: Mapping[str, Any]) -> Form:
-        parts = {
-            name: (local.path.rpartition("/")[2], io.BytesIO(self.uploader.content(local)))
-            for name, local in files.items()
-        }
+        parts = {}
+        for name, local in files.items():
+            content = io.BytesIO(self.uploader.content(local))
+            parts[name] = (local.path.rpartition("/")[2], content)
         first = operation.files[0]
         fields: dict[str, str | list[str]] = {}
         for name, value in body.items():
+            # Forms have no lists: the API reads repeated fields whose name ends in brackets.
             if isinstance(value, list):
-                fields[f"{name}[]"] = [_text(element) for element in value]
+                fields[f"{name}[]"] = list(map(_text, value))
             else:
                 fields[name] = _text(value)
         return Form(first, *parts.pop(first), fields, parts)
@@ -130,7 +136,12 @@ def masked(value: Any, names: tuple[str, ...], redactor: Redactor) -> Any:
     return result
 
 
+def _texts(parameters: Spec, names: Iterable[str]) -> dict[str, str]:
+    return {name: _text(parameters[name]) for name in names}
+
+
 def _text(value: Any) -> str:
+    """A value as a parameter or a form field; booleans and null as in JSON."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     return str(value)

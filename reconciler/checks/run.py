@@ -60,17 +60,20 @@ def run_checks(rules: Sequence[Rule], tools: CheckTools) -> list[CheckOutcome]:
 def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
     spec = rule.spec
     outcome = CheckOutcome(
-        rule.address, CheckStatus.SKIPPED, what=_what(spec), location=rule.location
+        rule.address, CheckStatus.SKIPPED, what=_subject(spec), location=rule.location
     )
     operation = OPERATIONS.get(str(spec.get("operation")))
     if operation is not None and operation.costly and not tools.may_cost(rule):
         return replace(outcome, message="it costs money each time: name it, or pass --costly")
-    started, notes = time.monotonic(), list[str]()
+    started = time.monotonic()
+    notes: list[str] = []
     try:
+        # Checks that have not begun when the run is stopped are skipped.
         tools.client.waits.check_stopped()
         findings = _Check(rule, _resolved(spec, tools), tools, notes).findings()
-        status = CheckStatus.FAILED if findings else CheckStatus.PASSED
-        outcome = replace(outcome, status=status, findings=tuple(findings))
+        outcome = replace(outcome, status=CheckStatus.PASSED, findings=tuple(findings))
+        if findings:
+            outcome = replace(outcome, status=CheckStatus.FAILED)
     except Interrupted:
         outcome = replace(outcome, message="the run was stopped")
     except ReconcilerError as error:
@@ -80,14 +83,14 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
     return replace(outcome, seconds=time.monotonic() - started, notes=tuple(notes))
 
 
-def _what(spec: Spec) -> str:
+def _subject(spec: Spec) -> str:
     if spec.get("operation"):
         return str(spec["operation"])
     return described(spec.get("budget") or {"below": "?"})
 
 
 def _resolved(spec: Spec, tools: CheckTools) -> Spec:
-    """The spec with the values of its references; raises ReconcilerError for unknown ones."""
+    """The spec with the values of its references. Raises ReconcilerError if one has none."""
 
     def lookup(reference: Reference) -> Any:
         value = tools.lookup(reference)
@@ -100,7 +103,7 @@ def _resolved(spec: Spec, tools: CheckTools) -> Spec:
 
 
 class _Check(Struct, frozen=True):
-    """One check. `notes` gets the objects that could not be removed."""
+    """One check. It adds a sentence to `notes` for each object that it could not remove."""
 
     rule: Rule
     spec: Spec
@@ -112,31 +115,34 @@ class _Check(Struct, frozen=True):
         operation = OPERATIONS.get(str(self.spec.get("operation")))
         if operation is None:
             return self._budget()
-        return self._called(
-            CheckClient(self._reach(operation), self.tools.redactor, self.tools.uploader), operation
-        )
+        scope = self._scope(operation)
+        return self._called(CheckClient(scope, self.tools.redactor, self.tools.uploader), operation)
 
     def _budget(self) -> list[CheckFinding]:
         project = self.rule.address.project
-        project_id = self.tools.project_id(project) if project else None
-        if project and project_id is None:
+        # Without a project, a budget is that of the organization.
+        if not project:
+            return self.tools.budgets.judge(self.spec["budget"], None)
+        project_id = self.tools.project_id(project)
+        if project_id is None:
             raise ReconcilerError(
                 f'The project "{project}" is not known at the API yet.', hint="Apply first."
             )
         return self.tools.budgets.judge(self.spec["budget"], project_id)
 
-    def _reach(self, operation: Operation) -> ScopedClient:
+    def _scope(self, operation: Operation) -> ScopedClient:
         if operation.admin:
             return ScopedClient(self.tools.client, self.tools.keys.admin(), beta=operation.beta)
         return replace(self.tools.client_for(self.rule.address.project), beta=operation.beta)
 
     def _called(self, client: CheckClient, operation: Operation) -> list[CheckFinding]:
-        # The cleanup also runs after errors and interrupts: what a check creates costs money.
         cleanup = Cleanup(client, operation, self.spec)
+        # Before the call, because what the list has then must stay.
         cleanup.look_before()
         try:
             return self._judged(client, operation, cleanup)
         finally:
+            # Also after errors and interrupts: what a check creates costs money.
             self.notes.extend(cleanup.remove())
 
     def _judged(
@@ -146,6 +152,7 @@ class _Check(Struct, frozen=True):
         findings: list[CheckFinding] = []
         seconds = answer.seconds
         if answer.status == 200 and not answer.content:
+            # Before the wait, which may raise.
             cleanup.note(answer.body)
             began = time.monotonic()
             body, findings = wait(
@@ -155,20 +162,27 @@ class _Check(Struct, frozen=True):
                 seconds=self.spec.get("wait_seconds", WAIT_SECONDS),
                 outputs=self.spec.get("tool_outputs") or {},
             )
-            seconds += time.monotonic() - began if body is not answer.body else 0.0
-            shown = {
-                name: client.follow(f"GET {path}", body).get("data")
-                for name, path in operation.shows.items()
-            }
-            answer = replace(answer, body={**body, **shown})
-        reply = CheckedResponse(
-            answer.status, judged(operation, answer, self.tools.redactor), seconds
-        )
-        findings += judge(self.spec.get("expect") or {}, reply)
+            # A budget of seconds is for the work, and not for what is read afterwards.
+            if body is not answer.body:
+                seconds += time.monotonic() - began
+            lists = self._lists(client, operation, body)
+            answer = replace(answer, body={**body, **lists})
+        content = judged(operation, answer, self.tools.redactor)
+        response = CheckedResponse(answer.status, content, seconds)
+        findings += judge(self.spec.get("expect") or {}, response)
         if findings and operation.ended and answer.status == 404:
             findings.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
         self._mark(client, operation, answer.body, passed=not findings)
         return findings
+
+    @staticmethod
+    def _lists(client: CheckClient, operation: Operation, body: Spec) -> dict[str, Any]:
+        """The lists that expectations see as parts of the answer, such as the messages of a run."""
+        lists = {}
+        for name, path in operation.shows.items():
+            answer = client.follow(f"GET {path}", body)
+            lists[name] = answer.get("data")
+        return lists
 
     def _mark(self, client: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
         """Mark work that cannot be removed with the check it belongs to."""
@@ -177,5 +191,6 @@ class _Check(Struct, frozen=True):
                 "reconciler_check": str(self.rule.address),
                 "reconciler_passed": str(passed).lower(),
             }
+            # A write replaces all metadata.
             kept = body.get("metadata") or {}
             client.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})

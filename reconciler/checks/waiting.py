@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from reconciler.checks.client import CheckClient
 from reconciler.errors import ReconcilerError
 from reconciler.model.checking import CheckFinding
 from reconciler.rules.operations import Operation, PollPlan
 
+# The pauses between two reads grow from the first to the second.
 _FIRST_SECONDS = 0.2
 _MOST_SECONDS = 3.0
+# How long cancelled work may take to end.
 _ENDING_SECONDS = 10.0
 
 
@@ -25,10 +27,7 @@ def wait(
     seconds: float,
     outputs: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[CheckFinding]]:
-    """The work in its last state, and a finding if it did not end in time.
-
-    Cancels the work after any error, and when the run is stopped.
-    """
+    """The work in its last state, and a finding if it did not end in time."""
     waiting = operation.waiting
     if waiting is None:
         return begun, []
@@ -37,31 +36,31 @@ def wait(
         # Not `Waits.poll`: the first state is known already, tool outputs are sent without a pause,
         # and each wait names the present status.
         ends_at, pause = time.monotonic() + seconds, _FIRST_SECONDS
-        while _goes_on(waiting, now):
+        while _is_unfinished(waiting, now):
+            status = now.get("status")
             left = ends_at - time.monotonic()
             if left <= 0:
-                finding = CheckFinding(
-                    "wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled"
-                )
-                return _ended(client, waiting, _cancelled(client, waiting, now)), [finding]
-            if now.get("status") == waiting.asks:
+                ended = _ended(client, waiting, _cancelled(client, waiting, now))
+                message = f"were over, and it was {status}; it was cancelled"
+                return ended, [CheckFinding("wait_seconds", message)]
+            if status == waiting.asks:
                 now = _answered(client, waiting, now, outputs)
                 continue
-            client.client.http.waits.pause(
-                min(pause, left), f"{operation.name} is {now.get('status')}"
-            )
+            client.client.http.waits.pause(min(pause, left), f"{operation.name} is {status}")
             pause = min(pause * 1.5, _MOST_SECONDS)
             now = client.follow(waiting.read, now)
     except BaseException:
+        # An interrupt too: work that nobody waits for would go on and cost money.
         _cancelled(client, waiting, now)
         raise
     return now, []
 
 
-def _goes_on(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
-    return now.get("status") in waiting.running or (
-        waiting.asks is not None and now.get("status") == waiting.asks
-    )
+def _is_unfinished(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
+    status = now.get("status")
+    if status in waiting.running:
+        return True
+    return waiting.asks is not None and status == waiting.asks
 
 
 def _answered(
@@ -71,28 +70,32 @@ def _answered(
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
     for call in calls_of(now):
-        if call.get("name") not in outputs:
+        name = str(call.get("name"))
+        if name not in outputs:
             raise ReconcilerError(
-                f'The function "{call.get("name")}" is called, and spec.tool_outputs has no output '
-                "of it.",
+                f'The function "{name}" is called, and spec.tool_outputs has no output of it.',
                 hint="Give what it is to answer: text, or JSON that is sent as text.",
             )
-        value = outputs[call["name"]]
-        answers.append(
-            (call, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        )
+        answers.append((call, _output_text(outputs[name])))
     if not answers or waiting.answer is None:
         raise ReconcilerError("Something else than the outputs of functions is asked for.")
-    return _as_it_is(
-        client, waiting, now, client.follow(waiting.answer, now, body=body_of(answers))
-    )
+    answer = client.follow(waiting.answer, now, body=body_of(answers))
+    return _state_after(client, waiting, now, answer)
 
 
-def _as_it_is(
+def _output_text(output: Any) -> str:
+    if isinstance(output, str):
+        return output
+    return json.dumps(output, ensure_ascii=False)
+
+
+def _state_after(
     client: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]
 ) -> dict[str, Any]:
     """The work after a call whose answer may not show it."""
-    return answer if "status" in answer else client.follow(waiting.read, now, last=True)
+    if "status" in answer:
+        return answer
+    return client.follow(waiting.read, now, last=True)
 
 
 _Calls = list[dict[str, Any]]
@@ -100,21 +103,29 @@ _Answers = list[tuple[dict[str, Any], str]]
 
 
 def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
-    action = now.get("required_action")
-    asked = action.get("submit_tool_outputs") if isinstance(action, Mapping) else None
-    calls = asked.get("tool_calls") if isinstance(asked, Mapping) else None
+    # Nothing of an answer has a known shape, not even where the status promises it.
+    required = _map_at(_map_at(now, "required_action"), "submit_tool_outputs")
+    calls = required.get("tool_calls")
+    if not isinstance(calls, list):
+        return []
     shown = []
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if isinstance(function, Mapping):
+    for call in calls:
+        function = _map_at(call, "function")
+        if function:
             shown.append({"id": call.get("id"), "name": function.get("name")})
     return shown
 
 
+def _map_at(value: Any, name: str) -> Mapping[str, Any]:
+    """The map below a name; an empty one if there is none."""
+    if isinstance(value, Mapping) and isinstance(value.get(name), Mapping):
+        return cast(Mapping[str, Any], value[name])
+    return {}
+
+
 def _answer_to_run(answers: _Answers) -> dict[str, Any]:
-    return {
-        "tool_outputs": [{"tool_call_id": call["id"], "output": output} for call, output in answers]
-    }
+    outputs = [{"tool_call_id": call["id"], "output": output} for call, output in answers]
+    return {"tool_outputs": outputs}
 
 
 def _calls_of_session(now: Mapping[str, Any]) -> _Calls:
@@ -164,6 +175,7 @@ def _cancelled(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> d
     """The work after its cancellation; unchanged where it cannot be cancelled."""
     try:
         answer = client.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
-        return _as_it_is(client, waiting, now, answer)
+        return _state_after(client, waiting, now, answer)
     except ReconcilerError:
-        return now  # it ended by itself, or the server is gone: the check is about neither
+        # The work has ended meanwhile, or the server is down. The check is about neither.
+        return now

@@ -1,4 +1,4 @@
-"""`reconciler accept`: what somebody changed by hand becomes code."""
+"""`reconciler accept`: writes manual changes at the API into the manifests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import click
 
 from reconciler.app.accept import Acceptance, prepare, write
 from reconciler.cli.applying import ask_or_refuse
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
+from reconciler.manifests.accepting import Refused
 from reconciler.render.escape import terminal
 from reconciler.render.values import count
 
@@ -38,22 +39,29 @@ def command(options: GlobalOptions, addresses: tuple[str, ...], everything: bool
         for line in _difference(acceptance):
             click.echo(redactor(terminal(line)))
         for refused in acceptance.refused:
-            name = f"{refused.address}: {refused.path}" if refused.path else str(refused.address)
-            where = f" ({refused.place})" if refused.place else ""
-            talk(f"Not accepted: {name}{where}: {refused.reason}.")
+            talk(f"Not accepted: {_label(refused)}: {refused.reason}.")
+        exit_code = int(bool(acceptance.refused))
         if not acceptance.fields:
             click.echo("Nothing was written." if acceptance.refused else "Nothing to accept.")
-            return 1 if acceptance.refused else 0
+            return exit_code
+        # The difference is on the screen now, so the answer is about exactly these lines.
         ask_or_refuse(yes=yes, what="change of the manifests")
         write(session, acceptance)
-    fields = sum(map(len, acceptance.fields.values()))
+    fields = count(sum(map(len, acceptance.fields.values())), "field")
     objects = count(len(acceptance.fields), "object")
-    click.echo(f"Accepted {count(fields, 'field')} of {objects} in {_files(acceptance)}.")
-    return 1 if acceptance.refused else 0
+    files = count(len(acceptance.files), "file")
+    click.echo(f"Accepted {fields} of {objects} in {files}.")
+    return exit_code
 
 
-def _files(acceptance: Acceptance) -> str:
-    return count(len(acceptance.files), "file")
+def _label(refused: Refused) -> str:
+    """The address, the field and the source location of a value that cannot be written."""
+    label = str(refused.address)
+    if refused.path:
+        label += f": {refused.path}"
+    if refused.place:
+        label += f" ({refused.place})"
+    return label
 
 
 def _difference(acceptance: Acceptance) -> Iterator[str]:

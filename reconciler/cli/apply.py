@@ -1,4 +1,4 @@
-"""`reconciler apply`: apply a plan, new or saved."""
+"""`reconciler apply`: applies a new or a saved plan."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def command(
     --approve, plan again and apply only what was reviewed.
     """
     with CommandSession(options) as session:
+        # A plan from the state alone would overwrite changes that nobody has seen.
         request.refuse_offline()
         if planfile:
             return _apply_saved(session, planfile, request, approve=approve, check=check)
@@ -72,11 +73,14 @@ def _apply_new(
     session: CommandSession, request: PlanRequest, *, yes: bool, approve: str | None, check: bool
 ) -> int:
     require_credentials(session)
+    # Locked before planning, so that no other run writes between the plan and its apply.
     with locked(session, "apply"):
+        # While Terraform manages the objects too, each would undo the changes of the other.
         refuse_while_waiting(session.store)
         plan = with_policies(session, plan_stack(session, request))
         session.options.outcome.plan = plan
         tell_errors(session.options, plan)
+        # An approval of changes must not pass with a plan that has lost them.
         if plan.is_empty:
             check_approved(session, plan, approve)
         if plan.is_empty and not plan.blocked:
@@ -105,6 +109,7 @@ def _apply_saved(
     session.options.outcome.plan_path = str(planfile)
     text = read_text(planfile, "the plan")
     plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
+    # Without the variables of the plan, its manifests would seem to have changed.
     session.use_saved_variables(plan.variables)
     session.applies_saved_plan = True
     check_approved(session, plan, approve)
@@ -125,11 +130,13 @@ def _apply_saved(
         bind_projects_of(session, plan)
         show(session, plan)
         check_guards(session, plan, request)
+        # A saved plan reads nothing first, so a key of another organization would go unnoticed.
         prove_organization(session, plan)
         return carry_out(session, plan, command="apply", check=check)
 
 
 def _nothing_to_do(session: CommandSession, plan: Plan, *, check: bool) -> int:
+    # An apply without changes still saves outputs and the refresh checkpoint, with calls of its own.
     calls = session.client.calls
     code = carry_out(session, plan, command="apply")
     plan = replace(plan, calls=plan.calls + session.client.calls - calls)

@@ -11,7 +11,6 @@ import click
 
 from reconciler.app.exit_codes import final_exit_code
 from reconciler.app.plans import PlanRequest, with_refusals
-from reconciler.cli.failures import redactor
 from reconciler.cli.reporting import (
     as_printed,
     as_printed_result,
@@ -22,6 +21,7 @@ from reconciler.cli.reporting import (
     text_renderer,
 )
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.change import Plan
 
@@ -35,6 +35,7 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
             "Cannot ask for approval: standard input is not a terminal.",
             hint=f"Use --yes to carry out the {what} without asking.",
         )
+    # On stderr, since standard output may be piped into a file.
     talk(f"\nDo you want to carry out this {what}? Only yes is accepted.")
     click.echo("  Enter a value: ", err=True, nl=False)
     if sys.stdin.readline().strip() != "yes":
@@ -63,9 +64,10 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
     """Apply a plan that was shown and approved, and report the result; the exit code."""
     from reconciler.app.applying import apply_checked_plan
 
-    # From here on an interrupt waits until whatever was done is recorded and listed.
+    # From here on an interrupt waits until every finished change is recorded and listed.
     with session.interrupts.finishing_first():
         result = apply_checked_plan(session, plan, command=command, check=check)
+        # Before it is published, so that a failure to publish still reports the result.
         session.options.outcome.result = result
         if plan.pending or plan.blocked:
             publish(
@@ -91,11 +93,12 @@ def refused(session: CommandSession, plan: Plan, request: PlanRequest) -> Plan:
 
 
 def show(session: CommandSession, plan: Plan) -> None:
-    """Print the plan before it is applied; nothing in formats for programs, which get the result."""
+    """Print the plan before the apply; nothing in formats for programs, which get the result."""
     options = session.options
     if options.format not in (None, "text", "github"):
         return
     text = redactor(text_renderer(options, sys.stdout).plan(as_printed(options, plan)))
+    # A name of the live API at the beginning of a line could be a command to the runner.
     if options.format == "github":
         from reconciler.cli.github import without_commands
 

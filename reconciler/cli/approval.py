@@ -34,12 +34,13 @@ def digest_option(_: click.Context, option: click.Parameter, text: str | None) -
 
 
 def check_approved(session: Session, plan: Plan, approved: str | None) -> None:
-    """Raise StalePlanError, with what differs, if another plan than this one was approved."""
+    """Raise StalePlanError, with the differences, if another plan than this one was approved."""
     if approved is None:
         return
     present = plan_digest(plan)
     if present == approved:
         return
+    # If the approved plan is still at hand as a file, say what changed since.
     saved = next(_saved_plans(session, approved), None)
     if saved is not None:
         head, lines = "What differs:", differences(saved, plan)
@@ -65,7 +66,7 @@ def _saved_plans(session: Session, digest: str) -> Iterator[Plan]:
     folders = dict.fromkeys((Path.cwd(), session.settings.root.resolve()))
     for folder in folders:
         for path in _plan_files(folder):
-            # Other files, and plans of other versions, are nothing to compare with.
+            # Files of other types, and plans of other versions, cannot be compared.
             with suppress(ReconcilerError, OSError, UnicodeDecodeError):
                 plan = load_plan(path.read_text(encoding="utf-8"))
                 if plan_digest(plan) == digest:
@@ -73,9 +74,10 @@ def _saved_plans(session: Session, digest: str) -> Iterator[Plan]:
 
 
 def _plan_files(folder: Path) -> Iterator[Path]:
-    """The latest files that may be saved plans; none behind a symbolic link."""
+    """The latest files that may be saved plans."""
     files = []
     for path in folder.iterdir():
+        # No symbolic links: a pull request may contain one that leads out of the checkout.
         is_candidate = path.suffix in (".json", ".plan", ".rplan", "") and not path.is_symlink()
         if is_candidate and path.is_file() and path.stat().st_size <= _MOST_BYTES:
             files.append(path)

@@ -1,8 +1,8 @@
-"""`reconciler audit`: who did what in the organization, or to one address; newest first."""
+"""`reconciler audit`: entries of the audit log, for the organization or for one address."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,18 +58,20 @@ def command(
 
     With ADDRESS, list only the entries about its object. Needs the admin key.
     """
-    at = moment(since, "--since", now=datetime.now(UTC)).timestamp() if since else None
+    start = None
+    if since:
+        start = moment(since, "--since", now=datetime.now(UTC)).timestamp()
     with CommandSession(options) as session:
         projects = Projects.of(session)
-        wanted = _wanted(session, projects, address, at, types)
-        entries = newest_entries(session.client, session.keys, wanted, limit=limit)
+        query = _query(session, projects, address, start, types)
+        entries = newest_entries(session.client, session.keys, query, limit=limit)
         addresses = _addresses(session, projects)
     rows = [_view(entry, projects, addresses) for entry in entries]
     _show(options, rows)
     return 0
 
 
-def _wanted(
+def _query(
     session: Session,
     projects: Projects,
     text: str | None,
@@ -90,15 +92,21 @@ def _wanted(
             f"the state knows no object of {address}.{known}",
             hint="Apply or import it first.",
         )
-    inside = [projects.id(address.project)] if address.project else []
-    return AuditQuery(since, types, inside, sorted(ids))
+    # Ids of project objects repeat between projects, so the entries are those of one project.
+    project_ids = []
+    if address.project:
+        project_ids.append(projects.id(address.project))
+    return AuditQuery(since, types, project_ids, sorted(ids))
 
 
 def _ids_of(session: Session, address: Address) -> set[str]:
     """The ids of all objects that were ever bound to an address, according to the history."""
     store = session.store
+    ids = set()
     record = store.records().get(address)
-    ids = {record.id} if record is not None and record.id else set()
+    if record is not None and record.id:
+        ids.add(record.id)
+    # A replaced object had another id, and its entries are about the address too.
     for run in store.runs.all():
         for image in store.runs.pre_images(run.id):
             if image.address == address and image.id:
@@ -128,7 +136,7 @@ def _view(
         "actor": entry.actor,
         "type": entry.type,
         "resource_id": entry.resource_id,
-        "address": str(address) if address else None,
+        "address": address and str(address),
         "project": projects.names.get(entry.project_id or ""),
         "project_id": entry.project_id,
         "project_name": entry.project_name,
@@ -140,14 +148,18 @@ def _show(options: GlobalOptions, entries: list[dict[str, Any]]) -> None:
     if not entries:
         click.echo("The audit log has no such entry. It starts when an owner enables it.", err=True)
     rows = [_row(entry) for entry in entries]
-    deliver(
-        options,
-        {
-            "text": lambda: text_table(_HEADERS, rows) if rows else "",
-            "markdown": lambda: markdown_table(_HEADERS, rows) if rows else "",
-            "json": lambda: document({"entries": entries}),
-        },
-    )
+    formats = {
+        "text": lambda: _table(text_table, rows),
+        "markdown": lambda: _table(markdown_table, rows),
+        "json": lambda: document({"entries": entries}),
+    }
+    deliver(options, formats)
+
+
+def _table(render: Callable[..., str], rows: Sequence[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    return render(_HEADERS, rows)
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -162,5 +174,4 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     if not project and entry["project_id"]:
         # Names at the API are not unique, so an undeclared project appears with its id.
         project = f"{entry['project_name'] or ''} ({entry['project_id']})".strip()
-    shown = shortened(text, _DETAILS_CELLS)
-    return when, entry["actor"], entry["type"], about, project, shown
+    return when, entry["actor"], entry["type"], about, project, shortened(text, _DETAILS_CELLS)

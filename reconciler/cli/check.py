@@ -1,4 +1,4 @@
-"""`reconciler check`: make the calls that manifests declare as checks, and compare the answers."""
+"""`reconciler check`: makes the calls of declared checks, and compares the answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) ->
     """
     with CommandSession(options) as session:
         rules = _chosen(session, addresses)
+        # A check that somebody names may cost what it costs.
         may_cost = costly or bool(addresses)
+        # A check that is interrupted still deletes the objects that it created.
         with session.interrupts.finishing_first():
             report = carry_out_checks(session, rules, may_cost=lambda _: may_cost)
         publish(options, lambda to: to.checks(report))

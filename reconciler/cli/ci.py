@@ -69,7 +69,9 @@ def comment(
         talk("This job belongs to no pull request, so nothing was posted.")
         return 0
     key = key_of(str(options.chdir), options.env)
-    if commit:  # beside the plan, whose digest a second run of the apply needs again
+    if commit:
+        # A comment of its own: the comment of the plan holds the approved digest, which a second run
+        # of the apply needs again.
         key = f"{key}/applied"
     done = post_note(host, request, key, _posted(markdown, json_file))
     talk(f"The comment of {key} at {request.number} was {done}.")
@@ -110,11 +112,14 @@ def drift_issue(options: GlobalOptions, markdown: Path, code: int) -> int:
     from reconciler.hosts import host_of
     from reconciler.hosts.review import Posted, key_of, post_drift
 
+    # A failed run says nothing about drift, so it must neither open nor close the issue.
     if code not in (0, 2):
         talk(f"Drift is not known (exit code {code}), so the issue stays as it is.")
         return 0
     key = key_of(str(options.chdir), options.env)
-    posted = _posted(markdown, None) if code else Posted("", "")
+    posted = Posted("", "")
+    if code:
+        posted = _posted(markdown, None)
     done = post_drift(host_of(os.environ), key, posted, is_drifted=code == 2)
     talk(f"The issue about drift in {key}: {done}.")
     return 0
@@ -124,10 +129,15 @@ def _posted(report: Path, json_file: Path | None) -> Posted:
     from reconciler.hosts.review import Posted
 
     text = _read(report)
+    # An empty file is the beginning of a run that was killed. The green plan of an earlier run must
+    # not stay on the pull request.
     if not text.strip():
         return Posted(_NO_REPORT, _NO_REPORT.partition("\n")[0].lstrip("# "))
     headline = text.partition("\n")[0].lstrip("# ").strip()
-    return Posted(text, headline, _digest_in(json_file) if json_file else "")
+    digest = ""
+    if json_file is not None:
+        digest = _digest_in(json_file)
+    return Posted(text, headline, digest)
 
 
 def _digest_in(path: Path) -> str:
@@ -136,13 +146,18 @@ def _digest_in(path: Path) -> str:
         view: Any = json.loads(_read(path))
     except ValueError as error:
         raise UsageError(f"{path} is no JSON report: {error}") from error
-    ours = view.get("reconciler") if isinstance(view, dict) else None
-    if not isinstance(ours, dict) or view.get("errored"):
+    # Without a digest, the comment takes away the approval that an earlier plan had.
+    if not isinstance(view, dict) or view.get("errored"):
+        return ""
+    ours = view.get("reconciler")
+    if not isinstance(ours, dict):
         return ""
     if view.get("applyable") is not True and not _is_unchanged(view, ours):
         return ""
     digest = ours.get("plan_digest")
-    return digest if isinstance(digest, str) else ""
+    if not isinstance(digest, str):
+        return ""
+    return digest
 
 
 def _is_unchanged(view: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""`reconciler costs`: what the organization paid, by project, by line item or by day."""
+"""`reconciler costs`: costs of the organization by project, by line item or by day."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from reconciler.render.jsonview import document
 from reconciler.render.spending import bar, money, share
 from reconciler.render.tables import csv_table, markdown_table, text_table
 
-_GROUPS: dict[
-    str,
-    tuple[str, ...],
-] = {"project": ("project_id",), "line_item": ("line_item",), "day": ()}
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "project": ("project_id",),
+    "line_item": ("line_item",),
+    "day": (),
+}
+"""How the API has to group costs for the rows of a view. It groups by day anyway."""
 _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 
 
@@ -52,15 +54,15 @@ def command(
         ids = projects.ids(project)
         read = partial(read_costs, session.client, session.keys, period, project_ids=ids)
         costs = read(group_by=_GROUPS[by])
-        # The page shows all three views, for which one further read is enough.
-        has_page = wants(options, "html")
-        details = read(group_by=("project_id", "line_item")) if has_page else []
-        limits = declared_limits(session) if has_page else {}
-    days_of_period = period.days(today)
+        days_of_period = period.days(today)
+        charts: list[Chart] = []
+        if wants(options, "html"):
+            # The page shows all three views, for which one further read is enough.
+            details = read(group_by=("project_id", "line_item"))
+            limits = declared_limits(session)
+            for view in _GROUPS:
+                charts += _charts(view, _rows(details, view, projects, days_of_period), limits)
     rows = _rows(costs, by, projects, days_of_period)
-    charts: list[Chart] = []
-    for view in _GROUPS if has_page else ():
-        charts += _charts(view, _rows(details, view, projects, days_of_period), limits)
     _show(options, period, by, rows, charts)
     return 0
 
@@ -70,25 +72,29 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """A row for each group and currency, highest first; days in order, including those without costs."""
     sums: dict[tuple[str, Any], Decimal] = {}
+    # Days without costs are rows too, so that a chart has no gaps.
     if by == "day":
         for currency in {cost.currency for cost in costs}:
-            sums |= {(currency, day): Decimal(0) for day in days}
+            for day in days:
+                sums[currency, day] = Decimal(0)
     for cost in costs:
         key = {"project": cost.project_id, "line_item": cost.line_item, "day": cost.day}[by]
         sums[cost.currency, key] = sums.get((cost.currency, key), Decimal(0)) + cost.amount
-    rows = [
-        {**_named(by, key, projects), "currency": currency, "amount": amount}
-        for (currency, key), amount in sums.items()
-    ]
+    rows = []
+    for (currency, key), amount in sums.items():
+        rows.append({**_group(by, key, projects), "currency": currency, "amount": amount})
     if by == "day":
         return sorted(rows, key=lambda row: (row["currency"], row["day"]))
     return sorted(rows, key=lambda row: (row["currency"], -row["amount"], row[by]))
 
 
-def _named(by: str, key: Any, projects: Projects) -> dict[str, Any]:
+def _group(by: str, key: Any, projects: Projects) -> dict[str, Any]:
+    """The cells that name the group of a row."""
     if by == "project":
         return {"project": projects.name(key), "project_id": key, "declared": key in projects.names}
-    return {by: str(key) if key is not None else "(no line item)"}
+    if key is None:
+        return {by: "(no line item)"}
+    return {by: str(key)}
 
 
 def _charts(
@@ -96,20 +102,20 @@ def _charts(
 ) -> Iterator[Chart]:
     """A chart of the rows in each currency; projects are compared with their declared limits."""
     for currency in dict.fromkeys(row["currency"] for row in rows):
+        # Limits are amounts in USD.
+        has_limits = by == "project" and currency.upper() == "USD"
         bars = []
+        note = ""
         for row in rows:
-            if row["currency"] == currency:
-                limit = (
-                    limits.get(row[by]) if by == "project" and currency.upper() == "USD" else None
-                )
-                shown = "" if limit is None else money(limit)
-                bars.append(ChartBar(row[by], row["amount"], money(row["amount"]), limit, shown))
-        note = "Limits are those that manifests declare, a month." if any(map(_limit, bars)) else ""
+            if row["currency"] != currency:
+                continue
+            limit = limits.get(row[by]) if has_limits else None
+            shown = ""
+            if limit is not None:
+                shown = money(limit)
+                note = "Limits are those that manifests declare, a month."
+            bars.append(ChartBar(row[by], row["amount"], money(row["amount"]), limit, shown))
         yield Chart(f"By {_TITLES[by].lower()}", tuple(bars), currency.upper(), note)
-
-
-def _limit(bar: ChartBar) -> bool:
-    return bar.limit is not None
 
 
 def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
@@ -136,6 +142,7 @@ def _show(
     if not rows:
         click.echo("Nothing was paid in this period.", err=True)
     totals = _totals(rows)
+    # As text: a floating-point number would lose cents of large sums.
     exact = [{**row, "amount": str(row["amount"])} for row in rows]
     whole = {
         "since": str(period.since),
@@ -144,41 +151,56 @@ def _show(
         "costs": exact,
         "totals": {currency: str(amount) for currency, amount in totals.items()},
     }
-    names = [name for name in (by, "project_id") if any(name in row for row in rows)] or [by]
-    columns = (*names, "amount", "currency")
-    headers = (_TITLES[by], "Amount", "Currency", "Share")
     deliver(
         options,
         {
-            "text": lambda: (
-                text_table((*headers, ""), _cells(rows, by, totals, bars=True), numbers={1, 3})
-                if rows
-                else ""
-            ),
-            "markdown": lambda: (
-                markdown_table(headers, _cells(rows, by, totals, bars=False)) if rows else ""
-            ),
+            "text": lambda: _text(rows, by, totals),
+            "markdown": lambda: _markdown(rows, by, totals),
             "json": lambda: document(whole),
             "html": lambda: _page(period, totals, charts),
-            "csv": lambda: csv_table(
-                columns,
-                [[row[name] or "" for name in columns] for row in exact],
-            ),
+            "csv": lambda: _csv(exact, by),
         },
     )
 
 
+def _text(rows: Sequence[dict[str, Any]], by: str, totals: Mapping[str, Decimal]) -> str:
+    if not rows:
+        return ""
+    return text_table((*_headers(by), ""), _cells(rows, by, totals), numbers={1, 3})
+
+
+def _markdown(rows: Sequence[dict[str, Any]], by: str, totals: Mapping[str, Decimal]) -> str:
+    if not rows:
+        return ""
+    without_bars = [row[:-1] for row in _cells(rows, by, totals)]
+    return markdown_table(_headers(by), without_bars)
+
+
+def _csv(rows: Sequence[dict[str, Any]], by: str) -> str:
+    columns = [by, "amount", "currency"]
+    # Names of projects are not unique, so their ids stand beside them.
+    if by == "project" and rows:
+        columns.insert(1, "project_id")
+    return csv_table(columns, [[row[name] or "" for name in columns] for row in rows])
+
+
+def _headers(by: str) -> tuple[str, ...]:
+    return _TITLES[by], "Amount", "Currency", "Share"
+
+
 def _cells(
-    rows: Sequence[dict[str, Any]], by: str, totals: dict[str, Decimal], *, bars: bool
+    rows: Sequence[dict[str, Any]], by: str, totals: Mapping[str, Decimal]
 ) -> list[tuple[str, ...]]:
-    """The rows of a table, with a total below the rows of each currency."""
+    """The rows of a table with a bar at the end, and a total below the rows of each currency."""
     table: list[tuple[str, ...]] = []
+    # Amounts of different currencies have no sum.
     for currency, total in sorted(totals.items()):
         own = [row for row in rows if row["currency"] == currency]
         most = max(row["amount"] for row in own)
         for row in own:
             amount = row["amount"]
-            picture = (bar(amount, most),) if bars else ()
-            table.append((row[by], money(amount), currency, share(amount, total), *picture))
-        table.append(("Total", money(total), currency, "", *([""] if bars else [])))
+            table.append(
+                (row[by], money(amount), currency, share(amount, total), bar(amount, most))
+            )
+        table.append(("Total", money(total), currency, "", ""))
     return table

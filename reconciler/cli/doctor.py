@@ -1,4 +1,4 @@
-"""`reconciler doctor`: what a run depends on, and what is wrong with it."""
+"""`reconciler doctor`: examines everything that a run depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reconciler drift`: show what changed outside this stack. For CI, at night."""
+"""`reconciler drift`: shows changes that others made to objects of the stack."""
 
 from __future__ import annotations
 
@@ -39,8 +39,11 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     unread = [change for change in plan.blocked if change.id]
     for sentence in dict.fromkeys(change.blocked for change in unread):
         talk(f"Error: {sentence}")
+    # Above drift: an object that could not be read may have drifted too.
     if unread:
-        return 1  # an object that could not be read may have drifted
+        return 1
     if plan.policies.refusing:
         return 11
-    return 2 if plan.drift or plan.unmanaged else 0
+    if plan.drift or plan.unmanaged:
+        return 2
+    return 0

@@ -1,4 +1,4 @@
-"""`reconciler emulator`: serve the API on this machine, to rehearse without a key."""
+"""`reconciler emulator`: serves the API on this machine, to try manifests without a key."""
 
 from __future__ import annotations
 
@@ -110,6 +110,7 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
         emulated = EmulatorOptions(faults=_faults(fault), **values)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    # The address is announced once the port is bound, since --port 0 takes any free one.
     try:
         serve(emulated, port=port, on_ready=_announce)
     except DataFileError as error:

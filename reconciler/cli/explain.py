@@ -1,4 +1,4 @@
-"""`reconciler explain`: document a kind from its declaration."""
+"""`reconciler explain`: documents a kind from its declaration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reconciler export`: the live organization as manifests, bound in the state."""
+"""`reconciler export`: writes manifests for live objects, and binds them in the state."""
 
 from __future__ import annotations
 
@@ -94,15 +94,19 @@ def command(
     )
     with CommandSession(options) as session:
         check_request(session, request)
-        folder, made = session.settings.root / out, _write_stack_file(session, out, stack)
+        folder = session.settings.root / out
+        new_stack_file = _write_stack_file(session, out, stack)
         try:
             result = export(session, request)
         except BaseException:
-            if made is not None and not folder.exists():
-                made.unlink(missing_ok=True)
+            # Nothing is left behind: a second try with --stack would be refused.
+            if new_stack_file is not None and not folder.exists():
+                new_stack_file.unlink(missing_ok=True)
             raise
         _report(options, result, request)
-    return 0 if not result.differing and result.is_complete else 13
+    if result.differing or not result.is_complete:
+        return 13
+    return 0
 
 
 def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> Path | None:
@@ -110,6 +114,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
     root = session.settings.root
     present = next((file for file in STACK_FILES if (root / file).exists()), None)
     if present is not None:
+        # Another name is another state, which an export must not begin by accident.
         if name is not None:
             raise UsageError(
                 f"--stack {name}: there is a stack file already, {present}",
@@ -120,6 +125,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
     folder = (root / out).resolve().relative_to(root.resolve()).as_posix()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        # In one step: a kill must not leave half a file, which no later run could read.
         replace_file(path, stack_file(stack_name(name, root), folder).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -127,7 +133,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
 
 
 def _report(options: GlobalOptions, result: ExportResult, request: ExportRequest) -> None:
-    """Print what was written, and everything that was not."""
+    """Print the written files, and everything that was left out."""
     formats = {"text": as_text, "json": as_json, "markdown": as_markdown}
     if options.format in (None, "text"):
         for sentence in remarks(result, request):

@@ -1,4 +1,4 @@
-"""The report of an export: what was written, what was not, and whether the plan is empty."""
+"""The report of an export: written objects, omissions, and whether the plan is empty."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from reconciler.app.export_choice import SkippedObjects
 from reconciler.app.export_request import ExportRequest
 from reconciler.app.exporting import ExportResult
+from reconciler.app.live_organization import Unread
+from reconciler.export.resource import ExportedResource
 from reconciler.model.change import Change
 from reconciler.render.escape import prose
 from reconciler.render.jsonview import document
@@ -16,18 +18,20 @@ from reconciler.render.values import count, redacted
 
 FORMAT_VERSION = "1.0"
 _MOST_STALE = 10
+_MOST_IDS = 3
 
 
 def as_text(result: ExportResult, request: ExportRequest) -> str:
-    """What was written, and the verdict. `remarks` has the rest."""
-    return "".join(f"{line}\n" for line in (*_written(result, request), verdict(result)))
+    """The summary and the verdict. `remarks` has the rest."""
+    lines = [*_summary(result, request), verdict(result)]
+    return "\n".join(lines) + "\n"
 
 
 def as_markdown(result: ExportResult, request: ExportRequest) -> str:
-    """A comment: what was written, the verdict, and a list of everything else."""
-    head = " ".join(prose(redacted(line)) for line in _written(result, request))
-    lines = [f"### Export\n\n{head}\n\n{prose(redacted(verdict(result)))}\n"]
-    lines += [f"- {prose(redacted(sentence))}" for sentence in remarks(result, request)]
+    """A comment: the summary, the verdict, and a list of everything else."""
+    head = " ".join(map(_prose, _summary(result, request)))
+    lines = [f"### Export\n\n{head}\n\n{_prose(verdict(result))}\n"]
+    lines += [f"- {_prose(sentence)}" for sentence in remarks(result, request)]
     return "\n".join(lines) + "\n"
 
 
@@ -43,21 +47,10 @@ def as_json(result: ExportResult, request: ExportRequest) -> str:
             "bound": result.bound,
             "files": sorted(result.files),
             "stale_files": list(result.stale_files),
-            "resources": [
-                {"address": str(resource.address), "id": resource.id}
-                for resource in result.resources
-            ],
-            "left_out": [_left_out(left) for left in result.left_out],
+            "resources": [_resource(resource) for resource in result.resources],
+            "left_out": [_left_out(skipped) for skipped in result.left_out],
             "archived_projects": result.archived,
-            "unread": [
-                {
-                    "kind": unread.kind,
-                    "project": unread.project,
-                    "reason": redacted(unread.reason),
-                    "expected": unread.is_expected,
-                }
-                for unread in result.unread
-            ],
+            "unread": [_unread(unread) for unread in result.unread],
             "rules": list(map(redacted, result.rules)),
             "differing": [_differing(change) for change in result.differing],
         }
@@ -66,18 +59,24 @@ def as_json(result: ExportResult, request: ExportRequest) -> str:
 
 def remarks(result: ExportResult, request: ExportRequest) -> Iterator[str]:
     """A sentence for each rule, and for everything that is not in the manifests."""
-    yield from (f"Rule: {rule}" for rule in result.rules)
+    for rule in result.rules:
+        yield f"Rule: {rule}"
     if result.archived:
         yield f"Left out: {count(result.archived, 'archived project')}, with all that is in them."
-    together: dict[tuple[str, str], list[SkippedObjects]] = defaultdict(list)
-    for left in result.left_out:
-        together[left.kind, left.reason].append(left)
-    for (kind, reason), several in together.items():
-        ids = [id for left in several for id in left.ids]
-        shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-        place = _place(several[0].project)
-        if len(several) > 1:
-            place = f" in {count(len(several), 'place')}"
+    # One line for a reason that many projects share: an organization may have thousands of them.
+    groups: dict[tuple[str, str], list[SkippedObjects]] = defaultdict(list)
+    for skipped in result.left_out:
+        groups[skipped.kind, skipped.reason].append(skipped)
+    for (kind, reason), group in groups.items():
+        ids: list[str] = []
+        for skipped in group:
+            ids += skipped.ids
+        shown = ", ".join(ids[:_MOST_IDS])
+        if len(ids) > _MOST_IDS:
+            shown += ", …"
+        place = _place(group[0].project)
+        if len(group) > 1:
+            place = f" in {count(len(group), 'place')}"
         yield f"Left out: {len(ids)} {kind}{place} ({shown}): {reason}"
     for unread in result.unread:
         yield f"Not read: {unread.kind}{_place(unread.project)}: {unread.reason}"
@@ -89,7 +88,7 @@ def remarks(result: ExportResult, request: ExportRequest) -> Iterator[str]:
 
 
 def verdict(result: ExportResult) -> str:
-    """Whether the plan of what was written changes anything."""
+    """Whether the plan of the written manifests changes anything."""
     if result.plan is None:
         return "There is nothing to export."
     if result.differing:
@@ -97,12 +96,12 @@ def verdict(result: ExportResult) -> str:
         return f"The plan of these manifests is not empty: {differing} differ."
     marks = ""
     if result.unmarked:
-        what = count(result.unmarked, "object")
-        marks = f" The first apply adopts {what} and writes the stack's mark into the metadata."
+        objects = count(result.unmarked, "object")
+        marks = f" The first apply adopts {objects} and writes the stack's mark into the metadata."
     return f"The plan of these manifests changes nothing.{marks}"
 
 
-def _written(result: ExportResult, request: ExportRequest) -> Iterator[str]:
+def _summary(result: ExportResult, request: ExportRequest) -> Iterator[str]:
     lines = sum(text.count("\n") for text in result.files.values())
     yield (
         f"Wrote {count(len(result.resources), 'object')} to {count(len(result.files), 'file')} in "
@@ -112,12 +111,29 @@ def _written(result: ExportResult, request: ExportRequest) -> Iterator[str]:
         yield f"Bound {count(result.bound, 'object')} in the state."
 
 
-def _left_out(left: SkippedObjects) -> dict[str, Any]:
+def _prose(text: str) -> str:
+    return prose(redacted(text))
+
+
+def _resource(resource: ExportedResource) -> dict[str, Any]:
+    return {"address": str(resource.address), "id": resource.id}
+
+
+def _left_out(skipped: SkippedObjects) -> dict[str, Any]:
     return {
-        "kind": left.kind,
-        "project": left.project,
-        "reason": redacted(left.reason),
-        "ids": list(left.ids),
+        "kind": skipped.kind,
+        "project": skipped.project,
+        "reason": redacted(skipped.reason),
+        "ids": list(skipped.ids),
+    }
+
+
+def _unread(unread: Unread) -> dict[str, Any]:
+    return {
+        "kind": unread.kind,
+        "project": unread.project,
+        "reason": redacted(unread.reason),
+        "expected": unread.is_expected,
     }
 
 
@@ -131,12 +147,16 @@ def _differing(change: Change) -> dict[str, Any]:
 
 
 def _place(project: str | None) -> str:
-    return f" in {project}" if project else ""
+    if not project:
+        return ""
+    return f" in {project}"
 
 
 def _difference(change: Change) -> str:
-    """What a plan of the manifests would do to an object, and why."""
+    """How a plan of the manifests would change an object, and why."""
     fields = ", ".join(change.field_names)
-    what = f"{change.action.value} {fields}".rstrip()
-    reason = "it has an error" if change.blocked else change.reason.value
-    return f"Differs: {change.address}: {what} ({reason})"
+    action = f"{change.action.value} {fields}".rstrip()
+    reason = change.reason.value
+    if change.blocked:
+        reason = "it has an error"
+    return f"Differs: {change.address}: {action} ({reason})"

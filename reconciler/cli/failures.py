@@ -1,4 +1,4 @@
-"""Turns an error into messages for the user and an exit code."""
+"""Turns an error into messages on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import terminal_width
+from reconciler.cli.streams import redactor, terminal_width
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -18,13 +18,9 @@ from reconciler.errors import (
     ReconcilerError,
     UsageError,
 )
-from reconciler.model.secret import Redactor
 
 if TYPE_CHECKING:
     from reconciler.model.diagnostic import Diagnostic
-
-redactor = Redactor()
-"""Knows every secret of this run. All output passes through it."""
 
 
 def exit_code(error: BaseException) -> int:
@@ -62,34 +58,48 @@ EXTRAS = {
 
 def refusals_of(error: BaseException) -> tuple[str, ...]:
     """The refusals of guards, one sentence each."""
-    return error.refusals if isinstance(error, GuardError) else ()
+    if isinstance(error, GuardError):
+        return error.refusals
+    return ()
 
 
 def report(error: Exception, options: GlobalOptions) -> int:
     """Print an error for the person who must act; the exit code."""
-    from reconciler.render.escape import terminal as clean
-
     if isinstance(error, ConfigurationError):
         _report_diagnostics(error, options)
         return 1
     error = _translated(error)
+    # Anything else is a fault of this program, and asks for a report.
     if not isinstance(error, ReconcilerError | OSError):
         return _report_bug(error, options)
-    refusals = error.refusals if isinstance(error, GuardError) else (_sentence(error),)
-    for sentence in refusals:
-        label = "Refused" if isinstance(error, GuardError) else "Error"
-        # Newlines of a message stay; other control characters are escaped.
-        first, *rest = (clean(line) for line in redactor(sentence).split("\n"))
-        _say(f"{label}: {first}", options)
-        for line in rest:
-            _say(f"  {line}", options)
-    hint = error.hint if isinstance(error, ReconcilerError) else ""
-    for line in redactor(hint).split("\n") if hint else ():
-        click.echo(_wrapped(f"  {clean(line)}"), err=True)
+    if isinstance(error, GuardError):
+        for refusal in error.refusals:
+            _say_lines("Refused", refusal, options)
+    else:
+        _say_lines("Error", _sentence(error), options)
+    if isinstance(error, ReconcilerError) and error.hint:
+        for line in _clean_lines(error.hint):
+            click.echo(_wrapped(f"  {line}"), err=True)
     if isinstance(error, ApiError) and error.request_id:
-        click.echo(f"  request id: {clean(error.request_id)}", err=True)
+        from reconciler.render.escape import terminal
+
+        click.echo(f"  request id: {terminal(error.request_id)}", err=True)
     _say_where(error, options)
     return exit_code(error)
+
+
+def _say_lines(label: str, message: str, options: GlobalOptions) -> None:
+    first, *rest = _clean_lines(message)
+    _say(f"{label}: {first}", options)
+    for line in rest:
+        _say(f"  {line}", options)
+
+
+def _clean_lines(text: str) -> list[str]:
+    """The lines of a text without secrets, and with all other control characters escaped."""
+    from reconciler.render.escape import terminal
+
+    return [terminal(line) for line in redactor(text).split("\n")]
 
 
 def _translated(error: Exception) -> Exception:
@@ -99,23 +109,20 @@ def _translated(error: Exception) -> Exception:
             "The current folder no longer exists.",
             hint="Change to another folder and run again.",
         )
-    library = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    if library in EXTRAS:
-        extra = EXTRAS[library]
-        return UsageError(
-            f"This command needs the library {library}, which is not installed.",
-            hint=f"Install reconciler with its extra `{extra}`: pip install 'reconciler-iac[{extra}]'",
-        )
+    if isinstance(error, ImportError):
+        library = (error.name or "").partition(".")[0]
+        if library in EXTRAS:
+            return _missing_library(library)
     from reconciler.app.failures import translated
 
-    if (clearer := translated(error)) is not error:
+    clearer = translated(error)
+    if clearer is not error:
         return clearer
     encoding = sys.getfilesystemencoding()
-    if (
-        isinstance(error, UnicodeEncodeError)
-        and encoding not in ("utf-8", "mbcs")
-        and error.encoding == encoding
-    ):
+    if isinstance(error, UnicodeEncodeError) and error.encoding == encoding:
+        # UTF-8 and mbcs express every name, so that the fault lies elsewhere.
+        if encoding in ("utf-8", "mbcs"):
+            return error
         return UsageError(
             f"The encoding of this locale ({encoding}) cannot express a file name of the stack.",
             hint="Set LC_ALL=C.UTF-8 or PYTHONUTF8=1.",
@@ -123,10 +130,20 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
+def _missing_library(library: str) -> UsageError:
+    extra = EXTRAS[library]
+    return UsageError(
+        f"This command needs the library {library}, which is not installed.",
+        hint=f"Install reconciler with its extra `{extra}`: pip install 'reconciler-iac[{extra}]'",
+    )
+
+
 def _sentence(error: ReconcilerError | OSError) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return error.strerror
 
 
 def _has_current_folder() -> bool:
@@ -141,6 +158,7 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
     from reconciler.cli.reporting import renderer, text_renderer
 
     is_for_programs = options.format not in (None, "text", "csv", "env", "github")
+    # Standard output has the failure as a result already.
     if is_for_programs and options.outcome.is_printed:
         return
     is_result = options.format in ("json", "markdown")
@@ -160,11 +178,9 @@ def _report_bug(error: Exception, options: GlobalOptions) -> int:
 
 
 def _say_where(error: Exception, options: GlobalOptions) -> None:
-    from reconciler.render.escape import terminal as clean
-
     if options.verbose > 1:
-        lines = redactor("".join(traceback.format_exception(error))).split("\n")
-        click.echo("\n".join(map(clean, lines)), err=True)
+        trace = "".join(traceback.format_exception(error))
+        click.echo("\n".join(_clean_lines(trace)), err=True)
 
 
 def _say(text: str, options: GlobalOptions) -> None:
@@ -172,9 +188,9 @@ def _say(text: str, options: GlobalOptions) -> None:
     from reconciler.cli.reporting import wants_color
 
     shown = harmless(_wrapped(text), "text")
-    click.echo(
-        click.style(shown, fg="red") if wants_color(options, sys.stderr) else shown, err=True
-    )
+    if wants_color(options, sys.stderr):
+        shown = click.style(shown, fg="red")
+    click.echo(shown, err=True)
 
 
 def _wrapped(text: str) -> str:
@@ -184,4 +200,5 @@ def _wrapped(text: str) -> str:
     from reconciler.render.lines import StyledText, plain, wrapped
 
     width = terminal_width()
+    # Indented and wrapped as one text, then the indent of the first line is taken off again.
     return plain(wrapped((StyledText("  "), StyledText(text.lstrip())), width + 2))[2:].rstrip("\n")

@@ -49,6 +49,7 @@ def plan(
     """Show what apply would change in each stack, worst first. Changes nothing."""
     report = run_and_report(fleet, request, run)
     has_changes = any(stack.counts for stack in report.stacks)
+    # A failure of a stack outranks the changes of the others.
     if detailed_exitcode and has_changes and not report.exit_code:
         return 2
     return report.exit_code

@@ -1,9 +1,10 @@
-"""`reconciler fleet list`: the stacks as a table, as JSON, and as a matrix for GitHub Actions."""
+"""`reconciler fleet list`: stacks as a table, as JSON, and as a matrix for GitHub Actions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 from reconciler.cli.fleet_options import CommandFleet
@@ -18,30 +19,17 @@ from reconciler.render.tables import markdown_table, text_table
 MATRIX = "github-matrix"
 FORMAT_VERSION = "1.0"
 _MOST_JOBS = 256
-"""How many jobs GitHub starts for a matrix."""
+"""The most jobs that GitHub starts for a matrix."""
 _HEADERS = ("Folder", "Environment", "Stack", "Organization", "State", "Problem")
 _SHARD_HEADERS = ("Shard", "Stacks", "Organizations")
 
 
 def list_stacks(fleet: CommandFleet, *, shards: int | None) -> int:
     """Print the stacks, or the parts that they can be divided into."""
-    stacks = fleet.stacks
     if shards is not None:
-        view = _shards(stacks, shards)
-        rows = [
-            (each["shard"], f"{each['stacks']:,}", ", ".join(each["organizations"]))
-            for each in view
-        ]
-        deliver(
-            fleet.options,
-            {
-                "text": lambda: text_table(_SHARD_HEADERS, rows),
-                "markdown": lambda: markdown_table(_SHARD_HEADERS, rows),
-                "json": lambda: document({"format_version": FORMAT_VERSION, "shards": view}),
-                MATRIX: lambda: _matrix([{"shard": each["shard"]} for each in view]),
-            },
-        )
+        _list_shards(fleet, shards)
         return 0
+    stacks = fleet.stacks
     table = _without_empty(_HEADERS, list(map(_row, stacks)))
     deliver(
         fleet.options,
@@ -60,8 +48,28 @@ def list_stacks(fleet: CommandFleet, *, shards: int | None) -> int:
     return 0
 
 
+def _list_shards(fleet: CommandFleet, total: int) -> None:
+    shards = list(_shards(fleet.stacks, total))
+    rows = [_shard_row(**shard) for shard in shards]
+    deliver(
+        fleet.options,
+        {
+            "text": lambda: text_table(_SHARD_HEADERS, rows),
+            "markdown": lambda: markdown_table(_SHARD_HEADERS, rows),
+            "json": lambda: document({"format_version": FORMAT_VERSION, "shards": shards}),
+            MATRIX: lambda: _matrix([{"shard": shard["shard"]} for shard in shards]),
+        },
+    )
+
+
+def _shard_row(shard: str, stacks: int, organizations: Sequence[str]) -> Sequence[str]:
+    return shard, f"{stacks:,}", ", ".join(organizations)
+
+
 def _row(stack: FoundStack) -> Sequence[str]:
-    problem = stack.problems[0].summary if stack.problems else ""
+    problem = ""
+    if stack.problems:
+        problem = stack.problems[0].summary
     name = stack.id
     return (
         name.folder,
@@ -76,9 +84,9 @@ def _row(stack: FoundStack) -> Sequence[str]:
 def _without_empty(
     headers: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """A table without the columns in which no row has anything."""
-    kept = [at for at in range(len(headers)) if any(row[at] for row in rows)]
-    return [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
+    """A table without its empty columns."""
+    filled = [any(column) for column in zip(*rows, strict=True)]
+    return list(compress(headers, filled)), [list(compress(row, filled)) for row in rows]
 
 
 def _view(stack: FoundStack) -> dict[str, Any]:
@@ -95,24 +103,19 @@ def _job(stack: FoundStack) -> dict[str, Any]:
     return {"stack": name.name, "folder": name.folder, "environment": name.environment}
 
 
-def _shards(stacks: Sequence[FoundStack], total: int) -> list[dict[str, Any]]:
+def _shards(stacks: Sequence[FoundStack], total: int) -> Iterator[dict[str, Any]]:
     """The shards that have stacks."""
-    shards = []
-    for index, own in enumerate(divided(stacks, total)):
+    for number, own in enumerate(divided(stacks, total), start=1):
         if own:
-            organizations = sorted({stack.organization for stack in own} - {""})
-            shards.append(
-                {
-                    "shard": str(Shard(index + 1, total)),
-                    "stacks": len(own),
-                    "organizations": organizations,
-                }
-            )
-    return shards
+            yield {
+                "shard": str(Shard(number, total)),
+                "stacks": len(own),
+                "organizations": sorted({stack.organization for stack in own} - {""}),
+            }
 
 
 def _separate(stacks: Sequence[FoundStack]) -> Sequence[FoundStack]:
-    """The stacks, if each has a state of its own: jobs of single stacks do not know of each other."""
+    """The stacks. Raises UsageError if two of them share a state, which their jobs cannot know."""
     for stack in stacks:
         if stack.shares_state:
             raise UsageError(
@@ -123,7 +126,7 @@ def _separate(stacks: Sequence[FoundStack]) -> Sequence[FoundStack]:
 
 
 def _matrix(jobs: Sequence[dict[str, Any]]) -> str:
-    """One line, as `$GITHUB_OUTPUT` wants it."""
+    """A matrix in one line, which `$GITHUB_OUTPUT` needs."""
     if len(jobs) > _MOST_JOBS:
         raise UsageError(
             f"GitHub starts at most {_MOST_JOBS} jobs for a matrix, and this fleet has "

@@ -18,7 +18,6 @@ from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.sharing import Sharing
 from reconciler.app.spend import SpendReader
 from reconciler.cli.duration import seconds_in
-from reconciler.cli.failures import redactor
 from reconciler.cli.fleet_telemetry import FleetTelemetry
 from reconciler.cli.interrupts import Interrupts, listening
 from reconciler.cli.logs import listen
@@ -33,6 +32,7 @@ from reconciler.cli.options import (
 )
 from reconciler.cli.reporting import begin_reports, talk
 from reconciler.cli.session import settings_of
+from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.shards import parse_shard, stacks_of
@@ -43,7 +43,7 @@ from reconciler.model.fleet import Command
 from reconciler.state.address import parse_address, secret_parts
 
 _MOST_REPEATED = 3
-"""How often a notice is shown that many stacks give."""
+"""How often the same notice of different stacks is shown."""
 
 CommandFunction = Callable[..., Any]
 
@@ -81,7 +81,7 @@ _MAX_FAILURES = click.option(
 
 
 class FleetChoice(Struct, frozen=True):
-    """Which stacks a command is for, as the command line says it."""
+    """The stacks that the command line selects."""
 
     stacks: tuple[str, ...] = ()
     shard: str | None = None
@@ -104,6 +104,7 @@ class CommandFleet:
         self.settings: Settings = replace(settings, environment=None, learn=redactor.add)
         self.stacks = _chosen(self.settings, options, choice)
         self.telemetry = FleetTelemetry(options, self.settings, _grouping(options, choice))
+        # One recorder, reader and redactor for all stacks, which run in threads of this process.
         self.context = FleetContext(
             recorder=self.telemetry.recorder,
             spend=SpendReader() if options.spend else None,
@@ -149,14 +150,15 @@ def _chosen(settings: Settings, options: GlobalOptions, choice: FleetChoice) -> 
 
 
 class _Notices:
-    """Shows notices of stacks; one that many stacks give is not repeated for each."""
+    """Shows notices of stacks, and the same notice of many stacks only a few times."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def __call__(self, sentence: str) -> None:
         text = sentence.partition(": ")[2]
-        number = self._numbers[text] = self._numbers.get(text, 0) + 1
+        number = self._numbers.get(text, 0) + 1
+        self._numbers[text] = number
         if number <= _MOST_REPEATED:
             talk(sentence)
         if number == _MOST_REPEATED:
@@ -230,6 +232,7 @@ def _refresh_option(default: str) -> CommandFunction:
         "--refresh",
         type=click.Choice(("auto", "full")),
         default=default,
+        show_default=True,
         help="How to read live state. auto: skip what the audit log shows as unchanged; full: read "
-        f"everything. {default} by default.",
+        "everything.",
     )

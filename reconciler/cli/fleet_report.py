@@ -1,4 +1,4 @@
-"""`reconciler fleet report`: how all stacks stand, from what earlier runs recorded."""
+"""`reconciler fleet report`: the status of all stacks, from recorded runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from reconciler.state.fleet_history import LocalHistory
 
 
 def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhere: bool) -> int:
-    """Publish the report; 0 however the stacks stand."""
+    """Publish the report; always 0, since the runs of the past are no failure of this one."""
     began = time.monotonic()
     start = moment(since, "--since", now=datetime.now(UTC)).timestamp()
     histories = _histories(fleet)
     reports: list[StackReport] = []
     if everywhere:
-        found = {(stack.id.name, stack.id.environment) for stack in fleet.stacks}
-        elsewhere = [each for each in histories if (each.stack, each.environment) not in found]
+        present = {(stack.id.name, stack.id.environment) for stack in fleet.stacks}
+        elsewhere = [past for past in histories if (past.stack, past.environment) not in present]
         reports += recorded(elsewhere, since=start)
     reports += standings(
         fleet.stacks,
@@ -42,15 +42,13 @@ def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhe
 
 
 def _histories(fleet: CommandFleet) -> list[StackHistory]:
-    """What is recorded.
-
-    Raises StateError for a shared backend that cannot be read, as then neither can its states. A
-    local file that is damaged is a notice.
-    """
+    """The recorded histories. Raises StateError for a shared backend that cannot be read."""
     storage = open_history(fleet.settings)
     try:
         return list(FleetHistory(storage).read())
     except StateError as error:
+        # The states of a shared backend cannot be read then either. A damaged local file costs no
+        # more than the history.
         if not isinstance(storage, LocalHistory):
             raise
         talk(
@@ -62,5 +60,5 @@ def _histories(fleet: CommandFleet) -> list[StackHistory]:
 
 
 def _without_exit_code(report: FleetReport) -> FleetReport:
-    """The report of a run that only looks back, so the exit codes of then are none of its own."""
+    """The report without an exit code: the codes in it are those of earlier runs."""
     return FleetReport(report.command, report.stacks, seconds=report.seconds)

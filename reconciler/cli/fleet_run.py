@@ -70,9 +70,11 @@ def apply_fleet(
     if yes:
         return run_and_report(fleet, request, options)
     digests = frozenset(map(_digest, approve))
+    # Before the plans, which take minutes and would be of no use without an answer.
     if not digests and not sys.stdin.isatty():
         ask_or_refuse(yes=False, what="plan")
     planned = _plan(fleet, request, options)
+    # Some stacks have no plan then, so nothing is applied.
     if planned.interrupted:
         publish_fleet(fleet.options, planned)
         return planned
@@ -87,14 +89,14 @@ def apply_fleet(
 
 
 class Approval(Struct, frozen=True):
-    """Which plans were approved, by the digests of the command line."""
+    """The plans that the digests of the command line approve."""
 
     digests: frozenset[str]
     fleet: str
     """The digest of the present plans of all stacks."""
 
     def covers(self, stack: StackReport) -> bool:
-        """Whether the plan of a stack was approved, by itself or with the whole fleet."""
+        """Whether the plan of a stack was approved, alone or with the whole fleet."""
         return self.fleet in self.digests or stack.digest in self.digests
 
 
@@ -111,11 +113,13 @@ def _jobs(
     for stack in fleet.stacks:
         report = approved[stack.id]
         if report.digest and report.status is not StackStatus.REFUSED:
+            # Each apply plans again under the lock, and refuses a plan with another digest.
             yield FleetJob(stack, replace(request, approved=report.digest))
             continue
-        # Drift that a plan does not undo leaves nothing to apply.
-        is_done = report.status in (StackStatus.IN_SYNC, StackStatus.DRIFTED)
-        status = StackStatus.IN_SYNC if is_done else report.status
+        status = report.status
+        # Drift that the plan does not undo leaves nothing to apply.
+        if status is StackStatus.DRIFTED:
+            status = StackStatus.IN_SYNC
         known = StackResult(stack.id, Command.APPLY, status, report.exit_code)
         yield FleetJob(stack, request, known)
 
@@ -125,10 +129,8 @@ def _approved(planned: FleetReport, digests: frozenset[str]) -> dict[StackId, St
     approval = Approval(digests, planned.digest)
     checked = {}
     for stack in planned.stacks:
-        is_applicable = (
-            bool(digests) and bool(stack.digest) and stack.status is not StackStatus.REFUSED
-        )
-        if is_applicable and not approval.covers(stack):
+        has_plan = bool(stack.digest) and stack.status is not StackStatus.REFUSED
+        if digests and has_plan and not approval.covers(stack):
             stack = replace(
                 stack,
                 status=StackStatus.REFUSED,
@@ -138,7 +140,7 @@ def _approved(planned: FleetReport, digests: frozenset[str]) -> dict[StackId, St
                 "review, or it was not reviewed.",
             )
         elif stack.reason == WAITS:
-            # What others are applied for now makes the plan that is to be approved next.
+            # The applies of other stacks now decide what its next plan is, which needs an approval.
             stack = replace(stack, exit_code=10)
         checked[stack.id] = stack
     return checked
@@ -151,20 +153,23 @@ def _run(
     options: FleetOptions,
     known: Mapping[StackId, StackReport] = NOTHING,
 ) -> FleetReport:
-    """Run jobs and collect what their reports need. `known` replaces what is known already."""
+    """Run jobs and collect their reports. `known` has the reports of jobs that need no run."""
     fleet.check_backend()
     began = time.monotonic()
-    needs = needs_of([job.stack for job in jobs]) if request.command is Command.APPLY else None
-    is_known = {job.stack.id for job in jobs if job.known is not None}
-    # From here on an interrupt waits until whatever was done is recorded and listed.
+    needs = None
+    if request.command is Command.APPLY:
+        needs = needs_of([job.stack for job in jobs])
+    known_ids = {job.stack.id for job in jobs if job.known is not None}
+    # From here on an interrupt waits until every finished change is recorded and listed.
     with ExitStack() as block:
         block.enter_context(fleet.interrupts.finishing_first())
         context = block.enter_context(fleet.sharing())
         collected = _Collected(fleet, block.enter_context(_recording(fleet, request)))
         block.enter_context(_progress(fleet, request, collected.reports, len(jobs)))
         for result in run_fleet(jobs, fleet.settings, context, options, needs=needs):
+            # At once: the plans of thousands of stacks do not fit into memory.
             report = summarized(result, fleet.settings.root)
-            if result.id in is_known:
+            if result.id in known_ids:
                 report = known[result.id]
                 result = replace(result, reason=report.reason, digest=report.digest)
             collected.add(result, report)
@@ -180,7 +185,7 @@ def _run(
 class _Collected:
     """The reports of a run. Passes each on to the history, to metrics and to notices.
 
-    Whether a stack that lacks outputs of others failed is known once all have ended.
+    A stack that lacks outputs of others has failed or waits. That is decided once all have ended.
     """
 
     def __init__(self, fleet: CommandFleet, record: Callable[[StackReport], None]) -> None:
@@ -225,10 +230,8 @@ class _Collected:
 def _recording(
     fleet: CommandFleet, request: StackRequest
 ) -> Iterator[Callable[[StackReport], None]]:
-    """Records results in the history of the fleet.
-
-    A plan writes nothing, and what a pull request plans is not how its stacks stand.
-    """
+    """Records results in the history of the fleet."""
+    # A plan writes nothing. The plan of a pull request says nothing about the stacks of main.
     if request.command is Command.PLAN:
         yield lambda _: None
         return
@@ -253,7 +256,7 @@ def _progress(
 
 
 def _show(fleet: CommandFleet, report: FleetReport) -> None:
-    """Print the plans before they are applied; nothing in formats for programs."""
+    """Print the plans before the apply; nothing in formats for programs."""
     if fleet.options.format in (None, "text"):
         text = text_renderer(fleet.options, sys.stdout).fleet(report)
         echo(fleet.options, fleet.context.redactor(text))

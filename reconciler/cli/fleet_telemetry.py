@@ -1,6 +1,6 @@
 """Metrics and notices of a fleet, published once its command has ended.
 
-Neither changes the exit code. What could not be sent is a warning, and goes with the next run.
+Neither changes the exit code. A notice that cannot be sent is a warning, and is sent by the next run.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.metrics import publish_metrics, recorder_for
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk
+from reconciler.cli.streams import redactor
 from reconciler.errors import StateError, UsageError
 from reconciler.manifests import Settings
 from reconciler.model.ci import run_origin
@@ -30,7 +30,7 @@ NOTICE_URLS = "RECONCILER_NOTICE_URLS"
 
 
 class FleetTelemetry:
-    """Takes in the results of a fleet. Raises UsageError for options that cannot be used."""
+    """Collects the results of a fleet. Raises UsageError for options that cannot be used."""
 
     def __init__(self, options: GlobalOptions, settings: Settings, grouping: str) -> None:
         self._options = options
@@ -40,16 +40,17 @@ class FleetTelemetry:
         self._announcer: Announcer | None = None
         if options.notify:
             self._announcer, self._history = new_announcer(settings, self.recorder)
+        # After the command, which knows only then the status of stacks that wait for others.
         if self._metrics is not None or self._announcer is not None:
             options.outcome.ended.append(lambda _: self._publish())
 
     @property
     def recorder(self) -> Recorder:
-        """What counts requests."""
+        """The recorder that counts requests."""
         return self._metrics or NoRecorder()
 
     def add(self, result: StackResult) -> None:
-        """Take in the result of a stack."""
+        """Add the result of a stack."""
         if self._metrics is not None:
             self._metrics.record(result)
         if self._announcer is not None:
@@ -69,12 +70,16 @@ class FleetTelemetry:
             talk(f"Warning: notices may be missing or come twice: {error}. {error.hint}".rstrip())
             return
         if missed:
-            what = "1 target was" if missed == 1 else f"{missed} targets were"
-            talk(f"Warning: {what} not reached with notices, and will hear of it in the next run.")
+            targets = f"{missed} targets were"
+            if missed == 1:
+                targets = "1 target was"
+            talk(
+                f"Warning: {targets} not reached with notices, and will hear of it in the next run."
+            )
 
 
 def new_announcer(settings: Settings, recorder: Recorder) -> tuple[Announcer, HistoryStorage]:
-    """An announcer that remembers in the history of the fleet, and that history, to be closed.
+    """An announcer, and the history that it remembers notices in, which the caller closes.
 
     Raises UsageError without a target, StateError for an address that cannot be used.
     """
@@ -89,6 +94,7 @@ def new_announcer(settings: Settings, recorder: Recorder) -> tuple[Announcer, Hi
             f"--notify needs the targets of notices in {NOTICE_URLS}, which is not set",
             hint="Set it to URLs of apprise, separated by spaces, from a secret of your CI.",
         )
+    # The redactor learns the tokens in the URLs here.
     targets = targets_of(urls, redactor)
     history = open_history(settings)
     announcer = Announcer(

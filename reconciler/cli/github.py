@@ -1,4 +1,4 @@
-"""The files and the log of a step in GitHub Actions: summary, outputs, and text without commands."""
+"""A step in GitHub Actions: its summary, its outputs, and a log without workflow commands."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import secrets
 from pathlib import Path
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.streams import redactor
 
 STEP_SUMMARY_BYTES = 1 << 20
-"""The most that a step can write to its summary."""
+"""The size limit of a step summary at GitHub."""
 
 _FORMAT = "github"
 _AT_START = re.compile(r"^([^\S\n]*:):", re.MULTILINE)
@@ -24,24 +24,23 @@ _BROKEN = {
     "html": "#&#35;[",
     "junit": "#&#35;[",
 }
-"""How the formats spell what begins a command in the middle of a line; others get a break."""
+"""`##[` in the escapes of each format, which begins a command anywhere in a line. Other formats get a
+zero-width space in it."""
 
 
 def without_commands(text: str) -> str:
-    """A text for the log of a step, in which the runner obeys no line.
-
-    The runner obeys nothing until it reads the token again, which nobody could have guessed.
-    """
+    """A text for the log of a step in which the runner executes no workflow command."""
+    # The runner ignores commands until it reads the token again, which no text can guess.
     token = secrets.token_hex(16)
-    ending = "" if text.endswith("\n") or not text else "\n"
-    return f"::stop-commands::{token}\n{text}{ending}::{token}::\n"
+    # The token ends the block only at the beginning of a line.
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return f"::stop-commands::{token}\n{text}::{token}::\n"
 
 
 def harmless(text: str, format: str) -> str:
-    """A text in which the runner finds no command, for output in other formats than `github`.
-
-    The runner obeys lines that begin with `::`, indented or not, and `##[…]` anywhere in a line.
-    """
+    """A text in which the runner finds no command, for output in other formats than `github`."""
+    # The runner executes lines that begin with `::`, indented or not, and `##[…]` in any place.
     if os.environ.get("GITHUB_ACTIONS") != "true" or format == _FORMAT:
         return text
     if format in _BROKEN:
@@ -77,6 +76,7 @@ def _append_summary(options: GlobalOptions) -> None:
     path, render = os.environ.get("GITHUB_STEP_SUMMARY"), options.outcome.render
     if not path or render is None:
         return
+    # Rendered again for the summary, since the report file may be longer than its limit.
     file = Path(path)
     # Earlier commands of the step may have written to it.
     used = file.stat().st_size if file.exists() else 0
@@ -100,6 +100,7 @@ def _append_outputs(options: GlobalOptions, code: int) -> None:
     values = output_values(outcome.plan, exit_code=code, plan_path=outcome.plan_path)
     if outcome.fleet is not None:
         values = fleet_values(outcome.fleet, exit_code=code)
+    # A value that contains the delimiter could set outputs of its own, so nobody can guess it.
     text = output_file(values, f"reconciler_{secrets.token_hex(16)}")
     with Path(path).open("a", encoding="utf-8", newline="\n") as stream:
         stream.write(text)

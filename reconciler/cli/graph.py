@@ -1,4 +1,4 @@
-"""`reconciler graph`: the dependencies of resources, as a diagram."""
+"""`reconciler graph`: prints the dependencies of resources as a diagram."""
 
 from __future__ import annotations
 
@@ -29,17 +29,16 @@ def command(options: GlobalOptions, kind: str) -> int:
         configuration = session.configuration
         keys = keys_in_use(configuration, session.store.records())
     resources = configuration.resources
-    projects = {
-        resource.address.name: resource.address
-        for resource in resources
-        if resource.kind.defines_project
-    }
+    declared = (resource.address for resource in resources if resource.kind.defines_project)
+    projects = {address.name: address for address in declared}
     edges = {}
+    # References do not show everything that an apply waits for.
     for resource in resources:
         address = resource.address
         needs = set(resource.references)
         if address.project in projects:
             needs.add(projects[address.project])
+        # An object in a project is written with the key of the project, which a resource may create.
         key = keys.get(address.project or "")
         if key and not resource.kind.scope.needs_admin_key:
             needs.add(key.writer)

@@ -1,4 +1,4 @@
-"""`reconciler history`: the runs that wrote, and what each of them changed."""
+"""`reconciler history`: runs that wrote, and the changes of each."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from reconciler.state.runs import PreImage, RunRecord
 
 _HEADERS = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
 _CHANGE_HEADERS = ("Action", "Address", "Id before", "Outcome", "Why")
+_CHANGE_COLUMNS = ("action", "address", "id", "outcome", "why")
 _DIGEST_SHOWN = 12
 
 
@@ -37,41 +38,44 @@ def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
     """
     session = CommandSession(options)
     try:
-        store = session.store
-        return _one(options, store, run) if run is not None else _all(options, store, limit)
+        if run is None:
+            _show_all(options, session.store, limit)
+        else:
+            _show_one(options, session.store, run)
     finally:
         session.close()
-
-
-def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
-    alive = _alive(store)
-    shown = [_view(run, alive) for run in reversed(store.runs.all())][:limit]
-    if not shown:
-        click.echo("No runs yet.", err=True)
-    _deliver(
-        options,
-        {"runs": shown},
-        lambda table: _runs(table, shown) if shown else "",
-    )
     return 0
 
 
-def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
-    run, images = _view(find_run(store, number), _alive(store)), store.runs.pre_images(number)
-    changes = [_change(image) for image in images]
+def _show_all(options: GlobalOptions, store: StateStore, limit: int | None) -> None:
+    holder = _live_holder(store)
+    runs = [_view(run, holder) for run in reversed(store.runs.all())][:limit]
+    if not runs:
+        click.echo("No runs yet.", err=True)
+
+    def pages(table: Callable[..., str]) -> str:
+        if not runs:
+            return ""
+        return _runs(table, runs)
+
+    _deliver(options, {"runs": runs}, pages)
+
+
+def _show_one(options: GlobalOptions, store: StateStore, number: int) -> None:
+    run = _view(find_run(store, number), _live_holder(store))
+    changes = [_change(image) for image in store.runs.pre_images(number)]
+    # Only the pre-images of the latest runs are kept, and the counts of all.
     if not changes and any(run["counts"].values()):
         click.echo("The details of this run are too old and no longer kept.", err=True)
 
     def pages(table: Callable[..., str]) -> str:
-        rows = [
-            tuple(change[name] or "" for name in ("action", "address", "id", "outcome", "why"))
-            for change in changes
-        ]
-        below = "\n" + table(_CHANGE_HEADERS, rows) if rows else ""
-        return _runs(table, [run]) + below
+        text = _runs(table, [run])
+        if changes:
+            rows = [[change[name] or "" for name in _CHANGE_COLUMNS] for change in changes]
+            text += "\n" + table(_CHANGE_HEADERS, rows)
+        return text
 
     _deliver(options, {**run, "changes": changes}, pages)
-    return 0
 
 
 def _deliver(
@@ -86,8 +90,11 @@ def _deliver(
     deliver(options, formats)
 
 
-def _view(run: RunRecord, alive: int | None) -> dict[str, Any]:
-    status = run.status or ("running" if run.pid == alive else "killed")
+def _view(run: RunRecord, holder: int | None) -> dict[str, Any]:
+    status = run.status
+    if not status:
+        # Only a run that ends writes its status, and only one that holds the lock is running.
+        status = "running" if run.pid == holder else "killed"
     return {
         "run": run.id,
         "began_at": _time(run.began_at),
@@ -102,24 +109,30 @@ def _view(run: RunRecord, alive: int | None) -> dict[str, Any]:
     }
 
 
-def _alive(store: StateStore) -> int | None:
+def _live_holder(store: StateStore) -> int | None:
     """The process that holds the lock, unless it is known to be dead."""
     holder = store.holder()
-    return None if holder is None or Process.current().proves_dead(holder.process) else holder.pid
+    if holder is None or Process.current().proves_dead(holder.process):
+        return None
+    return holder.pid
 
 
 def _change(image: PreImage) -> dict[str, Any]:
-    reason = Reason.__members__.get(image.reason)
-    former = (
-        image.record.address if image.record and image.record.address != image.address else None
-    )
+    former = None
+    if image.record is not None and image.record.address != image.address:
+        former = str(image.record.address)
+    outcome = "not done, or not known"
+    if image.done:
+        outcome = "done"
+    # An older or newer version may have recorded a reason that this one does not know.
+    reason = Reason.__members__.get(image.reason, "")
     return {
         "action": image.action,
         "address": str(image.address),
-        "renamed_from": str(former) if former else None,
+        "renamed_from": former,
         "id": image.id,
-        "outcome": "done" if image.done else "not done, or not known",
-        "why": str(reason) if reason else "",
+        "outcome": outcome,
+        "why": str(reason),
     }
 
 
@@ -136,6 +149,8 @@ def _runs(table: Callable[..., str], runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(run: Mapping[str, Any]) -> Sequence[str]:
     counts = ", ".join(f"{number} {word}" for word, number in run["counts"].items() if number)
+    if not counts and run["status"] == "done":
+        counts = "none"
     return (
         str(run["run"]),
         run["began_at"],
@@ -143,7 +158,7 @@ def _row(run: Mapping[str, Any]) -> Sequence[str]:
         run["command"],
         run["plan_digest"][:_DIGEST_SHOWN],
         run["status"],
-        counts or ("none" if run["status"] == "done" else ""),
+        counts,
     )
 
 

@@ -1,4 +1,4 @@
-"""`reconciler import`: bind an existing object to a declared address, in the state alone."""
+"""`reconciler import`: binds an existing object to a declared address, in the state only."""
 
 from __future__ import annotations
 
@@ -96,6 +96,8 @@ def _import_one(options: GlobalOptions, address: str, id: str) -> int:
         (target,) = parse_addresses((address,), "ADDRESS")
         require_credentials(session)
         configuration = session.configuration
+        # The import is a plan in which the resource adopts the object, so that all checks of an
+        # adoption hold here too. Only its record is saved.
         resource = _declared(configuration, target)
         adopted = _checked(resource.kind, id)
         adopting = replace(resource, lifecycle=replace(resource.lifecycle, adopt=adopted))
@@ -106,8 +108,9 @@ def _import_one(options: GlobalOptions, address: str, id: str) -> int:
 
 
 def _checked(kind: Kind, id: str) -> str:
-    """The id in the form of the kind; also accepts an id after that of a project, as other tools write."""
+    """The id in the form of the kind. Raises UsageError."""
     if not kind.parents:
+        # Other tools write the id of the project before it.
         return id.rpartition("/")[2]
     try:
         return kind.composed_id(*kind.parent_and_id(id))
@@ -138,7 +141,9 @@ def _bind(session: CommandSession, resource: Resource) -> int:
     change = next(change for change in plan.changes if change.address == resource.address)
     adopted = resource.lifecycle.adopt
     if change.id != adopted:
-        state = f"is bound to {change.id} already" if change.id else "would be created"
+        state = "would be created"
+        if change.id:
+            state = f"is bound to {change.id} already"
         raise UsageError(
             f"{resource.address} {state}: {adopted} cannot be imported",
             hint="See `reconciler state show`.",

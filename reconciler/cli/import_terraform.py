@@ -13,13 +13,14 @@ import click
 from reconciler.app.applying import locked
 from reconciler.app.handover import end_handover
 from reconciler.app.terraform_import import Imported, check_still_waiting, import_terraform_state
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.export.files import FileLayout
 from reconciler.render.escape import terminal as clean
 from reconciler.render.values import count
+from reconciler.terraform.conversion import SkippedInstance
 from reconciler.terraform.removed import FILE_NAME
 from reconciler.terraform.secrets import ClearKey
 from reconciler.terraform.state import parse_state
@@ -28,7 +29,7 @@ from reconciler.terraform.state import parse_state
 def run(options: GlobalOptions, source: str, *, out: str, layout: str | None, force: bool) -> int:
     """Import a state from a file, or from standard input for `-`; the exit code."""
     name = "standard input" if source == "-" else source
-    # Before the lock, which would create a missing state.
+    # Before the lock, which would create a missing state for a file that cannot be read.
     state = parse_state(_read(source), name)
     with CommandSession(options) as session, locked(session, "import"):
         imported = import_terraform_state(
@@ -69,32 +70,30 @@ def _read(source: str) -> bytes:
 def _data(imported: Imported) -> dict[str, Any]:
     """The report for programs."""
     conversion = imported.conversion
-    resources = [
-        {
-            "address": str(resource.address),
-            "id": resource.id,
-            "terraform_address": conversion.sources[resource.address].address,
-        }
-        for resource in conversion.resources
-    ]
-    left_out = [
-        {"terraform_address": entry.instance.address, "reason": entry.reason}
-        for entry in conversion.left_out
-    ]
-    keys = [
-        {"place": key.place, "key_id": key.key_id, "address": key.address}
-        for key in conversion.keys
-    ]
+    resources: list[dict[str, Any]] = []
+    for resource in conversion.resources:
+        source = conversion.sources[resource.address].address
+        resources.append(
+            {"address": str(resource.address), "id": resource.id, "terraform_address": source}
+        )
     return {
         "folder": str(imported.folder),
         "changed_files": [str(path) for path in imported.files],
         "resources": resources,
-        "left_out": left_out,
+        "left_out": [_left_out(entry) for entry in conversion.left_out],
         "other_providers": dict(conversion.other_providers),
-        "keys_in_clear_text": keys,
+        "keys_in_clear_text": [_key(key) for key in conversion.keys],
         "notes": list(conversion.notes),
         "projects": dict(conversion.projects),
     }
+
+
+def _left_out(entry: SkippedInstance) -> dict[str, str]:
+    return {"terraform_address": entry.instance.address, "reason": entry.reason}
+
+
+def _key(key: ClearKey) -> dict[str, str]:
+    return {"place": key.place, "key_id": key.key_id, "address": key.address}
 
 
 def _report(imported: Imported) -> Iterator[str]:
@@ -131,8 +130,10 @@ def _about_keys(keys: tuple[ClearKey, ...]) -> Iterator[str]:
     yield ""
     yield f"The state holds {count(len(keys), 'API key')} in clear text. None was copied. Rotate them:"
     for key in keys:
-        named = f" ({key.key_id})" if key.key_id else ""
-        yield f"  {key.place}{named}{_how_to_rotate(key)}"
+        place = key.place
+        if key.key_id:
+            place += f" ({key.key_id})"
+        yield f"  {place}{_how_to_rotate(key)}"
 
 
 def _how_to_rotate(key: ClearKey) -> str:

@@ -1,4 +1,4 @@
-"""`reconciler init`: write a stack to start from."""
+"""`reconciler init`: writes a stack to start from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.cli.init_workflows import workflow
 from reconciler.cli.options import GlobalOptions, global_options
 
 SCHEMAS = ".schemas"
-"""The folder of the schemas for editors. They belong to the installed version, so git ignores them."""
+"""The folder of schemas for editors. They belong to the installed version, so git ignores it."""
 
 _STACK = """\
 # yaml-language-server: $schema=.schemas/stack.schema.json
@@ -100,6 +100,7 @@ def _next(host: str | None, path: str) -> str:
 
 
 def _write(path: Path, text: str) -> str:
+    # Never overwritten: the file may be the work of somebody.
     if path.exists():
         return f"  kept     {path}"
     path.parent.mkdir(parents=True, exist_ok=True)

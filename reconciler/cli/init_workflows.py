@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from reconciler import __version__
 
-PLAIN = """\
+PLAIN = (
+    """\
 # Posts the plan on pull requests, applies what is merged, and looks for drift at night.
 #
 # A runner forgets its files, so the state must be in a database or a bucket. Before the first run:
@@ -51,8 +52,8 @@ jobs:
       - if: github.event_name == 'schedule'
         run: reconciler drift
 """
-
-"""For GitHub, with the commands themselves and without the action."""
+    """For GitHub, with single commands instead of the action."""
+)
 
 _GITHUB = """\
 # Posts the plan at pull requests, applies the plan that was reviewed after the merge, and keeps an
@@ -113,5 +114,7 @@ def workflow(host: str | None) -> tuple[str, str]:
     """The path and the text of the workflow for a host; without a host, of a plain one."""
     if host == "gitlab":
         return ".gitlab-ci.yml", _GITLAB.replace("VERSION", __version__)
-    text = PLAIN if host is None else _GITHUB.replace("VERSION", __version__)
-    return ".github/workflows/reconciler.yml", text
+    path = ".github/workflows/reconciler.yml"
+    if host is None:
+        return path, PLAIN
+    return path, _GITHUB.replace("VERSION", __version__)

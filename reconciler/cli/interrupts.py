@@ -31,6 +31,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._finishing = False
+        # Python installs handlers in the main thread only. Elsewhere an embedding program has its own.
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, self._handle)
@@ -45,6 +46,7 @@ class Interrupts:
             self._finishing = False
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        # The second signal: a thread may hang, so nothing is waited for.
         if self.stop.is_set():
             _say(_ABORTED)
             leave_at_once(EXIT_CODE)
@@ -54,6 +56,7 @@ class Interrupts:
         _say(_FINISHING)
 
 
+# One instance for the process, since signal handlers belong to the process.
 @cache
 def listening() -> Interrupts:
     """The only instance of the process; the first call installs the handlers."""
@@ -75,7 +78,8 @@ def leave(code: int) -> NoReturn:
         try:
             stream.flush()
         except (OSError, ValueError):
-            code = code or 1  # the output is incomplete
+            # The output is incomplete, which must not look like success.
+            code = code or 1
     leave_at_once(code)
 
 

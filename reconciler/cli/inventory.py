@@ -1,4 +1,4 @@
-"""`reconciler inventory`: everything that exists, and how much of it is managed."""
+"""`reconciler inventory`: lists all objects, and how many of them are managed."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.streams import redactor
 from reconciler.render.escape import json_safe, terminal
 
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
@@ -17,8 +17,11 @@ _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 def listen(options: GlobalOptions) -> None:
     """Send log messages to stderr: warnings; with -v also steps, with -vv also every call."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if options.log_format == "json" else _Text())
+    handler.setFormatter(_Text())
+    if options.log_format == "json":
+        handler.setFormatter(_Json())
     logger = logging.getLogger("reconciler")
+    # Replaced and not added: an embedding program may run several commands in one process.
     logger.handlers = [handler]
     logger.setLevel(_LEVELS.get(options.verbose, logging.DEBUG))
     logger.propagate = False
@@ -26,6 +29,7 @@ def listen(options: GlobalOptions) -> None:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        # Names of the live API are untrusted, and addresses may hold passwords.
         return terminal(redactor(record.getMessage()))
 
 

@@ -68,9 +68,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        name = (
-            "import_" if cmd_name == "import" else cmd_name
-        )  # a module cannot have a keyword's name
+        # A module cannot have the name of a keyword.
+        name = "import_" if cmd_name == "import" else cmd_name
         command: click.Command = importlib.import_module(f"reconciler.cli.{name}").command
         return command
 
@@ -83,7 +82,7 @@ class _LazyGroup(click.Group):
 
         names = [name for name in COMMANDS if name.startswith(incomplete)]
         items = [CompletionItem(name, help=COMMANDS[name]) for name in names]
-        # Past the group's own completion, which imports every command.
+        # Not by `click.Group`, which would import every command for its help.
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -116,6 +115,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     outcome = RunOutcome()
     code = _run(outcome, arguments)
+    # After the run, so that no failure of telemetry can change what the run did.
     if outcome.ended:
         from reconciler.cli.metrics import end_telemetry
 
@@ -128,7 +128,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(outcome: RunOutcome, arguments: Sequence[str] | None) -> int:
-    words = sys.argv[1:] if arguments is None else arguments
+    words = arguments
+    if words is None:
+        words = sys.argv[1:]
     try:
         with reported(outcome, words):
             result = cli.main(
@@ -146,7 +148,10 @@ def _run(outcome: RunOutcome, arguments: Sequence[str] | None) -> int:
         from reconciler.cli.failures import report
 
         return report(error, outcome.options or GlobalOptions())
-    return result if isinstance(result, int) else 0
+    # A group without a command returns nothing.
+    if isinstance(result, int):
+        return result
+    return 0
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Metrics of one command, written to a file or pushed once it has ended.
 
-They never change the exit code: a run that went well has gone well, whoever hears of it.
+They never change the exit code: a run that went well stays a success if its metrics are lost.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk, writable
+from reconciler.cli.streams import redactor
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.secret import Secret
@@ -32,13 +32,13 @@ PUSHGATEWAY = "RECONCILER_PUSHGATEWAY_URL"
 
 
 def begin_metrics(options: GlobalOptions, session: CommandSession) -> TrafficObserver | None:
-    """Keep metrics of a command if somebody wants them; the observer of its requests.
+    """Keep metrics of a command if an option or variable asks for them; the observer of its requests.
 
     Raises UsageError for a file that cannot be written.
     """
     if options.metrics is None and not os.environ.get(PUSHGATEWAY):
         return None
-    # Few runs are measured, so what metrics are made of is loaded for those alone.
+    # Most runs have no metrics, so their modules are imported only here.
     from reconciler.model.fleet import Command
 
     if options.command not in list(Command):
@@ -52,7 +52,7 @@ def begin_metrics(options: GlobalOptions, session: CommandSession) -> TrafficObs
 
 
 def end_telemetry(outcome: RunOutcome, code: int) -> None:
-    """Send what a command that ended with an exit code has to tell. Whatever fails is a warning."""
+    """Publish the telemetry of a command that ended with an exit code. Failures are warnings."""
     for ended in outcome.ended:
         try:
             ended(code)
@@ -60,7 +60,7 @@ def end_telemetry(outcome: RunOutcome, code: int) -> None:
             talk("Interrupted: the run has ended, and its telemetry is incomplete.")
             return
         except Exception as error:
-            # The run has ended, and is as good as it was.
+            # The run has ended, so a failure here must not change its exit code.
             LOG.debug("telemetry", exc_info=True)
             talk(f"Warning: the telemetry of this run is incomplete: {type(error).__name__}.")
 
@@ -68,8 +68,7 @@ def end_telemetry(outcome: RunOutcome, code: int) -> None:
 def recorder_for(options: GlobalOptions) -> PrometheusRecorder | None:
     """A recorder, if a file or a Pushgateway expects metrics.
 
-    Raises UsageError for a file that cannot be written, and ImportError where the library is missing
-    for it. For a Pushgateway alone, that is a warning: its variable may be set for other programs.
+    Raises UsageError for a file that cannot be written, and ImportError if the library is missing.
     """
     if options.metrics is not None:
         writable(options.metrics, "--metrics")
@@ -84,6 +83,7 @@ def recorder_for(options: GlobalOptions) -> PrometheusRecorder | None:
     except ImportError:
         if options.metrics is not None:
             raise
+        # A warning only: the variable may be set for other programs.
         talk(f"Warning: {PUSHGATEWAY} is ignored: pip install 'reconciler-iac[metrics]' first.")
         return None
 
@@ -153,6 +153,7 @@ class _CommandMetrics:
                 ended_at=time.time(),
             )
         )
+        # A run that failed early has made no call, and must not open a client only for metrics.
         if self._session.has_client:
             self._recorder.limits(self._organization, self._session.client.admin_limits())
         grouping = {"stack": id.name, "environment": id.environment}
@@ -165,7 +166,8 @@ class _CommandMetrics:
         folder = Path(settings.root).resolve().name
         try:
             stack = self._session.stack
-        except ReconcilerError:  # the stack file is what made the run fail
+        except ReconcilerError:
+            # The stack file made the run fail, and its folder is the only name that is left.
             return StackId(folder, settings.environment or "", folder)
         return StackId(folder, stack.environment, stack.name)
 
@@ -181,12 +183,17 @@ def status_of(code: int, plan: Plan | None, result: ApplyResult | None) -> Stack
         1: StackStatus.FAILED,
         13: StackStatus.FAILED,
     }
-    if code == 10:  # stale: refused as a whole, or objects that changed during the apply
-        return StackStatus.REFUSED if result is None else StackStatus.FAILED
+    # Stale: refused as a whole before the apply, or objects changed during it.
+    if code == 10 and result is None:
+        return StackStatus.REFUSED
+    if code == 10:
+        return StackStatus.FAILED
     if code in by_code:
         return by_code[code]
+    if result is not None and result.outcomes:
+        return StackStatus.APPLIED
     if result is not None:
-        return StackStatus.APPLIED if result.outcomes else StackStatus.IN_SYNC
+        return StackStatus.IN_SYNC
     if plan is not None and plan.drift:
         return StackStatus.DRIFTED
     if plan is not None and not plan.is_empty:

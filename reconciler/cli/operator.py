@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.operator_telemetry import operator_telemetry
 from reconciler.cli.options import GlobalOptions, global_options, notify_option, spend_option
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.manifests.shared_state import ADDRESS_VARIABLE
 
@@ -101,11 +101,13 @@ def command(
     if crds:
         click.echo(as_yaml(), nl=False)
         return 0
+    # The whole cluster only on request: the operator needs rights in every namespace for it.
     if bool(namespaces) == all_namespaces:
         raise UsageError(
             "operator: name either namespaces or all of them",
             hint="Pass --namespace NAMESPACE, or --all-namespaces.",
         )
+    # Imported here, since --crds and mistakes in options need none of it.
     from reconciler.app.spend import SpendReader
     from reconciler.operator.inputs import OperatorOptions
     from reconciler.operator.main import OperatorSettings, run_operator, session_environment
@@ -138,10 +140,11 @@ def command(
 
 
 def _log_steps() -> None:
-    """Log what the operator does, and what kopf has to say, as all else is logged."""
+    """Log the steps of the operator, and the errors of kopf, like all other messages."""
     ours = logging.getLogger("reconciler")
     logging.getLogger("reconciler.operator").setLevel(logging.INFO)
     for name, level in (("kopf", logging.ERROR), ("asyncio", logging.WARNING)):
         logger = logging.getLogger(name)
+        # Our handlers redact and escape, and those of the root logger do not.
         logger.handlers, logger.propagate = list(ours.handlers), False
         logger.setLevel(level)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.fleet_telemetry import new_announcer
 from reconciler.cli.metrics import new_recorder
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import new_traces
 from reconciler.errors import UsageError
 from reconciler.manifests import Settings
@@ -22,7 +22,7 @@ from reconciler.telemetry.recorder import NoRecorder, Recorder
 def operator_telemetry(
     options: GlobalOptions, *, port: int | None, backend: str | None
 ) -> Iterator[Recorder]:
-    """What the operator reports to. `port` is that of metrics, and None for none.
+    """The recorder of the operator. `port` is that of metrics; None serves none.
 
     Raises UsageError for a port that is taken, a missing library, or notices without a target.
     """
@@ -30,12 +30,13 @@ def operator_telemetry(
         recorder: Recorder = NoRecorder()
         if port is not None:
             recorder = _served(port, block)
+        # Around the recorder of metrics, which counts the notices.
         if options.notify:
             recorder = _announcing(recorder, backend, block)
         traces = new_traces()
         if traces is not None:
             block.callback(traces.close)
-            # Each look at a Stack is a trace: a span of the whole process would never end.
+            # Each run of a Stack is a trace: a span of the whole process would never end.
             tracing.begin_traces_with(traces.run)
             block.callback(tracing.begin_traces_with, None)
         yield recorder

@@ -7,25 +7,25 @@ Global options may precede or follow the command: `reconciler -e prod plan` and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.cli.outcome import RunOutcome
 from reconciler.model.formats import PLAIN_FORMATS, REPORT_FORMATS
 
 
-@dataclass(frozen=True)
-class GlobalOptions:
+class GlobalOptions(Struct, frozen=True, kw_only=True, eq=False):
     """The options of every command. Lists keep the order of the command line."""
 
     chdir: Path = Path()
     env: str | None = None
     base_url: str | None = None
-    backend: str | None = field(default=None, repr=False)  # it may hold a password
+    backend: str | None = None
     var: tuple[str, ...] = ()
     var_file: tuple[Path, ...] = ()
     allow_env: tuple[str, ...] = ()
@@ -54,17 +54,23 @@ class GlobalOptions:
     full: bool = False
     """Whether reports cut nothing. For commands with reports of every format."""
     command: str = ""
-    """The words of the command without its options: `state import`."""
-    outcome: RunOutcome = field(default_factory=RunOutcome, compare=False)
-    """What the run has reported so far."""
+    """The words of the command, without options: `state import`."""
+    outcome: RunOutcome = field(default_factory=RunOutcome)
+    """The results of the run so far."""
+
+    def __repr__(self) -> str:
+        # The address of a backend may hold a password, so the options print without their values.
+        return f"<GlobalOptions of {self.command!r}>"
 
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options overridden by `values`; None and empty values override nothing."""
         given = {name: value for name, value in values.items() if value not in (None, (), False, 0)}
+        # Lists are concatenated: options before and after the command both count.
         for name in ("var", "var_file", "allow_env", "allow_sinks", "allow_sources", "report"):
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
         merged = replace(self, **given)
+        # A failure from here on is reported in the way that the options ask for.
         self.outcome.options = merged
         return merged
 
@@ -189,13 +195,15 @@ def global_options(
         context = click.get_current_context()
         outcome = context.find_object(RunOutcome) or RunOutcome()
         base = context.find_object(GlobalOptions) or GlobalOptions(outcome=outcome)
-        names = [option.name for option in fields(GlobalOptions) if option.name in values]
+        # Options of some commands, such as --metrics, are fields too. Each command takes its own.
+        names = [name for name in GlobalOptions.__struct_fields__ if name in values]
         given = {name: values.pop(name) for name in names}
         given |= {
             "formats": tuple(dict.fromkeys((*PLAIN_FORMATS, *formats))),
             "command": " ".join(context.command_path.split()[1:]),
         }
         options = base.merged(given)
+        # A format before the command is that of all commands, so click could not refuse it.
         if options.command and options.format and options.format not in options.formats:
             raise click.BadParameter(
                 f"{options.command} has no format {options.format}; it has {', '.join(options.formats)}.",
@@ -283,7 +291,9 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def duration_option(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
     from reconciler.cli.duration import seconds_in
 
-    return None if text is None else seconds_in(text, option.opts[0])
+    if text is None:
+        return None
+    return seconds_in(text, option.opts[0])
 
 
 def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -301,9 +311,10 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def decorated(
-    function: Callable[..., Any],
-    decorators: Sequence[Callable[..., Any]],
+    function: Callable[..., Any], decorators: Sequence[Callable[..., Any]]
 ) -> Callable[..., Any]:
+    """A function with several decorators, the first outermost."""
+    # In reverse, so that `--help` lists the options in the given order.
     for decorate in reversed(decorators):
         function = decorate(function)
     return function

@@ -1,8 +1,8 @@
-"""What a run has reported so far, so that every report file ends with the outcome of the run.
+"""The outcome of a run, so that every report file ends with it.
 
 A CI job posts the report file of a run, or trusts it. A run that fails must not leave the report of
 the last good run behind, so its errors and refusals overwrite it. That happens here, around every
-command; commands themselves publish only what they achieve.
+command. Commands themselves publish only results.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _WITH_A_RESULT = (
 
 
 class RunOutcome(Struct):
-    """What this run has reported so far. The options of its command hold it."""
+    """The results of this run so far. The options of its command hold it."""
 
     options: GlobalOptions | None = None
     """The options, as far as click has read them."""
@@ -53,9 +53,9 @@ class RunOutcome(Struct):
     result: ApplyResult | None = None
     """The result of an apply."""
     ended: list[Callable[[int], None]] = field(default_factory=list)
-    """What is called with the exit code once the command has ended."""
+    """Functions to call with the exit code once the command has ended."""
     fleet: FleetReport | None = None
-    """What a run of a fleet found."""
+    """The report of a run of a fleet."""
     plan_path: str = ""
     """The file that the plan was saved to or loaded from."""
     findings: list[Finding] = field(default_factory=list)
@@ -63,7 +63,7 @@ class RunOutcome(Struct):
     history: Callable[[], tuple[PastRun, ...]] | None = None
     """Reads the latest runs of the stack, once it is known."""
     render: Callable[[Renderer], str] | None = None
-    """Renders what was reported last."""
+    """Renders the latest result."""
     is_printed: bool = False
     """Whether standard output has a result."""
     lost_report: bool = False
@@ -71,7 +71,9 @@ class RunOutcome(Struct):
 
     def exit_code(self, code: int) -> int:
         """The final exit code: a lost report turns success into an error."""
-        return 1 if code == 0 and self.lost_report else code
+        if self.lost_report and code == 0:
+            return 1
+        return code
 
 
 @contextmanager
@@ -84,6 +86,7 @@ def reported(outcome: RunOutcome, arguments: Sequence[str]) -> Iterator[None]:
             _report(outcome, stop)
         raise
     except BrokenPipeError:
+        # The reader of standard output has left, which is no failure of the run.
         raise
     except click.ClickException as error:
         _know_reports(outcome, error, arguments)
@@ -98,7 +101,7 @@ def _know_reports(
     outcome: RunOutcome, error: click.ClickException, arguments: Sequence[str]
 ) -> None:
     """Find the report files in a command line that click could not read."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.formats import ALL_FORMATS
@@ -112,8 +115,10 @@ def _know_reports(
             reports.append(word.removeprefix("--report="))
     if not reports:
         return
+    command = ""
     context = getattr(error, "ctx", None)
-    command = " ".join(context.command_path.split()[1:]) if context else ""
+    if context is not None:
+        command = " ".join(context.command_path.split()[1:])
     outcome.options = replace(
         outcome.options or GlobalOptions(outcome=outcome),
         report=tuple(reports),
@@ -124,8 +129,10 @@ def _know_reports(
 
 def _report(outcome: RunOutcome, error: BaseException) -> None:
     options = outcome.options
+    # click could not read the command line.
     if options is None:
-        return  # click could not read the command line
+        return
+    # Programs read standard output, so a failure is their result. For people it is on stderr.
     prints = (
         options.format not in (None, "text", "csv", "env")
         and options.command in _WITH_A_RESULT
@@ -152,12 +159,12 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
 
 
 def _print(options: GlobalOptions, error: BaseException, render: Callable[[Renderer], str]) -> None:
-    from reconciler.cli.failures import redactor
     from reconciler.cli.reporting import echo, renderer
+    from reconciler.cli.streams import redactor
     from reconciler.errors import ConfigurationError
 
     to = renderer(options)
-    # The result of `validate` is a list of diagnostics, whether there are any or not.
+    # The result of `validate` is a list of diagnostics in every case.
     if options.command == "validate" and isinstance(error, ConfigurationError):
         text = to.diagnostics(error.diagnostics)
     else:
@@ -167,8 +174,8 @@ def _print(options: GlobalOptions, error: BaseException, render: Callable[[Rende
 
 
 def _save(options: GlobalOptions, failure: RunFailure) -> None:
-    from reconciler.cli.failures import redactor
     from reconciler.cli.reporting import renderer_of, reports_of, save_report
+    from reconciler.cli.streams import redactor
     from reconciler.errors import UsageError
     from reconciler.model.formats import REPORT_FORMATS
     from reconciler.render.failures import failure_report, plain_failure

@@ -1,4 +1,4 @@
-"""`reconciler output`: ids and other values for applications."""
+"""`reconciler output`: prints ids and other values for applications."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import reports_of, save_report
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
 from reconciler.render import get
@@ -32,46 +32,62 @@ def command(options: GlobalOptions, name: str | None) -> int:
     chosen = options.format or "text"
     outputs = CommandSession(options).store.outputs()
     if name is not None and name not in outputs:
-        hint = (
-            nearest(name, outputs)
-            or " Declare outputs in the stack file; they have values after an apply."
-        )
+        hint = nearest(name, outputs)
+        if not hint:
+            hint = " Declare outputs in the stack file; they have values after an apply."
         raise UsageError(f'there is no output "{name}".{hint}')
-    wanted = outputs if name is None else {name: outputs[name]}
-    shown = _render(wanted, chosen, bare=name is not None)
+    if name is None:
+        render = partial(_render, outputs)
+    else:
+        render = partial(_render_value, outputs[name], name)
+    shown = render(chosen)
+    # Reports first: standard output may be a pipe whose reader has left.
     for path, format in reports_of(options):
-        save_report(options, path, redactor(_render(wanted, format, bare=name is not None)))
+        save_report(options, path, redactor(render(format)))
     click.echo(redactor(shown), nl=False)
     return 0
 
 
-def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
-    if chosen == "json":
-        value = next(iter(outputs.values())) if bare else dict(outputs)
-        return json_safe(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
-    if chosen == "env":
-        return "".join(
-            f"{_variable(key)}={_quoted(_text(value))}\n" for key, value in sorted(outputs.items())
-        )
-    if bare:
-        # Newlines stay, other control characters are escaped. JSON has the exact value.
-        return "".join(
-            "\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values()
-        )
+def _render(outputs: Mapping[str, Any], format: str) -> str:
+    if format == "json":
+        return _json(dict(outputs))
+    if format == "env":
+        return "".join(_assignment(name, value) for name, value in sorted(outputs.items()))
+    return get("markdown" if format == "markdown" else "text").outputs(outputs)
 
-    return get("markdown" if chosen == "markdown" else "text").outputs(outputs)
+
+def _render_value(value: Any, name: str, format: str) -> str:
+    """The value of one output, without its name except in assignments."""
+    if format == "json":
+        return _json(value)
+    if format == "env":
+        return _assignment(name, value)
+    # Newlines stay, other control characters are escaped. JSON has the exact value.
+    return "\n".join(map(terminal, _text(value).split("\n"))) + "\n"
+
+
+def _json(value: Any) -> str:
+    return json_safe(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
+
+
+def _assignment(name: str, value: Any) -> str:
+    return f"{_variable(name)}={_quoted(_text(value))}\n"
 
 
 def _variable(name: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
-    return f"_{plain}" if plain[:1].isdigit() else plain
+    variable = re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
+    # No shell accepts a variable that begins with a digit.
+    if variable[:1].isdigit():
+        return f"_{variable}"
+    return variable
 
 
 def _quoted(text: str) -> str:
     """A value quoted for a shell; control characters are escaped as in `$'…'` of bash, ksh and zsh."""
+    # Any POSIX shell reads plain quotes, so the other form is for values that need it.
     if not any(map(hides, text)):
         return shlex.quote(text)
-    return "$'" + "".join(_spelled(char) for char in text) + "'"
+    return "$'" + "".join(map(_spelled, text)) + "'"
 
 
 def _spelled(char: str) -> str:
@@ -79,9 +95,13 @@ def _spelled(char: str) -> str:
         return "\\" + char
     if not hides(char):
         return char
+    if ord(char) < 0x80:
+        return spelled(char)
     # A shell reads two hexadecimal digits as a byte, so characters above ASCII need eight.
-    return spelled(char) if ord(char) < 0x80 else f"\\U{ord(char):08x}"
+    return f"\\U{ord(char):08x}"
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Times of the command line: a date, an age, `today` or `this-month`, all in UTC."""
+"""Times on the command line, in UTC: a date, an age, `today` or `this-month`."""
 
 from __future__ import annotations
 
@@ -64,19 +64,23 @@ def day(text: str, option: str, *, today: date) -> date:
         if match and match[2] == "d":
             return today - timedelta(days=int(match[1]))
         return date.fromisoformat(text)
+    # An age of many thousand days lies before the first date that Python knows.
     except (ValueError, OverflowError):
         raise UsageError(f'{option} "{text}" is no day: write one such as {DAYS}') from None
 
 
 def moment(text: str, option: str, *, now: datetime) -> datetime:
-    """One moment; `30d` and `12h` are to the second, a date is its beginning."""
+    """One moment. `30d` and `12h` ago are exact to the second; a date means its midnight."""
     match = _AGO.fullmatch(text)
     try:
         if match:
             return now - timedelta(**{{"d": "days", "h": "hours"}[match[2]]: int(match[1])})
         if "T" in text:
             at = datetime.fromisoformat(text)
-            return at if at.tzinfo else at.replace(tzinfo=UTC)
+            # Without an offset it is UTC, like all times of the API and of our tables.
+            if at.tzinfo is None:
+                at = at.replace(tzinfo=UTC)
+            return at
         return datetime.combine(day(text, option, today=now.date()), time(), UTC)
     except (ValueError, OverflowError, UsageError):
         raise UsageError(f'{option} "{text}" is no time: write one such as {MOMENTS}') from None

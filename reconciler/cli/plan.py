@@ -1,4 +1,4 @@
-"""`reconciler plan`: show what would change, and why. Changes nothing."""
+"""`reconciler plan`: shows what an apply would change, and why. Changes nothing."""
 
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ def command(
             )
         if out is not None:
             request.refuse_offline()
+            # Before the plan is made, since a large one takes minutes.
             writable(out, "--out")
             from reconciler.app.encrypted_files import check_can_encrypt
 
-            require_credentials(session)  # reports every problem of the manifests at once
+            # Reports every problem of the manifests at once, not only those of the encryption.
+            require_credentials(session)
             check_can_encrypt(session)
         request = replace(request, destroy=destroy, unmanaged=unmanaged)
         plan = refused(session, plan_stack(session, request), request)
@@ -71,6 +73,7 @@ def command(
             talk("Terraform has not let go of the imported objects yet: until then, apply refuses.")
         tell_errors(session.options, plan)
         publish_plan(session.options, plan)
+        # Published first, so that reviewers see what a guard refuses. It is not saved.
         if plan.refusals:
             raise GuardError(plan.refusals)
     if out is not None:
@@ -78,7 +81,9 @@ def command(
         options.outcome.plan_path = str(out)
     if plan.blocked:
         return 1
-    return 2 if detailed_exitcode and not plan.is_empty else 0
+    if detailed_exitcode and not plan.is_empty:
+        return 2
+    return 0
 
 
 def _save(session: CommandSession, plan: Plan, out: Path) -> None:

@@ -19,7 +19,7 @@ from reconciler.render.values import count
 
 LOG = logging.getLogger("reconciler.cli")
 _TOO_FEW = 5
-"""With fewer steps done, the time left cannot be estimated from them."""
+"""The fewest finished steps that allow an estimate of the time left."""
 
 
 class ProgressReporter:
@@ -38,7 +38,9 @@ class ProgressReporter:
     def waiting(self, reason: str, until: float) -> None:
         """Show a wait; `until` is in Unix seconds."""
         calls, seconds = self._client.left()
-        left = f"; {count(calls, 'call')} to come, about {duration(seconds)}" if seconds else ""
+        left = ""
+        if seconds:
+            left = f"; {count(calls, 'call')} to come, about {duration(seconds)}"
         if self._is_json:
             end = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
             LOG.warning("waiting until %s: %s%s", end, reason, left)
@@ -70,10 +72,8 @@ class ProgressReporter:
     @contextmanager
     def applying(self, plan: Plan) -> Iterator[None]:
         """Show the phase that applies a plan, counted in changes."""
-        with self._phase(
-            "Applying",
-            Pending(self._client, lambda: (self._ended, len(plan.pending))),
-        ):
+        pending = Pending(self._client, lambda: (self._ended, len(plan.pending)))
+        with self._phase("Applying", pending):
             yield
 
     @contextmanager
@@ -98,6 +98,7 @@ class Pending:
         self._changes = changes
         self._clock = clock
         self._began_at = clock()
+        # The client counts for the whole run, and a phase only its own calls.
         self._answered_before = client.in_flight.answered
         self._waited_before = client.in_flight.idle_seconds
 
@@ -109,10 +110,14 @@ class Pending:
         """
         left = self._client.left()
         answered = self._client.in_flight.answered - self._answered_before
-        done, total = self._changes() if self._changes else (answered, answered + left.calls)
+        done, total, unit = answered, answered + left.calls, "calls"
+        if self._changes is not None:
+            done, total = self._changes()
+            unit = "changes"
         waited = self._client.in_flight.idle_seconds - self._waited_before
         worked = self._clock() - self._began_at - waited
-        work = worked / done * (total - done) if done >= _TOO_FEW else 0.0
-        return Outlook(
-            done, total, "changes" if self._changes else "calls", max(work, left.seconds) or None
-        )
+        work = 0.0
+        if done >= _TOO_FEW:
+            work = worked / done * (total - done)
+        # The larger one: calls wait for the rate limit while others work.
+        return Outlook(done, total, unit, max(work, left.seconds) or None)

@@ -1,4 +1,4 @@
-"""`reconciler rehearse`: apply a plan to a copy of the organization, on a local emulator."""
+"""`reconciler rehearse`: applies a plan to a copy of the organization, on a local emulator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from reconciler.state.envelope import Content
 _MAX_AGE_DAYS = 30.0
 _PATH = click.Path(path_type=Path)
 _BEGINNING_BYTES = 200
-"""A recording, encrypted or not, names itself within so many bytes."""
+"""A recording, encrypted or not, has its name within these first bytes."""
 
 
 @click.command("rehearse")
@@ -104,22 +104,28 @@ def command(
     request = replace(request, destroy=destroy)
     _check_options(request, record, from_file, planfile, faults)
     with CommandSession(options) as session:
+        # A recording stands for the whole API, so nothing may ask the real one.
         session.is_offline = from_file is not None
-        saved = _saved_plan(session, planfile, request) if planfile else None
+        saved = None
+        if planfile:
+            saved = _saved_plan(session, planfile)
         recording, name = _recording(session, request, record, from_file, max_age)
-        wanted = RehearsalRequest(
+        lag_seconds = 0.0
+        if lag:
+            lag_seconds = seconds_in(lag, "--lag")
+        rehearsal_request = RehearsalRequest(
             request,
             saved,
             str(planfile or ""),
             faults,
             tuple(dict.fromkeys(kill_at)),
             pace,
-            seconds_in(lag, "--lag") if lag else 0.0,
+            lag_seconds,
         )
         rehearsal = rehearse(
             session,
             recording,
-            wanted,
+            rehearsal_request,
             name=name,
             source=session.store if from_file is None else None,
             dump=dump_plan,
@@ -132,7 +138,9 @@ def _exit_code(rehearsal: Rehearsal) -> int:
     """0 all good, 11 refused by a guard, 1 a check failed."""
     if rehearsal.refusals:
         return 11
-    return 0 if rehearsal.passed else 1
+    if rehearsal.passed:
+        return 0
+    return 1
 
 
 def _check_options(
@@ -164,7 +172,7 @@ def _check_options(
 
 
 def _require_no_other_file(file: Path) -> None:
-    """Raise UsageError if a file is there that is no recording, plain or encrypted."""
+    """Raise UsageError for an existing file that is no recording, plain or encrypted."""
     if not file.exists():
         return
     with file.open("rb") as opened:
@@ -176,8 +184,7 @@ def _require_no_other_file(file: Path) -> None:
         )
 
 
-def _saved_plan(session: CommandSession, planfile: Path, request: PlanRequest) -> Plan:
-    del request
+def _saved_plan(session: CommandSession, planfile: Path) -> Plan:
     text = read_text(planfile, "the plan")
     plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
     if plan.rollback_of is not None:
@@ -196,10 +203,11 @@ def _recording(
     from_file: Path | None,
     max_age: float,
 ) -> tuple[Recording, str]:
-    """The recording to rehearse on, and where it comes from."""
+    """The recording to rehearse on, and its file or server."""
     if from_file is not None:
         return _recorded(session, from_file, max_age), str(from_file)
     if record is not None:
+        # Before the reading, which can take many minutes.
         check_can_encrypt(session)
     recording = read_live(session, request, whole=record is not None)
     if record is not None:
@@ -215,6 +223,7 @@ def _recorded(session: CommandSession, file: Path, max_age: float) -> Recording:
     name = str(file)
     recording = recordings.load(decrypted(session, Content.RECORDING, text, name=name), name=name)
     stack = session.stack
+    # A recording of another stack, or an old one, would prove nothing about the real apply.
     recordings.check_belongs(recording, stack=stack.name, environment=stack.environment, name=name)
     recordings.check_age(recording, now=time.time(), max_days=max_age, name=name)
     return recording

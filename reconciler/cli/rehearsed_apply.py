@@ -20,7 +20,7 @@ def main() -> int:
     plan = load_plan(Path(task.plan).read_text(encoding="utf-8"))
     with Session(settings_of(task), parallelism=task.parallelism) as original:
         original.is_offline = task.is_recorded
-        return 0 if apply_in_child(task, original, plan) else 1
+        return int(not apply_in_child(task, original, plan))
 
 
 if __name__ == "__main__":

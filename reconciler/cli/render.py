@@ -1,4 +1,4 @@
-"""`reconciler render`: the expanded documents, offline and without keys."""
+"""`reconciler render`: prints the expanded documents, offline and without keys."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import partial
 import click
 
 from reconciler.app.addresses import matching
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.export.expanded import expanded_json, expanded_yaml
 from reconciler.model.diagnostic import nearest
@@ -45,17 +45,19 @@ def _selected(
     if not addresses:
         return list(documents)
     known = [document.address for document in documents]
-    wanted = set()
+    selected = set()
     for text in addresses:
         matches = matching(text, known)
         if not matches:
             hint = nearest(text, map(str, known))
             raise UsageError(f'no manifest declares "{redactor(text)}".{hint}')
-        wanted |= set(matches)
-    return [document for document in documents if document.address in wanted]
+        selected |= set(matches)
+    # In the order of the manifests, whatever the order of the arguments.
+    return [document for document in documents if document.address in selected]
 
 
 def _as_yaml(documents: Sequence[Resource | Rule]) -> str:
+    # Escaped by line: newlines stay, and other control characters of manifests do not reach a terminal.
     text = "---\n".join(map(expanded_yaml, documents))
     return "".join(f"{terminal(line)}\n" for line in text.splitlines())
 

@@ -1,4 +1,4 @@
-"""What reports say besides the result: where the whole is, the history, further findings."""
+"""The context of reports: where the full result is, the history, and findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reconciler.state.runs import RunRecord
 
 _WHOLE = ("html", "json")
-"""Formats that hold everything."""
+"""Formats that are never shortened."""
 _MOST_RUNS = 20
 _MOST_NAMED = 3
 _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
@@ -25,19 +25,22 @@ _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 def context_of(options: GlobalOptions, format: str = "text") -> ReportContext:
     """The context of a report of this run in a format.
 
-    Only HTML shows the history, and only formats that can be cut short say where the whole is.
+    Only HTML shows the history, and all formats but text name the files with the full result.
     """
     outcome = options.outcome
     whole: tuple[str, ...] = ()
     if format != "text":
         whole = _whole(options)
+    history: tuple[PastRun, ...] = ()
+    if outcome.history is not None and format == "html":
+        history = outcome.history()
     return ReportContext(
         command=options.command,
         full=options.full,
         whole=whole,
         folder=_folder(),
         stack_file=(options.chdir / "reconciler.yaml").as_posix(),
-        history=outcome.history() if outcome.history and format == "html" else (),
+        history=history,
         findings=tuple(outcome.findings),
     )
 
@@ -67,20 +70,24 @@ def _past_run(run: RunRecord) -> PastRun:
 
 
 def _whole(options: GlobalOptions) -> tuple[str, ...]:
-    """Report files of this run that hold everything, then the page of the CI job."""
+    """Report files of this run with the full result, then the page of the CI job."""
     names = []
     for report in options.report:
         path, _, name = report.rpartition(":")
         if name in _WHOLE:
             names.append(path)
-    from reconciler.model.ci import run_origin  # imported late: texts for a terminal do not name it
+    # Imported late, since texts for a terminal do not need it.
+    from reconciler.model.ci import run_origin
 
+    places = names[:_MOST_NAMED]
     url = run_origin(os.environ, user="", host="").url
-    return (*names[:_MOST_NAMED], url) if url else tuple(names[:_MOST_NAMED])
+    if url:
+        places.append(url)
+    return tuple(places)
 
 
 def _folder() -> str:
-    """The current folder as seen from the root of the repository, where CI names that."""
+    """The current folder relative to the root of the repository, if a variable of CI names that."""
     for variable in _ROOTS:
         root = os.environ.get(variable)
         if root:

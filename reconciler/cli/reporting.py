@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import UNKNOWN_WIDTH, OutputError, terminal_width
+from reconciler.cli.streams import UNKNOWN_WIDTH, OutputError, redactor, terminal_width
 from reconciler.errors import UsageError
 from reconciler.model.formats import REPORT_FORMATS
 
@@ -71,6 +70,7 @@ def print_result(options: GlobalOptions, render: Render) -> None:
     if options.format == "github":
         from reconciler.cli.github import without_commands
 
+        # The log of a step shows annotations beside the text, so it gets both.
         prose = redactor(render(text_renderer(options, sys.stdout)))
         text = without_commands(prose) + text
     options.outcome.is_printed = True
@@ -114,21 +114,19 @@ def publish_fleet(options: GlobalOptions, report: FleetReport) -> None:
 
 
 def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
-    """The plan for standard output: as text, without what stderr shows already."""
+    """The plan for standard output: as text, without the errors and refusals, which stderr shows."""
     from msgspec.structs import replace
 
     from reconciler.model.diagnostic import Severity
 
     if options.format not in (None, "text"):
         return plan
-    warnings = tuple(
-        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is not Severity.ERROR
-    )
-    return replace(plan, refusals=(), diagnostics=warnings)
+    warnings = [entry for entry in plan.diagnostics if entry.severity is not Severity.ERROR]
+    return replace(plan, refusals=(), diagnostics=tuple(warnings))
 
 
 def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResult:
-    """The result for standard output: as text, errors of the plan without what stderr shows."""
+    """The result for standard output: as text, without the details of errors, which stderr shows."""
     from msgspec.structs import replace
 
     if options.format not in (None, "text", "github"):
@@ -143,6 +141,7 @@ def as_printed_result(options: GlobalOptions, result: ApplyResult) -> ApplyResul
 
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
     """As `publish`, with a function for each format."""
+    # Reports first, as in `publish`.
     for path, name in _writable_reports(options):
         save_report(options, path, redactor(formats[name]()))
     options.outcome.is_printed = True
@@ -168,6 +167,7 @@ def begin_reports(options: GlobalOptions) -> None:
     Raises UsageError for a file that cannot be written.
     """
     for path, _ in reports_of(options):
+        # Not a pipe or a device, which an empty write could end.
         if path.is_file():
             write_private(path, "")
 
@@ -185,21 +185,26 @@ def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
 def writable(path: Path, option: str) -> Path:
     """The path if a file can be written there; raises UsageError before the first call."""
     folder = path.parent
-    if not folder.is_dir() or path.is_dir():
-        why = "is a folder" if path.is_dir() else f'lies in "{folder}", which is no folder'
-        raise UsageError(f'{option}: "{path}" {why}')
+    if path.is_dir():
+        raise UsageError(f'{option}: "{path}" is a folder')
+    if not folder.is_dir():
+        raise UsageError(f'{option}: "{path}" lies in "{folder}", which is no folder')
     if _leads_elsewhere(path):
         raise UsageError(
             f'{option}: "{path}" is, or lies behind, a symbolic link',
             hint="Name the file itself.",
         )
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    # A file that exists needs no right to its folder.
+    target = path if path.exists() else folder
+    if not os.access(target, os.W_OK):
         raise UsageError(f'{option}: "{path}" cannot be written')
     return path
 
 
 def _leads_elsewhere(path: Path) -> bool:
-    """Whether the path follows a symbolic link, which a checkout may contain; not for devices."""
+    """Whether the path follows a symbolic link."""
+    # A checkout may contain links that lead out of it. Devices such as /dev/stdout are links too, and
+    # harmless.
     if path.exists() and not path.is_file():
         return False
     below = [path, *(parent for parent in path.parents if not path.is_absolute())]
@@ -218,9 +223,11 @@ def save_report(options: GlobalOptions, path: Path, text: str) -> None:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; raises OutputError."""
     try:
+        # Reports and plans may hold names and texts that not every user of the machine should read.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.fchmod(descriptor, 0o600)  # an older file may have other permissions
+            # The mode of `open` counts for new files only.
+            os.fchmod(descriptor, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
@@ -231,9 +238,7 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
     """Report the errors of a plan on standard error."""
     from reconciler.model.diagnostic import Severity
 
-    errors = [
-        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
-    ]
+    errors = [entry for entry in plan.diagnostics if entry.severity is Severity.ERROR]
     if errors:
         text = text_renderer(options, sys.stderr).diagnostics(errors)
         click.echo(redactor(text), nl=not text.endswith("\n"), err=True)

@@ -1,4 +1,4 @@
-"""`reconciler rollback`: undo what one run changed, as an ordinary plan under the guards."""
+"""`reconciler rollback`: undoes the changes of a run, with an ordinary plan under the guards."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def command(
 
 
 def apply_saved_rollback(session: CommandSession, plan: Plan, request: PlanRequest) -> int:
-    """Apply a saved rollback. It must fit the state that it was made from, and no manifest."""
+    """Apply a saved rollback. It needs no manifests, but the state that it was made from."""
     use_recorded_resources(session, digest=plan.config_digest)
     with locked(session, f"rollback {plan.rollback_of}"):
         refuse_while_waiting(session.store)
@@ -95,7 +95,8 @@ def _save(session: CommandSession, run: int, request: PlanRequest, out: Path) ->
 
 
 def _roll_back(session: CommandSession, run: int, request: PlanRequest, *, yes: bool) -> int:
-    find_run(session.store, run)  # before the lock, which would create a missing state
+    # Before the lock, which would create a missing state.
+    find_run(session.store, run)
     with locked(session, f"rollback {run}"):
         refuse_while_waiting(session.store)
         plan = rollback_plan(session, run, request)
@@ -108,7 +109,7 @@ def _roll_back(session: CommandSession, run: int, request: PlanRequest, *, yes: 
 
 
 def _settle(session: CommandSession, plan: Plan) -> int:
-    """Undo what the run only recorded, which needs no call."""
+    """Undo changes of the state alone, which need no call."""
     code = 0
     if plan.changes:
         code = carry_out(session, plan, command=f"rollback {plan.rollback_of}")
@@ -119,6 +120,7 @@ def _settle(session: CommandSession, plan: Plan) -> int:
 def _undo(session: CommandSession, plan: Plan) -> int:
     drop_lost_outputs(session, plan)
     code = carry_out(session, plan, command=f"rollback {plan.rollback_of}")
+    # The manifests still declare what was undone.
     if code in (0, 13):
         talk(
             f"Revert the manifests too, or the next apply brings back what run {plan.rollback_of} did."

@@ -1,4 +1,4 @@
-"""`reconciler rotate`: rotate keys that are due, or at once after a leak."""
+"""`reconciler rotate`: rotates keys that are due, or named keys at once after a leak."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def command(
     Without ADDRESS, look at every key of the stack. After a leak, use --now, which delivers a
     new key and then revokes the old one, even if it is in use.
     """
+    # Without addresses every key would be revoked at once, and its users cut off.
     if now and not addresses:
         raise UsageError("--now rotates only what you name", hint="Name the addresses of the keys.")
     if keep_old and not now:

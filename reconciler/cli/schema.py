@@ -1,4 +1,4 @@
-"""`reconciler schema`: print JSON Schema, for editors and other tools."""
+"""`reconciler schema`: prints JSON Schema for editors and other tools."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def command(kind: str | None, out: Path | None) -> int:
         if kind is not None:
             raise UsageError("--out writes the schemas of all kinds", hint="Leave KIND out.")
         out.mkdir(parents=True, exist_ok=True)
+        # Under fixed names, which the comments at the top of manifests refer to.
         for name, text in editor_schemas().items():
             (out / name).write_text(text, encoding="utf-8")
             click.echo(f"  written  {out / name}")

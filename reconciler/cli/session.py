@@ -1,4 +1,4 @@
-"""Wires a session of `app` to the command line: options, standard streams and signals."""
+"""Connects a session of `app` with the command line: options, standard streams and signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.session import Session
-from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.metrics import begin_metrics
@@ -21,6 +20,7 @@ from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
+from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings
@@ -35,12 +35,14 @@ class CommandSession(Session):
     """The session of one command. Raises UsageError for options that no command can use."""
 
     def __init__(self, options: GlobalOptions) -> None:
-        begin_reports(options)  # refuse a bad report before the work rather than after it
+        # First, so that a bad report is refused before the work rather than after it.
+        begin_reports(options)
         listen(options)
         self.options = options
         self.interrupts = listening()
         begin_trace(options)
         settings = settings_of(options)
+        # Before anything can fail: an error about the backend names its address.
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
         super().__init__(
@@ -53,6 +55,7 @@ class CommandSession(Session):
             progress=partial(ProgressReporter, options),
             traffic=begin_metrics(options, self),
         )
+        # After the constructor of the base class, which sets defaults for these.
         self.command = options.command
         self.lock_wait = options.lock_wait
         self.policy_request = PolicyRequest(options.policies, options.override_policy)
@@ -60,7 +63,7 @@ class CommandSession(Session):
         options.outcome.history = self.past_runs
 
     def past_runs(self) -> tuple[PastRun, ...]:
-        """The latest runs of the stack, for reports; none where the state cannot be read."""
+        """The latest runs of the stack, for reports; none if the state cannot be read."""
         if self._past_runs is None:
             self._past_runs = ()
             with suppress(ReconcilerError, OSError):
@@ -68,7 +71,8 @@ class CommandSession(Session):
         return self._past_runs
 
     def close(self) -> None:
-        """Close the session. Reports are written afterwards, so what they need of it is read now."""
+        """Close the session."""
+        # Reports are written later, and need the history of the state that is closed here.
         if wants(self.options, "html"):
             self.past_runs()
         super().close()
@@ -85,7 +89,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def settings_of(options: GlobalOptions) -> Settings:
-    """What the command line and the process say about a stack. Raises UsageError."""
+    """The settings of a stack, from options and environment. Raises UsageError."""
     settings = Settings(
         root=options.chdir,
         environment=options.env,
@@ -106,6 +110,7 @@ def _variables_of(options: GlobalOptions) -> Iterator[tuple[str, str]]:
         if not separator or not name:
             raise UsageError(f'--var "{variable}": write NAME=VALUE')
         text = _as_text(value)
+        # U+FFFD stands for bytes that could not be decoded, unless it was typed.
         if "\ufffd" in text and "\ufffd" not in value:
             raise UsageError(f"--var {name}: the value is not text in UTF-8")
         yield name, text
@@ -116,4 +121,6 @@ def _as_text(value: str) -> str:
 
     Bytes that are not UTF-8 either become U+FFFD.
     """
-    return os.fsencode(value).decode("utf-8", "replace") if _UNDECODED.search(value) else value
+    if _UNDECODED.search(value) is None:
+        return value
+    return os.fsencode(value).decode("utf-8", "replace")

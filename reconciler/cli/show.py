@@ -1,4 +1,4 @@
-"""`reconciler show`: render a saved plan in any format."""
+"""`reconciler show`: renders a saved plan in any format."""
 
 from __future__ import annotations
 

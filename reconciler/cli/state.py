@@ -1,4 +1,4 @@
-"""`reconciler state`: inspect the record of managed objects, and repair it by hand."""
+"""`reconciler state`: inspects the records of managed objects, and repairs them by hand."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reconciler.app.addresses import is_pattern, parse_addresses, renamed
 from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import decrypted, encrypted
 from reconciler.cli import state_backend
-from reconciler.cli.failures import redactor
 from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession, read_text
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
@@ -37,6 +37,7 @@ def _address(text: str) -> Address:
 
 
 def _known(session: CommandSession, text: str) -> Address:
+    """An address of the state. Raises UsageError for another one."""
     address, records = _address(text), session.store.records()
     if address not in records:
         hint = nearest(str(address), map(str, records))
@@ -64,13 +65,13 @@ def list_(options: GlobalOptions) -> int:
     session = CommandSession(options)
     records = sorted(session.store.records().values(), key=lambda record: record.address)
     if session.options.format == "json":
-        _print_json([{"address": str(item.address), "id": item.id} for item in records])
+        _print_json([{"address": str(record.address), "id": record.id} for record in records])
         return 0
     if not records:
         click.echo("The state is empty.", err=True)
-    width = max((len(str(item.address)) for item in records), default=0)
-    for item in records:
-        _print(f"{item.address!s:<{width}}  {item.id}")
+    width = max((len(str(record.address)) for record in records), default=0)
+    for record in records:
+        _print(f"{record.address!s:<{width}}  {record.id}")
     return 0
 
 
@@ -91,7 +92,7 @@ def show(options: GlobalOptions, address: str) -> int:
         "delivered": encode(record.delivered),
         "prevent_destroy": record.prevent_destroy,
         "on_remove": record.on_remove,
-        "depends_on": [str(item) for item in record.depends_on],
+        "depends_on": list(map(str, record.depends_on)),
         "deposed": list(record.deposed),
     }
     _print_json(shown)
@@ -128,6 +129,7 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
     """
     session = CommandSession(options)
     with locked(session, "state mv"):
+        # Under the lock, since another run could bind a target meanwhile.
         moves = _moves(session, source, target)
         session.store.move_all(moves)
     for old, new in moves.items():
@@ -156,16 +158,15 @@ def _moves(session: CommandSession, source: str, target: str) -> dict[Address, A
                 f"{new} is bound to an object already",
                 hint=f"Forget it first: reconciler state rm {new}",
             )
+    # A pattern can map several sources to one target, and all but one would lose their record.
     if len(set(moves.values())) < len(moves):
         raise UsageError(f'"{target}" would give several objects one address')
     return moves
 
 
 def _refuse_another_place(old: Address, new: Address) -> None:
-    """Raise UsageError if one address belongs to a project, and the other to the organization.
-
-    An id such as `spend_limit` means something else there: a deletion would hit the wrong object.
-    """
+    """Raise UsageError if one address belongs to a project, and the other to the organization."""
+    # An id such as `spend_limit` is another object there, and a deletion would hit the wrong one.
     kind = KINDS.get(old.kind)
     if kind and kind.scope.needs_admin_key and bool(old.project) != bool(new.project):
         raise UsageError(
@@ -190,9 +191,12 @@ def export(options: GlobalOptions, decrypt: bool) -> int:
     from reconciler.state.transfer import export_state
 
     session = CommandSession(options)
+    # The old copy of a state that was migrated can still be exported, for a comparison.
     session.state.accept_moved = True
     text = _json(export_state(session.store), sort_keys=True) + "\n"
-    click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)
+    if not decrypt:
+        text = encrypted(session, Content.STATE, text)
+    click.echo(text, nl=False)
     return 0
 
 
@@ -225,6 +229,7 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
             session.store, data, from_elsewhere=from_elsewhere, force_older=force_older
         )
         imported = session.store.records()
+    # An export of a newer version may hold kinds that this one lacks.
     unknown = sorted({address.kind for address in imported if address.kind not in KINDS})
     if unknown:
         talk(

@@ -1,4 +1,4 @@
-"""`reconciler state migrate`, `check` and `rekey`: where a state is kept, and how."""
+"""`reconciler state migrate`, `check` and `rekey`: the backend and the encryption of a state."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 
 import click
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.render.escape import terminal
+from reconciler.render.values import count
 
 
 @click.command("migrate")
@@ -30,6 +31,7 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
         return 0
     if not target:
         raise UsageError("Say where the state moves to: --to ADDRESS.")
+    # The address of the target is no option of the session, which would register its password.
     for secret in secret_parts(target):
         redactor.add(secret)
     session = CommandSession(options)
@@ -55,12 +57,15 @@ def check(options: GlobalOptions) -> int:
     for finding in state_admin.check(session):
         findings.append(finding)
         if options.format != "json":
-            mark = "ok  " if finding.holds else "FAIL"
-            detail = f": {finding.detail}" if finding.detail else ""
-            _print(f"{mark} {finding.claim}{detail}")
+            # At once, since the check of a remote backend takes a while.
+            line = "ok   " if finding.holds else "FAIL "
+            line += finding.claim
+            if finding.detail:
+                line += f": {finding.detail}"
+            _print(line)
     if options.format == "json":
         _print(json.dumps([to_builtins(finding) for finding in findings], indent=2))
-    return 0 if all(finding.holds for finding in findings) else 1
+    return int(not all(finding.holds for finding in findings))
 
 
 @click.command("rekey")
@@ -72,10 +77,9 @@ def rekey(options: GlobalOptions) -> int:
 
     session = CommandSession(options)
     state_admin.rekey(session)
-    recipients = len(session.stack.recipients)
-    if recipients:
-        noun = "recipient" if recipients == 1 else "recipients"
-        _print(f"The state is encrypted for {recipients} {noun}.")
+    if session.stack.recipients:
+        recipients = count(len(session.stack.recipients), "recipient")
+        _print(f"The state is encrypted for {recipients}.")
     else:
         _print("The state is stored unencrypted, since the stack declares no `encryption`.")
     return 0

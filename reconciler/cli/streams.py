@@ -1,6 +1,6 @@
 """Robust standard streams, which replace the originals at the start of the process.
 
-An encoding may lack characters, a reader may leave early, and a disk may be full. None of that may
+An encoding may lack characters, a reader may leave early, and a disk may be full. None of these may
 end a run in the middle of its work.
 """
 
@@ -10,11 +10,16 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.secret import Redactor
+
+redactor = Redactor()
+"""Knows every secret of this run. All output passes through it."""
 
 _ASCII_TWINS = str.maketrans(
     {
@@ -23,7 +28,7 @@ _ASCII_TWINS = str.maketrans(
         "\ufe0f": "",
     }
 )  # fmt: skip
-"""The closest ASCII spelling of the signs in our own texts."""
+"""The closest ASCII spelling of the symbols in our own texts."""
 
 
 UNKNOWN_WIDTH = 100
@@ -76,8 +81,10 @@ class Output(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write the text, with replacements where needed; the length of the text."""
-        if text == "":  # not b"", which must raise: click tells text from binary streams by that
-            return 0  # click probes with it, and swallows what that raises
+        # click writes an empty text and empty bytes to learn what a stream takes. Bytes must raise; an
+        # error of the disk would be swallowed there, so an empty text is not written.
+        if text == "":
+            return 0
         try:
             super().write(showable(text, self._target))
         except OSError as error:
@@ -110,10 +117,13 @@ def showable(text: str, encoding: str) -> str:
     if _fits(text, encoding):
         return text
     if not text.lstrip().startswith(("{", "[")):
-        text = "".join(
-            char if _fits(char, encoding) else char.translate(_ASCII_TWINS) for char in text
-        )
-    return "".join(char if _fits(char, encoding) else _json_escape(char) for char in text)
+        text = _replaced(text, encoding, lambda char: char.translate(_ASCII_TWINS))
+    return _replaced(text, encoding, _json_escape)
+
+
+def _replaced(text: str, encoding: str, replacement: Callable[[str], str]) -> str:
+    """A text with a replacement for each character that the encoding lacks."""
+    return "".join(char if _fits(char, encoding) else replacement(char) for char in text)
 
 
 def _fits(text: str, encoding: str) -> bool:
@@ -135,7 +145,8 @@ def prepare() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # undecodable input must not count as yes
+        # Undecodable input must neither end the run nor count as yes.
+        sys.stdin.reconfigure(errors="replace")
     sys.stdout = _prepared(sys.stdout, "standard output", optional=False)
     sys.stderr = _prepared(sys.stderr, "standard error", optional=True)
     # The originals are detached now, and libraries ask these for the width of the terminal.
@@ -144,6 +155,7 @@ def prepare() -> None:
 
 
 def _prepared(stream: TextIO, name: str, *, optional: bool) -> TextIO:
-    return (
-        Output(stream, name, optional=optional) if isinstance(stream, io.TextIOWrapper) else stream
-    )
+    # A stream of a test or of an embedding program has no encoding to care for.
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    return Output(stream, name, optional=optional)

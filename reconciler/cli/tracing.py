@@ -1,4 +1,4 @@
-"""The trace of one command, where OTEL_* variables ask for one."""
+"""The trace of one command, if OTEL_* variables ask for it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from reconciler.cli.failures import EXTRAS, redactor
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import talk
+from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ _ASKING = (
     "OTEL_TRACES_EXPORTER",
 )
 _GOOD_CODES = (0, 2)
+"""2 reports changes or drift, which is no failure."""
 
 
 def wants_traces(environ: Mapping[str, str]) -> bool:
     """Whether the environment asks for traces."""
+    # The variables are those of the OpenTelemetry specification, in which these two win.
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if environ.get("OTEL_TRACES_EXPORTER", "").strip() == "none":
@@ -32,7 +34,7 @@ def wants_traces(environ: Mapping[str, str]) -> bool:
 
 
 def new_traces() -> Traces | None:
-    """What exports traces; None where nobody asks for them. Warns where that is impossible."""
+    """The exporter of traces; None if no variable asks for them. Warns if it cannot be made."""
     if not wants_traces(os.environ):
         return None
     try:
@@ -40,6 +42,8 @@ def new_traces() -> Traces | None:
 
         return Traces(os.environ, redactor)
     except ImportError:
+        from reconciler.cli.failures import EXTRAS
+
         extra = EXTRAS["opentelemetry"]
         talk(
             "Warning: OTEL_* variables ask for traces, which need a library: "
@@ -56,9 +60,11 @@ def begin_trace(options: GlobalOptions) -> None:
     if traces is None:
         return
     span = traces.run(f"reconciler {options.command}", {"reconciler.command": options.command})
+    # Not a `with` block: the command ends in another function, after its report is written.
     span.__enter__()
 
     def end(code: int) -> None:
+        # Known only now: the span begins before the stack file is read.
         plan = options.outcome.plan
         if plan is not None:
             span.set("reconciler.stack", plan.stack)

@@ -1,4 +1,4 @@
-"""`reconciler usage`: tokens, requests and bytes, by type and project, model or day."""
+"""`reconciler usage`: tokens, requests and bytes by type, and by project, model or day."""
 
 from __future__ import annotations
 
@@ -63,12 +63,8 @@ def command(
     with CommandSession(options) as session:
         projects = Projects.of(session)
         uses = _read(session, chosen, period, by, projects.ids(project), insist=bool(types))
-    _show(
-        options,
-        period,
-        by,
-        [_section(type, of_type, by, projects) for type, of_type in uses if of_type],
-    )
+    sections = [_section(type, of_type, by, projects) for type, of_type in uses if of_type]
+    _show(options, period, by, sections)
     return 0
 
 
@@ -83,7 +79,9 @@ def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
         if by == "model" and type in WITHOUT_MODEL:
             raise UsageError(f"--by model: usage of type {type} has no model")
     chosen = list(dict.fromkeys(wanted)) or TYPES
-    return [type for type in chosen if type not in WITHOUT_MODEL] if by == "model" else chosen
+    if by == "model":
+        return [type for type in chosen if type not in WITHOUT_MODEL]
+    return chosen
 
 
 def _read(
@@ -110,11 +108,13 @@ def _read(
         try:
             return type, read_type(type)
         except NotFoundError:
+            # A server may lack a type, so only a type that somebody named is an error.
             if insist:
                 raise
             LOG.info("this server has no usage of type %s", type)
             return type, []
 
+    # In parallel, since each type takes a call for every month.
     return side_by_side(read, types, workers=session.parallelism)
 
 
@@ -141,7 +141,9 @@ def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dic
 def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[str, Any]]) -> None:
     if not sections:
         click.echo("Nothing was used in this period.", err=True)
-    flat = [{"type": section["type"], **row} for section in sections for row in section["rows"]]
+    flat = []
+    for section in sections:
+        flat += [{"type": section["type"], **row} for row in section["rows"]]
     whole = {
         "since": str(period.since),
         "until": str(period.until) if period.until else None,
@@ -154,8 +156,9 @@ def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[s
         names.append("project_id")
     lines = []
     for row in flat:
+        group = [row[name] or "" for name in names]
         for figure, value in row["figures"].items():
-            lines.append([*(row[name] or "" for name in names), figure, str(value)])
+            lines.append([*group, figure, str(value)])
     deliver(
         options,
         {
@@ -171,7 +174,7 @@ def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[s
 def _page(period: Period, sections: list[dict[str, Any]], by: str) -> str:
     until = f" until {period.until}" if period.until else ""
     summary = f"{count(len(sections), 'type')} of usage since {period.since}{until}."
-    return chart_page("reconciler usage", summary, [_chart(each, by) for each in sections])
+    return chart_page("reconciler usage", summary, [_chart(section, by) for section in sections])
 
 
 def _chart(section: dict[str, Any], by: str) -> Chart:
@@ -181,6 +184,7 @@ def _chart(section: dict[str, Any], by: str) -> Chart:
     for row in section["rows"]:
         value = row["figures"].get(figure, 0)
         bars.append(ChartBar(str(row[by]), Decimal(value), f"{value:,}"))
+    # Days stay in order.
     if by != "day":
         bars.sort(key=lambda bar: -bar.value)
     return Chart(f"{section['type']} by {by}", tuple(bars), WORDS.get(figure, figure))
@@ -190,7 +194,8 @@ def _text(sections: list[dict[str, Any]], by: str) -> str:
     def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return text_table(headers, rows, numbers=range(1, len(headers) - 1))
 
-    return "\n".join(f"{section['type']}\n{_table(section, by, table)}" for section in sections)
+    tables = [(section["type"], _table(section, by, table, bars=True)) for section in sections]
+    return "\n".join(f"{type}\n{text}" for type, text in tables)
 
 
 def _markdown(sections: list[dict[str, Any]], by: str) -> str:
@@ -201,21 +206,19 @@ def _markdown(sections: list[dict[str, Any]], by: str) -> str:
     return "\n".join(tables)
 
 
-def _table(
-    section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True
-) -> str:
+def _table(section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool) -> str:
     """The rows and the total of a section; each bar shows the share of the first column."""
     total = section["total"]
     columns = figure_columns([total])
     first = leading(columns)
-    most = max((row["figures"].get(first, 0) for row in section["rows"]), default=0)
     headers = [by.capitalize(), *(WORDS[name] for name in columns)]
     cells = [[row[by], *_figures(row["figures"], columns)] for row in section["rows"]]
     cells.append(["Total", *_figures(total, columns)])
     if bars:
         headers.append("")
-        for row, line in zip(section["rows"], cells, strict=False):
-            line.append(bar(row["figures"].get(first, 0), most))
+        values = [row["figures"].get(first, 0) for row in section["rows"]]
+        for value, line in zip(values, cells, strict=False):
+            line.append(bar(value, max(values)))
         cells[-1].append("")
     return table(headers, cells)
 

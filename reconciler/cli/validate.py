@@ -1,4 +1,4 @@
-"""`reconciler validate`: checks that need no key and no call."""
+"""`reconciler validate`: checks manifests without a key or a call."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from reconciler.app.policies import (
     policy_diagnostics,
     refusals_of,
 )
-from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, policy_options, report_options
 from reconciler.cli.reporting import echo, publish, renderer, save_reports, talk, text_renderer
 from reconciler.cli.session import CommandSession
+from reconciler.cli.streams import redactor
 from reconciler.errors import ConfigurationError, GuardError
+from reconciler.manifests import Configuration
 from reconciler.model.diagnostic import Severity
 from reconciler.render.values import count
 
@@ -42,14 +43,12 @@ def command(options: GlobalOptions) -> int:
         warnings = (*configuration.warnings, *model_warnings(session), *more)
         diagnostics = (*warnings, *policy_diagnostics(report))
     if options.format in (None, "text", "github"):
-        advice = [found for found in diagnostics if found.severity is not Severity.ERROR]
+        # Errors here are failed policies, which the GuardError at the end reports.
+        advice = [entry for entry in diagnostics if entry.severity is not Severity.ERROR]
         if advice:
             talk(text_renderer(options, sys.stderr).diagnostics(advice).rstrip("\n"))
-        stack = configuration.stack
-        rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
-        resources = count(len(configuration.resources), "resource")
         if not report.refusing:
-            click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
+            click.echo(_verdict(configuration))
         if options.format == "github":
             echo(options, redactor(renderer(options).diagnostics(diagnostics)))
         save_reports(options, lambda to: to.diagnostics(diagnostics))
@@ -58,3 +57,11 @@ def command(options: GlobalOptions) -> int:
     if report.refusing:
         raise GuardError(refusals_of(report))
     return 0
+
+
+def _verdict(configuration: Configuration) -> str:
+    stack = configuration.stack
+    documents = count(len(configuration.resources), "resource")
+    if configuration.rules:
+        documents += f", {count(len(configuration.rules), 'rule')}"
+    return f"{stack.name}/{stack.environment} is valid: {documents}."

@@ -123,7 +123,7 @@ class Differences:
     refusals: tuple[Refusal, ...] = ()
 
     def refusal(self, project: str, path: str) -> Refusal | None:
-        return next((one for one in self.refusals if one.covers(project, path)), None)
+        return next((refusal for refusal in self.refusals if refusal.covers(project, path)), None)
 
     def patched(self, project: str, path: str, shown: Item) -> Item:
         """An answer with the loaded values of all fields that have not changed since."""
@@ -131,8 +131,8 @@ class Differences:
             return shown
         items = shown.get("data")
         if isinstance(items, list):
-            found = [_applied(self.in_lists.get((project, _path(path, i))), i) for i in items]
-            return {**shown, "data": found}
+            records = [_applied(self.in_lists.get((project, _path(path, i))), i) for i in items]
+            return {**shown, "data": records}
         place = (project, path)
         patch = self.alone[place] if place in self.alone else self.in_lists.get(place)
         result: Item = _applied(patch, shown)
@@ -240,10 +240,10 @@ class Copier:
         record.born = 0.0
 
     def _load_record(self, path: str, project: str, item: Item) -> None:
-        found = _collection_of(path)
-        if found is None:
+        collection = _collection_of(path)
+        if collection is None:
             return
-        template, params = found
+        template, params = collection
         try:
             record = LOADERS[template](self._store, Loaded(params, project, _copy(item)))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -367,13 +367,13 @@ def _parent(path: str) -> str:
 
 def _home_of(path: str) -> str | None:
     """The template of the collection at a path, or of the one that holds the object at it."""
-    found = _collection_of(path) or _collection_of(_parent(path))
-    return None if found is None else found[0]
+    collection = _collection_of(path) or _collection_of(_parent(path))
+    return None if collection is None else collection[0]
 
 
 def _order_of(path: str) -> int:
-    found = _collection_of(path)
-    return len(_ORDER) if found is None else _ORDER[found[0]]
+    collection = _collection_of(path)
+    return len(_ORDER) if collection is None else _ORDER[collection[0]]
 
 
 def _collection_of(path: str) -> tuple[str, dict[str, str]] | None:

@@ -142,10 +142,10 @@ def filled(template: str, known: Mapping[str, Any]) -> str:
     """Replace placeholders such as `{{item.answer}}` in a template."""
 
     def value(match: re.Match[str]) -> str:
-        found: Any = known
+        value: Any = known
         for part in match[1].strip().split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        return found if isinstance(found, str) else json.dumps(found)
+            value = value.get(part) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else json.dumps(value)
 
     return re.sub(r"\{\{([^}]*)\}\}", value, template)
 

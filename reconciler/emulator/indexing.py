@@ -73,10 +73,10 @@ def make_store(store: Store, project_id: str, sent: dict[str, Any]) -> ObjectRow
 
 
 def find_store(store: Store, project_id: str, id: str, *, param: str | None = None) -> ObjectRow:
-    found = store.get("vector_store", project_id, id)
-    if found is None:
+    record = store.get("vector_store", project_id, id)
+    if record is None:
         raise not_found(f"Vector store with id '{id}' not found.", param=param)
-    return found
+    return record
 
 
 def expires_at(vector_store: ObjectRow) -> int | None:

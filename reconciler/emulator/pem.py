@@ -19,11 +19,11 @@ _FORMATS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 def validity(text: str) -> tuple[int, int]:
     """Start and end of validity of the first certificate, in unix seconds; raises ValueError."""
-    found = _BLOCK.search(text)
-    if found is None:
+    block = _BLOCK.search(text)
+    if block is None:
         raise ValueError("no certificate")
     try:
-        der = base64.b64decode("".join(found[1].split()), validate=True)
+        der = base64.b64decode("".join(block[1].split()), validate=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
     body, _ = _element(_element(der, _SEQUENCE)[0], _SEQUENCE)

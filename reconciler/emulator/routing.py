@@ -97,12 +97,12 @@ class Call:
         there.
         """
         id = self.params[name]
-        found = self.store.get(kind, scope, id)
-        if found is None:
+        record = self.store.get(kind, scope, id)
+        if record is None:
             raise not_found(
                 refusal.format(id=id, **self.params), param=name if with_param else None
             )
-        return found
+        return record
 
     def removed(self, record: ObjectRow, object: str) -> dict[str, Any]:
         """Remove a record, and return the answer that says so as an `object`."""

@@ -9,11 +9,10 @@ from typing import Any, Self
 
 from reconciler.errors import UsageError
 from reconciler.hosts.http import HostHttp
-from reconciler.hosts.model import ChangeRequest, Issue, Note
+from reconciler.hosts.model import DRIFT_LABEL, ChangeRequest, Issue, Note
 
-LABEL = "reconciler-drift"
+# The account of the token that GitHub gives to each job. It cannot ask for its own name.
 _ACTIONS = "github-actions[bot]"
-"""The account of the token that GitHub gives to each job. It cannot ask for its own name."""
 
 
 class GitHub:
@@ -62,6 +61,7 @@ class GitHub:
 
     def merged_request(self, commit: str) -> ChangeRequest | None:
         """The pull request that was merged with a commit."""
+        # The list can have pull requests that merely contain the commit.
         for request in self._http.get(f"{self._folder}/commits/{commit}/pulls"):
             if request.get("merged_at") and request.get("merge_commit_sha") == commit:
                 return ChangeRequest(int(request["number"]), str(request["head"]["sha"]))
@@ -86,17 +86,18 @@ class GitHub:
 
     def issues(self) -> list[Issue]:
         """Our own open issues."""
-        query = {"labels": LABEL, "state": "open", "direction": "asc"}
-        issues = self._http.pages(f"{self._folder}/issues", query)
-        return [
-            Issue(int(issue["number"]), str(issue["title"]), issue.get("body") or "")
-            for issue in issues
-            if "pull_request" not in issue and self._is_ours(issue)
-        ]
+        query = {"labels": DRIFT_LABEL, "state": "open", "direction": "asc"}
+        issues = []
+        for issue in self._http.pages(f"{self._folder}/issues", query):
+            # GitHub lists pull requests as issues, too.
+            if "pull_request" not in issue and self._is_ours(issue):
+                body = issue.get("body") or ""
+                issues.append(Issue(int(issue["number"]), str(issue["title"]), body))
+        return issues
 
     def open_issue(self, title: str, body: str) -> None:
         """Open an issue. GitHub creates the label with it."""
-        content = {"title": title, "body": body, "labels": [LABEL]}
+        content = {"title": title, "body": body, "labels": [DRIFT_LABEL]}
         self._http.write("POST", f"{self._folder}/issues", content)
 
     def edit_issue(self, issue: Issue, title: str, body: str) -> None:
@@ -117,8 +118,8 @@ class GitHub:
     @property
     def _author(self) -> str:
         if not self._given_author:
-            account = self._http.find("user")
-            self._given_author = str(account["login"]) if account else _ACTIONS
+            account = self._http.find("user") or {"login": _ACTIONS}
+            self._given_author = str(account["login"])
         return self._given_author
 
 
@@ -130,4 +131,6 @@ def _event(env: Mapping[str, str]) -> Mapping[str, Any]:
         event = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"the event of the job cannot be read from {path}: {error}") from error
-    return event if isinstance(event, Mapping) else {}
+    if not isinstance(event, Mapping):
+        return {}
+    return event

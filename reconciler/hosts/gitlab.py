@@ -12,9 +12,7 @@ from urllib.parse import quote
 
 from reconciler.errors import UsageError
 from reconciler.hosts.http import HostHttp
-from reconciler.hosts.model import ChangeRequest, Issue, Note
-
-LABEL = "reconciler-drift"
+from reconciler.hosts.model import DRIFT_LABEL, ChangeRequest, Issue, Note
 
 
 class GitLab:
@@ -45,10 +43,11 @@ class GitLab:
             {"PRIVATE-TOKEN": token},
             permission="api, with the role Reporter or higher",
         )
-        number, head = env.get("CI_MERGE_REQUEST_IID"), env.get("CI_COMMIT_SHA", "")
-        # In a pipeline for merged results, CI_COMMIT_SHA is no commit of the branch.
-        head = env.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or head
-        request = ChangeRequest(int(number), head) if number else None
+        request = None
+        if number := env.get("CI_MERGE_REQUEST_IID"):
+            # In a pipeline for merged results, CI_COMMIT_SHA is no commit of the branch.
+            head = env.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or env.get("CI_COMMIT_SHA", "")
+            request = ChangeRequest(int(number), head)
         return cls(http, env.get("CI_PROJECT_ID", ""), request)
 
     def current_request(self) -> ChangeRequest | None:
@@ -59,6 +58,7 @@ class GitLab:
         """The merge request that was merged with a commit."""
         path = f"{self._folder}/repository/commits/{commit}/merge_requests"
         for request in self._http.get(path):
+            # A merge, a squash, or both have commits of their own.
             made = {request.get("merge_commit_sha"), request.get("squash_commit_sha")}
             # A fast-forward merge makes no commit of its own.
             is_fast_forward = made == {None} and request.get("sha") == commit
@@ -87,7 +87,7 @@ class GitLab:
 
     def issues(self) -> list[Issue]:
         """Our own open issues."""
-        query = {"labels": LABEL, "state": "opened", "sort": "asc"}
+        query = {"labels": DRIFT_LABEL, "state": "opened", "sort": "asc"}
         return [
             Issue(int(issue["iid"]), str(issue["title"]), issue.get("description") or "")
             for issue in self._http.pages(f"{self._folder}/issues", query)
@@ -96,7 +96,7 @@ class GitLab:
 
     def open_issue(self, title: str, body: str) -> None:
         """Open an issue. GitLab creates the label with it."""
-        content = {"title": title, "description": body, "labels": LABEL}
+        content = {"title": title, "description": body, "labels": DRIFT_LABEL}
         self._http.write("POST", f"{self._folder}/issues", content)
 
     def edit_issue(self, issue: Issue, title: str, body: str) -> None:

@@ -12,8 +12,8 @@ import httpx
 from reconciler.errors import HostError
 
 _TIMEOUT_SECONDS = 20.0
+# How many seconds to wait before each attempt but the first.
 _PAUSES = (1.0, 3.0)
-"""How many seconds to wait before each attempt but the first."""
 _BUSY = (429, 500, 502, 503, 504)
 _MOST_PAGES = 50
 
@@ -49,7 +49,9 @@ class HostHttp:
     def find(self, path: str) -> Any:
         """The JSON of an answer; None if it is refused, as for something that does not exist."""
         response = self._send("GET", path, accepted=(401, 403, 404))
-        return response.json() if response.is_success else None
+        if not response.is_success:
+            return None
+        return response.json()
 
     def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """The elements of a list, over its pages."""
@@ -60,7 +62,7 @@ class HostHttp:
                 return
 
     def write(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """Change something. A write without an answer is not repeated: the next run corrects it."""
+        """Send a change. A POST without an answer is not repeated: the next run corrects it."""
         return self._send(method, path, body=body).json()
 
     def _send(
@@ -72,21 +74,21 @@ class HostHttp:
         body: Mapping[str, Any] | None = None,
         accepted: tuple[int, ...] = (),
     ) -> httpx.Response:
-        pauses = iter(_PAUSES)
+        # A POST may have created its note or issue although its answer was lost: no second attempt.
+        pauses = iter(() if method == "POST" else _PAUSES)
         while True:
             try:
                 response = self._client.request(method, path, params=params, json=body)
             except httpx.TransportError as error:
-                pause = None if method == "POST" else next(pauses, None)
+                pause = next(pauses, None)
                 if pause is None:
                     reason = str(error) or type(error).__name__
                     raise HostError(f"{self._name} cannot be reached: {reason}") from error
             else:
                 if response.is_success or response.status_code in accepted:
                     return response
-                is_repeatable = response.status_code in _BUSY and method != "POST"
-                pause = next(pauses, None) if is_repeatable else None
-                if pause is None:
+                pause = next(pauses, None)
+                if pause is None or response.status_code not in _BUSY:
                     raise self._refused(method, path, response)
             self._sleep(pause)
 

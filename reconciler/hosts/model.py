@@ -6,6 +6,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+DRIFT_LABEL = "reconciler-drift"
+"""The label of our issues, so that the other issues of a repository need not be read."""
+
 
 class Note(Struct, frozen=True):
     """A comment of our own account at a change request."""

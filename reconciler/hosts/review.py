@@ -18,14 +18,14 @@ from reconciler.hosts.model import ChangeRequest, Host, Note
 KEPT_HEADLINES = 5
 _LONGEST_HEADLINE = 300
 _BEGIN = "<!-- reconciler:earlier -->"
+# The end of a note with a history: texts of a report can look like one, and are never last.
 _END = "<!-- /reconciler:earlier -->\n\n</details>"
-"""The end of a note with a history: texts of a report can look like one, and are never last."""
 _HEADLINE = re.compile(r"<!-- reconciler:headline (.*?) -->")
 _DIGEST = re.compile(r"<!-- reconciler:plan ([0-9a-f]{64}) of ([0-9a-f]{7,64}) -->")
+# A hyphen before another: two of them, in a run of any length, would end the comment.
 _NO_END = re.compile(r"-(?=-)")
-"""A hyphen before another: two of them, in a run of any length, would end the comment."""
+# A run of anything else becomes one dash, so that no name can end the comment of a marker.
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9._/@]+")
-"""A run of anything else becomes one dash, so that no name can end the comment of a marker."""
 
 
 class Posted(Struct, frozen=True):
@@ -42,12 +42,13 @@ def key_of(folder: str, environment: str | None) -> str:
 
 
 def post_note(host: Host, request: ChangeRequest, key: str, posted: Posted) -> str:
-    """Write or edit the note of a stack; the word for what was done."""
+    """Write or edit the note of a stack. Returns `added` or `edited`."""
     earlier = _note_of(host, request, key)
-    body = note_body(key, posted, request, earlier.body if earlier else "", host.longest_note)
     if earlier is None:
+        body = note_body(key, posted, request, "", host.longest_note)
         host.add_note(request.number, body)
         return "added"
+    body = note_body(key, posted, request, earlier.body, host.longest_note)
     host.edit_note(request.number, earlier, body)
     return "edited"
 
@@ -81,14 +82,17 @@ def approved_digest(host: Host, commit: str, key: str) -> str:
             hint="Apply by hand after a plan, or merge through a change request.",
         )
     note = _note_of(host, request, key)
-    # Only the second line counts: a text further down can come from the change itself.
-    found = _DIGEST.match(note.body.partition("\n")[2]) if note else None
-    if found is None:
+    approval = None
+    if note is not None:
+        # Only the second line counts: a text further down can come from the change itself.
+        approval = _DIGEST.match(note.body.partition("\n")[2])
+    if approval is None:
         raise HostError(
             f"the change request {request.number} has no plan of {key}",
             hint="Its last plan failed or was never posted. Plan again in a new change request.",
         )
-    digest, head = found.groups()
+    digest, head = approval.groups()
+    # Commits that were pushed after the plan are merged, and nobody has reviewed what they do.
     if head != request.head:
         raise HostError(
             f"the plan of {key} at the change request {request.number} is of the commit "
@@ -99,14 +103,19 @@ def approved_digest(host: Host, commit: str, key: str) -> str:
 
 
 def post_drift(host: Host, key: str, posted: Posted, *, is_drifted: bool) -> str:
-    """Open, edit or close the issue about the drift of a stack; the word for what was done."""
+    """Open, edit or close the issue about the drift of a stack.
+
+    Returns `opened`, `edited`, `closed` or `unchanged`.
+    """
     marker = _marker(key)
     # At the beginning: the report of another stack can quote our marker.
     issues = [issue for issue in host.issues() if issue.body.startswith(marker)]
     if not is_drifted:
         for issue in issues:
             host.close_issue(issue, "The last check found no drift.")
-        return "closed" if issues else "unchanged"
+        if not issues:
+            return "unchanged"
+        return "closed"
     title = f"Drift in {key}"
     body = f"{marker}\n{posted.text}"[: host.longest_note]
     if not issues:
@@ -126,7 +135,9 @@ def _note_of(host: Host, request: ChangeRequest, key: str) -> Note | None:
     marker = _marker(key)
     # At the beginning: a report can quote a marker, for example in a text that somebody edits.
     notes = [note for note in host.notes(request.number) if note.body.startswith(marker)]
-    return notes[-1] if notes else None
+    if not notes:
+        return None
+    return notes[-1]
 
 
 def _history(earlier: str) -> str:

@@ -32,7 +32,7 @@ from reconciler.model.address import Address
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.kind import Kind
 from reconciler.model.rule import RuleKind
-from reconciler.model.values import Reference
+from reconciler.model.values import Reference, texts_in
 
 MISSING: Any = object()
 """Stands for a field to remove from its manifest."""
@@ -510,19 +510,8 @@ def _escaped(value: Any) -> Any:
     return value
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for element in value.values():
-            yield from _strings(element)
-    elif isinstance(value, list | tuple):
-        for element in value:
-            yield from _strings(element)
-
-
 def _expressions(value: Any) -> Iterator[Expression]:
-    for text in _strings(value):
+    for text in texts_in(value):
         if "${" not in text:
             continue
         for part in parse(text):

@@ -1,7 +1,7 @@
-"""Answers of the API as specs: what a GET answers can be pasted into a manifest.
+"""Accepts answers of the API as specs, so that the answer of a GET can be pasted into a manifest.
 
-Fields that only the server sets are errors, by name. What an answer shows in another form than a
-request takes is rewritten, and nulls that mean "not set" are dropped.
+Values that an answer contains in another form than a request are rewritten, and nulls that mean
+"not set" are dropped. Fields that only the server sets stay errors, with a message that names them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from reconciler.model.types import SecretValueType, properties_in
 
 def as_manifest(kind: Kind, spec: Any) -> Any:
     """A spec in the form that requests take; the same object if it has that form."""
-    rewritten = kind.from_answer(spec) if isinstance(spec, Mapping) else spec
-    return without_nulls(kind, rewritten)
+    if isinstance(spec, Mapping):
+        spec = kind.from_answer(spec)
+    return without_nulls(kind, spec)
 
 
 def keeps_secret(
     kind: Declaration, document: Mapping[str, Any], violation: SchemaViolation
 ) -> bool:
-    """Whether a violation is about a secret that is missing, of an object that exists and has it.
-
-    No answer shows a secret. An object that is adopted by its id keeps the one that it has.
-    """
+    """Whether a violation is about a missing secret of an object that is adopted by its id."""
     lifecycle = document.get("lifecycle")
-    adopt = lifecycle.get("adopt") if isinstance(lifecycle, Mapping) else None
-    if not kind.takes_secrets or not isinstance(adopt, str):
+    if not kind.takes_secrets or not isinstance(lifecycle, Mapping):
+        return False
+    # No answer contains a secret, so a pasted one lacks it. Such an object keeps the secret that it
+    # has, while an object to be created needs one.
+    if not isinstance(lifecycle.get("adopt"), str):
         return False
     for field in kind.fields:
         for part in properties_in(field.type):

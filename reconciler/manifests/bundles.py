@@ -1,4 +1,4 @@
-"""Bundles: folders that are uploaded as one, such as a skill.
+"""Checks bundles: folders that are uploaded as one object, such as a skill.
 
 The entry file begins with YAML front matter between two lines of `---`, from which the API takes
 name and description.
@@ -26,7 +26,8 @@ def bundle_of(by_path: Mapping[str, Member], type: BundleType, files: Files) -> 
     """The members, by path below the folder of the entry file. Raises Problem."""
     root = root_of(by_path, type.entry)
     if root is None:
-        count = sum(path.rpartition("/")[2] == type.entry for path in by_path) or "none"
+        names = [path.rpartition("/")[2] for path in by_path]
+        count = names.count(type.entry) or "none"
         raise ValueProblem(
             f"No {type.entry}", f"The files must contain exactly one {type.entry}; found {count}."
         )
@@ -37,19 +38,20 @@ def bundle_of(by_path: Mapping[str, Member], type: BundleType, files: Files) -> 
                 f'"{path}" is outside "{root}", the folder of {type.entry}.',
             )
     size = sum(member.content.size for member in by_path.values() if member.content)
+    # Checked here, because the API refuses the folder only after all of it was sent.
     if len(by_path) > type.max_files or size > type.max_bytes:
         most = f"the limit is {type.max_files} files and {type.max_bytes // 1_048_576} MiB in total"
         raise ValueProblem(
             "Folder too large", f'"{root}" has {len(by_path)} files of {size:,} bytes; {most}.'
         )
     members = {path.removeprefix(root): member for path, member in by_path.items()}
-    described = _described(members[type.entry], files)
-    named = []
+    description = _described(members[type.entry], files)
+    described = []
     for key, member in sorted(members.items()):
-        # Only the entry file says anything about the bundle as a whole.
-        attributes = described if key == type.entry else None
-        named.append(replace(member, key=key, attributes=attributes))
-    return FileSet(tuple(named))
+        # The name and description of the bundle are stored with its entry file.
+        attributes = description if key == type.entry else None
+        described.append(replace(member, key=key, attributes=attributes))
+    return FileSet(tuple(described))
 
 
 def _described(entry: Member, files: Files) -> dict[str, str]:
@@ -73,8 +75,12 @@ def _described(entry: Member, files: Files) -> dict[str, str]:
 def _read(head: str, path: str) -> Mapping[str, Any]:
     problems = Problems()
     documents = load_documents(head, path, problems)
-    wrong = problems.in_reading_order()
-    if wrong:
-        raise ValueProblem(wrong[0].summary, f'"{path}": {wrong[0].detail}')
-    value = documents[0].value if len(documents) == 1 else None
-    return value if isinstance(value, Mapping) else {}
+    diagnostics = problems.in_reading_order()
+    if diagnostics:
+        # Without its position, which is within the front matter.
+        first = diagnostics[0]
+        raise ValueProblem(first.summary, f'"{path}": {first.detail}')
+    # Anything but one map lacks the name, and the caller reports that.
+    if len(documents) != 1 or not isinstance(documents[0].value, Mapping):
+        return {}
+    return documents[0].value

@@ -1,5 +1,7 @@
-"""Checks of a single resource that a schema cannot express: limits across fields, reserved names,
-existing paths."""
+"""Checks what no schema can express about a single resource.
+
+These are limits across fields, reserved names, and paths of fields that must exist.
+"""
 
 from __future__ import annotations
 
@@ -49,19 +51,27 @@ def check_resource(
 def check_rule(rule: Rule, written: Spec) -> Iterator[SchemaViolation]:
     """Problems of one rule. `written` is its spec before files replaced paths."""
     violations = list(_shape(rule.kind, written))
-    yield from violations
-    for flaw in rule.kind.problems(written) if not violations else ():
-        yield SchemaViolation(("spec", *flaw.trail), flaw.summary, flaw.detail, at_key=flaw.at_key)
+    if violations:
+        yield from violations
+        return
+    # Only of a spec with one form, because these checks read its fields.
+    for problem in rule.kind.problems(written):
+        trail = ("spec", *problem.trail)
+        yield SchemaViolation(trail, problem.summary, problem.detail, at_key=problem.at_key)
 
 
 def _mark(resource: Resource) -> Iterator[SchemaViolation]:
+    """Problems with the metadata that also holds the ownership mark."""
     name = resource.kind.mark
-    pairs = resource.spec.get(name) if name else None
-    if name is None or not isinstance(pairs, Mapping):
+    if name is None:
+        return
+    pairs = resource.spec.get(name)
+    if not isinstance(pairs, Mapping):
         return
     for key in sorted(OUR_KEYS.intersection(pairs)):
         detail = f'reconciler stores the owner of an object in "{key}": choose another key.'
         yield SchemaViolation(("spec", name, key), "Reserved key", detail, at_key=True)
+    # A warning, since the object works without a mark.
     if len(pairs) == MAX_PAIRS:
         detail = (
             f"All {MAX_PAIRS} pairs are used, so there is no room for the ownership mark: "
@@ -87,25 +97,28 @@ def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
                 ("spec",), f"Missing {needed}", "spec requires one of them.", at_key=True
             )
         return
-    told = f"{shape.when[0]}: {shape.when[1]}" if shape.when else f'"{shape.needs[0]}"'
+    selector = f'"{shape.needs[0]}"'
+    if shape.when:
+        selector = f"{shape.when[0]}: {shape.when[1]}"
     for name in shape.needs:
         if spec.get(name) is None:
             yield SchemaViolation(
                 ("spec",),
                 f'Missing "{name}"',
-                f"spec requires it together with {told}.",
+                f"spec requires it together with {selector}.",
                 at_key=True,
             )
-    others = {name for form in shapes for name in (*form.needs, *form.takes)} - {
-        *shape.needs,
-        *shape.takes,
-    }
+    # A field that no form mentions belongs to all of them.
+    others: set[str] = set()
+    for form in shapes:
+        others.update(form.needs, form.takes)
+    others.difference_update(shape.needs, shape.takes)
     for name in spec:
         if name in others and spec[name] is not None:
             yield SchemaViolation(
                 ("spec", name),
                 "Fields cannot be combined",
-                f'"{name}" cannot be combined with {told}.',
+                f'"{name}" cannot be combined with {selector}.',
                 at_key=True,
             )
 
@@ -114,6 +127,7 @@ def _ignored_paths(resource: Resource) -> Iterator[SchemaViolation]:
     for index, path in enumerate(resource.lifecycle.ignore_changes):
         if path == IGNORE_ALL:
             continue
+        # A misspelled path would ignore nothing, and apply would reset the field.
         trail: Trail = ("lifecycle", "ignore_changes", index)
         try:
             name, *below = undotted(path)
@@ -135,10 +149,11 @@ def _ignored_paths(resource: Resource) -> Iterator[SchemaViolation]:
 def _renamed(
     resource: Resource, earlier: Address, declared: AddressIndex
 ) -> Iterator[SchemaViolation]:
+    # A declared address has an object of its own, which the rename would take away.
     if earlier in declared:
-        what = "is this resource itself" if earlier == resource.address else "is still declared"
+        reason = "is this resource itself" if earlier == resource.address else "is still declared"
         yield SchemaViolation(
-            ("lifecycle", "renamed_from"), "Invalid earlier address", f"{earlier} {what}."
+            ("lifecycle", "renamed_from"), "Invalid earlier address", f"{earlier} {reason}."
         )
 
 
@@ -149,7 +164,9 @@ def _member(member: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation
             detail = f'reconciler stores the source of a file in "{name}": choose another key.'
             yield SchemaViolation((*trail, "attributes", name), "Reserved key", detail, at_key=True)
     chunking = member.get("chunking_strategy")
-    static = chunking.get("static") if isinstance(chunking, Mapping) else None
+    if not isinstance(chunking, Mapping):
+        return
+    static = chunking.get("static")
     if not isinstance(static, Mapping):
         return
     size, overlap = static.get("max_chunk_size_tokens"), static.get("chunk_overlap_tokens")
@@ -168,6 +185,7 @@ def _file(path: Any, trail: Trail) -> Iterator[SchemaViolation]:
     except ValueProblem as problem:
         yield SchemaViolation(trail, problem.summary, problem.detail)
         return
+    # `relative` shortens a/../b to b, but the operating system follows a, which can be a link.
     if ".." in path.replace("\\", "/").split("/"):
         yield SchemaViolation(
             trail, "Path outside the stack", f'"{path}" contains "..": write the path without it.'

@@ -135,6 +135,9 @@ class ClosedFiles:
         # Windows ignores dots and blanks at the end of a name, and macOS the case of letters.
         return top.rstrip(". ").casefold() == SENT_FOLDER or self._is_same_folder(f"{root}{top}")
 
+    # The quick check below serves folders with very many files: one set lookup per file, instead of
+    # resolving each path.
+
     def is_open_plainly(self, prefix: str, name: str) -> bool:
         """Whether a file needs no further checks, judging by its resolved folder and its name.
 

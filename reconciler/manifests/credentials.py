@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -150,12 +151,11 @@ def known_secrets(
 ) -> tuple[Secret, ...]:
     """All keys that can be known now, including those in files, for redaction and for refusing them
     in manifests."""
-    secrets = [
-        credential.secret for credential in credentials.all() if credential.secret is not None
-    ]
     # Even if the stack file names other sources, since the process still holds these.
-    secrets += process_secrets(env)
+    secrets = list(process_secrets(env))
     for credential in credentials.all():
+        if credential.secret is not None:
+            secrets.append(credential.secret)
         if credential.file:
             secrets.append(Secret(_file_text(files, credential.file)))
     # A shorter text would be found in everything, and masking it would mutilate messages.
@@ -267,7 +267,8 @@ def _sinks_of(resource: Resource) -> Iterator[type[Sink]]:
 
 
 def _written(configuration: Configuration) -> set[str]:
-    return {path for resource in configuration.resources for path in key_files(resource)}
+    """The files that apply writes keys to."""
+    return set(chain.from_iterable(map(key_files, configuration.resources)))
 
 
 def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:

@@ -1,11 +1,12 @@
 """Reads the contents of folders late, since only the comparison with live state needs them.
 
-The files themselves are found and checked early. Reading thousands of them takes as long as the
-first API calls of a plan, and can overlap with these calls.
+The files are found and checked early. Reading thousands of them takes as long as the first API calls
+of a plan, and overlaps with these calls.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
@@ -22,12 +23,12 @@ from reconciler.model.values import FileSet, LocalFile, Member
 
 
 class _Due(Struct, frozen=True):
-    """A field with members to read, the location of its resource, and the item of the field that
-    found each member."""
+    """A field with members to read."""
 
     field: str
     document: Document
     item_of: Mapping[str, int]
+    """The index of the entry that found a member, by its key."""
 
 
 class DeferredFiles:
@@ -36,19 +37,18 @@ class DeferredFiles:
     def __init__(self, files: Files, problems: Problems) -> None:
         self._files = files
         self._problems = problems
-        self._due: dict[Address, list[_Due]] = {}
+        self._due: defaultdict[Address, list[_Due]] = defaultdict(list)
 
     def leave(
         self, address: Address, field: str, document: Document, item_of: Mapping[str, int]
     ) -> None:
         """Defer the local files among a field's members."""
-        self._due.setdefault(address, []).append(_Due(field, document, item_of))
+        self._due[address].append(_Due(field, document, item_of))
 
     def read_into(self, resources: Iterable[Resource]) -> Iterator[Resource]:
         """The resources with file contents. Reports unreadable files at the item that found them."""
         for resource in resources:
-            due = self._due.get(resource.address, ())
-            read = {field_due.field: self._whole(resource, field_due) for field_due in due}
+            read = {due.field: self._whole(resource, due) for due in self._due[resource.address]}
             yield replace(resource, spec={**resource.spec, **read}) if read else resource
 
     def _whole(self, resource: Resource, due: _Due) -> FileSet:
@@ -60,12 +60,13 @@ class DeferredFiles:
     def _advise(self, files: FileSet, resource: Resource, due: _Due) -> None:
         """Warn, at each item of the field, of files that the API is known to refuse."""
         type = resource.kind.by_name[due.field].type
+        # Errors come first: a warning about files of a field that is wrong would distract.
         if not isinstance(type, FileSetType) or self._problems.errors:
-            return  # what has to be mended is said first
+            return
         by_item: dict[int, list[LocalFile]] = {}
         for member in files.members:
             file = member.content
-            # Without a digest, it could not be read.
+            # A file without a digest could not be read.
             if file is not None and file.sha256 and is_refused(file, type):
                 by_item.setdefault(due.item_of[member.key], []).append(file)
         for index, refused in sorted(by_item.items()):

@@ -38,7 +38,7 @@ class Destination(Struct, frozen=True):
         try:
             return relative(path)
         except ValueProblem:
-            return ""  # reported where the resource is checked by itself
+            return ""  # reported by `checks`
 
 
 def destinations(resource: Resource) -> Iterator[Destination]:
@@ -51,31 +51,36 @@ def destinations(resource: Resource) -> Iterator[Destination]:
 
 
 def targets_in(value: Any) -> Iterator[tuple[Trail, Mapping[str, Any]]]:
-    """The targets of a field, each with the path to its value; what is malformed is left out."""
-    write_to = value.get("write_to") if isinstance(value, Mapping) else None
-    slot = value.get("previous_to") if isinstance(value, Mapping) else None
-    if isinstance(slot, Mapping) and len(slot) == 1:
-        yield ("previous_to", next(iter(slot))), slot
-    if isinstance(write_to, Mapping) and len(write_to) == 1:
-        yield ("write_to", next(iter(write_to))), write_to
-    elif isinstance(write_to, list | tuple):
+    """The targets of a field, each with the path to its value. Malformed ones are left out, since
+    the schema reports them."""
+    if not isinstance(value, Mapping):
+        return
+    candidates: list[tuple[Trail, Any]] = [(("previous_to",), value.get("previous_to"))]
+    write_to = value.get("write_to")
+    if isinstance(write_to, list | tuple):
         for index, target in enumerate(write_to):
-            if isinstance(target, Mapping) and len(target) == 1:
-                yield ("write_to", index, next(iter(target))), target
+            candidates.append((("write_to", index), target))
+    else:
+        candidates.append((("write_to",), write_to))
+    for trail, target in candidates:
+        if isinstance(target, Mapping) and len(target) == 1:
+            yield (*trail, *target), target
 
 
 def key_files(resource: Resource) -> Iterator[str]:
     """The files that a resource's keys are written to."""
-    return (destination.file for destination in destinations(resource) if destination.file)
+    for destination in destinations(resource):
+        if destination.file:
+            yield destination.file
 
 
 def check_destinations(
-    found: Sequence[Destination], targets: KeyTargets, allowed: Sequence[str], report: Report
+    used: Sequence[Destination], targets: KeyTargets, allowed: Sequence[str], report: Report
 ) -> None:
     """Report every destination that cannot be used. `allowed` are globs of places."""
     allowance = Allowance(allowed)
     written: dict[str, Destination] = {}
-    for destination in found:
+    for destination in used:
         place = _place(destination, report)
         if not place:
             continue
@@ -89,7 +94,11 @@ def check_destinations(
         elif destination.file and (objection := targets.objection(destination.file)):
             detail = f"{objection} Choose another file."
             _report(report, destination, "Unusable file for a key", detail)
-    files = {one.file: one for one in written.values() if one.file}
+    files: dict[str, Destination] = {}
+    for destination in written.values():
+        if destination.file:
+            files[destination.file] = destination
+    # Once all files are known, since a folder and a file in it can be declared in either order.
     for destination in files.values():
         if above := folder_among(destination.file, files):
             holder = files[above].resource.address
@@ -100,7 +109,7 @@ def check_destinations(
 def _place(destination: Destination, report: Report) -> str:
     """The place of a destination; empty, and reported, if it has none."""
     if _FILE in destination.target and not destination.file:
-        return ""  # reported where the resource is checked by itself
+        return ""  # reported by `checks`
     try:
         sink, value = named_sink(destination.target)
     except SinkError:

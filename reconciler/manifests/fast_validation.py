@@ -29,9 +29,8 @@ def predicate(schema: Any) -> Predicate:
     """Whether a value satisfies a schema."""
     if schema is True:
         return lambda value: True  # noqa: ARG005
-    parts = [
-        _part(keyword, limit, schema) for keyword, limit in schema.items() if keyword not in _SILENT
-    ]
+    limits = {keyword: limit for keyword, limit in schema.items() if keyword not in _SILENT}
+    parts = [_part(keyword, limit, schema) for keyword, limit in limits.items()]
 
     def accepts(value: Any) -> bool:
         for part in parts:

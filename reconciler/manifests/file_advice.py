@@ -1,7 +1,7 @@
 """Warnings about files that the API is known to refuse, by size and name.
 
-They are not errors, because the list of extensions can be outdated. The API refuses files one by
-one, and the rest continues.
+They are not errors: the list of extensions can be outdated, and the API refuses each file on its
+own, so the other files are still uploaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def refused_by_size_or_name(
 
 
 def is_refused(file: LocalFile, type: FileSetType) -> bool:
-    """Whether the collection does not accept a file, for one reason or another."""
+    """Whether the collection does not accept a file."""
     return file.size == 0 or _is_too_large(file, type) or _is_unread(file, type)
 
 

@@ -153,11 +153,9 @@ class Files:
 
     def _read_text(self, path: str) -> str:
         text = self._decoded(path, self._allowed(path), is_secret=False)
-        if what := credential_in(text):
-            raise ValueProblem(
-                LEAK,
-                f'"{path}" contains what looks like {what}: manifests must not contain secrets.',
-            )
+        if credential := credential_in(text):
+            detail = f'"{path}" contains what looks like {credential}: manifests must not contain secrets.'
+            raise ValueProblem(LEAK, detail)
         return text
 
     def _decoded(self, path: str, real: str, *, is_secret: bool = True) -> str:

@@ -27,11 +27,14 @@ def _intervals(
     resource: Resource, value: Mapping[str, Any], trail: Trail
 ) -> Iterator[SchemaViolation]:
     rotate = value.get("rotate")
-    every = seconds_of(rotate.get("every")) if isinstance(rotate, Mapping) else None
+    if not isinstance(rotate, Mapping):
+        return
+    every = seconds_of(rotate.get("every"))
     if every is None:
         return
     policy, at = policy_of(value), (*trail, "rotate", "every")
     longest = max(policy.overlap, policy.unused)
+    # Otherwise more than two keys would be valid at a time.
     if every <= longest:
         part = "overlap" if policy.overlap >= policy.unused else "revoke.when_unused_for"
         detail = (
@@ -58,7 +61,7 @@ def _second_slot(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViola
         try:
             readable.append(named_sink(target)[0].reads_back)
         except SinkError:
-            return  # reported where the target is checked by itself
+            return  # reported by the schema
     if readable and not any(readable):
         detail = (
             "The earlier key is copied from its destination, and none of these can be read back. "

@@ -12,6 +12,7 @@ from reconciler.manifests.configuration import STACK_FILES, STATE_FOLDER
 from reconciler.manifests.paths import shown
 
 _OF_OTHERS = {".git", ".github"}
+"""Folders of other programs, which publish or execute their files."""
 
 
 class KeyTargets:
@@ -22,9 +23,9 @@ class KeyTargets:
         self._root = root
         self._manifests = manifests
         folders = (os.path.realpath(state), str(root / STATE_FOLDER))
-        self._states = tuple(
-            f"{folder}{os.sep}" for folder in folders if not root.is_relative_to(folder)
-        )
+        # A state folder that contains the stack would leave no place for a key.
+        own = [folder for folder in folders if not root.is_relative_to(folder)]
+        self._states = tuple(f"{folder}{os.sep}" for folder in own)
         self._folders: dict[str, _Folder] = {}
 
     def objection(self, path: str) -> str:
@@ -46,33 +47,32 @@ class KeyTargets:
         return folder.in_a_file and f'"{path}" is below "{folder.in_a_file}", which is a file.'
 
     def _is_state(self, file: str, folder: _Folder) -> bool:
-        # Symbolic links are followed as far as they lead; a loop of them is left to be found where
-        # it is written to.
-        is_link = os.path.islink(file)  # noqa: PTH114
-        real = (
-            os.path.realpath(file)
-            if is_link
-            else f"{folder.real}{os.sep}{file.rpartition(os.sep)[2]}"
-        )
+        # The folder is resolved already, so only a link needs to be. A loop of links resolves to
+        # itself, and writing the key reports it.
+        if os.path.islink(file):  # noqa: PTH114
+            real = os.path.realpath(file)
+        else:
+            real = f"{folder.real}{os.sep}{file.rpartition(os.sep)[2]}"
         return f"{real}{os.sep}".startswith(self._states)
 
     def _folder(self, path: str) -> _Folder:
         if path not in self._folders:
-            self._folders[path] = self._looked_at(path)
+            self._folders[path] = self._examined(path)
         return self._folders[path]
 
-    def _looked_at(self, path: str) -> _Folder:
+    def _examined(self, path: str) -> _Folder:
         folder = self._root / path
-        parts = PurePosixPath(path).parts
-        below = next(
-            (parent for parent in (folder, *folder.parents) if parent.exists()), self._root
-        )
+        # A folder that does not exist is created, if the nearest existing parent is a folder.
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        of_others = [part for part in PurePosixPath(path).parts if part.casefold() in _OF_OTHERS]
         return _Folder(
             path=str(folder),
             real=os.path.realpath(folder).rstrip(os.sep),
             shown=shown(folder / "_", self._root).removesuffix("_"),
-            of_others=next((part for part in parts if part.casefold() in _OF_OTHERS), ""),
-            in_a_file="" if below.is_dir() else shown(below, self._root),
+            of_others=of_others[0] if of_others else "",
+            in_a_file="" if existing.is_dir() else shown(existing, self._root),
         )
 
 
@@ -90,5 +90,6 @@ class _Folder(Struct, frozen=True):
 
 
 def folder_among(path: str, files: Collection[str]) -> str:
-    """The file that would have to be a folder for the path to exist, or an empty string."""
-    return next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in files), "")
+    """The file that would have to be a folder for the path to exist; empty if there is none."""
+    parents = map(str, PurePosixPath(path).parents)
+    return next((parent for parent in parents if parent in files), "")

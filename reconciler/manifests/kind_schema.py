@@ -38,28 +38,27 @@ def kind_schema(
 def document_schema(
     kind: Declaration, *, expressions: bool, sinks: SinkClasses = sink_classes
 ) -> dict[str, Any]:
-    """The same, as a part of a larger schema."""
+    """The same schema, as a part of a larger one."""
+    properties = {
+        "apiVersion": {
+            "const": API_VERSION,
+            "description": "The version of this format. Optional.",
+        },
+        "kind": {"const": kind.name, "description": kind.doc},
+        "metadata": _metadata(kind, expressions=expressions),
+        "for_each": _for_each(),
+        "when": _when(),
+        "spec": _spec(kind, expressions=expressions, sinks=sinks),
+    }
+    # A rule has no object, and so no lifecycle.
+    if isinstance(kind, Kind):
+        properties["lifecycle"] = _lifecycle(kind, expressions=expressions)
     return {
         "title": kind.name,
         "type": "object",
         "description": kind.doc,
         "markdownDescription": _kind_markdown(kind),
-        "properties": {
-            "apiVersion": {
-                "const": API_VERSION,
-                "description": "The version of this format. Optional.",
-            },
-            "kind": {"const": kind.name, "description": kind.doc},
-            "metadata": _metadata(kind, expressions=expressions),
-            "for_each": _for_each(),
-            "when": _when(),
-            "spec": _spec(kind, expressions=expressions, sinks=sinks),
-            **(
-                {"lifecycle": _lifecycle(kind, expressions=expressions)}
-                if isinstance(kind, Kind)
-                else {}
-            ),
-        },
+        "properties": properties,
         "required": ["kind", "metadata", "spec"],
         "additionalProperties": False,
     }
@@ -88,10 +87,12 @@ def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
     if not expressions:
         return schema
-    limits: dict[str, Any] = {
-        key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema
-    }
-    rest = {key: limit for key, limit in schema.items() if key not in limits}
+    # The limits apply to the value only, and the type and the description to both branches.
+    rest = dict(schema)
+    limits: dict[str, Any] = {}
+    for keyword in ("pattern", "patternErrorMessage", "maxLength"):
+        if keyword in rest:
+            limits[keyword] = rest.pop(keyword)
     return {**rest, "anyOf": value_or_expression(limits)}
 
 
@@ -120,19 +121,19 @@ def _when() -> dict[str, Any]:
 
 def _spec(kind: Declaration, *, expressions: bool, sinks: SinkClasses) -> dict[str, Any]:
     examples = _example_spec(kind)
+    properties = {}
+    for field in kind.fields:
+        properties[field.name] = _field(
+            field,
+            examples.get(field.name, NOT_GIVEN),
+            expressions=expressions,
+            pasted=isinstance(kind, Kind),
+            sinks=sinks,
+        )
     return {
         "type": "object",
         "description": "The fields, with the API's names.",
-        "properties": {
-            field.name: _field(
-                field,
-                examples.get(field.name, NOT_GIVEN),
-                expressions=expressions,
-                pasted=isinstance(kind, Kind),
-                sinks=sinks,
-            )
-            for field in kind.fields
-        },
+        "properties": properties,
         "required": [field.name for field in kind.fields if field.required],
         "additionalProperties": False,
     }

@@ -121,6 +121,7 @@ def parse_flow(text: str) -> Any:
 
 def plain_value(text: str) -> Any:
     """The value of an unquoted scalar: null, a boolean, a number, or the text itself."""
+    # Only these, where YAML 1.1 also reads yes, no, on and off as booleans, and dates as dates.
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     # By the first character, because most scalars are words. The length is bounded, because the

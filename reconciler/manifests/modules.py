@@ -13,7 +13,6 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.manifests.closed import LEAK
 from reconciler.manifests.configuration import MODULE_FILES
 from reconciler.manifests.discover import has_module, read_folder
 from reconciler.manifests.expressions import Context, Evaluator, descend
@@ -21,10 +20,9 @@ from reconciler.manifests.files import Files
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import normal, relative, require_inside, shown
 from reconciler.manifests.problems import Problems, Report, ValueProblem
-from reconciler.manifests.shapes import credential_below
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.validate import Checker
-from reconciler.manifests.variables import declared_entry, fits_type
+from reconciler.manifests.variables import declared_entry, fits_type, require_no_credential
 from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.values import Reference, Template, Unknown
@@ -57,6 +55,7 @@ class ModuleVariables(Struct):
     source: ModuleSource
     values: Mapping[str, Any] = {}
     harmless: set[str] = field(default_factory=set)
+    """The names of variables that were searched for credentials."""
 
     def __call__(self, name: str) -> Any:
         """The value of a variable. Raises Problem."""
@@ -70,15 +69,9 @@ class ModuleVariables(Struct):
         raise ValueProblem("Unknown variable", f'The module declares no variable "{name}".{hint}')
 
     def _require_harmless(self, name: str) -> None:
-        if name in self.harmless:
-            return
-        if what := credential_below(self.values[name]):
-            detail = (
-                f'The variable "{name}" contains what looks like {what}: '
-                "manifests must not contain secrets."
-            )
-            raise ValueProblem(LEAK, detail)
-        self.harmless.add(name)
+        if name not in self.harmless:
+            require_no_credential(name, self.values[name])
+            self.harmless.add(name)
 
 
 class DeclaredModule(Struct):
@@ -97,7 +90,9 @@ class DeclaredModule(Struct):
         """The value of `${Module/NAME.OUTPUT…}`, of which `text` is the expression. Raises Problem."""
         if not path:
             names = ", ".join(f"${{{text}.{name}}}" for name in self.source.outputs)
-            known = f"Write one of {names}." if names else "The module declares no outputs."
+            known = "The module declares no outputs."
+            if names:
+                known = f"Write one of {names}."
             raise ValueProblem("Incomplete reference", f'"${{{text}}}" names no output. {known}')
         name = path[0]
         if name not in self.source.outputs:
@@ -181,6 +176,7 @@ class ModuleReader:
         definitions = [document for document in documents if document.file in names]
         manifests = [document for document in documents if document.file not in names]
         if len(definitions) != 1:
+            # A file with a syntax error has no document, and the error is reported already.
             if self._problems.errors == errors:
                 place = SourceLocation(min(names), 1, 1)
                 detail = "The file must contain exactly one document, with variables and outputs."
@@ -192,9 +188,8 @@ class ModuleReader:
         return ModuleSource(path, definitions[0], manifests)
 
     def _check(self, definition: Document) -> None:
-        from reconciler.manifests.module_schema import (
-            module_schema,
-        )  # imported late: few use modules
+        # Imported late, because few stacks use modules.
+        from reconciler.manifests.module_schema import module_schema
 
         for finding in Checker(module_schema()).findings(definition.value):
             place = definition.location_of(finding.trail, key=finding.at_key)
@@ -207,8 +202,9 @@ def module_values(source: ModuleSource, given: Mapping[str, Any], report: Report
     for name in given:
         if name not in source.declarations:
             guess = nearest(name, source.declarations)
-            known = f" It declares {', '.join(source.declarations)}." if source.declarations else ""
-            detail = f'{source.path} declares no variable "{name}".{guess or known}'
+            if not guess and source.declarations:
+                guess = f" It declares {', '.join(source.declarations)}."
+            detail = f'{source.path} declares no variable "{name}".{guess}'
             report(ValueProblem("Unknown variable", detail), ("spec", "variables", name))
     for name, declaration in source.declarations.items():
         entry = declared_entry(declaration)

@@ -1,6 +1,6 @@
-"""What a stack file says about a stack without its manifests, credentials or state.
+"""Reads the name and the environments of a stack, without its manifests, credentials or state.
 
-A fleet lists thousands of stacks, so this reads one file a stack and evaluates no expression.
+A fleet lists thousands of stacks, so this reads one file per stack and evaluates no expression.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FROM_ENVIRONMENT = "${env."
 
 
 class EnvironmentOutline(Struct, frozen=True):
-    """What a stack file says about one environment. Expressions are not evaluated."""
+    """The settings of one environment in a stack file, with their expressions."""
 
     name: str
     is_declared: bool
@@ -73,6 +73,7 @@ def _backend(backend: Mapping[str, Any] | str, root: Path) -> tuple[str, str]:
     if is_remote(backend) or isinstance(backend, str):
         return REMOTE, ""
     path = str((backend.get("local") or {}).get("path", STATE_FOLDER))
+    # The value of the variable can differ from run to run, so the expression stands for the folder.
     if path.lstrip().startswith(_FROM_ENVIRONMENT):
         return f"local:{path}", path
     return f"local:{path}", os.path.realpath(root / path)

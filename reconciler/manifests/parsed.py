@@ -29,7 +29,10 @@ _Packed = list[tuple[Any, bytes]]
 
 
 class ParsedFiles:
-    """Reads texts like `load_documents`. `find` returns the cached entry of a digest, or None."""
+    """Parses texts, or takes their documents from the cache.
+
+    `find` returns the cached entry of a digest, or None.
+    """
 
     def __init__(self, find: Callable[[str], bytes | None] | None = None) -> None:
         self._find = find
@@ -41,13 +44,15 @@ class ParsedFiles:
     ) -> list[Document]:
         """The documents of a text."""
         digest = _digest(text, is_json=is_json)
-        kept = self._find(digest) if self._find else None
-        documents = None if kept is None else _unpacked(kept, name)
-        if kept is not None and documents is not None:
-            self._known[digest] = kept
-            return documents
+        entry = self._find(digest) if self._find else None
+        if entry is not None:
+            documents = _unpacked(entry, name)
+            if documents is not None:
+                self._known[digest] = entry
+                return documents
         before = problems.count
         documents = load_documents(text, name, problems, is_json=is_json)
+        # Warnings count too, since a cached file is not parsed and so would not repeat them.
         if problems.count == before:
             self._fresh[digest] = documents
         return documents
@@ -67,6 +72,7 @@ class ParsedFiles:
 
 
 def _digest(text: str, *, is_json: bool) -> str:
+    # With everything else that the documents or their format depend on.
     about = f"{_FORMAT} {__version__} {sys.byteorder} {is_json}\0"
     return hashlib.sha256((about + text).encode("utf-8", "surrogatepass")).hexdigest()
 

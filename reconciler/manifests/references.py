@@ -271,9 +271,9 @@ def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
         if any(reference.address == target for reference in references_in(value)):
             return above
         return None
-    pairs: Iterable[tuple[str | int, Any]] = (
-        value.items() if isinstance(value, dict) else enumerate(value)
-    )
+    pairs: Iterable[tuple[str | int, Any]] = enumerate(value)
+    if isinstance(value, dict):
+        pairs = value.items()
     for part, element in pairs:
         trail = trail_to(element, target, (*above, part))
         if trail is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+# Anthropic, OpenRouter and Langfuse have keys of the same form.
 OPENAI_KEY = re.compile(r"sk-(?!ant-|or-|lf-)[A-Za-z0-9_-]{4,}")
 """A key of the OpenAI API, but not of other services whose keys begin similarly."""
 
@@ -55,7 +56,7 @@ def is_secret_header(name: str) -> bool:
 
 
 def credential_of_value(value: str) -> str:
-    """The same as `credential_in` for a value of its own, which may be a URL with a password."""
+    """The same as `credential_in`, for a whole value, which may be a URL with a password."""
     if _PASSWORD_IN_ADDRESS.fullmatch(value):
         return "a URL with a password"
     return credential_in(value)
@@ -67,11 +68,13 @@ def without_credentials(value: Any, mask: str) -> Any:
         return _any_shape().sub(mask, value)
     if isinstance(value, dict):
         return {key: without_credentials(element, mask) for key, element in value.items()}
-    return [without_credentials(one, mask) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [without_credentials(element, mask) for element in value]
+    return value
 
 
 def credential_below(value: Any) -> str:
-    """The same for all texts and keys in a JSON value."""
+    """The same as `credential_in`, for all texts and keys in a JSON value."""
     return next(filter(None, map(credential_in, _texts(value))), "")
 
 

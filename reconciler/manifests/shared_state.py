@@ -1,7 +1,7 @@
-"""What a stack file says about a shared state: that it is remote, and who can decrypt it.
+"""Reads the settings of a shared state: that it is remote, and who can decrypt it.
 
-The address never stands in a file. It can hold a password, and whoever edits a file in a pull
-request must not decide where the state of the organization is read or written.
+The address is never in a file. It can contain a password, and the author of a pull request must not
+decide where the state of the organization is read or written.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ def quotable(document: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
     checked = _sections(spec, ("spec",), report)
     environments = spec.get("environments")
     if isinstance(environments, dict):
-        checked["environments"] = {
-            name: _sections(overlay, ("spec", "environments", name), report)
-            for name, overlay in environments.items()
-        }
+        overlays = checked["environments"] = dict(environments)
+        for name, overlay in environments.items():
+            overlays[name] = _sections(overlay, ("spec", "environments", name), report)
     return {**document, "spec": checked}
 
 
@@ -75,7 +74,7 @@ def is_remote(backend: Any) -> bool:
 def recipients_of(encryption: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The recipients in a checked `encryption` section, each once."""
     age = (encryption or {}).get("age") or {}
-    # The end of a block of YAML text is a line break, and the pattern lets it pass.
+    # A block scalar of YAML ends with a line break, which the pattern accepts.
     return tuple(dict.fromkeys(text.strip() for text in age.get("recipients") or ()))
 
 
@@ -97,12 +96,13 @@ def _sections(settings: Any, above: Trail, report: Report) -> Any:
     recipients = age.get("recipients")
     if isinstance(recipients, list):
         trail = (*above, "encryption", "age", "recipients")
-        left = [_recipient(text, (*trail, index), report) for index, text in enumerate(recipients)]
-        checked["encryption"] = {**encryption, "age": {**age, "recipients": left}}
+        kept = [_recipient(text, (*trail, index), report) for index, text in enumerate(recipients)]
+        checked["encryption"] = {**encryption, "age": {**age, "recipients": kept}}
     return checked
 
 
 def _map(value: Any) -> dict[str, Any]:
+    # The schema has not been checked yet, so anything can stand here.
     return value if isinstance(value, dict) else {}
 
 

@@ -1,7 +1,7 @@
 """Documents with the source positions of their values.
 
-Beside the plain value, a document keeps one number per node in reading order. To find a position,
-the value is walked and nodes are counted. This is slow but only needed for messages; an object per
+Besides the plain value, a document keeps one number per node in reading order. To find a position,
+the value is walked and nodes are counted. This is slow, but only messages need it. An object per
 node would take more memory than the rest of a large configuration.
 """
 
@@ -109,9 +109,14 @@ class Document:
             return 1
         if at not in self._sizes:
             cursor = at + 1
-            for element in value.values() if isinstance(value, dict) else value:
-                cursor += isinstance(value, dict)
-                cursor += self._size(element, cursor)
+            if isinstance(value, dict):
+                for element in value.values():
+                    cursor += 1  # the key
+                    cursor += self._size(element, cursor)
+            else:
+                for element in value:
+                    cursor += self._size(element, cursor)
+            # By position, not by identity: an alias repeats a value at another position.
             self._sizes[at] = cursor - at
         return self._sizes[at]
 

@@ -133,9 +133,9 @@ class Layers(Struct, frozen=True):
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**below, **above}
-    for key, item in above.items():
-        if isinstance(item, dict) and isinstance(below.get(key), dict):
-            merged[key] = _merged(below[key], item)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            merged[key] = _merged(below[key], value)
     return merged
 
 

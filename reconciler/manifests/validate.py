@@ -93,10 +93,10 @@ def _validator_class() -> Any:
         from jsonschema import Draft202012Validator, validators
 
         extend: Any = validators.extend
-        keywords = {
-            name: _passing_over(keyword)
-            for name, keyword in Draft202012Validator.VALIDATORS.items()
-        }
+        keywords = {}
+        for name, keyword in Draft202012Validator.VALIDATORS.items():
+            keywords[name] = _passing_over(keyword)
+        # Our own versions report one problem per name, with the name as the message.
         keywords["const"] = _const
         keywords["required"] = _required
         keywords["exactlyOne"] = _exactly_one

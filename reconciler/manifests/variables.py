@@ -63,6 +63,7 @@ class Variables(Struct):
     given: dict[str, Any] = field(default_factory=dict)
     """Values from the command line or from the saved plan that is being applied."""
     harmless: set[str] = field(default_factory=set)
+    """The names of variables that were searched for credentials."""
 
     def declare(self, name: str, declaration: Any, location: SourceLocation) -> None:
         """Add one entry of the stack's `variables`: a declaration or a bare default. Raises
@@ -71,8 +72,8 @@ class Variables(Struct):
         if "type" in entry:
             self.types[name] = entry["type"]
         elif isinstance(entry.get("default"), str | None):
-            # Nothing says that it is anything but text, so the command line keeps a text such as
-            # 1234567e8 as it was typed.
+            # Without another type, a value from the command line stays a text: a commit such as
+            # 1234567e8 would otherwise become a number.
             self.types[name] = ""
         self.missing[name] = location
         if "default" in entry:
@@ -85,6 +86,7 @@ class Variables(Struct):
         self.harmless.discard(name)
         wanted = self.types.get(name)
         if wanted and not fits_type(value, wanted):
+            # Unknown, so that no use of the variable reports the same problem again.
             self.values[name] = Unknown(name)
             raise ValueProblem("Wrong type", f'The variable "{name}" must be of type {wanted}.')
         self.values[name] = value
@@ -112,29 +114,32 @@ class Variables(Struct):
         raise ValueProblem("Unknown variable", self._not_declared(name))
 
     def _require_harmless(self, name: str) -> None:
-        if name in self.harmless:
-            return
-        if what := credential_below(self.values[name]):
-            detail = f'The variable "{name}" contains what looks like {what}: manifests must not contain secrets.'
-            raise ValueProblem(LEAK, detail)
-        self.harmless.add(name)
+        # Once per value, since every use of a large map would search all of it again.
+        if name not in self.harmless:
+            require_no_credential(name, self.values[name])
+            self.harmless.add(name)
 
     def _require_declared(self, name: str) -> None:
         if name not in self.values and name not in self.missing:
             raise ValueProblem("Unknown variable", self._not_declared(name))
 
     def _not_declared(self, name: str) -> str:
-        guess = (
-            nearest(name, [*self.values, *self.missing])
-            or " Add it to spec.variables in reconciler.yaml."
-        )
-        return f'No variable "{name}" is declared.{guess}'
+        guess = nearest(name, [*self.values, *self.missing])
+        hint = guess or " Add it to spec.variables in reconciler.yaml."
+        return f'No variable "{name}" is declared.{hint}'
 
     def note_missing(self, problems: Problems) -> None:
         """Report every variable without a value, once instead of at each use."""
         self.missing_are_noted = True
         for name, location in self.missing.items():
             problems.add("Variable without a value", _how_to_set(name), place=location)
+
+
+def require_no_credential(name: str, value: Any) -> None:
+    """Raise Problem if the value of a variable contains a credential."""
+    if credential := credential_below(value):
+        detail = f'The variable "{name}" contains what looks like {credential}: manifests must not contain secrets.'
+        raise ValueProblem(LEAK, detail)
 
 
 def _how_to_set(name: str) -> str:
@@ -144,7 +149,8 @@ def _how_to_set(name: str) -> str:
 def put_saved(variables: Variables, saved: Mapping[str, Any]) -> None:
     """Apply the values of a saved plan. Values from the command line take precedence."""
     for name, value in saved.items():
-        # A variable that is gone, or of another type now, changes the manifests: the plan is stale.
+        # A variable that was removed, or has another type now, changes the manifests, so the digest
+        # shows that the plan is stale.
         with suppress(ValueProblem):
             variables.give(name, value)
 
@@ -168,8 +174,9 @@ def put_from_command_line(
 
 def _put_from_file(variables: Variables, path: Path, name: str, problems: Problems) -> None:
     text = read_text(path, name, problems)
-    documents = load_documents(text, name, problems) if text is not None else []
-    for document in documents:
+    if text is None:
+        return
+    for document in load_documents(text, name, problems):
         if not isinstance(document.value, dict):
             problems.add(
                 "Invalid variable file", "Write one NAME: VALUE per line.", place=document.place
@@ -183,7 +190,7 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
 
 
 class AllowedVariables(Struct, frozen=True):
-    """The environment variables that manifests may read, as decided by whoever runs the program."""
+    """The environment variables that the caller allows manifests to read."""
 
     names: frozenset[str] = frozenset()
 
@@ -193,15 +200,16 @@ class AllowedVariables(Struct, frozen=True):
 
 def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) -> AllowedVariables:
     """The names given with --allow-env and RECONCILER_ALLOW_ENV. Reports malformed names."""
-    given = [(name, "--allow-env") for name in names]
-    given += [
-        (name, ALLOW_VARIABLE) for name in env.get(ALLOW_VARIABLE, "").replace(",", " ").split()
-    ]
-    for name, source in given:
-        if not _VARIABLE.fullmatch(name):
-            detail = f'{source}: "{name}" is not the name of an environment variable. Use exact names, not patterns.'
-            problems.add("Not a name", detail)
-    return AllowedVariables(frozenset(name for name, _ in given))
+    listed = env.get(ALLOW_VARIABLE, "").replace(",", " ").split()
+    allowed: set[str] = set()
+    for source, given in (("--allow-env", names), (ALLOW_VARIABLE, listed)):
+        for name in given:
+            allowed.add(name)
+            # A pattern would allow variables that nobody has in mind.
+            if not _VARIABLE.fullmatch(name):
+                detail = f'{source}: "{name}" is not the name of an environment variable. Use exact names, not patterns.'
+                problems.add("Not a name", detail)
+    return AllowedVariables(frozenset(allowed))
 
 
 def how_to_allow(name: str) -> str:
@@ -214,9 +222,9 @@ def how_to_allow(name: str) -> str:
 class Environment:
     """The environment variables that `${env.NAME}` may read.
 
-    Whoever runs the program decides with `allowed`; the stack's list, if any, narrows that.
+    The caller decides with `allowed`, and the stack's list, if any, restricts that further.
     `secret` describes a value that must not be read, or returns an empty string. Variables in
-    `noted` had a problem already and evaluate to an unknown.
+    `noted` were reported already, and evaluate to an unknown.
     """
 
     def __init__(
@@ -244,12 +252,13 @@ class Environment:
             raise ValueProblem("Environment variable not allowed", self._not_allowed(name))
         if name not in self._env:
             raise Absent("Environment variable not set", f'"{name}" is not set.')
+        # The replacement character of undecodable bytes, which must not become part of a value.
         if "\ufffd" in self._env[name]:
             raise ValueProblem(
                 "Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.'
             )
-        if what := self._secret(name):
-            raise ValueProblem(MAY_NOT_READ, f'"{name}" holds {what}.')
+        if description := self._secret(name):
+            raise ValueProblem(MAY_NOT_READ, f'"{name}" holds {description}.')
         self.read[name] = self._env[name]
         return self._env[name]
 
@@ -257,7 +266,8 @@ class Environment:
         parts = [f'"${{env.{name}}}" must not be read here.']
         if self._listed is not None and name not in self._listed:
             guess = nearest(name, self._listed).strip()
-            parts += [guess] if guess else []
+            if guess:
+                parts.append(guess)
             parts.append(
                 f'Add "{name}" to spec.env in reconciler.yaml, the list of variables that manifests may read.'
             )

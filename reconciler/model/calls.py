@@ -34,14 +34,17 @@ class Calls(Struct, frozen=True):
     read: str = "GET {collection}/{id}"
     update: str = "POST {collection}/{id}"
     delete: str = "DELETE {collection}/{id}"
+    # The same objects live below the organization and below projects, at unrelated paths.
     also_at: tuple[str, ...] = ()
     """Further collections of the kind. The spec selects the collection whose path parameters it sets."""
     singleton: bool = False
     """Whether a scope has one object, which has no id."""
+    # Most modify calls keep what they were not sent; a few replace the whole object.
     whole_updates: bool = False
     """Whether an update replaces all fields, so that every field has to be sent."""
     in_list_as: str | None = None
     """The body key for create and delete calls that take a list of ids."""
+    # Memberships and assignments have no id of their own.
     id_field: str | None = None
     """The field that holds the id, if it is not `id`."""
     listable: bool = True

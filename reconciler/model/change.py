@@ -156,6 +156,7 @@ class Change(Struct, frozen=True):
     scope: str = ""
     """The scope of the kind, as a `ScopeType` value."""
 
+    # With references and not with their values: an earlier step of the apply may create the target.
     desired: Spec = field(default_factory=dict)
     """The completed spec, empty for deletions. It still contains references, which apply resolves at the step."""
     restored: Spec = field(default_factory=dict)
@@ -164,6 +165,8 @@ class Change(Struct, frozen=True):
     """The object's fields as they will be, for display."""
     before: Spec = field(default_factory=dict)
     """The object's fields as they are, for display."""
+    # The API has no revisions and no conditional writes, so a second read is the only protection
+    # against overwriting what somebody changed after the plan.
     pre_image: Spec = field(default_factory=dict)
     """The live values that the plan compared. Apply refuses the change if they differ by then."""
     facts: Spec = field(default_factory=dict)
@@ -185,6 +188,7 @@ class Change(Struct, frozen=True):
     renamed_from: Address | None = None
     mark: str = ""
     """The ownership mark that an adoption writes; empty if it writes none."""
+    # A create after an incomplete search could create a second object.
     verify_before_create: bool = False
     """Whether apply has to search for the object first, because planning could not."""
     refusal: str = ""
@@ -343,10 +347,12 @@ class Plan(Struct, frozen=True):
 
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Variables from the command line."""
+    # Saved plans can be shared as artifacts of CI, so secrets are kept as digests only.
     input_digests: Mapping[str, str] = field(default_factory=dict)
     """Digests of inputs that are not stored: `env.NAME`, and `var.NAME` if it looks like a secret."""
     config_digest: str = ""
     """The digest of the configuration that the plan was made from."""
+    # An apply of a saved plan is refused unless both still match the state.
     state_serial: int = 0
     state_lineage: str = ""
     """Empty if there was no state yet."""

@@ -1,8 +1,8 @@
-"""Reads who started a run from the variables that CI systems set.
+"""Reads the origin of a run from the variables that CI systems set.
 
-The values are untrusted: a pull request may choose a branch's author, and a Git remote may contain
-a token. So they are bounded, printable, and free of credentials before anybody stores or prints
-them.
+The values are untrusted: a pull request may choose the author of a commit, and a Git remote may
+contain a token. So they are cut, made printable, and stripped of credentials before they are stored
+or printed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CI_SYSTEMS = (
     CiSystem(
         "GitHub Actions",
         "GITHUB_ACTIONS",
-        # Whoever runs a job again is the triggering actor; the actor remains who ran it first.
+        # The triggering actor runs the job again; the actor is the one who ran it first.
         actor=("{GITHUB_TRIGGERING_ACTOR}", "{GITHUB_ACTOR}"),
         repository=("{GITHUB_REPOSITORY}",),
         commit=("{GITHUB_SHA}",),
@@ -63,7 +63,7 @@ CI_SYSTEMS = (
     CiSystem(
         "Jenkins",
         "JENKINS_URL",
-        # Set by the plugin "Build User Vars": Jenkins itself does not tell who started a build.
+        # Set by the plugin "Build User Vars". Jenkins itself has no variable for the person.
         actor=("{BUILD_USER_ID}", "{BUILD_USER}"),
         repository=("{GIT_URL}", "{GIT_URL_1}"),
         commit=("{GIT_COMMIT}",),
@@ -72,7 +72,7 @@ CI_SYSTEMS = (
     CiSystem(
         "Buildkite",
         "BUILDKITE",
-        # Whoever releases a block step decides that the steps after it run.
+        # The person who releases a block step decides that the steps after it run.
         actor=("{BUILDKITE_UNBLOCKER}", "{BUILDKITE_BUILD_CREATOR}"),
         repository=("{BUILDKITE_REPO}",),
         commit=("{BUILDKITE_COMMIT}",),
@@ -136,7 +136,7 @@ def _filled(
 
 def _name(text: str) -> str:
     """`text` on one line of printable characters, at most `LONGEST_NAME`, keys masked."""
-    # Keys first: a key that is cut off has its shape no more.
+    # Keys first, because a key that is cut no longer has the shape of one.
     text = Redactor()(text)
     if len(text) > LONGEST_NAME:
         text = f"{text[: LONGEST_NAME - 1]}…"

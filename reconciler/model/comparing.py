@@ -44,9 +44,8 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     dropped them. An `Unknown` is kept and equals only itself.
     """
     if isinstance(desired, Unknown):
-        return desired, (
-            live if live is None or isinstance(live, Unknown) else comparable(kind, live, live)[1]
-        )
+        is_plain = live is None or isinstance(live, Unknown)
+        return desired, live if is_plain else canonical(kind, live)
     match kind:
         case Text():
             return _alias(kind, desired), _alias(kind, live)
@@ -159,6 +158,7 @@ def canonical(kind: Type, value: Any) -> Any:
 
 
 def _alias(kind: Text, value: Any) -> Any:
+    # Answers put some texts into an object, as in `{"value": "…", "annotations": []}`.
     if kind.inside is not None and isinstance(value, MAP):
         value = value.get(kind.inside)
     if not isinstance(value, str):
@@ -168,6 +168,7 @@ def _alias(kind: Text, value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
+    # A number that was sent as 3 can be answered as 3.0.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -203,19 +204,18 @@ def _sort_key(value: Any) -> str:
 
 
 def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
-    # In a map, a null value means that the key is absent.
-    left = {key: element for key, element in (desired or {}).items() if element is not None}
-    right = {key: element for key, element in (live or {}).items() if element is not None}
-    return (
-        {
-            key: comparable(kind.value, element, right.get(key))[0]
-            for key, element in sorted(left.items())
-        },
-        {
-            key: comparable(kind.value, left.get(key), element)[1]
-            for key, element in sorted(right.items())
-        },
-    )
+    wanted, shown = desired or {}, live or {}
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for key in sorted(wanted.keys() | shown.keys()):
+        element, other = wanted.get(key), shown.get(key)
+        normal, other_normal = comparable(kind.value, element, other)
+        # In a map, a null value means that the key is absent.
+        if element is not None:
+            left[key] = normal
+        if other is not None:
+            right[key] = other_normal
+    return left, right
 
 
 def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
@@ -268,7 +268,9 @@ def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None)
 def _shown_as(kind: Tagged, value: Any) -> Any:
     if value is None:
         return kind.default
-    return kind.same_as.get(str(value.get(kind.tag)), value) if isinstance(value, MAP) else value
+    if not isinstance(value, MAP):
+        return value
+    return kind.same_as.get(str(value.get(kind.tag)), value)
 
 
 def _own_variant(kind: Tagged, value: Any) -> Any:
@@ -281,6 +283,7 @@ def _own_variant(kind: Tagged, value: Any) -> Any:
 
 
 def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    # Answers use the long form, so a short one is expanded before the comparison.
     if kind.as_other is not None:
         desired, live, prior = (_spelt_out(kind, value) for value in (desired, live, prior))
     if isinstance(desired, (*MAP, list)) and isinstance(live, (*MAP, list)):

@@ -99,9 +99,10 @@ class ServerClock:
         lowest, highest = told - received_at, told + 1.0 - sent_at
         with self._lock:
             narrowed = max(lowest, self._lowest), min(highest, self._highest)
-            self._lowest, self._highest = (
-                narrowed if narrowed[0] <= narrowed[1] else (lowest, highest)
-            )
+            # An empty intersection means that a clock was set since the earlier answers.
+            if narrowed[0] > narrowed[1]:
+                narrowed = lowest, highest
+            self._lowest, self._highest = narrowed
             self.ahead_seconds = min(max(0.0, self._lowest), self._highest)
 
 
@@ -125,11 +126,14 @@ class CreationWindow(Struct, frozen=True):
         cls, began: float, ended: float | None, *, longest_seconds: float = ATTEMPT_SECONDS
     ) -> CreationWindow:
         """The window of an attempt that ended without an answer, or whose end is unknown."""
-        return cls(began, (began + longest_seconds if ended is None else ended) + LATE_SECONDS)
+        # Without an end, the process died during the attempt.
+        given_up = began + longest_seconds if ended is None else ended
+        return cls(began, given_up + LATE_SECONDS)
 
     def holds(self, created_at: Any) -> bool:
         """Whether the attempt can have created an object with this creation time; False if the time
         is unknown."""
+        # Without a time, an object could be anybody's, and must not be taken for ours.
         if isinstance(created_at, bool) or not isinstance(created_at, int | float):
             return False
         return self.began - CLOCK_SECONDS <= created_at <= self.until + CLOCK_SECONDS

@@ -1,4 +1,4 @@
-"""What a change destroys: the declarations on fields, and the losses that a plan finds by them.
+"""Losses: declarations of updates that destroy something, and the losses that a plan finds with them.
 
 An update can destroy as much as a deletion: it can revoke a key, cut off access, drop data or raise a limit. A field
 declares such updates as `LossRule`s. `engine/plan/losses.py` compares the two sides of a change with the rules and puts
@@ -70,6 +70,7 @@ class LossRule(Struct, frozen=True):
     """A text that stands for every item."""
     to: Any = None
     """The rule applies only if this is the new value."""
+    # An allow list and a deny list of one field lose opposite things.
     given: tuple[str, Any] | None = None
     """The dotted path of another value of the object, and the value that it must have on both
     sides."""

@@ -1,4 +1,4 @@
-"""Results of a fleet: what a run found in each of many stacks, and how serious it is."""
+"""Results of a fleet: the status of each of many stacks after a run, and the reasons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StackId(Struct, frozen=True, order=True):
 
 
 class Command(StrEnum):
-    """What a fleet does with each stack."""
+    """The command that a fleet runs for each stack."""
 
     PLAN = "plan"
     APPLY = "apply"
@@ -54,22 +54,22 @@ class StackStatus(StrEnum):
     APPLIED = "applied"
     """Changes were applied, all of them."""
     IN_SYNC = "in sync"
-    """Live objects are as declared."""
+    """Live objects match the manifests."""
 
     @property
     def rank(self) -> int:
-        """The position from the worst status on, for sorting."""
+        """The position among all statuses, worst first, for sorting."""
         return list(StackStatus).index(self)
 
 
 class StackResult(Struct, frozen=True):
-    """What one run did to one stack. Times are unix seconds."""
+    """The result of one run for one stack. Times are unix seconds."""
 
     id: StackId
     command: Command
     status: StackStatus
     exit_code: int
-    """What the command for this stack alone would exit with."""
+    """The exit code of the command for this stack alone."""
     reason: str = ""
     """A short name in CamelCase for programs, such as `GuardRefused`; empty if in sync."""
     message: str = ""
@@ -85,7 +85,7 @@ class StackResult(Struct, frozen=True):
     calls: int = 0
     """Requests that this stack alone caused."""
     shared_answers: int = 0
-    """Answers that it took from what other stacks had read."""
+    """Answers that it reused from reads of other stacks."""
     spend_share: float | None = None
     """The used share of the monthly spend limit that is closest to its end; None if not read."""
     began_at: float = 0.0
@@ -98,7 +98,7 @@ class StackResult(Struct, frozen=True):
 
 
 class DriftNote(Struct, frozen=True):
-    """A live object that somebody changed. Without values, so that it can be stored."""
+    """A live object that was changed outside reconciler. Without values, so that it can be stored."""
 
     address: str
     fields: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ class DriftNote(Struct, frozen=True):
 
 
 class LossNote(Struct, frozen=True):
-    """What a change destroys: its address, and clauses such as `12 files are deleted`."""
+    """A destructive change: its address, and clauses such as `12 files are deleted`."""
 
     address: str
     action: str
@@ -124,14 +124,14 @@ class FailureNote(Struct, frozen=True):
 
 
 class StackHealth(Struct, frozen=True):
-    """How a stack stands according to its history. Times are unix seconds."""
+    """The health of a stack according to its history. Times are unix seconds."""
 
     last_look: float | None
     """When live state was last read; None if every recorded run failed before that."""
     status_since: float
-    """When its status was first what it is now, without another in between."""
+    """Since when the stack has had its present status."""
     drift_since: float | None = None
-    """When drift was first found that has not been undone since; None if there is none."""
+    """When the present drift was first found; None if there is none."""
     last_apply: float | None = None
     last_apply_status: str = ""
     last_apply_by: str = ""
@@ -140,11 +140,11 @@ class StackHealth(Struct, frozen=True):
     runs: int = 0
     """The runs of the period."""
     calls: int = 0
-    """The requests of the entries of the period."""
+    """The requests of the period."""
 
 
 class StackReport(Struct, frozen=True):
-    """What a report of a fleet says about one stack. It holds no plan, so thousands fit.
+    """The part of a fleet report about one stack. It contains no plan, so thousands fit in memory.
 
     Lists are cut to `MOST_NOTES` entries; the numbers beside them count all.
     """
@@ -176,13 +176,13 @@ class StackReport(Struct, frozen=True):
     calls: int = 0
     """Requests that this stack alone caused."""
     shared_answers: int = 0
-    """Answers that it took from what other stacks had read."""
+    """Answers that it reused from reads of other stacks."""
     answered_by_log: bool = False
     """Whether nothing was read, because the audit log shows no change since the last apply."""
     began_at: float = 0.0
     ended_at: float = 0.0
     standing: StackHealth | None = None
-    """How the stack stands according to its history; only in `fleet report`."""
+    """The health of the stack according to its history; only in `fleet report`."""
     file: str = ""
     """The path of the stack file, as the user would type it."""
     next_command: str = ""
@@ -194,7 +194,7 @@ MOST_NOTES = 20
 
 
 class FleetReport(Struct, frozen=True):
-    """What one run of a fleet found in all stacks, worst first. Times are unix seconds."""
+    """The report of one run of a fleet, worst stacks first. Times are unix seconds."""
 
     command: str
     stacks: tuple[StackReport, ...]

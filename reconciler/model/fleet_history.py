@@ -1,7 +1,7 @@
-"""The history of the stacks of a fleet: what each run found, without values and secrets.
+"""The history of the stacks of a fleet: the result of each run, without values and secrets.
 
-A run that finds what the last one found extends its entry, so the history of a stack grows with its
-changes and not with the number of runs.
+A run with the same result as the last one extends its entry, so the history of a stack grows with
+its changes and not with the number of runs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from reconciler.model.run_origin import RunOrigin
 MOST_ENTRIES = 100
 """How many entries of a stack are kept."""
 KEPT_SECONDS = 180 * 86_400.0
-"""How long entries are kept after the last run that found the same; the latest stays."""
+"""How long entries are kept after their last run. The latest entry stays."""
 _WITHOUT_READ = frozenset({StackStatus.FAILED, StackStatus.LOCKED, StackStatus.INTERRUPTED})
 """The statuses of runs that may not have read live objects, and so say nothing about drift."""
 
 
 class HistoryEntry(Struct, frozen=True, omit_defaults=True):
-    """What one or more runs in a row found. Times are unix seconds."""
+    """One or more successive runs with the same result. Times are unix seconds."""
 
     command: str
     status: StackStatus
@@ -44,19 +44,19 @@ class HistoryEntry(Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     """How long the last of these runs took."""
     who: str = ""
-    """Who started the last of these runs."""
+    """The person who started the last of these runs."""
     url: str = ""
     """The page of its CI job."""
 
     def is_same(self, other: HistoryEntry) -> bool:
-        """Whether another run found the same. What an apply did is an event of its own."""
+        """Whether another run had the same result."""
+        # Each apply that did something stays an entry of its own.
         if self.outcomes or other.outcomes:
             return False
-        own, its = self._finding, other._finding
-        return own == its
+        return self._result == other._result
 
     @property
-    def _finding(self) -> tuple[object, ...]:
+    def _result(self) -> tuple[object, ...]:
         return (
             self.command,
             self.status,

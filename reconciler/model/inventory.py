@@ -18,7 +18,7 @@ class ObjectRelation(StrEnum):
     MANAGED = "managed"
     UNMANAGED = "unmanaged"
     IGNORED = "ignored"
-    BUILT_IN = "built-in"  # the platform or a directory service makes it: nobody has to manage it
+    BUILT_IN = "built-in"  # the platform or a directory service creates it
     ENDED = "ended"  # archived, expired or accepted: it exists only as history
 
 
@@ -58,7 +58,7 @@ class UnreadList(Struct, frozen=True):
 
 
 class Inventory(Struct, frozen=True, dict=True):
-    """All objects that were read, in order of project and kind, and the lists that were not."""
+    """All objects that were read, in order of project and kind, and the lists that could not be read."""
 
     objects: Sequence[InventoryObject] = ()
     unread: Sequence[UnreadList] = ()

@@ -131,10 +131,12 @@ class Field(Struct, frozen=True, dict=True):
     doc: str
     """A sentence or two for `explain`, the schema and the documentation."""
     required: bool = False
+    # Compared with live values where a manifest is silent, so an invented default shows up as drift.
     default: Any = SERVER_CHOSEN
     """What the API answers if the field was never sent; SERVER_CHOSEN where that varies."""
     mutability: Mutability = Mutability.IN_PLACE
     readable: Readable = Readable.ALWAYS
+    # A modify keeps what it was not sent, so a removed field has to be sent with some value.
     reset: Any = None
     """What an update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN."""
     nullable: bool = False
@@ -185,12 +187,12 @@ class Field(Struct, frozen=True, dict=True):
     @cached_property
     def takes_secrets(self) -> bool:
         """Whether a value can name secrets to send to the API."""
-        return any(isinstance(part, SecretValueType) for part in types_in(self.type))
+        return _contains(self.type, SecretValueType)
 
     @cached_property
     def delivers_keys(self) -> bool:
         """Whether a value can name destinations of keys."""
-        return any(isinstance(part, KeySinkType) for part in types_in(self.type))
+        return _contains(self.type, KeySinkType)
 
     @cached_property
     def is_always_shown(self) -> bool:
@@ -213,6 +215,10 @@ class Field(Struct, frozen=True, dict=True):
                     replaces = replaces and not (declared and declared.in_place)
             types = below
         return replaces
+
+
+def _contains(kind: Type, part: type[Any]) -> bool:
+    return any(isinstance(inner, part) for inner in types_in(kind))
 
 
 def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]]:
@@ -310,7 +316,10 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Kind(Declaration, frozen=True, kw_only=True, dict=True):
-    """One kind of resource. CONTRIBUTING.md describes how to add one."""
+    """One kind of resource. CONTRIBUTING.md describes how to add one.
+
+    A long class, because each of its declarations is documented beside it.
+    """
 
     collection: str
     """The path below the base URL. Path parameters: `{project}`, and fields of the spec that name the parent."""
@@ -326,6 +335,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Fills defaults that depend on other fields."""
     calls: Calls = USUAL
     """Methods and paths that differ from the usual ones."""
+    # The defaults of some lists hide objects, and a plan would take those for deleted.
     list_query: Mapping[str, str] = struct_field(default_factory=dict)
     """Query parameters of list calls."""
     ended_query: Mapping[str, str] = struct_field(default_factory=dict)
@@ -335,12 +345,14 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     beta: str | None = None
     """The value of the `OpenAI-Beta` header."""
 
+    # Without metadata, ownership is known only from the state: a lost state loses the object.
     mark: str | None = None
     """The field that stores our ownership mark; None if the API stores no metadata."""
     always_exists: bool = False
     """Whether the API creates the objects itself, one per natural key. They are updated and never created."""
     unique: bool = False
     """Whether the API permits one object per natural key, so that a match on the key suffices to bind it."""
+    # Admin routes allow few requests a minute, so objects are read by lists wherever possible.
     readable_singly: bool = True
     """Whether the API has a call to read one object by id."""
     parent_sources: Mapping[str, tuple[str, ...]] = struct_field(default_factory=dict)
@@ -353,6 +365,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """Whether the object is a project, through which other kinds are reached."""
 
     removal: Removal = Removal.DELETE
+    # RETAIN for objects that cannot be created again: projects, people, trained models.
     on_remove: OnRemove = OnRemove.DELETE
     """The default of `lifecycle.on_remove`."""
     create_before_destroy: bool = False
@@ -536,9 +549,10 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     def id_forms(self) -> list[str]:
         """How to write ids of such objects, for messages: `GROUP_ID/USER_ID`."""
         if self.calls.singleton:
-            # A singleton has no id of its own, so the last part of its path stands for it.
-            own = [path.rpartition("/")[2] for path in self.collections]
-            return list(dict.fromkeys(own))
+            # A singleton has no id of its own, so the last part of its path stands for it. The
+            # paths for the organization and for a project mostly end alike.
+            names = [path.rpartition("/")[2] for path in self.collections]
+            return list(dict.fromkeys(names))
         own_id = (self.calls.id_field or "id").upper()
         return id_forms(self.parents, own_id) if self.parents else [own_id]
 

@@ -61,7 +61,7 @@ class Steps(Protocol):
 
 
 class Sinks(Protocol):
-    """Where secrets go.
+    """The destinations of secrets.
 
     A target is one element of the `write_to` of a manifest, `{SINK: VALUE}`; see
     `model/sinks.py:targets_of`. Properties of its sink are those of
@@ -84,12 +84,12 @@ class Sinks(Protocol):
         """
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
-        """The secret of an earlier `put`, where it can be read back and nobody changed it."""
+        """The secret of an earlier `put`, if it can be read back and nobody changed it."""
 
     def fetch(self, target: Spec) -> Secret | None:
-        """The secret at a source's target, whoever put it there; None if there is none.
+        """The secret at the target of a source; None if there is none.
 
-        Raises SinkError. Whether it may be read is for the caller to decide.
+        Raises SinkError. The caller checks whether the source is allowed.
         """
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:

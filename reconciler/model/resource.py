@@ -132,6 +132,7 @@ class LiveObject(Struct, frozen=True):
         if name in self.own_calls:
             return self.own_calls[name]
         shown = self.attributes.get(name)
+        # Our keys are not in the manifest, and a diff would offer to remove them.
         if name == self.kind.mark and isinstance(shown, MAP):
             return {key: text for key, text in shown.items() if key not in OUR_KEYS}
         return shown
@@ -142,9 +143,9 @@ def shown_to_others(live: LiveObject) -> Spec:
     job = live.kind.job
     if job is None:
         return live.attributes
-    return {
-        name: value for name, value in live.attributes.items() if name not in job.results
-    } | job.final_results(live.attributes)
+    # The API fills some results in while the job runs, and they change until its end.
+    others = {name: value for name, value in live.attributes.items() if name not in job.results}
+    return {**others, **job.final_results(live.attributes)}
 
 
 SEEN = "(seen)"
@@ -169,6 +170,8 @@ class Record(Struct, frozen=True):
     prevent_destroy: bool = False
     on_remove: OnRemove | None = None
     depends_on: tuple[Address, ...] = ()
+    # A kill between the create of a replacement and the delete of the old object must not lose the
+    # old object.
     deposed: tuple[str, ...] = ()
     """Ids that a replacement superseded and that are not deleted yet."""
     marked_later: bool = False

@@ -9,13 +9,12 @@ _SHA1_LENGTH = 40
 
 
 class RunOrigin(Struct, frozen=True, omit_defaults=True):
-    """Who started a run, and from where. Texts are empty where unknown, all but `host` and `user`
-    outside of CI.
+    """The origin of a run. Unknown texts are empty, and outside of CI all but `host` and `user` are.
 
-    `user` is the account of the process on `host`. `actor` is who triggered the job of the CI
-    system named in `ci`, as that system spells it. `commit` is what the job checked out, and `url`
-    is its page. The values come from the environment of whoever ran the job: they inform people and
-    prove nothing.
+    `user` is the account of the process on `host`. `actor` is the person who triggered the job of
+    the CI system named in `ci`, as that system spells it. `commit` is the commit that the job
+    checked out, and `url` is the page of the job. The values come from the environment of the
+    process: they inform people and prove nothing.
     """
 
     user: str = ""
@@ -34,16 +33,19 @@ class RunOrigin(Struct, frozen=True, omit_defaults=True):
     @property
     def summary(self) -> str:
         """Who, in which repository, at which commit: `octocat in acme/infra@1a2b3c4`."""
+        text, joint = self.who, " at "
+        if self.repository:
+            text, joint = f"{text} in {self.repository}", "@"
+        if not self.commit:
+            return text
         commit = self.commit
+        # Only a full hash is cut: a shorter text may be a name.
         if len(commit) >= _SHA1_LENGTH:
             commit = commit[:_SHORT_COMMIT]
-        if not self.repository:
-            return f"{self.who} at {commit}" if commit else self.who
-        place = f"{self.who} in {self.repository}"
-        return f"{place}@{commit}" if commit else place
+        return f"{text}{joint}{commit}"
 
     def describe(self) -> str:
-        """The summary, with the address of the CI job in brackets where there is one."""
+        """The summary, followed by the address of the CI job in brackets, if there is one."""
         return f"{self.summary} ({self.url})" if self.url else self.summary
 
 

@@ -10,12 +10,9 @@ from reconciler.model.kind import Kind
 
 
 def sharers_of(kind: Kind, project: str | None, stacks: int) -> int:
-    """How many of the `stacks` of an organization may need objects of a list.
-
-    All of them for lists of the organization. For a project nobody knows: it may be this stack's
-    own, or common to some. Two makes a list that is hardly longer than a page a common one, and
-    leaves long ones alone.
-    """
+    """How many of the `stacks` of an organization may need objects of a list."""
+    # Every stack may need objects of the organization. A project may belong to one stack or to
+    # several, which is unknown here. With two, a short list counts as shared and a long one does not.
     if project is None and kind.scope.needs_admin_key:
         return stacks
     return min(2, stacks)

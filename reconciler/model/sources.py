@@ -1,8 +1,8 @@
-"""Sources: places that secrets for the API are read from.
+"""Sources: the places that secrets for the API are read from.
 
-A manifest names one as `{from: {SINK: VALUE}}`, with a target as in `write_to`. The drivers are
-those of the sinks; a driver with `fetch` is a source. A plan and the state name a source as text:
-the name of its driver, a blank, and the target as JSON.
+A manifest names a source as `{from: {SINK: VALUE}}`, with a target as in `write_to`. The drivers
+are those of the sinks; a driver with `fetch` is a source. Plans and the state name a source as a
+text: the name of its driver, a space, and the target as JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.model.sinks import Sink, named_sink, sink_classes
 
 
 class SecretSource(Sink, Protocol):
-    """A driver that can also read what somebody else put there."""
+    """A driver that can also read secrets that it did not deliver."""
 
     def fetch(self, target: Any) -> Secret | None:
         """The secret at a target, whoever put it there; None if there is none.
@@ -38,6 +38,7 @@ def source_classes() -> Iterator[type[Sink]]:
 
 def source_text(target: Mapping[str, Any]) -> str:
     """The text that stands for a target in a plan. Raises SinkError if it is no source."""
+    # Canonical JSON, because plans compare the texts.
     sink, value = named_sink(target)
     if not is_source(sink):
         names = ", ".join(source.name for source in source_classes())

@@ -49,6 +49,7 @@ class Use(Struct, frozen=True):
 
 def figures_of(uses: Iterable[Use]) -> dict[str, int]:
     """The combined figures of many uses."""
+    # First all uses of a day together, of several projects or models; then the days.
     days: dict[date, dict[str, int]] = {}
     for use in uses:
         day = days.setdefault(use.day, {})

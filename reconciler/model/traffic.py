@@ -30,10 +30,10 @@ class SentRequest(Struct, frozen=True):
 
 
 class TrafficObserver(Protocol):
-    """Hears of every request. Called from any thread, and must not block or raise."""
+    """Receives every request. Called from any thread, and must not block or raise."""
 
     def sent(self, request: SentRequest) -> None:
-        """A request has ended."""
+        """Called after a request has ended."""
 
 
 def trace_request(span: Span, request: SentRequest) -> None:

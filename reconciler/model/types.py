@@ -19,6 +19,7 @@ class _ServerChosen:
         return "SERVER_CHOSEN"
 
 
+# Not None: null is a default that some fields have.
 SERVER_CHOSEN: Any = _ServerChosen()
 
 
@@ -35,6 +36,8 @@ class Text(Struct, frozen=True):
     pattern: str | None = None
     pattern_hint: str = ""
     """What a text that matches is, as a noun: `a duration such as 90d`."""
+    # Enums of the API grow without notice. Closed ones are those whose values this program has to
+    # understand.
     choices: tuple[str, ...] = ()
     open_choices: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +71,9 @@ class Scalar(Struct, frozen=True):
 
 
 class ListOf(Struct, frozen=True):
-    """A list, which the API replaces as a whole. `unordered` if order has no meaning."""
+    """A list. `unordered` if order has no meaning."""
+
+    # The API replaces lists as a whole, so an item has no identity and a diff compares by position.
 
     item: Type
     max_items: int | None = None
@@ -104,6 +109,7 @@ class Property(Struct, frozen=True):
     @property
     def is_hidden(self) -> bool:
         """Whether answers omit the part. Secrets are always hidden."""
+        # A server that echoes a secret must not make it a part of a plan.
         return self.hidden or isinstance(self.type, SecretValueType)
 
 

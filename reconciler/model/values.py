@@ -9,12 +9,14 @@ convert all of them to JSON and back, for saved plans and state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from reconciler.model.address import Address
+
+T = TypeVar("T")
 
 # One reserved key marks an encoded value; a plain map that happens to use it is wrapped as `literal`.
 TAG = "$reconciler"
@@ -167,16 +169,17 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def texts_in(value: Any) -> Iterator[str]:
     """All texts below `value`, in order of appearance."""
-    return (leaf for leaf in walk(value) if isinstance(leaf, str))
+    return _leaves_of_type(value, str)
 
 
 def secrets_in(value: Any) -> Iterator[SecretValue]:
     """All secret values below `value`, in order of appearance."""
-    return (leaf for leaf in walk(value) if isinstance(leaf, SecretValue))
+    return _leaves_of_type(value, SecretValue)
 
 
 def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
     """`value` with `change` applied to every secret value; the value itself if there is none."""
+    # Most values have no secret, and copying them would cost more than this search.
     if next(secrets_in(value), None) is None:
         return value
     return map_leaves(value, lambda leaf: change(leaf) if isinstance(leaf, SecretValue) else leaf)
@@ -184,7 +187,11 @@ def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
 
 def references_in(value: Any) -> Iterator[Reference]:
     """All references below `value`, in order of appearance, with repeats."""
-    return (leaf for leaf in walk(value) if isinstance(leaf, Reference))
+    return _leaves_of_type(value, Reference)
+
+
+def _leaves_of_type(value: Any, type_: type[T]) -> Iterator[T]:
+    return (leaf for leaf in walk(value) if isinstance(leaf, type_))
 
 
 def _open_parts(members: Iterable[Member]) -> Iterator[Any]:
@@ -207,11 +214,13 @@ def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
             return lookup(leaf)
         if isinstance(leaf, Template):
             parts = [lookup(part) if isinstance(part, Reference) else part for part in leaf.parts]
+            # A text with one unknown part cannot be compared or shown in parts.
             if any(isinstance(part, Unknown) for part in parts):
                 return Unknown(str(leaf))
             return "".join(str(part) for part in parts)
         if isinstance(leaf, FileSet):
             members = [_substitute_member(member, lookup) for member in leaf.members]
+            # Keys can have changed, and sets are compared in the order of keys.
             return FileSet(tuple(sorted(members, key=lambda member: member.key)))
         return leaf
 
@@ -303,7 +312,10 @@ def encode(value: Any) -> Any:
             return {_TAG: "secret", "source": source, "digest": digest}
         case Mapping():
             plain = {str(key): encode(element) for key, element in value.items()}
-            return {_TAG: "literal", "value": plain} if _TAG in plain else plain
+            # A manifest may use our key. Unwrapped, its map would be decoded as a model type.
+            if _TAG in plain:
+                return {_TAG: "literal", "value": plain}
+            return plain
     raise TypeError(f"a {type(value).__name__} cannot be part of a plan or a state")
 
 
@@ -342,6 +354,7 @@ def decode(value: Any) -> Any:
 
 def _with_decoded_parts(member: Member) -> Member:
     """The member with its free parts decoded, which msgspec leaves as they are."""
+    # Nearly all of ten thousand members have none.
     if type(member.file_id) in _PLAIN and not member.attributes and not member.chunking_strategy:
         return member
     return replace(

@@ -65,10 +65,12 @@ def decide(stack: StackObject, planned: StackResult, *, destroy: bool = False) -
     # The Stack was deleted, or created again, while the plan was made.
     if stack.is_deleting != destroy:
         return Decision(ApprovalVerdict.NOTHING)
+    # The policy may have become Retain after the deletion began.
     if destroy and stack.deletion_policy is not DeletionPolicy.DELETE:
         return Decision(ApprovalVerdict.NOT_PERMITTED)
     if plan.is_empty:
         return Decision(ApprovalVerdict.NOTHING)
+    # Named one by one, so that a mode that is added later writes nothing by accident.
     if spec.mode is Mode.APPLY or spec.mode is Mode.APPROVE:
         return _decide_writing(stack, spec.mode, planned, destroy=destroy)
     return Decision(ApprovalVerdict.NOT_PERMITTED)
@@ -97,6 +99,7 @@ def still_holds(grant: Grant, stack: StackObject | None) -> bool:
         return False
     if grant.destroy and stack.deletion_policy is not DeletionPolicy.DELETE:
         return False
+    # A grant of the mode apply has no approval, and any annotation is fine.
     return stack.spec.mode is grant.mode and stack.approve == (grant.approval or stack.approve)
 
 

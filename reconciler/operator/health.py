@@ -20,6 +20,7 @@ class HealthServer:
         checks = {"/livez": live, "/healthz": live, "/readyz": ready}
 
         class Handler(BaseHTTPRequestHandler):
+            # A client that sends nothing must not hold a thread forever.
             timeout = 10
 
             def do_GET(self) -> None:

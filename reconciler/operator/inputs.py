@@ -92,6 +92,7 @@ class InputReader:
     @contextmanager
     def of(self, stack: StackObject, spec: StackSpec) -> Iterator[RunInputs]:
         """The inputs of a run of a Stack. Files of ConfigMaps exist until the end of the block."""
+        # Permissions of the Organization first: a Stack that it does not allow learns nothing else.
         organization = self._organization(stack)
         limits = organization.spec
         if limits is None:
@@ -103,6 +104,7 @@ class InputReader:
         namespace = stack.key.namespace
         with ExitStack() as cleanup:
             root, revision = self._source(namespace, spec, cleanup)
+            # Those of the Organization come first, and a Stack can only add to them.
             placed = [(organization.key.namespace, place) for place in limits.policies]
             placed += [(namespace, place) for place in spec.policies]
             folders = tuple(self._policy_folder(*each, cleanup) for each in placed)
@@ -133,6 +135,7 @@ class InputReader:
             raise Obstacle("ConfigurationInvalid", " ".join(sentences)) from error
         except ReconcilerError as error:
             raise Obstacle("ConfigurationInvalid", str(error)) from error
+        # Without a name the folder would count, which is another one in each run of a ConfigMap.
         if declared.file is None or not declared.is_named:
             raise Obstacle(
                 "SourceInvalid",
@@ -215,6 +218,7 @@ class InputReader:
         env = {**options.env, **variables}
         if limits.organization_id is not None:
             env["OPENAI_ORG_ID"] = limits.organization_id
+        # A Stack may deliver keys to its own namespace, and elsewhere only what others allow.
         own = f"kubernetes:{namespace}/**"
         return Settings(
             root=root,

@@ -79,6 +79,7 @@ class KubeClient:
 
     def require_definitions(self) -> None:
         """Raise KubeError, with the status 404, unless the API server offers our resources."""
+        # By discovery, which every account may read. Definitions themselves need a right of their own.
         answer = self._send("GET", "apis")
         if answer.status_code != 200:
             raise self._refused(answer, "list what it offers")
@@ -106,6 +107,7 @@ class KubeClient:
         self, plural: str, key: ObjectKey, uid: str, patch: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
         """Merge a patch into a status. None if the object is gone or was replaced."""
+        # The uid makes the server refuse a patch to a new object under the same name.
         body = {"metadata": {"uid": uid}, "status": patch}
         path = f"{_path(plural, key)}/status"
         return self._changed("PATCH", path, body, {"Content-Type": _MERGE})
@@ -154,6 +156,7 @@ class KubeClient:
         where = f"{group}/{plural}"
         if namespace is not None:
             where = f"{group}/namespaces/{namespace}/{plural}"
+        # In pages, since one answer with thousands of Stacks costs the API server too much memory.
         params = {**params, "limit": str(_PAGE)}
         while True:
             answer = self._send("GET", where, params=params)
@@ -257,6 +260,7 @@ class KubeClient:
 
     def _refused(self, answer: httpx.Response, what: str) -> KubeError:
         message = str(_json(answer).get("message") or "")
+        # The message comes from the network, and goes into logs and statuses.
         text = "".join(char for char in self._redactor(message) if char.isprintable())[:_SHOWN]
         details = f"status {answer.status_code}"
         if text:

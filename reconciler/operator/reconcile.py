@@ -104,6 +104,7 @@ class Reconciler:
 
     def reconcile(self, key: ObjectKey, stop: threading.Event) -> RunEnd:
         """Do what a Stack needs now. Setting `stop` ends it after the calls in flight."""
+        # From the registry: the event that woke the Stack may be older than what is known by now.
         stack = self._registry.stack(key)
         if stack is None:
             self._forget(key)
@@ -154,6 +155,7 @@ class Reconciler:
     def _run(self, current: Reconciliation) -> Ended:
         stack, spec = current.stack, current.spec
         try:
+            # The files of ConfigMaps exist only inside of the block.
             with self._inputs.of(stack, spec) as inputs:
                 claim = self._inputs.claimed(stack, inputs.settings)
                 # Before the first write: a process that dies after it leaves a status that says
@@ -200,6 +202,7 @@ class Reconciler:
     def _plan_and_apply(self, current: Reconciliation, run: StackRun) -> Ended:
         memory, inputs = current.memory, run.inputs
         result = run.plan(destroy=current.destroy)
+        # git-sync may have replaced the folder, and the plan would be of two commits.
         if self._inputs.has_moved(current.spec, inputs.revision):
             raise SourceError("SourceMoved", "The source changed during the run.")
         stack = self._registry.stack(current.stack.key)
@@ -226,6 +229,8 @@ class Reconciler:
         if result.reason == "KeyRefused":
             # A key that was rotated in its Secret works in the next run, not after the cache ends.
             self._keys.forget(inputs.organization)
+        # Another run that holds the lock for a moment is no news, and a run that a signal stopped is
+        # repeated by the next process.
         is_quiet = ended.outcome.next is Next.BUSY and not memory.is_long_busy(now)
         is_interrupted = run.stop.is_set() and result.status is StackStatus.INTERRUPTED
         if not is_quiet and not is_interrupted:
@@ -243,6 +248,7 @@ class Reconciler:
     # --- a Stack that is being deleted
 
     def _delete(self, stack: StackObject, memory: StackMemory, stop: threading.Event) -> RunEnd:
+        # Another finalizer holds the Stack, and ours is gone already.
         if not stack.has_finalizer:
             return RunEnd(Next.GONE)
         if stack.deletion_policy is DeletionPolicy.RETAIN:
@@ -316,6 +322,7 @@ def _next_of(status: StackStatus, judgement: Judgement) -> Next:
         case StackStatus.INTERRUPTED:
             return Next.SOON
         case StackStatus.FAILED | StackStatus.REFUSED:
+            # The next plan sees what changed, so it needs no back-off.
             if judgement.reason == "PlanStale":
                 return Next.SOON
             if judgement.entry.is_blocked:

@@ -76,6 +76,7 @@ class StatusWriter:
         `is_run` is False for a Stack that is suspended, which has no heartbeat.
         """
         current = self._registry.stack(stack.key)
+        # A new Stack under the same name has nothing to do with the run.
         if current is None or current.uid != stack.uid:
             return
         # The run was about the generation that it began with. What is kept comes from the present

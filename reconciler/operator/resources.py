@@ -330,6 +330,7 @@ def _key(metadata: Mapping[str, Any]) -> ObjectKey | None:
     namespace, name = metadata.get("namespace"), metadata.get("name")
     if not isinstance(namespace, str) or not isinstance(name, str):
         return None
+    # Both become parts of paths at the API server.
     try:
         msgspec.convert(namespace, Namespace)
         msgspec.convert(name, Name)

@@ -59,7 +59,7 @@ class OperatorService:
         self._registry = registry
         self._queue = queue
         self._kube = kube
-        self._sources = sources
+        self._source_revisions = SourceRevisions(sources)
         self._reconciler = reconciler
         self._options = options
         self._clock = clock
@@ -70,7 +70,6 @@ class OperatorService:
         self._ticked = clock()
         self._workers: list[threading.Thread] = []
         self._watcher: threading.Thread | None = None
-        self._revisions: dict[tuple[str, str | None], str] = {}
 
     # --- probes
 
@@ -128,7 +127,7 @@ class OperatorService:
         while not stop.wait(TICK_SECONDS):
             now = self._ticked = self._clock()
             if now >= next_poll:
-                self._poll_sources()
+                self._wake(self._source_revisions.readers_of_changed(self._registry.stacks()))
                 next_poll = now + POLL_SECONDS
             if now >= next_list:
                 next_list = now + LIST_SECONDS
@@ -291,23 +290,34 @@ class OperatorService:
         gone = before.stacks - listed.stacks
         self._wake(self._registry.drop_missing(before, listed) | gone)
 
-    def _poll_sources(self) -> None:
-        """Wake Stacks whose source folder has changed its revision since the last comparison."""
+
+class SourceRevisions:
+    """The revisions of source folders at their last comparison. No event tells of a new one."""
+
+    def __init__(self, sources: SourceFolder) -> None:
+        self._sources = sources
+        self._revisions: dict[tuple[str, str | None], str] = {}
+
+    def readers_of_changed(self, stacks: Iterable[StackObject]) -> set[ObjectKey]:
+        """Compare again: the Stacks whose folder has changed its revision."""
         readers: dict[tuple[str, str | None], set[ObjectKey]] = {}
-        for stack in self._registry.stacks():
+        for stack in stacks:
             if stack.spec is None:
                 continue
             source = stack.spec.source
             if source.path is not None:
                 readers.setdefault((source.path, source.sub_path), set()).add(stack.key)
+        affected: set[ObjectKey] = set()
         for place, keys in readers.items():
             try:
                 revision = self._sources.resolve(*place).revision
             except SourceError:
                 revision = ""
+            # A folder that is compared for the first time was just read by its Stacks.
             if self._revisions.get(place, revision) != revision:
-                self._wake(keys)
+                affected |= keys
             self._revisions[place] = revision
+        return affected
 
 
 def _has_other_spec(before: StackObject, after: StackObject | None) -> bool:

@@ -74,12 +74,14 @@ def stored(body: Mapping[str, Any]) -> StoredConfigMap:
 def unpacked(stored: StoredConfigMap, reference: ConfigMapReference) -> Iterator[Path]:
     """A new folder with the files of a ConfigMap. It is removed at the end. Raises SourceError."""
     files = stored.files()
+    # A new folder for each run: files of an earlier revision must not remain in it.
     folder = Path(tempfile.mkdtemp(prefix="reconciler-source-"))
     try:
         for key, path in _placed(files, reference):
             target = folder / path
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
+                # `x` refuses two keys with one path, instead of the second winning.
                 with target.open("xb") as file:
                     file.write(files[key])
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -102,6 +104,7 @@ def _placed(files: Mapping[str, bytes], reference: ConfigMapReference) -> Iterat
                 "SourceInvalid",
                 f'The ConfigMap "{reference.name}" has no key "{key}". Correct the items of the source.',
             )
+        # The API server checks paths of items too, but an older definition may not.
         if not _PATH.fullmatch(path):
             raise SourceError(
                 "SourceInvalid",
@@ -150,6 +153,7 @@ class SourceFolder:
         return Checkout(folder, self._digest(folder))
 
     def _inside(self, root: Path, path: Path, shown: str) -> Path:
+        # After links are resolved, since a checkout may contain a link to any file of the pod.
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(root):
             raise SourceError(
@@ -244,6 +248,7 @@ def commit_of(checkout: Path, *, within: Path) -> str:
     if reference == head or not _PATH.fullmatch(reference):
         return ""
     common = folder / (_line(folder / "commondir") or ".")
+    # Branches of a worktree are in the folder that it shares with others.
     for place in (folder, common):
         commit = _line(place / reference)
         if _COMMIT.fullmatch(commit):

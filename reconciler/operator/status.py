@@ -160,6 +160,7 @@ def _plan(
     plan: Plan, digest: str, before: Any, moment: str, shown: Callable[[str, int], str]
 ) -> dict[str, Any]:
     changes = changes_of(plan)
+    # Kept while the plan stays the same, to say how long it has been waiting.
     made_at = moment
     if isinstance(before, Mapping) and before.get("digest") == digest:
         made_at = str(before.get("madeAt") or moment)
@@ -234,6 +235,7 @@ def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON merge patch (RFC 7386) that turns one object into another."""
+    # `null` removes a field.
     patch: dict[str, Any] = {name: None for name in before if name not in after}
     for name, value in after.items():
         old = before.get(name)

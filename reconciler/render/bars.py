@@ -13,6 +13,7 @@ from rich.text import Text
 from reconciler.render import phrases
 from reconciler.render.progress import Outlook
 
+# An estimate to the second would change with every call.
 _FEW_SECONDS = 10.0
 
 
@@ -67,7 +68,6 @@ class _Drawn(Progress):
         rows: Callable[[], Sequence[str]],
         console: Console,
     ) -> None:
-        # Results go to standard output, which rich must leave alone.
         super().__init__(
             TextColumn("{task.description}"),
             # The defaults of rich are reds, which look like errors.
@@ -77,32 +77,37 @@ class _Drawn(Progress):
                 finished_style="green",
                 pulse_style="cyan",
             ),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
             refresh_per_second=4,
+            # Results go to standard output, which rich must leave alone.
             redirect_stdout=False,
         )
         self._outlook = outlook
         self._rows = rows
-        self._only = self.add_task(name, total=None, told="")
+        self._only = self.add_task(name, total=None, left="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bar, updated from the outlook, and the rows below it."""
+        # The constructor of rich calls this before there is a task, and before `_rows` is set.
         if self.task_ids:
             now = self._outlook()
-            self.update(self._only, completed=now.done, total=now.total or None, told=told(now))
+            self.update(
+                self._only, completed=now.done, total=now.total or None, left=outlook_text(now)
+            )
         yield from super().get_renderables()
-        # Rich asks for the first time before this object is complete.
-        for row in self._rows() if self.task_ids else ():
+        if not self.task_ids:
+            return
+        for row in self._rows():
             yield Text.from_ansi(row, no_wrap=True, overflow="ellipsis")
 
 
-def told(outlook: Outlook) -> str:
+def outlook_text(outlook: Outlook) -> str:
     """`84 of 125 calls, about 3 min 20 s left`."""
     if not outlook.total:
         return ""
-    text = f"{outlook.done:,} of {outlook.total:,} {outlook.what}"
+    text = f"{outlook.done:,} of {outlook.total:,} {outlook.unit}"
     if outlook.seconds_left is None:
         return text
     if outlook.seconds_left < _FEW_SECONDS:

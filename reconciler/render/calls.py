@@ -15,6 +15,7 @@ from reconciler.model.kind import Kind, Removal
 
 _CALL = re.compile(r"(GET|POST|DELETE) [/{]\S*")
 _LIST = re.compile(r"(\{collection\}|/[a-z_]+)(/(\{\w+\}|[a-z_]+))*")
+# Attributes that `_calls_on` reads by itself.
 _ELSEWHERE = ("collection", "calls", "fields")
 _USUAL = ("create", "read", "update", "delete")
 
@@ -23,7 +24,7 @@ def calls_of(kind: Kind) -> list[tuple[str, str]]:
     """Every call of a kind on each of its collections, except calls for single fields."""
     calls = []
     for path in kind.collections:
-        for word, call in _on(kind, path):
+        for word, call in _calls_on(kind, path):
             calls.append(_in_full(kind, word, call))
     return list(dict.fromkeys(calls))
 
@@ -46,7 +47,7 @@ def calls_in(value: Any) -> Iterator[str]:
             yield from calls_in(inner)
 
 
-def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
+def _calls_on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
     if kind.calls.listable and not kind.calls.singleton:
         yield "list", f"GET {path}"
     for word in _USUAL:
@@ -54,19 +55,23 @@ def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
             yield word, getattr(kind.calls, word).replace("{collection}", path)
     if kind.removal is Removal.ARCHIVE:
         yield "archive", f"POST {path}/{{id}}/archive"
-    for name, value in _further(kind):
-        yield from ((name, call.replace("{collection}", path)) for call in calls_in(value))
+    for name, value in _other_parts(kind):
+        for call in calls_in(value):
+            yield name, call.replace("{collection}", path)
 
 
-def _further(kind: Kind) -> Iterator[tuple[str, Any]]:
+def _other_parts(kind: Kind) -> Iterator[tuple[str, Any]]:
     """The other parts of a declaration that may name calls: its fields and special attributes."""
-    yield from ((field.name, field) for field in kind.fields)
+    for field in kind.fields:
+        yield field.name, field
+    # A new attribute of `Kind` is searched without a change here.
     for name in kind.__struct_fields__:
         if name not in _ELSEWHERE:
             yield name, getattr(kind, name)
 
 
 def _is_made(kind: Kind, word: str) -> bool:
+    """Whether a kind needs one of the `_USUAL` calls."""
     if word == "create":
         return not kind.always_exists
     if word == "read":
@@ -77,4 +82,5 @@ def _is_made(kind: Kind, word: str) -> bool:
 
 
 def _in_full(kind: Kind, word: str, call: str) -> tuple[str, str]:
+    # Paths are shown with the parameter that the API documents, such as `{vault_id}`.
     return word, call.replace("{id}", f"{{{kind.calls.id_field or 'id'}}}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from reconciler.render.values import count, text_lines
 
 CONTEXT = 2
+# Longer lines are cut to their differences, with so many characters on either side.
 _WIDE = 160
 _KEPT = 40
 _NO_END = "(no newline at end)"
@@ -24,9 +25,12 @@ class DiffLine(NamedTuple):
 def text_sides(before: str, after: str) -> tuple[list[str], list[str]]:
     """The lines of two texts for a diff, which shows a newline added or removed at the end."""
     left, right = text_lines(before), text_lines(after)
-    if before.endswith("\n") != after.endswith("\n") and left and right:
-        lacking = right if before.endswith("\n") else left
-        lacking.append(_NO_END)
+    ends_before, ends_after = before.endswith("\n"), after.endswith("\n")
+    # `text_lines` drops the newline at the end, so a change of it alone would show no difference.
+    if left and right and ends_before and not ends_after:
+        right.append(_NO_END)
+    if left and right and ends_after and not ends_before:
+        left.append(_NO_END)
     return left, right
 
 
@@ -54,7 +58,10 @@ def diff_lines(
         for operation in group:
             lines += _operation(operation, before, after)
         position = group[-1][2]
-    return lines + _gap(len(before) - position) if lines else []
+    # Equal texts have no group, and no gap either.
+    if not lines:
+        return []
+    return lines + _gap(len(before) - position)
 
 
 def abridged(lines: Sequence[DiffLine], most: int) -> list[DiffLine]:
@@ -66,7 +73,9 @@ def abridged(lines: Sequence[DiffLine], most: int) -> list[DiffLine]:
 
 
 def _gap(size: int) -> list[DiffLine]:
-    return [DiffLine("…", count(size, "unchanged line"))] if size > 0 else []
+    if size <= 0:
+        return []
+    return [DiffLine("…", count(size, "unchanged line"))]
 
 
 def _operation(
@@ -78,9 +87,12 @@ def _operation(
 ) -> list[DiffLine]:
     tag, start, end, start_after, end_after = operation
     if tag == "equal":
-        shown = before[start:end] if is_whole else map(_start, before[start:end])
-        return [DiffLine(" ", text) for text in shown]
+        context = before[start:end]
+        if not is_whole:
+            context = list(map(_start, context))
+        return [DiffLine(" ", text) for text in context]
     left, right = list(before[start:end]), list(after[start_after:end_after])
+    # As many lines as before are most likely versions of them, one by one.
     if len(left) == len(right) and not is_whole:
         for at, (old, new) in enumerate(zip(left, right, strict=True)):
             left[at], right[at] = _cropped(old, new)
@@ -88,11 +100,14 @@ def _operation(
 
 
 def _start(text: str) -> str:
-    return text if len(text) <= _WIDE else text[:_WIDE] + "…"
+    if len(text) <= _WIDE:
+        return text
+    return text[:_WIDE] + "…"
 
 
 def _signed(sign: str, lines: Sequence[str]) -> Iterator[DiffLine]:
     for text in lines:
+        # Blanks at the end of a line can be the whole difference, and are invisible.
         kept = text.rstrip(" ")
         yield DiffLine(sign, kept + "·" * (len(text) - len(kept)))
 
@@ -113,6 +128,9 @@ def _shared(before: str, after: str) -> int:
 
 
 def _window(text: str, start: int, end: int) -> str:
-    before = "…" if start else ""
-    after = "…" if end < len(text) else ""
-    return f"{before}{text[start:end]}{after}"
+    shown = text[start:end]
+    if start:
+        shown = f"…{shown}"
+    if end < len(text):
+        shown = f"{shown}…"
+    return shown

@@ -47,6 +47,7 @@ def as_text(examination: Examination) -> str:
         lines.append(f"{mark:<7}  {finding.topic:<{width}}  {finding.sentence}")
         indent = " " * (width + 11)
         lines += (f"{indent}{line}" for line in finding.cure.splitlines())
+    # A restricted key needs permissions for all calls of its kinds, far more than fit in a terminal.
     for name, needs in examination.needs.items():
         key = "a project's key"
         if name == "admin":

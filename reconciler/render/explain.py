@@ -31,7 +31,7 @@ from reconciler.model.rule import RuleKind
 from reconciler.model.types import SERVER_CHOSEN, Property, Type
 from reconciler.render.explain_types import children_of, describe, limits_of
 from reconciler.render.lines import line, padded, plain
-from reconciler.render.values import inline
+from reconciler.render.values import enclosed, inline
 
 _SCOPES = {
     ScopeType.ORGANIZATION: "organization; uses the admin key",
@@ -137,6 +137,7 @@ def _facts(kind: Declaration) -> Iterator[tuple[str, str]]:
     if isinstance(kind, Kind):
         yield from _facts_of_objects(kind)
         return
+    # Rules of other kinds are run by commands, such as `check`.
     effect = "plans do not show it"
     if isinstance(kind, RuleKind) and kind.removes:
         effect = "plans list the objects it matches, and apply deletes them"
@@ -146,6 +147,7 @@ def _facts(kind: Declaration) -> Iterator[tuple[str, str]]:
 
 
 def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
+    # Without any key, a scope has one object, such as the settings of a project.
     keys = " or ".join(" and ".join(key) for key in (kind.natural_key, *kind.other_keys))
     scopes = _SCOPES_IN_SHORT[kind.scope]
     if kind.job is not None:
@@ -154,8 +156,8 @@ def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
         yield "runs", "once, and again when an input changes or with --replace"
         yield "results", f"{results}; can be referenced once the job has succeeded"
     elif keys:
-        mark = "ownership mark, " if kind.mark else ""
-        yield "matched by", f"id, {mark}or {keys}"
+        evidence = "id, ownership mark," if kind.mark else "id,"
+        yield "matched by", f"{evidence} or {keys}"
     else:
         yield "matched by", f"scope (there is one per {scopes})"
     if kind.always_exists:
@@ -171,14 +173,17 @@ def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
 
 def _shape(shape: Shape) -> str:
     needs = " and ".join(filter(None, (", ".join(shape.needs[:-1]), shape.needs[-1])))
-    return f"{shape.when[0]}: {shape.when[1]} with {needs}" if shape.when else needs
+    if not shape.when:
+        return needs
+    field, value = shape.when
+    return f"{field}: {value} with {needs}"
 
 
 def _removal(kind: Kind) -> str:
     if kind.job is not None:
         return _removal_of_jobs(kind, kind.job)
     text = _REMOVALS[kind.removal]
-    lost = f" ({kind.destroys})" if kind.destroys else ""
+    lost = enclosed(" (", kind.destroys, ")")
     if kind.on_remove is OnRemove.RETAIN:
         return f"keeps the object; lifecycle.on_remove: delete {text}{lost}"
     return f"{text}{lost}; lifecycle.on_remove: retain keeps it"
@@ -226,6 +231,7 @@ def _property_part(prop: Property) -> Part:
 def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:
     if required:
         return ("required",)
+    # Neither is a value that a manifest could spell out.
     if default is SERVER_CHOSEN or default is None:
         return ()
     return (f"default {inline(default)}",)
@@ -234,6 +240,7 @@ def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:
 def _field_facts(field: Field) -> Iterator[str]:
     if field.mutability is not Mutability.IN_PLACE:
         yield MUTABILITIES[field.mutability]
+    # Whether the API shows a field that it never gets is no question.
     if field.client_only:
         yield "not sent to the API"
     elif field.readable in READABILITIES:
@@ -246,6 +253,7 @@ def _field_facts(field: Field) -> Iterator[str]:
 
 def _wrapped(text: str, indent: str, width: int = _WIDTH, *, hanging: int = 0) -> list[str]:
     later = " " * (len(indent) + hanging)
+    # Names, paths and commands stay whole, so that they can be copied.
     return textwrap.wrap(
         text,
         width,

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.model.key_fields import PREVIOUS_TO, ROTATE
-from reconciler.model.sinks import sink_classes
+from reconciler.model.sinks import Sink, sink_classes
 from reconciler.model.sources import source_classes
 from reconciler.model.types import (
     Boolean,
@@ -54,10 +54,14 @@ def describe(kind: Type) -> str:
     match kind:
         case Text(choices=choices) if choices:
             listed = ", ".join(f'"{choice}"' for choice in choices)
-            other = ", or another string" if kind.open_choices else ""
-            return f"one of {listed}{other}" if len(choices) > 1 or other else listed
+            if kind.open_choices:
+                return f"one of {listed}, or another string"
+            if len(choices) > 1:
+                return f"one of {listed}"
+            return listed
         case ListOf(item):
-            return f"{'set' if kind.unordered else 'list'} of {_many(item)}"
+            collection = "set" if kind.unordered else "list"
+            return f"{collection} of {_many(item)}"
         case MapOf(value):
             return f"map of {_many(value)}"
         case Tagged(variants):
@@ -92,18 +96,23 @@ def children_of(kind: Type) -> dict[str, Property]:
         case BundleType():
             return _by_name(_GLOBS)
         case KeySinkType(rotates=rotates):
-            return _by_name((_write_to(), *((PREVIOUS_TO, ROTATE) if rotates else ())))
+            rotation = (PREVIOUS_TO, ROTATE) if rotates else ()
+            return _by_name((_write_to(), *rotation))
         case SecretValueType():
             return _by_name((*_SOURCES, _from()))
     return {}
 
 
+def _property_of(service: type[Sink]) -> Property:
+    return Property(service.name, service.type, service.description)
+
+
+# Cached, and not a constant: other packages add classes by entry points, which take time to load.
 @cache
 def _write_to() -> Property:
-    sinks = tuple(Property(sink.name, sink.type, sink.description) for sink in sink_classes())
     return Property(
         "write_to",
-        Object(sinks),
+        Object(tuple(map(_property_of, sink_classes()))),
         "One destination, or a list of several.",
         required=True,
     )
@@ -111,10 +120,9 @@ def _write_to() -> Property:
 
 @cache
 def _from() -> Property:
-    sources = tuple(Property(one.name, one.type, one.description) for one in source_classes())
     return Property(
         "from",
-        Object(sources),
+        Object(tuple(map(_property_of, source_classes()))),
         "A place of a secret manager that RECONCILER_ALLOW_SOURCES allows.",
     )
 
@@ -200,7 +208,9 @@ def _many(kind: Type) -> str:
         return f"{first}s{space}{rest}"
     if isinstance(kind, Scalar):
         return "strings, numbers or booleans"
-    return "file paths" if isinstance(kind, LocalFileType) else text
+    if isinstance(kind, LocalFileType):
+        return "file paths"
+    return text
 
 
 def _listed(names: list[str], word: str) -> str:

@@ -44,14 +44,15 @@ def plain_failure(failure: RunFailure, name: str) -> str:
 
 
 def _as_report(failure: RunFailure) -> Report:
-    plan = failure.plan
-    own = () if plan is None else plan.diagnostics
-    planned = () if plan is None else plan.refusals
+    diagnostics, refusals = failure.diagnostics, failure.refusals
+    if failure.plan is not None:
+        diagnostics += failure.plan.diagnostics
+        refusals = refusals or failure.plan.refusals
     return Report(
         failure.command,
-        plan=plan,
-        diagnostics=(*failure.diagnostics, *own),
-        refusals=failure.refusals or planned,
+        plan=failure.plan,
+        diagnostics=diagnostics,
+        refusals=refusals,
         failed=True,
     )
 
@@ -65,5 +66,6 @@ def _csv(failure: RunFailure) -> str:
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["error"])
-    rows.writerows([terminal(text)] for text in [*map(str, failure.diagnostics), *failure.refusals])
+    for text in (*map(str, failure.diagnostics), *failure.refusals):
+        rows.writerow([terminal(text)])
     return table.getvalue()

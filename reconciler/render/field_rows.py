@@ -79,6 +79,7 @@ def rows_of(change: Change, layout: RowLayout) -> list[FieldRow]:
     """The rows below the heading of a change."""
     if change.action is Action.CREATE:
         return listing(change.after or change.desired, sign="+", layout=layout)
+    # A deletion has nothing to compare. Where it restores earlier values, these are the change.
     if change.action is Action.DELETE and change.removal is not Removal.RESTORE:
         return []
     if change.reason is Reason.ADOPTED:
@@ -98,6 +99,7 @@ def _recognizable(before: Spec, layout: RowLayout) -> list[FieldRow]:
 
 def drift_entries(drift: Drift, layout: RowLayout) -> list[FieldRow]:
     """The fields that changed live, without the remark that each of them drifted."""
+    # Rows remark on every origin but this one.
     fields = [replace(field, origin=Origin.CONFIG) for field in drift.fields]
     return _field_entries(fields, frozenset(), layout, happened=True)
 
@@ -135,6 +137,7 @@ def listing(spec: Spec, *, sign: str, layout: RowLayout) -> list[FieldRow]:
     """The fields of an object that is added or removed, without empty ones."""
     rows = []
     for name, value in spec.items():
+        # Empty values say nothing about a new object, and many fields default to them.
         if value is not None and value not in ([], {}):
             rows.append(_listed(name, value, sign, layout))
     return rows
@@ -197,10 +200,10 @@ def _size_of(value: Any) -> str:
 def _members(
     name: str, fields: Sequence[FieldChange], layout: RowLayout, *, happened: bool
 ) -> FieldRow:
-    forces_replacement = any(field.forces_replacement for field in fields)
+    # One remark for all changes below the field: that of the first.
     remark = field_remarks(
         fields[0].origin,
-        forces_replacement=forces_replacement,
+        forces_replacement=any(field.forces_replacement for field in fields),
         note=fields[0].note,
     )
     value, names = member_entry(fields, happened=happened)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -143,10 +144,9 @@ def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
 
 def plan_findings(plan: Plan) -> Iterator[Finding]:
     """A finding for each resource; what destroys something comes first."""
-    explained = {problem.address for problem in plan.diagnostics if problem.address}
+    diagnosed = {problem.address for problem in plan.diagnostics}
     for change in sorted(plan.changes, key=lambda change: not change.is_destructive):
-        # The diagnostic of a resource with an error is a finding already.
-        if change.reason is Reason.BLOCKED and change.address in explained:
+        if _is_diagnosed(change, diagnosed):
             continue
         yield _planned(change)
         for warning in change.warnings:
@@ -160,6 +160,11 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
             )
     # A plan is read for what it changes, so objects that nobody declared fail no test case.
     yield from _unmanaged(plan, CaseVerdict.SKIPPED)
+
+
+def _is_diagnosed(change: Change, diagnosed: Collection[Address | None]) -> bool:
+    """Whether a diagnostic, which is a finding itself, explains the error of a resource."""
+    return change.reason is Reason.BLOCKED and change.address in diagnosed
 
 
 def drift_findings(plan: Plan, *, unmanaged: bool) -> Iterator[Finding]:
@@ -192,10 +197,10 @@ def _unmanaged(plan: Plan, verdict: CaseVerdict) -> Iterator[Finding]:
 
 def outcome_findings(result: ApplyResult) -> Iterator[Finding]:
     """A finding for each outcome, failures first, and for each refused file."""
-    explained = {problem.address for problem in result.plan.diagnostics if problem.address}
+    diagnosed = {problem.address for problem in result.plan.diagnostics}
     outcomes = phrases.reported(result)
     for outcome in sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED):
-        if outcome.change.reason is Reason.BLOCKED and outcome.change.address in explained:
+        if _is_diagnosed(outcome.change, diagnosed):
             continue
         yield _outcome(outcome)
         for sentence in outcome.refused:
@@ -285,7 +290,7 @@ def _planned(change: Change) -> Finding:
         message = f"skipped: {change.blocked}"
     elif change.is_change:
         message = phrases.will_be(change)
-        destroys = enclosed("Destroys: ", phrases.destruction(change), ".")
+        destroys = enclosed("Destroys: ", change.destroys, ".")
     # A plan is there to be reviewed, so a loss is a warning and no failed test case.
     if rule is DESTRUCTIVE:
         level = Level.WARNING

@@ -85,9 +85,8 @@ _INDENT = "      "
 
 
 class StackNote(NamedTuple):
-    """A statement about a stack: about `head`, an address or a place. `kind` names its subject."""
+    """A statement about a stack, below `head`: an address, a place, or nothing."""
 
-    kind: str
     head: str
     text: str
     style: str = ""
@@ -120,7 +119,7 @@ def is_critical(stack: StackReport) -> bool:
 
 
 def sentence_of(stack: StackReport) -> str:
-    """What is the matter with a stack, in one line."""
+    """The reason of a stack's status in one line: its message, or its numbers."""
     if stack.message:
         return " ".join(stack.message.split())
     if stack.standing is not None:
@@ -144,7 +143,7 @@ def sentence_of(stack: StackReport) -> str:
 
 
 def standing_text(standing: StackHealth) -> str:
-    """`since 2026-11-30 08:15 UTC, last looked at 2026-11-30 22:10 UTC, …`."""
+    """`since 2026-11-30 08:15 UTC, last look 2026-11-30 22:10 UTC, …`."""
     parts = [f"since {_time(standing.status_since)}"]
     if standing.drift_since is not None:
         parts.append(f"drift since {_time(standing.drift_since)}")
@@ -180,12 +179,12 @@ def notes_of(stack: StackReport, *, most: int) -> Iterator[StackNote]:
 def _losses(stack: StackReport) -> Iterator[StackNote]:
     for loss in stack.losses:
         text = f"{loss.action} destroys: {loss.sentence}"
-        yield StackNote("loss", loss.address, text, "red")
+        yield StackNote(loss.address, text, "red")
 
 
 def _refusals(stack: StackReport) -> Iterator[StackNote]:
     for sentence in stack.refusals:
-        yield StackNote("refusal", "", f"Refused: {sentence}", "red")
+        yield StackNote("", f"Refused: {sentence}", "red")
 
 
 def _problems(stack: StackReport) -> Iterator[StackNote]:
@@ -194,17 +193,17 @@ def _problems(stack: StackReport) -> Iterator[StackNote]:
             parts = filter(None, (problem.address, problem.summary, problem.detail))
             text = ": ".join(map(str, parts))
             where = phrases.where(problem.location)
-            yield StackNote("problem", where, " ".join(text.split()), "red")
+            yield StackNote(where, " ".join(text.split()), "red")
 
 
 def _failures(stack: StackReport) -> Iterator[StackNote]:
     for failure in stack.failures:
-        yield StackNote("failure", failure.address, failure.message, "red")
+        yield StackNote(failure.address, failure.message, "red")
 
 
 def _drift(stack: StackReport) -> Iterator[StackNote]:
     for drift in stack.drift:
-        yield StackNote("drift", drift.address, drift_text(drift), "yellow")
+        yield StackNote(drift.address, drift_text(drift), "yellow")
 
 
 def drift_text(drift: DriftNote) -> str:
@@ -236,9 +235,9 @@ def _bounded(
     left = total - len(shown)
     if left > 0 and shown:
         others = count(left, f"more {word}", enclosed("more ", plural))
-        yield StackNote(word, "", f"… and {others}")
+        yield StackNote("", f"… and {others}")
     elif left > 0:  # a history keeps no notes, only their numbers
-        yield StackNote(word, "", count(left, word, plural))
+        yield StackNote("", count(left, word, plural))
 
 
 def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
@@ -251,7 +250,7 @@ def _repeats(problem: Diagnostic, stack: StackReport) -> bool:
 
 
 def text_lines(report: FleetReport, *, full: bool) -> Iterator[Line]:
-    """One page for a terminal."""
+    """The stacks by status, worst first, and the totals; at most a few pages of a terminal."""
     width = max((len(str(stack.id)) for stack in report.stacks), default=0)
     width = min(width, MOST_COLUMN)
     for status, stacks in stacks_by_status(report).items():

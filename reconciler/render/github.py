@@ -62,6 +62,7 @@ class GitHubRenderer(ReportRenderer):
     def _annotation(self, name: str, finding: Finding) -> str:
         text = "\n".join(filter(None, (finding.sentence, finding.detail)))
         properties = {"title": f"{finding.rule.title} ({finding.id})"}
+        # Without a place, GitHub shows an annotation with the job and not in the files.
         if finding.location:
             properties["file"] = self.context.path_of(finding.location)
             properties["line"] = str(finding.location.line)
@@ -127,4 +128,5 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
+    # Unlike in the text of a command, a comma or a colon ends a property.
     return terminal(text).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")

@@ -152,4 +152,4 @@ def _by_project(nodes: Sequence[Address]) -> dict[str | None, list[Address]]:
 
 def _mermaid_label(text: str) -> str:
     # Mermaid writes entities with `#` instead of `&#`.
-    return re.sub('["#&<>`]', lambda found: f"#{ord(found[0])};", terminal(text))
+    return re.sub('["#&<>`]', lambda match: f"#{ord(match[0])};", terminal(text))

@@ -310,7 +310,7 @@ def _ours(change: Change) -> dict[str, Any]:
         "source": phrases.where(change.location) or None,
         "pre_image_digest": None,
         "depends_on": list(map(str, change.depends_on)),
-        "destroys": phrases.destruction(change) or None,
+        "destroys": change.destroys or None,
         "losses": list(map(_loss, change.losses)),
         "removal": change.removal and str(change.removal),
         "warnings": list(change.warnings),

@@ -10,7 +10,7 @@ from reconciler.model.types import SERVER_CHOSEN, Property
 from reconciler.render.calls import calls_of
 from reconciler.render.explain import KEPT, MUTABILITIES, READABILITIES, RESET, kind_facts
 from reconciler.render.explain_types import children_of, describe, limits_of
-from reconciler.render.values import inline
+from reconciler.render.values import grouped, inline
 
 _SCOPES = {
     ScopeType.ORGANIZATION: "Organization",
@@ -18,6 +18,7 @@ _SCOPES = {
     ScopeType.EITHER: "Organization or project",
     ScopeType.PROJECT_KEY: "Project, with the project's key",
 }
+# Deeper parts are rare, and `explain` shows them.
 _DEEPEST = 4
 
 
@@ -37,12 +38,11 @@ def index(kinds: Mapping[str, Declaration]) -> str:
 
 
 def _index(kinds: Mapping[str, Declaration]) -> Iterator[str]:
-    for scope in dict.fromkeys(kind.scope for kind in kinds.values()):
+    for scope, own in grouped(kinds.values(), lambda kind: kind.scope).items():
         yield f"## {_SCOPES[scope]}"
         yield from ("", "| Kind | Description |", "|---|---|")
-        for kind in kinds.values():
-            if kind.scope is scope:
-                yield f"| [`{kind.name}`](kinds/{page_name(kind.name)}) | {_cell(kind.doc)} |"
+        for kind in own:
+            yield f"| [`{kind.name}`](kinds/{page_name(kind.name)}) | {_cell(kind.doc)} |"
         yield ""
 
 
@@ -52,11 +52,15 @@ def _lines(kind: Declaration) -> Iterator[str]:
         yield from (f"> **Retired.** {kind.retirement.sentence}", "")
     yield from ("| | |", "|---|---|")
     for name, text in kind_facts(kind):
-        yield f"| {name} | {_commands(text) if name == 'import' else _cell(text)} |"
+        cell = _commands(text) if name == "import" else _cell(text)
+        yield f"| {name} | {cell} |"
     yield from ("", "## Fields", "")
     yield from ("| Field | Value | Default | Changes | Description |", "|---|---|---|---|---|")
     for field in kind.fields:
-        changes = "; ".join(_changes(field)) if isinstance(kind, Kind) else ""
+        changes = ""
+        # Rules make no object whose fields could change.
+        if isinstance(kind, Kind):
+            changes = "; ".join(_changes(field))
         yield _row(f"`{field.name}`", field, _default_of(field), changes)
         yield from _parts(field.name, children_of(field.type), 1)
     yield from ("", "## Example", "", "```yaml", kind.example.rstrip("\n"), "```", "")
@@ -66,7 +70,8 @@ def _lines(kind: Declaration) -> Iterator[str]:
 
 def _calls(kind: Kind) -> Iterator[str]:
     yield from ("## Calls", "", "| Operation | Call |", "|---|---|")
-    yield from (f"| {word} | `{call}` |" for word, call in calls_of(kind))
+    for word, call in calls_of(kind):
+        yield f"| {word} | `{call}` |"
     for field in kind.own_calls:
         yield f"| `{field.name}` | separate calls |"
 
@@ -95,7 +100,9 @@ def _default(default: object, *, required: bool) -> str:
         return "**required**"
     if default is SERVER_CHOSEN:
         return "not set"
-    return "`null`" if default is None else f"`{inline(default)}`"
+    if default is None:
+        return "`null`"
+    return f"`{inline(default)}`"
 
 
 def _changes(field: Field) -> Iterator[str]:

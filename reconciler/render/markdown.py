@@ -162,7 +162,8 @@ class MarkdownRenderer:
         return fitted(frame, sections, self._budget)
 
     def _changes(self, changes: Sequence[Change]) -> Iterator[Section]:
-        for change in _by_importance(changes):
+        # Destructive changes first, otherwise in plan order.
+        for change in sorted(changes, key=lambda change: not change.is_destructive):
             yield Section(
                 partial(self._parts.change, change),
                 "change",
@@ -183,8 +184,8 @@ class MarkdownRenderer:
     def _problems(self, diagnostics: Iterable[Diagnostic]) -> Iterator[Section]:
         for problem in diagnostics:
             is_error = problem.severity is Severity.ERROR
-            what = str(problem.severity)
-            yield Section(partial(self._parts.problem, problem), what, is_critical=is_error)
+            noun = str(problem.severity)
+            yield Section(partial(self._parts.problem, problem), noun, is_critical=is_error)
 
     def _warnings(self, plan: Plan) -> Iterator[Section]:
         yield from self._problems(plan.diagnostics)
@@ -211,11 +212,6 @@ def _title(command: str, plan: Plan) -> str:
     parts = filter(None, (plan.stack, plan.environment))
     names = "/".join(prose(shortened(part, MOST_NAME)) for part in parts)
     return f"reconciler {command}{enclosed(' · ', names)}"
-
-
-def _by_importance(changes: Sequence[Change]) -> list[Change]:
-    """Destructive changes first; otherwise plan order."""
-    return sorted(changes, key=lambda change: not phrases.loses_something(change))
 
 
 def _verdict(plan: Plan) -> str:

@@ -59,7 +59,10 @@ MOST_NAME = 40
 
 
 class Parts:
-    """Makes the parts; `full` ones are never cut."""
+    """Makes the parts of a comment as Markdown. Values and sentences are cut, unless `full`.
+
+    Public methods whose names end in `_line` make the short form of a part.
+    """
 
     def __init__(self, *, full: bool) -> None:
         self._full = full
@@ -69,7 +72,7 @@ class Parts:
 
     def change(self, change: Change) -> str:
         """A folded part with the fields of a change; open if something is lost."""
-        lost = phrases.loses_something(change)
+        lost = change.is_destructive
         named = self._named(change.address)
         head = f"{ICONS[change.action]} {named} will be {phrases.done(change)}"
         remarks = [self._about(change), *self._aside(change.location, change.id)]
@@ -82,7 +85,7 @@ class Parts:
 
     def change_line(self, change: Change) -> str:
         """A change as a list item, without its fields."""
-        lost = phrases.destruction(change)
+        lost = change.destroys
         destroys = enclosed(" ⚠️ **destroys**: ", self.spans(lost))
         named = self._address(change.address)
         icon = ICONS[change.action]
@@ -108,7 +111,7 @@ class Parts:
         if change.matched_by:
             reason = self.spans(phrases.why(change))
         parts = [f"{phrases.capitalized(reason)}."]
-        if lost := phrases.destruction(change):
+        if lost := change.destroys:
             parts.append(f"**Destroys:** {self.spans(lost)}.")
         if steps := phrases.steps(change):
             parts.append(f"{phrases.capitalized(steps)}.")

@@ -103,7 +103,7 @@ _NOT_APPLIED = {
     OutcomeStatus.SKIPPED: "skipped",
 }
 _ACTIONS = tuple(Action)
-# Terraform's three, which tools search for in the totals.
+# Terraform's three: a plan without one of them says so.
 _ALWAYS_COUNTED = (Action.CREATE, Action.UPDATE, Action.DELETE)
 
 # Shorter waits are part of any run with more calls than the rate limit allows at once.
@@ -197,16 +197,6 @@ def field_remarks(origin: Origin, *, forces_replacement: bool, note: str) -> str
     if forces_replacement:
         remarks.insert(0, "forces replacement")
     return ", ".join(filter(None, remarks))
-
-
-def destruction(change: Change) -> str:
-    """What stops working, or which data, access or limit is lost; empty if nothing is."""
-    return change.destroys
-
-
-def loses_something(change: Change) -> bool:
-    """Whether the change destroys anything; reports show such changes first and expanded."""
-    return change.is_destructive
 
 
 def steps(change: Change) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from reconciler.model.address import Address
 from reconciler.model.change import Change, Plan
 from reconciler.model.plan_digest import change_digest
 from reconciler.render import phrases
-from reconciler.render.values import count
+from reconciler.render.values import count, enclosed, more
 
 _MOST_LINES = 20
 _MOST_FIELDS = 6
@@ -22,7 +23,7 @@ def differences(approved: Plan, present: Plan) -> list[str]:
 def changes_of(plan: Plan) -> list[str]:
     """A line for each change of a plan, what destroys first; a few, and how many more."""
     ordered = sorted(plan.pending, key=lambda change: not change.is_destructive)
-    return _some(_planned(change) for change in ordered)
+    return _some(map(_planned, ordered))
 
 
 def _differences(
@@ -39,6 +40,7 @@ def _differences(
             yield f"no longer planned: {_planned(was)}"
         elif was and is_now and change_digest(was) != change_digest(is_now):
             yield _changed(was, is_now)
+    # Values of outputs can be long, or secret; the plan shows them where they may be seen.
     if approved.outputs != present.outputs:
         yield "the outputs differ"
     for name in ("stack", "environment", "base_url", "destroy"):
@@ -51,20 +53,20 @@ def _changed(was: Change, now: Change) -> str:
         return f"{now.address}: approved was “{phrases.will_be(was)}”, now “{phrases.will_be(now)}”"
     if was.id != now.id:
         return f"{now.address}: another object, {now.id} instead of {was.id}"
-    before = {field.dotted: (field.before, field.after) for field in was.fields}
-    after = {field.dotted: (field.before, field.after) for field in now.fields}
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    names = names or [*_other_names(was, now)]
-    more = f" and {len(names) - _MOST_FIELDS:,} more" if len(names) > _MOST_FIELDS else ""
-    return f"{now.address}: other values of {', '.join(names[:_MOST_FIELDS]) or 'it'}{more}"
+    names = _differing(_values_of(was), _values_of(now))
+    if not names:
+        # The same fields change in the same way, and others are not what they were.
+        names = _differing(was.desired, now.desired) + _differing(was.before, now.before)
+    listed = ", ".join(names[:_MOST_FIELDS]) or "it"
+    return f"{now.address}: other values of {listed}{more(len(names), _MOST_FIELDS)}"
 
 
-def _other_names(was: Change, now: Change) -> Iterator[str]:
-    """The fields whose declared or live values differ, although the same fields change."""
-    for before, after in ((was.desired, now.desired), (was.before, now.before)):
-        for name in {**before, **after}:
-            if before.get(name) != after.get(name):
-                yield name
+def _values_of(change: Change) -> dict[str, tuple[Any, Any]]:
+    return {field.dotted: (field.before, field.after) for field in change.fields}
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
 def _by_address(plan: Plan) -> dict[Address, Change]:
@@ -72,8 +74,8 @@ def _by_address(plan: Plan) -> dict[Address, Change]:
 
 
 def _planned(change: Change) -> str:
-    lost = phrases.destruction(change)
-    return f"{change.address} {phrases.will_be(change)}{f' (destroys: {lost})' if lost else ''}"
+    lost = enclosed(" (destroys: ", change.destroys, ")")
+    return f"{change.address} {phrases.will_be(change)}{lost}"
 
 
 def _some(lines: Iterator[str]) -> list[str]:

@@ -60,7 +60,9 @@ def load_plan(text: str) -> Plan:
     ours = view["reconciler"]
     if ours["plan_format"] != PLAN_FORMAT:
         saved = ours["plan_format"]
-        which = "a newer" if isinstance(saved, int) and saved > PLAN_FORMAT else "another"
+        which = "another"
+        if isinstance(saved, int) and saved > PLAN_FORMAT:
+            which = "a newer"
         raise StalePlanError(
             f"the plan was saved by {which} version of reconciler "
             f"(plan format {saved}; this version uses {PLAN_FORMAT})",
@@ -80,7 +82,10 @@ def _view(text: str) -> Mapping[str, Any]:
         view = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError("the file is not a saved plan: it is not JSON", hint=hint) from error
-    ours = view.get("reconciler") if isinstance(view, dict) else None
+    ours: Any = None
+    if isinstance(view, dict):
+        ours = view.get("reconciler")
+    # `plan --format json` writes the same document without these two.
     if not isinstance(ours, dict) or "plan" not in ours or "plan_format" not in ours:
         raise UsageError("the file is not a saved plan", hint=hint)
     return dict(view)
@@ -104,22 +109,28 @@ def _pack(value: Any) -> Any:
         # Names are stable; the sentences may be reworded.
         return value.name
     if type(value) in _PACKED:
-        names = [name for name in value.__struct_fields__ if _is_saved(value, name)]
-        return {name: _pack_field(value, name) for name in names}
+        names = value.__struct_fields__
+        return {name: _pack_field(value, name) for name in names if _is_saved(value, name)}
     return encode(value)
 
 
 def _is_saved(value: Any, name: str) -> bool:
-    """Whether a field is part of the file: without the results of policies, which apply evaluates."""
-    return name != "policies" and (name != "facts" or bool(value.facts))
+    # Apply evaluates policies itself, with the rules that hold then.
+    if name == "policies":
+        return False
+    # Few changes have facts, so that most plan files are the same for versions without them.
+    return name != "facts" or bool(value.facts)
 
 
 def _pack_field(value: Any, name: str) -> Any:
     # Free-form values can hold tuples and model types, which `_pack` would take for structs.
     part = getattr(value, name)
-    return encode(part) if name in _VALUES else _pack(part)
+    if name in _VALUES:
+        return encode(part)
+    return _pack(part)
 
 
+# Packed field by field; everything else is a value, or raises TypeError in `encode`.
 _PACKED = (
     Plan,
     Change,
@@ -169,7 +180,7 @@ def _decoded(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _change(data: Mapping[str, Any]) -> Change:
-    renamed, rule = data["renamed_from"], data.get("matched_by")
+    matched_by = data.get("matched_by")
     return Change(
         **{
             **_decoded(data, "desired", "restored", "after", "before", "pre_image", "results"),
@@ -180,9 +191,9 @@ def _change(data: Mapping[str, Any]) -> Change:
             "fields": tuple(map(_field, data["fields"])),
             "depends_on": tuple(map(Address.parse, data["depends_on"])),
             "location": _location(data["location"]),
-            "removal": Removal(data["removal"]) if data["removal"] else None,
-            "renamed_from": Address.parse(renamed) if renamed else None,
-            "matched_by": Address.parse(rule) if rule else None,
+            "removal": data["removal"] and Removal(data["removal"]),
+            "renamed_from": data["renamed_from"] and Address.parse(data["renamed_from"]),
+            "matched_by": matched_by and Address.parse(matched_by),
             "warnings": tuple(data["warnings"]),
             "losses": tuple(map(_loss, data["losses"])),
             "keys": tuple(map(_key_step, data["keys"])),
@@ -219,11 +230,10 @@ def _drift(data: Mapping[str, Any]) -> Drift:
 
 
 def _diagnostic(data: Mapping[str, Any]) -> Diagnostic:
-    address = data["address"]
     return Diagnostic(
         **{
             **data,
-            "address": Address.parse(address) if address else None,
+            "address": data["address"] and Address.parse(data["address"]),
             "location": _location(data["location"]),
             "severity": Severity(data["severity"]),
         }
@@ -231,4 +241,6 @@ def _diagnostic(data: Mapping[str, Any]) -> Diagnostic:
 
 
 def _location(data: Mapping[str, Any] | None) -> SourceLocation | None:
-    return SourceLocation(**data) if data else None
+    if data is None:
+        return None
+    return SourceLocation(**data)

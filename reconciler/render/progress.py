@@ -16,24 +16,24 @@ from reconciler.model.change import Change, Outcome, OutcomeStatus
 from reconciler.render import phrases
 from reconciler.render.lines import Line, StyledText, line, painted
 from reconciler.render.text import ACTION_STYLES, MARKS
+from reconciler.render.values import enclosed
 
 if TYPE_CHECKING:
     from reconciler.render.bars import Bar
 
 _REPEAT_SECONDS = 30.0
+# Rich redraws rows in place, which works only while they fit on the screen.
 _MOST_ROWS = 8
 
 
 class Outlook(Struct, frozen=True):
-    """How far a phase is: `done` of `total` units named by `what`, such as `calls` or `changes`.
-
-    `seconds_left` is None if it cannot be estimated.
-    """
+    """How far a phase is: `done` of `total` units, such as `calls` or `changes`."""
 
     done: int
     total: int
-    what: str
+    unit: str
     seconds_left: float | None = None
+    """None if it cannot be estimated."""
 
 
 class Progress:
@@ -92,12 +92,12 @@ class Progress:
         if not self._enabled:
             return
         mark, style = MARKS[outcome.status]
-        done = outcome.status is OutcomeStatus.APPLIED
-        took = f" in {phrases.duration(outcome.seconds)}" if outcome.seconds and done else ""
-        ident = f" ({outcome.id})" if outcome.id else ""
+        aside = enclosed(" (", outcome.id, ")")
+        if outcome.seconds and outcome.status is OutcomeStatus.APPLIED:
+            aside = f" in {phrases.duration(outcome.seconds)}{aside}"
         sentence = StyledText(f" {phrases.outcome_sentence(outcome)}", style)
         head = (StyledText(f"{mark} ", style), StyledText(f"{outcome.change.address}:", "bold"))
-        self._write(line(*head, sentence, StyledText(f"{took}{ident}", "dim")))
+        self._write(line(*head, sentence, StyledText(aside, "dim")))
 
     def waiting(self, reason: str, seconds: float, *, until: float, left: str = "") -> None:
         """The run pauses for `reason`; `until` is in unix seconds, `left` describes the work left.
@@ -114,6 +114,7 @@ class Progress:
 
     def _rows(self) -> list[str]:
         """The changes that have run longest, each with its time, and how many more there are."""
+        # A copy under the lock; drawing would hold up the threads that report changes.
         with self._lock:
             running = sorted(self._running.values(), key=lambda pair: pair[1])
         now = time.monotonic()
@@ -126,7 +127,7 @@ class Progress:
             )
         if len(running) > _MOST_ROWS:
             rows.append(line(StyledText(f"    and {len(running) - _MOST_ROWS:,} more", "dim")))
-        return [painted([row], color=self._color).rstrip("\n") for row in rows]
+        return painted(rows, color=self._color).splitlines()
 
     def _write(self, text: Line) -> None:
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count as count_from
 
 from msgspec import to_builtins
 from msgspec.structs import asdict
@@ -43,7 +42,7 @@ def as_text(rehearsal: Rehearsal) -> str:
 def _text_blocks(rehearsal: Rehearsal) -> Iterator[str]:
     yield terminal_lines([_headline(rehearsal)])
     if rehearsal.steps:
-        rows = list(map(_step_row, count_from(1), rehearsal.steps))
+        rows = [_step_row(number, step) for number, step in enumerate(rehearsal.steps, 1)]
         yield text_table(("", "", "Change", "Outcome"), rows, numbers=(0,))
     if rehearsal.applying:
         rows = list(map(_call_row, rehearsal.applying))

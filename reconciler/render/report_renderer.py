@@ -93,6 +93,7 @@ def distinct(findings: Sequence[Finding]) -> list[Finding]:
     """The findings with a number added to the key of each whose id occurred before."""
     from msgspec.structs import replace
 
+    # Code scanning and Code Quality take results with the same id for one result.
     seen: dict[str, int] = {}
     result = []
     for finding in findings:

@@ -18,7 +18,7 @@ from reconciler.render.escape import terminal
 from reconciler.render.findings import RULES
 from reconciler.render.jsonview import document
 from reconciler.render.report_renderer import ReportRenderer
-from reconciler.render.values import count
+from reconciler.render.values import count, filled_lines
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _MOST_RESULTS = 25_000
@@ -60,7 +60,7 @@ class SarifRenderer(ReportRenderer):
         return document({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
     def _result(self, finding: Finding, rules: Mapping[FindingRule, int]) -> dict[str, Any]:
-        lines = [finding.sentence, *finding.detail.split("\n")]
+        lines = filter(None, (finding.sentence, *filled_lines(finding.detail)))
         region = {"startLine": 1}
         if finding.location:
             column = max(1, finding.location.column)
@@ -75,20 +75,22 @@ class SarifRenderer(ReportRenderer):
             "ruleId": finding.rule.name,
             "ruleIndex": rules[finding.rule],
             "level": str(finding.level),
-            "message": {"text": "\n".join(terminal(line) for line in lines if line)},
+            "message": {"text": "\n".join(map(terminal, lines))},
             "locations": [location],
-            # GitHub compares the second one, which it otherwise derives from the line.
+            # GitHub compares the second one, and would derive it from the text of the line, so that a
+            # result would be a new one after any edit there.
             "partialFingerprints": {_FINGERPRINT: finding.id, _LINE_HASH: f"{finding.id}:1"},
         }
 
 
 def _category(report: Report) -> str:
-    """What code scanning compares with: reports of other stacks leave the results of this alone."""
+    """The category of a report. Code scanning replaces results of the same category only."""
     words = report.title.split()[:1]
     return "/".join(["reconciler", *words, report.stack or "stack"]) + "/"
 
 
 def _rules(findings: Sequence[Finding]) -> dict[FindingRule, int]:
+    """The rules of the findings, each with its index in the list of rules."""
     used = {finding.rule for finding in findings}
     ordered = [rule for rule in RULES if rule in used]
     ordered += sorted(used.difference(ordered), key=lambda rule: rule.name)

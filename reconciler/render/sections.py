@@ -19,7 +19,7 @@ COMMENT_LIMIT = 65_536
 NOTE_LIMIT = 1_000_000
 """The largest note GitLab accepts, in characters."""
 
-# What the note takes at most, besides its list of places where everything is.
+# The longest note, without its list of places where everything is.
 _NOTE_ROOM = 900
 _MOST_MISSES = 5
 _LEAST = 2_500
@@ -57,12 +57,12 @@ class SizeLimit(NamedTuple):
 class Section(NamedTuple):
     """A part of a report; rendered lazily, only while there is room.
 
-    `what` names it in the note about omissions: a countable noun, or several words for a unique
+    `noun` names it in the note about omissions: a countable noun, or several words for a unique
     part. `line` is its short form, a list item below the heading `group`, which is HTML.
     """
 
     render: Callable[[], str]
-    what: str
+    noun: str
     action: Action | None = None
     line: Callable[[], str] | None = None
     group: str = ""
@@ -82,10 +82,10 @@ class Frame(NamedTuple):
 
 
 def sections_of(
-    entries: Iterable[Entry], render: Callable[[Entry], str], what: str
+    entries: Iterable[Entry], render: Callable[[Entry], str], noun: str
 ) -> list[Section]:
     """A section for each entry, which `render` makes."""
-    return [Section(partial(render, entry), what) for entry in entries]
+    return [Section(partial(render, entry), noun) for entry in entries]
 
 
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
@@ -234,13 +234,12 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _named(chosen: Sequence[Section], all_sections: Sequence[Section]) -> str:
-    totals = Counter(section.what for section in all_sections)
+    totals = Counter(section.noun for section in all_sections)
     parts = []
-    for what, own in grouped(chosen, lambda section: section.what).items():
-        # A unique part has several words.
-        named = f"the {what}"
-        if " " not in what:
-            named = f"{len(own):,} of {count(totals[what], what)}"
+    for noun, own in grouped(chosen, lambda section: section.noun).items():
+        named = f"the {noun}"
+        if " " not in noun:
+            named = f"{len(own):,} of {count(totals[noun], noun)}"
         parts.append(named + _by_action(own))
     text = " and ".join(parts)
     verb = "are"

@@ -45,12 +45,16 @@ def money(amount: Decimal) -> str:
     """An amount with two decimals, or all of them if it would round to zero."""
     rounded = f"{amount:,.2f}"
     rounds_to_zero = not Decimal(rounded.replace(",", ""))
-    return f"{amount.normalize():,f}" if amount and rounds_to_zero else rounded
+    if amount and rounds_to_zero:
+        return f"{amount.normalize():,f}"
+    return rounded
 
 
 def share(part: Decimal, whole: Decimal) -> str:
     """`part` as a percentage of `whole`; empty if `whole` is zero."""
-    return f"{part / whole * 100:.0f} %" if whole > 0 else ""
+    if whole <= 0:
+        return ""
+    return f"{part / whole * 100:.0f} %"
 
 
 def leading(figures: Sequence[str]) -> str | None:
@@ -60,4 +64,5 @@ def leading(figures: Sequence[str]) -> str | None:
 
 def figure_columns(rows: Sequence[Mapping[str, int]]) -> list[str]:
     """The figures that occur in the rows, in column order."""
-    return [name for name in WORDS if any(name in row for row in rows)]
+    figures = frozenset[str]().union(*rows)
+    return [name for name in WORDS if name in figures]

@@ -126,7 +126,7 @@ class TextRenderer:
         """What changed since the last apply, and how many configuration changes are pending."""
         lines: list[Line] = list(self._diagnostics(plan.diagnostics))
         lines += _finding_lines(self._context.findings)
-        width = column_width(str(drift.address) for drift in plan.drift)
+        width = _address_width(plan.drift)
         for heading, drifts in phrases.drift_by_scope(plan.drift):
             lines.append(line(StyledText(heading, "bold")))
             for drift in drifts:
@@ -203,7 +203,7 @@ class TextRenderer:
     def _changes(self, changes: Sequence[Change]) -> Iterator[Line]:
         from reconciler.render.field_rows import rows_of
 
-        width = column_width(str(change.address) for change in changes)
+        width = _address_width(changes)
         for change in changes:
             yield _heading(change, width)
             yield from _remarks(change)
@@ -282,6 +282,10 @@ def _refusals(refusals: Iterable[str]) -> Iterator[Line]:
         yield line(StyledText("Refused: ", "bold red"), sentence)
 
 
+def _address_width(entries: Iterable[Change | Drift]) -> int:
+    return column_width(str(entry.address) for entry in entries)
+
+
 def _emphasized(text: str) -> Line:
     """A totals line with its start in bold: up to the colon, or else the first full stop."""
     separator = "."
@@ -303,7 +307,7 @@ def _remarks(change: Change) -> Iterator[Line]:
         yield line(_FIELD_INDENT, StyledText(aside, "dim"))
     if steps := phrases.steps(change):
         yield line(_FIELD_INDENT, StyledText(steps, "magenta"))
-    if lost := phrases.destruction(change):
+    if lost := change.destroys:
         yield line(_FIELD_INDENT, StyledText(f"destroys: {lost}", "red"))
     for step in change.keys:
         yield line(_FIELD_INDENT, StyledText(phrases.key_step(step), _KEY_STYLES[step.action]))
@@ -345,7 +349,7 @@ def _body_line(diff_line: DiffLine, sign: str) -> Line:
 
 def _blocked_lines(plan: Plan) -> list[Line]:
     """Resources that have an error, and those skipped because of it."""
-    width = column_width(str(change.address) for change in plan.blocked)
+    width = _address_width(plan.blocked)
     lines = []
     for change in plan.blocked:
         status, verb = OutcomeStatus.FAILED, "not planned"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -193,5 +193,5 @@ class _Sizes:
         return known[1]
 
 
-def _parts(value: list[Any] | dict[str, Any]) -> Iterator[Any]:
-    return iter(value.values()) if isinstance(value, MAP) else iter(value)
+def _parts(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, MAP) else value

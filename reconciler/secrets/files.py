@@ -68,7 +68,7 @@ class FileSink:
             self._require_ours(path, file, owner)
             _make_private_folders(file.parent)
             mark = digests.digest(content)
-            # The digest of what is there now stays in the proof until the key is in place: a kill
+            # The digest of the present content stays in the proof until the key is in place: a kill
             # in between must leave a file that is still known as ours.
             current = _content(file)
             before = [

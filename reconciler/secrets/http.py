@@ -1,7 +1,7 @@
 """Requests of sinks: short time limits, a few attempts, and errors that are sentences for the user.
 
 A sink's writes are idempotent, so a write without an answer is sent again. If no attempt is
-answered, nobody knows whether it arrived, and UncertainDeliveryError says so.
+answered, its outcome is unknown, and UncertainDeliveryError is raised.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from reconciler.model.sinks import SinkContext
 if TYPE_CHECKING:
     import httpx
 
-ATTEMPTS = 4
 PAUSES = (0.5, 1.0, 2.0)
 """How many seconds to wait after each attempt but the last."""
 _LONGEST_PAUSE = 10.0
 _LARGEST_ANSWER_BYTES = 4 << 20
+_SERVER_ERROR = 500
 _BUSY = (429, 502, 503, 504)
 _UNAUTHORIZED = (401, 403)
 _SHOWN_CHARACTERS = 300
@@ -34,6 +34,16 @@ class SinkResponse(Struct, frozen=True):
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class _NoAnswer(Struct, frozen=True):
+    """An attempt without an answer, or with one that asks for another attempt."""
+
+    problem: str
+    may_have_arrived: bool
+    is_server_error: bool = False
+    pause: float | None = None
+    """How long the server asks to wait, in seconds."""
 
 
 class SinkHttp:
@@ -73,61 +83,40 @@ class SinkHttp:
         headers: Mapping[str, str] | None = None,
         is_write: bool = True,
     ) -> SinkResponse:
-        """Send a request until there is an answer that is no excuse; any status is an answer.
+        """Send a request until the server answers without asking for another attempt.
 
         Raises UncertainDeliveryError for a write that may have happened, and SinkError for a
         request that certainly had no effect.
         """
-        # Imported late: validation loads drivers and sends nothing.
-        import httpx
-
-        never_sent = (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.ProxyError,
-        )
         if json_body is not None:
             content = json.dumps(json_body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
         # Stays true once an attempt may have arrived, whatever happens to the attempts after it.
         is_uncertain = False
-        for attempt in range(ATTEMPTS):
+        problem = ""
+        for pause in (*PAUSES, None):
             # The lease of the run may have ended while an attempt was under way.
             if is_write:
                 self._context.permit()
-            try:
-                answer = self._once(method, path, content, params, headers)
-            except httpx.TransportError as error:
-                is_uncertain = is_uncertain or (is_write and not isinstance(error, never_sent))
-                problem = f"cannot be reached: {_why(error)}"
-                pause = None
-            except (httpx.InvalidURL, httpx.DecodingError, _TooLarge) as error:
-                is_uncertain = is_uncertain or is_write
-                problem = f"gives an answer that cannot be read: {error}"
-                pause = None
-            else:
-                if is_uncertain and answer.status in _UNAUTHORIZED:
-                    # It refuses this attempt, and says nothing of the one whose answer was lost.
-                    problem = f"answers with status {answer.status}{self.explanation(answer)}"
-                    break
-                if answer.status not in self._busy and answer.status < 500:
-                    return answer
-                is_uncertain = is_uncertain or (is_write and answer.status >= 500)
-                problem = f"answers with status {answer.status}{self.explanation(answer)}"
-                pause = _retry_after(answer)
-                # A read that breaks the server breaks it again. A write is repeated, because an
-                # answer would end the uncertainty.
-                if answer.status >= 500 and answer.status not in self._busy and not is_write:
-                    break
-            if attempt < ATTEMPTS - 1:
-                if pause is None:
-                    pause = PAUSES[attempt]
-                self._context.sleep(pause)
+            result = self._attempt(method, path, content, params, headers)
+            if isinstance(result, SinkResponse):
+                if not is_uncertain or result.status not in _UNAUTHORIZED:
+                    return result
+                # It refuses this attempt, and says nothing of the one whose answer was lost.
+                problem = self._refusal(result)
+                break
+            problem = result.problem
+            is_uncertain = is_uncertain or (is_write and result.may_have_arrived)
+            # A read that breaks the server breaks it again. A write is repeated, because an answer
+            # would end the uncertainty.
+            if result.is_server_error and not is_write:
+                break
+            if pause is not None:
+                self._context.sleep(pause if result.pause is None else result.pause)
         raise self._unanswered(problem, is_uncertain)
 
     def explanation(self, answer: SinkResponse) -> str:
-        """What the server says about an error, redacted: `: …`, or an empty string."""
+        """The server's explanation of an error, redacted: `: …`, or an empty string."""
         if not isinstance(answer.body, dict | list):
             return ""
         # Redacted before it is cut, so that no cut leaves half a key.
@@ -145,6 +134,43 @@ class SinkHttp:
                 hint="run the same command again once the server answers",
             )
         return SinkUnreachableError(text, hint="check its address, and that it is running")
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+    ) -> SinkResponse | _NoAnswer:
+        # Imported late: validation loads drivers and sends nothing.
+        import httpx
+
+        try:
+            answer = self._once(method, path, content, params, headers)
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+        ) as error:
+            return _NoAnswer(f"cannot be reached: {_why(error)}", may_have_arrived=False)
+        except httpx.TransportError as error:
+            return _NoAnswer(f"cannot be reached: {_why(error)}", may_have_arrived=True)
+        except (httpx.InvalidURL, httpx.DecodingError, _TooLarge) as error:
+            problem = f"gives an answer that cannot be read: {error}"
+            return _NoAnswer(problem, may_have_arrived=True)
+        if answer.status not in self._busy and answer.status < _SERVER_ERROR:
+            return answer
+        return _NoAnswer(
+            self._refusal(answer),
+            may_have_arrived=answer.status >= _SERVER_ERROR,
+            is_server_error=answer.status not in self._busy,
+            pause=_retry_after(answer),
+        )
+
+    def _refusal(self, answer: SinkResponse) -> str:
+        return f"answers with status {answer.status}{self.explanation(answer)}"
 
     def _once(
         self,

@@ -142,7 +142,7 @@ class SinkSet:
         return secret
 
     def fetch(self, target: Spec) -> Secret | None:
-        """The secret at a source's target, whoever put it there; None if there is none.
+        """The secret at a source's target, of any owner; None if there is none.
 
         Raises SinkError. Whether it may be read is for the caller to decide.
         """
@@ -188,7 +188,7 @@ class SinkSet:
 
 
 class _History:
-    """What is known of earlier deliveries, by place and owner."""
+    """The outcomes of earlier deliveries, by place and owner."""
 
     def __init__(
         self,

@@ -1,7 +1,10 @@
 """The address of a backend: which storage holds the state.
 
 An address can hold a password. Messages show `BackendAddress.shown`, never the text itself, and
-an address that cannot be read is not quoted: what looks like a path may be half a password.
+an invalid address is not quoted: a part that looks like a path may be half a password.
+
+`parse_address` accepts what a user types, for every backend, and explains mistakes. The storages
+parse the accepted text once more for their own use, with `split_rest` and `query_pairs`.
 """
 
 from __future__ import annotations
@@ -90,6 +93,7 @@ def local_address(folder: Path) -> BackendAddress:
 
 def parse_address(text: str) -> BackendAddress:
     """Parse an address of any backend; raises StateError."""
+    # Variables that are set from files often end with a line break.
     text = text.strip()
     if not text:
         raise StateError("The address of the backend is empty.", hint=_HINT)
@@ -102,6 +106,7 @@ def parse_address(text: str) -> BackendAddress:
     if separator and scheme == "file":
         return _file(rest)
     _refuse_settings(text)
+    # Only after the folders, whose names may contain spaces.
     if any(map(str.isspace, text)):
         raise StateError("The address of the backend contains white space.", hint=_HINT)
     if not rest.startswith("//"):
@@ -114,7 +119,7 @@ def parse_address(text: str) -> BackendAddress:
 
 
 def secret_parts(text: str) -> tuple[Secret, ...]:
-    """What of an address must never be printed, for the redactor. Takes any text, valid or not."""
+    """The secrets in an address, for the redactor. Takes any text, valid or not."""
     shown = ""
     with suppress(StateError):
         address = parse_address(text)
@@ -122,11 +127,12 @@ def secret_parts(text: str) -> tuple[Secret, ...]:
             return ()
         shown = address.shown
     values = list(dict.fromkeys(_secret_values(text)))
-    # A password such as "postgres" stands in the address that is shown: dots in its place would
+    if not values:
+        return ()
+    # A password such as "postgres" is also a part of the address that is shown. Masking it would
     # hide nothing, and would spoil every message.
-    told = [value for value in values if value not in shown]
-    whole = [text.strip()] if values else []
-    return tuple(map(Secret, (*whole, *told)))
+    hidden = [value for value in values if value not in shown]
+    return tuple(map(Secret, (text.strip(), *hidden)))
 
 
 def _secret_values(text: str) -> Iterator[str]:
@@ -182,13 +188,13 @@ def _scheme_like(scheme: str) -> str:
     """The scheme that was probably meant; empty where none comes close."""
     import difflib  # only where something is misspelt
 
-    known = {**dict(zip(_FORMS, _FORMS, strict=True)), **_OTHER_NAMES}
+    known = {**{name: name for name in _FORMS}, **_OTHER_NAMES}
     close = difflib.get_close_matches(scheme, known, n=1)
     return known[close[0]] if close else ""
 
 
 def _postgres(text: str, rest: str) -> BackendAddress:
-    authority, path, query = _split(rest)
+    authority, path, query = split_rest(rest)
     user_info, _, host = authority.rpartition("@")
     # libpq ends the user information at the first @, others at the last.
     if "@" in user_info or "@" in path or "@" in query or "#" in rest:
@@ -219,7 +225,7 @@ def _is_server(text: str) -> bool:
 
 
 def _object_store(scheme: str, rest: str) -> BackendAddress:
-    bucket, path, query = _split(rest)
+    bucket, path, query = split_rest(rest)
     form = _FORMS[scheme]
     if "@" in bucket or "@" in path:
         message = f"The address of an object store contains no credentials: write {form}."
@@ -234,6 +240,7 @@ def _object_store(scheme: str, rest: str) -> BackendAddress:
         hint = "A name consists of letters, digits, '.', '_' and '-', without a port."
         raise StateError(message, hint=hint)
     segments = prefix.split("/") if prefix else []
+    # A part such as `..` would name objects of another prefix on servers that normalize paths.
     if "#" in rest or any(segment in ("", ".", "..") for segment in segments):
         message = f"The prefix in {form} must not contain #, empty parts, '.' or '..' as a part."
         raise StateError(message, hint=f"Write {form}.")
@@ -246,6 +253,7 @@ def _local(path: str) -> BackendAddress:
     if not path or path.startswith("//"):
         message = "The address of the backend names no folder."
         raise StateError(message, hint="Write local:PATH, as in local:/var/lib/reconciler.")
+    # A folder with the name "~" in the current folder is never what the user means.
     if path.startswith("~"):
         message = "No shell expands the ~ in the address of the backend."
         raise StateError(message, hint="Write the folder in full, as in local:/home/me/state.")
@@ -262,24 +270,31 @@ def _file(rest: str) -> BackendAddress:
     return local_address(Path(path))
 
 
-def _split(rest: str) -> tuple[str, str, str]:
+def split_rest(rest: str) -> tuple[str, str, str]:
     """Authority, path and query of what follows `//`; the path keeps its slash."""
     before, _, query = rest.partition("?")
     authority, slash, path = before.partition("/")
     return authority, slash + path, query
 
 
+def query_pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Names and values of a query, still percent-encoded."""
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            yield name, value
+
+
 def _parameters(query: str) -> dict[str, str]:
-    pairs = (part.partition("=") for part in query.split("&") if part)
-    return {name: value for name, _, value in pairs if value}
+    return {name: value for name, value in query_pairs(query) if value}
 
 
 def _shown(scheme: str, host: str, path: str, query: str) -> str:
     """An address without user information and without parameters that may be secret."""
-    public = (
-        f"{name}={value}"
-        for name, value in _parameters(query).items()
-        if name in _PUBLIC_PARAMETERS and "@" not in value
-    )
-    parameters = "&".join(public)
-    return f"{scheme}://{host}{path}" + (f"?{parameters}" if parameters else "")
+    public = []
+    for name, value in _parameters(query).items():
+        # An allow list: a parameter that this version does not know may be a password.
+        if name in _PUBLIC_PARAMETERS and "@" not in value:
+            public.append(f"{name}={value}")
+    location = f"{scheme}://{host}{path}"
+    return f"{location}?{'&'.join(public)}" if public else location

@@ -1,8 +1,7 @@
-"""Row changes: what a transaction changed in the tables of the state, as values that can be sent and replayed.
+"""Row changes: the changes of a transaction in the tables of the state, as values to send and replay.
 
-Triggers note the key of each row that is inserted, updated or deleted. The values are read when the changes are
-collected, so a row that was written ten times is sent once. The triggers and the notes are temporary: they exist only
-in one connection and are never part of a snapshot.
+Triggers record the key of each row that is inserted, updated or deleted. The values are read when the changes are
+collected, so a row that was written ten times is sent once.
 
 Replaying the changes of every segment in order gives the same tables. The order of rows within a table is the order of
 their keys, except in tables whose key is a number that SQLite assigns, and there the number is part of the row.
@@ -50,21 +49,23 @@ _EVENTS: Mapping[str, tuple[str, ...]] = {
 
 
 class ChangeCapture:
-    """Notes which rows of a connection change. Start it once the tables are as they will stay."""
+    """Records which rows of a connection change. Start it after migrations."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._columns = {table: _columns(connection, table) for table in KEYS}
+        # Temporary, like the triggers: both exist in this connection only, and no snapshot of the
+        # database contains them.
         connection.execute("CREATE TEMP TABLE changed (at TEXT NOT NULL, key TEXT NOT NULL)")
         for table, key in KEYS.items():
             self._watch(table, key)
 
     def _watch(self, table: str, key: Sequence[str]) -> None:
         for event, rows in _EVENTS.items():
-            notes = " ".join(_note(table, key, row) for row in rows)
+            inserts = " ".join(_note(table, key, row) for row in rows)
             self._connection.execute(
                 f"CREATE TEMP TRIGGER {table}_{event.lower()} AFTER {event} ON main.{table} "
-                f"BEGIN {notes} END"
+                f"BEGIN {inserts} END"
             )
 
     def collect(self) -> Changes:
@@ -73,7 +74,7 @@ class ChangeCapture:
         Call it outside of a transaction, while no other thread writes.
         """
         changes: Changes = {}
-        # Distinct, so that a row that was written many times is read and sent once.
+        # Distinct, because a row can have been written many times.
         keys = self._connection.execute("SELECT DISTINCT at, key FROM changed").fetchall()
         for table, key in keys:
             self._collect_row(changes.setdefault(table, {}), table, key)
@@ -86,7 +87,7 @@ class ChangeCapture:
             f"SELECT {', '.join(self._columns[table])} FROM {table} WHERE {_condition(table)}",  # noqa: S608
             values,
         ).fetchone()
-        # Written and deleted since: for whoever replays this, it only has to be gone.
+        # Written and deleted since. A replay only has to make sure that it does not exist.
         if row is None:
             changes.setdefault("delete", []).append(list(values))
         else:
@@ -95,10 +96,11 @@ class ChangeCapture:
 
 def everything(connection: sqlite3.Connection) -> Changes:
     """All rows of all replicated tables, as changes that make them."""
-    return {
-        table: {"put": [list(row) for row in connection.execute(f"SELECT * FROM {table}")]}  # noqa: S608 - a table of KEYS
-        for table in KEYS
-    }
+    changes: Changes = {}
+    for table in KEYS:
+        rows = connection.execute(f"SELECT * FROM {table}")  # noqa: S608 - a table of KEYS
+        changes[table] = {"put": list(map(list, rows))}
+    return changes
 
 
 def clear(connection: sqlite3.Connection) -> None:
@@ -113,14 +115,15 @@ def replay(connection: sqlite3.Connection, changes: Changes) -> None:
     Raises StateError for changes of tables or columns that this version does not have.
     """
     for table, parts in changes.items():
-        # A newer version wrote it. Skipping it would lose a part of the state.
+        # A newer version wrote the segment. Ignoring the table would lose a part of the state.
         if table not in KEYS or not parts.keys() <= {"put", "delete"}:
             raise StateError(f'a segment changes "{table}", which this version does not know')
         width = len(_columns(connection, table))
         rows = parts.get("put", [])
         if any(len(row) != width for row in rows):
             raise StateError(f"a segment has rows of {table} with other columns than this version")
-        # Deletes come first: a row that moved to another key may take up a unique value again.
+        # Deletes come first: a row that moved to another key can have the unique value of its old
+        # row.
         connection.executemany(
             f"DELETE FROM {table} WHERE {_condition(table)}",  # noqa: S608 - a table of KEYS
             parts.get("delete", []),

@@ -1,8 +1,8 @@
-"""One connection that the workers of a run share.
+"""One connection that the workers of a run share, with group commit.
 
-A write returns once it is on disk, and a disk takes milliseconds for that, whatever the size. So
-writers that come while others write join their transaction, each in a savepoint of its own, and the
-last one in the queue commits for all: ten workers wait for one sync of the disk instead of ten.
+A write returns once it is on disk, and a sync of the disk takes milliseconds whatever the size. So
+a writer that waits for others joins their transaction, in a savepoint of its own, and the last one
+in the queue commits for all: ten workers wait for one sync instead of ten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAGES_WORTH_SHRINKING = 256
 
 
 class Transactions(Protocol):
-    """The tables of a state, whatever keeps them."""
+    """The tables of a state, in a file or in a shared storage."""
 
     def read(self) -> AbstractContextManager[sqlite3.Connection]:
         """The connection for one query, to be fetched whole within the block. Raises StateError."""
@@ -40,10 +40,10 @@ class Transactions(Protocol):
         """
 
     def shrink(self) -> None:
-        """Give back the room that nothing needs any more."""
+        """Free the space that deleted rows used."""
 
     def rewrite(self) -> None:
-        """Store everything again, as the present format and encryption ask for."""
+        """Store everything again in the current format and encryption."""
 
     def close(self) -> None:
         """Close it; safe to call twice."""
@@ -62,8 +62,8 @@ class _Batch:
 
 
 class Database:
-    """An open file. `fence`, where set, runs first in every write, and raises to stop a writer that
-    must not write.
+    """An open file. `fence`, if set, runs first in every write, and raises if this run has lost the
+    lock.
     """
 
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
@@ -89,8 +89,10 @@ class Database:
                             self.fence(self._connection)
                         yield self._connection
                 finally:
+                    # Others that wait for the connection join the batch. The last one commits.
                     if not self._queued:
                         self._commit(batch)
+            # Outside of the turn: whoever commits for us needs the connection.
             self._await(batch)
 
     @contextmanager
@@ -100,13 +102,9 @@ class Database:
             yield self._connection
 
     def shrink(self) -> None:
-        """Give back the room in the file that nothing needs any more, where that is a good part of
-        it.
-
-        A large apply leaves the room of its journal, and every plan reads the file whole. Where it
-        cannot be done, as others have the file open or the disk is full, it is left for the next
-        time.
-        """
+        """Free the space of deleted rows if it is a large part of the file."""
+        # A large apply leaves the space of its journal, and every plan reads the whole file. VACUUM
+        # fails while others have the file open or the disk is full; the next run tries again.
         with self._guard, suppress(sqlite3.OperationalError):
             if self._connection.in_transaction or self._batch is not None:
                 return
@@ -142,13 +140,15 @@ class Database:
             self._queued += change
 
     def _join(self) -> _Batch:
-        # Ctrl-C can strike between any two lines here: right after a commit, or right after a
-        # begin.
+        # Ctrl-C can come between any two lines here: after a COMMIT whose batch was not ended, or
+        # after a BEGIN without a batch.
         if self._batch is not None and not self._connection.in_transaction:
             self._end(self._batch)
         if self._batch is None:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            # IMMEDIATE takes the write lock at once. A deferred transaction would take it at its
+            # first write, which SQLite can refuse without waiting.
             self._connection.execute("BEGIN IMMEDIATE")
             self._batch = _Batch()
         return self._batch
@@ -164,9 +164,9 @@ class Database:
                 self._connection.execute("ROLLBACK TO one_write")
                 self._connection.execute("RELEASE one_write")
             elif isinstance(error, sqlite3.Error):
-                self._end(
-                    batch, error
-                )  # a full disk, say: SQLite has undone the whole transaction by itself
+                # SQLite rolls the whole transaction back for some errors, such as a full disk. The
+                # writes of the others in the batch are lost with it, so they get the error too.
+                self._end(batch, error)
             raise
 
     def _commit(self, batch: _Batch) -> None:
@@ -187,8 +187,7 @@ class Database:
         batch.end(error)
 
     def _await(self, batch: _Batch) -> None:
-        # Whoever is queued commits for us. Should it have been interrupted in the queue, we do it
-        # ourselves.
+        # The last one in the queue commits for all. If it was interrupted there, we commit.
         while not batch.ended.wait(_PATIENCE_SECONDS):
             with self._guard:
                 self._commit(batch)
@@ -198,9 +197,7 @@ class Database:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn what SQLite and the file system raise into StateError, worded for the person who must
-    act.
-    """
+    """Turn errors of SQLite and of the file system into StateError, with a hint for the user."""
     try:
         yield
     except sqlite3.Error as error:
@@ -210,6 +207,7 @@ def translated(name: str) -> Iterator[None]:
 
 
 def _explain(error: sqlite3.Error, name: str) -> StateError:
+    # The low byte is the primary code; the rest refines it, as in SQLITE_BUSY_RECOVERY.
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StateError(

@@ -8,8 +8,8 @@ wrapped with age for every recipient:
 
 Header and context are the associated data, so sealed bytes open only in the context that they were
 sealed for. Recipients are public: encryption keeps a state confidential and detects changed or
-moved bytes, but whoever can write to the storage and knows the recipients can seal a state of
-their own.
+moved bytes, but anyone who can write to the storage and knows the recipients can seal another
+state.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class AgeCipher:
         learn: Callable[[Secret], None] = lambda _: None,
     ) -> None:
         _require_libraries()
+        # Error messages name a recipient by its number in the list, because an entry may be a private
+        # key by mistake.
         numbers = {text.strip(): number for number, text in enumerate(recipients, 1)}
         self._recipients = [_recipient(text, number) for text, number in numbers.items()]
         self._identity = identity
@@ -104,7 +106,7 @@ class AgeCipher:
         self._lock = threading.Lock()
         self._identities: Sequence[Any] | None = None
         self._keys: dict[bytes, bytes] = {}
-        """Data keys by the bytes that wrap them: unwrapping one takes longer than decrypting a segment."""
+        """A cache of data keys by their wrapped form. Unwrapping takes longer than decrypting a segment."""
         self._own: tuple[bytes, bytes] | None = None
         """The header of everything that this instance seals, and the data key."""
 
@@ -113,8 +115,8 @@ class AgeCipher:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         header, key = self._own_key()
-        # Random, since the data key lives only as long as this process, which seals far fewer
-        # messages than random nonces of 96 bits allow.
+        # A random nonce is safe: the data key lives only as long as this process, which seals far
+        # fewer messages than 96 bits allow.
         nonce = os.urandom(_NONCE_BYTES)
         return header + nonce + AESGCM(key).encrypt(nonce, plain, _associated(header, context))
 
@@ -143,6 +145,7 @@ class AgeCipher:
         if not self._recipients:
             raise ValueError("a cipher without recipients cannot seal")
         with self._lock:
+            # One key for all segments of a run: wrapping it for each would cost more than the rest.
             if self._own is None:
                 key = os.urandom(_KEY_BYTES)
                 wrapped = pyrage.encrypt(key, self._recipients)
@@ -176,7 +179,7 @@ class AgeCipher:
                 "recipient add yours to `encryption` and encrypt again: `reconciler state rekey` "
                 "for a state, `plan --out` for a plan.",
             ) from None
-        # Somebody who can write to the storage could have wrapped anything.
+        # An attacker who can write to the storage could have wrapped any bytes.
         if len(key) != _KEY_BYTES:
             raise _damaged()
         return key
@@ -200,6 +203,8 @@ def opener_of(
 ) -> AgeCipher:
     """A cipher that opens what is sealed, whatever the stack declares now."""
     value = env.get(IDENTITY_VARIABLE)
+    # The variable holds a path. A user may put the key itself there, and errors about a missing
+    # file would print it.
     if value and (re.search(_SUSPICIOUS, value) or "\n" in value):
         for secret in secrets_of(value):
             learn(secret)
@@ -218,12 +223,17 @@ def is_sealed(data: bytes) -> bool:
 
 def secrets_of(identities: str) -> tuple[Secret, ...]:
     """The secret lines of an identity file, for the redactor."""
-    lines = (line.strip() for line in identities.splitlines())
-    return tuple(Secret(line) for line in lines if line and not line.startswith(("#", "-----")))
+    secrets = []
+    for line in identities.splitlines():
+        text = line.strip()
+        # Comments, and the first and last line of an SSH key, are public.
+        if text and not text.startswith(("#", "-----")):
+            secrets.append(Secret(text))
+    return tuple(secrets)
 
 
 class _Parts(Struct, frozen=True):
-    """Sealed bytes, taken apart."""
+    """The parts of sealed bytes."""
 
     header: bytes
     recipients: int
@@ -246,6 +256,7 @@ def _split(sealed: bytes) -> _Parts:
             hint="Run `reconciler state rekey` to encrypt it. If it was encrypted before, find out "
             "first who replaced it.",
         )
+    # The version first: a newer format may have another header, and must not look like damage.
     version = sealed[len(MAGIC) : len(MAGIC) + 1]
     if version > bytes([VERSION]):
         raise StateError(
@@ -272,7 +283,7 @@ def _split(sealed: bytes) -> _Parts:
 
 
 def _checksum(content: bytes) -> bytes:
-    """Tells damage from an identity that does not fit; the cipher proves authenticity."""
+    """Tells damage from an identity that does not fit. Authenticity is proved by the cipher."""
     return hashlib.sha256(content).digest()[:_CHECKSUM_BYTES]
 
 
@@ -324,6 +335,7 @@ def _recipient(text: str, number: int) -> Any:
 def _read_identities(path: Path, learn: Callable[[Secret], None]) -> Sequence[Any]:
     content = _read_private(path)
     text = content.decode("utf-8", "replace")
+    # Before anything can fail, because an error of the library may quote a line.
     for secret in secrets_of(text):
         learn(secret)
     if text.startswith(_PASSPHRASE_PROTECTED):
@@ -334,20 +346,23 @@ def _read_identities(path: Path, learn: Callable[[Secret], None]) -> Sequence[An
         )
     if text.startswith("-----BEGIN"):
         return [_ssh_identity(path, content)]
-    numbered = enumerate((line.strip() for line in text.splitlines()), 1)
-    keys = [(number, line) for number, line in numbered if line and not line.startswith("#")]
-    if not keys:
+    identities = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.strip().startswith("#"):
+            identities.append(_age_identity(path, number, line.strip()))
+    if not identities:
         raise StateError(
             f"the identity file {path} contains no identity",
             hint="`age-keygen -o FILE` writes an identity file.",
         )
-    return [_age_identity(path, number, line) for number, line in keys]
+    return identities
 
 
 def _read_private(path: Path) -> bytes:
     """The content of the identity file. Raises StateError for a file that others can access."""
     try:
         with path.open("rb") as stream:
+            # The open file, not the path: the file behind the path could be replaced in between.
             _refuse_public(path, os.fstat(stream.fileno()))
             content = stream.read(_LARGEST_IDENTITY_FILE + 1)
     except OSError as error:
@@ -364,7 +379,7 @@ def _read_private(path: Path) -> bytes:
 
 
 def _refuse_public(path: Path, status: os.stat_result) -> None:
-    # Unlike ssh, the group may read: Kubernetes mounts secrets so where it sets `fsGroup`.
+    # Unlike in ssh, the group may read: Kubernetes mounts secrets like that if `fsGroup` is set.
     open_to = status.st_mode & (stat.S_IRWXO | stat.S_IWGRP)
     if os.name == "posix" and open_to:
         raise StateError(

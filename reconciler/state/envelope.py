@@ -1,7 +1,7 @@
-"""Files that hold sealed bytes: JSON which says what is in it, and for which stack and environment.
+"""Encrypted files: JSON with sealed bytes, and the content, stack and environment in plain text.
 
-The names are readable, so that a file can be opened where no stack is at hand. They are also part
-of the context, so a file whose names were edited does not open.
+The names are readable, so that a file can be decrypted without the stack. They are also part of the
+context, so a file whose names were edited does not decrypt.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class Content(StrEnum):
-    """What a file holds."""
+    """The content of a file."""
 
     PLAN = "plan"
     STATE = "state"
@@ -102,7 +102,8 @@ class _Envelope(Struct, frozen=True):
 
 def _version(text: str) -> int | None:
     """The version of an encrypted file; None for any other text."""
-    if f'"{FORMAT}"' not in text:  # a large plan is not parsed twice
+    # A search first, so that a large plan that is not encrypted is not parsed twice.
+    if f'"{FORMAT}"' not in text:
         return None
     head = _parsed(text, _Head)
     return head.version if head is not None and head.format == FORMAT else None

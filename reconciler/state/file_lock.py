@@ -1,7 +1,7 @@
-"""The kernel's lock on a file: it is free the moment its holder dies, in whatever container.
+"""The kernel lock on a file, which the kernel frees the moment its holder dies.
 
-A process number says nothing in another container, and a host name changes with each one. Every container of a host
-shares the kernel, so its lock tells a living holder from a dead one without looking at either.
+A process number means nothing in another container, and each container has another host name. All containers of a
+host share the kernel, so its lock tells a living holder from a dead one without any of these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reconciler.errors import StateError
 
 
 class FileLock:
-    """An exclusive lock on a file of its own, which stays behind empty. It is never inherited by child processes."""
+    """An exclusive lock on an empty file of its own, which is never removed after use."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,6 +24,8 @@ class FileLock:
         """Take the lock if nobody holds it. Raises StateError where the file cannot be opened."""
         while True:
             try:
+                # Python opens files that child processes do not inherit. A child that outlived us
+                # would otherwise keep the lock.
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError as error:
                 raise StateError(
@@ -35,17 +37,17 @@ class FileLock:
             if self._is_current(descriptor):
                 self._descriptor = descriptor
                 return True
-            # `break_lock` removed the file between the opening and the locking, so the lock means nothing.
+            # `break_lock` removed the file after it was opened, so nobody else sees this lock.
             os.close(descriptor)
 
     def release(self) -> None:
-        """Give the lock back. A lock that was broken meanwhile is no error."""
+        """Release the lock. A lock that was broken meanwhile is no error."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def break_lock(self) -> None:
-        """Let the next `acquire` succeed, whoever holds the lock: it locks a new file."""
+        """Let the next `acquire` succeed even if another process holds the lock: it locks a new file."""
         self._path.unlink(missing_ok=True)
 
     def _is_current(self, descriptor: int) -> bool:

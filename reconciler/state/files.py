@@ -1,12 +1,7 @@
-"""Opening one SQLite file so that neither a kill nor a reader can harm it.
+"""Opens a state file so that neither a kill, a power cut nor a reader can damage it.
 
-Rollback journal rather than WAL: a closed state is a single file that can be copied, a reader needs
-no file beside it, and it behaves on file systems without shared memory. `synchronous=EXTRA` is FULL
-plus a sync of the folder after each commit; without it a power cut can bring back the rollback
-journal of a transaction that we already relied upon.
-
-Whoever only reads gets a copy in memory: the file is held for milliseconds, an older version is
-migrated in the copy, and nothing is ever written beside it.
+Readers get a copy in memory: the file is locked for milliseconds only, an older version is migrated
+in the copy, and nothing is written beside the file.
 """
 
 from __future__ import annotations
@@ -24,7 +19,7 @@ _COPY_ATTEMPTS = 20
 
 
 def open_file(path: Path) -> Database:
-    """Open for writing, created where absent: folder 0700, file 0600. Raises StateError."""
+    """Open for writing; creates the folder (0700) and the file (0600). Raises StateError."""
     with translated(str(path)):
         connection = open_private(path)
         try:
@@ -43,8 +38,13 @@ def open_private(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
+        # Views and triggers of a file from elsewhere must not call functions with side effects.
         connection.execute("PRAGMA trusted_schema = OFF")
+        # A rollback journal instead of WAL: a closed state is a single file that can be copied,
+        # readers need no file beside it, and it works on file systems without shared memory.
         connection.execute("PRAGMA journal_mode = DELETE")
+        # FULL plus a sync of the folder after each commit. Without it, a power cut can bring back
+        # the journal of a committed transaction, and the next open would roll that back.
         connection.execute("PRAGMA synchronous = EXTRA")
     except BaseException:
         connection.close()
@@ -53,9 +53,7 @@ def open_private(path: Path) -> sqlite3.Connection:
 
 
 def open_copy(path: Path) -> Database:
-    """A copy of the file in memory, empty where there is no file; the disk is left alone. Raises
-    StateError.
-    """
+    """A copy of the file in memory, empty if there is no file. Writes nothing. Raises StateError."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         with translated(str(path)):
@@ -71,17 +69,17 @@ def open_copy(path: Path) -> Database:
 def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
-    # Only a folder that holds nothing else is ours to hide from git; the backend may point at a
-    # folder of the user. An empty .gitignore is what a kill between creating and writing it leaves.
+    # The backend may point at a folder of the user, which must not disappear from git: only a
+    # folder with nothing else is ours. A kill between creating and writing the file leaves it empty.
     others = any(entry.name != ignore.name for entry in folder.iterdir())
     if not others and (not ignore.exists() or ignore.stat().st_size == 0):
         ignore.write_text("*\n", encoding="utf-8")
 
 
 def _make_private(path: Path) -> None:
-    # SQLite would create the file with the umask's mode, readable to others until a chmod. The
-    # files that it makes beside this one take their mode from this one. A link is not followed: a
-    # checkout may hold one that leads away.
+    # SQLite would create the file with the mode of the umask, readable by others until a chmod. The
+    # journals that it creates take their mode from this file. Links are not followed, because a
+    # pull request may contain one to another file.
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -93,7 +91,7 @@ def _make_private(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Without this a power cut can take the new file's name away. Not every system can sync a
+    # Without this, a power cut can remove the name of the new file. Not every system can sync a
     # folder.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -117,17 +115,16 @@ def _back_up(path: Path, memory: sqlite3.Connection, *, query: str) -> None:
     with closing(
         sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     ) as source:
-        # A read transaction of our own obeys the time-out; the back-up alone would wait for a busy
-        # file for ever.
+        # A read transaction obeys the time-out. `backup` alone would wait for a busy file forever.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
         source.backup(memory)
 
 
 def _copy_interrupted(memory: sqlite3.Connection, path: Path) -> None:
-    # A writer was killed within a commit. Its half-done pages are undone in a private copy, not in
-    # the file: that is for the next writer. A writer that turns up while we copy is seen by the
-    # files' times, and we start over.
+    # A writer was killed during a commit. Its pages are rolled back in a private copy and not in the
+    # file, which is left to the next writer. If a writer appears during the copy, the times of the
+    # files change and the copy is made again.
     import shutil  # imported late: both load every compression library
     import tempfile
 
@@ -150,11 +147,11 @@ def _journal_of(path: Path) -> Path:
 
 
 def _fingerprint(path: Path) -> list[tuple[int, int, int] | None]:
-    found: list[tuple[int, int, int] | None] = []
+    fingerprint: list[tuple[int, int, int] | None] = []
     for file in (path, _journal_of(path)):
         try:
             status = file.stat()
-            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+            fingerprint.append((status.st_ino, status.st_size, status.st_mtime_ns))
         except FileNotFoundError:
-            found.append(None)
-    return found
+            fingerprint.append(None)
+    return fingerprint

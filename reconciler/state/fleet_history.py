@@ -1,4 +1,4 @@
-"""Where the history of a fleet is kept: a small document for each stack, beside the states.
+"""The storage of the history of a fleet: a small document for each stack, beside the states.
 
 The document is opaque here. It holds no value of a manifest and no secret, so it is not encrypted.
 """
@@ -68,6 +68,8 @@ class LocalHistory:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as connection:
                 connection.execute(_CREATE)
+                # The lock before the read: two runs that read the same document and write one after
+                # the other would lose the change of the first.
                 connection.execute("BEGIN IMMEDIATE")
                 row = connection.execute(_READ, (stack, environment)).fetchone()
                 body = change(None if row is None else row[0])
@@ -80,7 +82,8 @@ class LocalHistory:
             return
         with translated(self.address), closing(self._connect()) as connection:
             rows = []
-            with suppress(sqlite3.OperationalError):  # no table yet
+            # A run that was killed before its first write leaves a file without the table.
+            with suppress(sqlite3.OperationalError):
                 rows = connection.execute(_READ_ALL).fetchall()
         for (body,) in rows:
             yield body
@@ -89,6 +92,7 @@ class LocalHistory:
         """Do nothing: each operation closes its connection."""
 
     def _connect(self) -> sqlite3.Connection:
+        # A pull request may contain a link to another file.
         if self._file.is_symlink():
             raise StateError(f"{self._file} is a symbolic link", hint="Remove the link.")
         return sqlite3.connect(self._file, timeout=BUSY_SECONDS, isolation_level=None)

@@ -19,7 +19,7 @@ from reconciler.model.organization import comparable
 
 
 class Identity(Struct, frozen=True):
-    """What ties a state to the outside world. Empty strings stand for what is not known yet.
+    """The lineage of a state, and where its objects live. Unknown parts are empty.
 
     `server` is the base URL in its normal form. `organization` is what answers of the API named
     in their `openai-organization` header: an id or a short name, as the server chose.
@@ -32,8 +32,10 @@ class Identity(Struct, frozen=True):
     @property
     def place(self) -> str:
         """The organization and server in words."""
-        organization = f"the organization {self.organization}" if self.organization else ""
-        return " at ".join(part for part in (organization, self.server) if part) or "no server yet"
+        if not self.organization:
+            return self.server or "no server yet"
+        organization = f"the organization {self.organization}"
+        return f"{organization} at {self.server}" if self.server else organization
 
     def conflicts_with(self, other: Identity) -> bool:
         """Whether the objects of both certainly live in different places.

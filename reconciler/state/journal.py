@@ -1,13 +1,14 @@
-"""The journal: what was about to be done, written before it was done.
+"""The journal: a write-ahead log of the changes and calls of a run.
 
 A change begins together with its pre-image, makes its calls as steps, and finishes together with
 the record it leaves, each in one transaction. So after a kill at any point an entry tells the next
-run what may have happened. Four things can end an entry:
+run what may have happened. An entry can end in four ways:
 
 - `done`: it succeeded;
 - `failed`: it raised, so it certainly did not happen, or not as a whole;
-- nothing, because the process died or the user aborted: it may or may not have happened;
-- nothing but the time, because the outcome is ambiguous (a lost answer): the same, and the next run must look.
+- without an end, because the process died or the user aborted: it may or may not have happened;
+- with a time only, because the answer was lost: it may or may not have happened, and the next run
+  must search for its effect.
 
 A finished change settles everything that earlier runs left open at its address.
 """
@@ -33,12 +34,12 @@ from reconciler.state.rows import from_json, plain, readable, to_json
 _MESSAGE_CHARACTERS = 2000
 _NO_RESULT = "it ended without a result"
 
-# A failed change is of interest only where a call of it succeeded, or may have.
+# A failed change can have left something only if one of its calls succeeded, or may have.
 _HAS_TRACES = "EXISTS (SELECT 1 FROM journal AS s WHERE s.change = c.seq AND s.status <> 'failed')"
 
 
 class EntryStatus(StrEnum):
-    """How an entry stands."""
+    """The status of an entry. One that is begun may have ended without an answer."""
 
     BEGUN = "begun"
     DONE = "done"
@@ -105,8 +106,7 @@ class Journal:
         `pre_image` is kept, so that the change can be undone. An abort (KeyboardInterrupt,
         SystemExit) and an AmbiguousError leave it unfinished, for the next run to look.
         """
-        # The change and its pre-image go into one transaction: without it, the change could not be
-        # undone.
+        # In one transaction: a change without its pre-image could not be rolled back.
         row = self._row(address, str(action), intent or {}, change=None)
         with self._database.write() as connection:
             if pre_image is None:
@@ -118,7 +118,7 @@ class Journal:
         try:
             yield change
         except Exception as error:
-            # An error after `finish` is one of the caller: the change itself went through.
+            # An error after `finish` belongs to the caller: the change itself went through.
             if not change.finished_whole:
                 self.fail(seq, error)
             raise
@@ -128,15 +128,15 @@ class Journal:
     def begin(
         self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None
     ) -> int:
-        """Write that something is about to be done; gives the entry's number."""
+        """Record the intent of a call, on disk when this returns. Returns the number of the entry."""
         row = self._row(address, name, intent, change=change)
-        # The only write that a run must wait for: a call follows. The change that it belongs to was
-        # written before it, so that is durable too.
+        # The only write that a run has to wait for, because a call follows. Writes become durable in
+        # order, so the change that the step belongs to is durable too.
         with self._database.write(durable=True) as connection:
             return _insert(connection, row)
 
     def now(self) -> float:
-        """The time, by the clock of the journal."""
+        """The time in unix seconds of the server."""
         return self._clock()
 
     def _row(
@@ -153,7 +153,7 @@ class Journal:
         )
 
     def done(self, seq: int, id: str | None, result: Mapping[str, Any]) -> None:
-        """Write that an entry succeeded."""
+        """Record that an entry succeeded."""
         with self._database.write() as connection:
             self.mark_done(connection, seq, id, result)
 
@@ -173,11 +173,9 @@ class Journal:
         )
 
     def fail(self, seq: int, error: Exception | None) -> None:
-        """Write that an entry failed.
-
-        After an ambiguous answer it stays open, since nothing is known of its outcome. Only its
-        times are written: when the call was sent, and when it was clear that no answer would come.
-        """
+        """Record that an entry failed; None if its block ended without a result."""
+        # Nothing is known of the outcome, so the entry stays open. The two times bound when an
+        # object can have been created: when the call was sent, and when the answer was given up.
         if isinstance(error, AmbiguousError | UncertainDeliveryError):
             with self._database.write() as connection:
                 connection.execute(
@@ -185,7 +183,7 @@ class Journal:
                     (error.sent_at, self._clock(), seq),
                 )
             return
-        # Messages of the API can quote what was sent to it.
+        # Error messages of the API can quote the request, with a secret in it.
         message = self._redact(str(error) or type(error).__name__) if error else _NO_RESULT
         with self._database.write() as connection:
             connection.execute(
@@ -195,7 +193,7 @@ class Journal:
 
 
 class ChangeJournal:
-    """The journal as seen from within one change: the `Steps` that a provider works with."""
+    """The journal of one change. Implements `Steps`, which providers use."""
 
     def __init__(
         self,
@@ -216,8 +214,8 @@ class ChangeJournal:
 
     @contextmanager
     def step(self, name: str, **intent: Any) -> Iterator[JournalledCall]:
-        """Write the intent, on disk before the block starts. The block makes the call and calls
-        `done`.
+        """Record the intent, on disk before the block starts. The block makes the call and then
+        calls `done`.
         """
         seq = self._journal.begin(self.address, name, intent, change=self._seq)
         step = _OpenStep(self._journal, seq)
@@ -255,6 +253,7 @@ class ChangeJournal:
             self._journal.mark_done(connection, self._seq, record.id if record else None, {})
             if self._pre_image is not None:
                 runs.mark_done(connection, self._pre_image, self._journal.now())
+            # Not the entries of this run: the other half of a replacement can still be open.
             connection.execute(
                 "DELETE FROM journal WHERE address = ? AND run < ?",
                 (str(self.address), self._run_id),
@@ -297,10 +296,8 @@ class _OpenStep:
 def read_unfinished(
     connection: sqlite3.Connection, *, except_runs: Sequence[int]
 ) -> list[JournalEntry]:
-    """Changes that may have left something behind, oldest first: never ended, or failed after a
-    call went out.
-    """
-    found = connection.execute(
+    """Changes that may have left an object, oldest first: never ended, or failed after a call."""
+    step_rows = connection.execute(
         f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq"  # noqa: S608
     )
     changes = connection.execute(
@@ -310,9 +307,9 @@ def read_unfinished(
     )
     steps: dict[int, list[JournalEntry]] = {}
     with readable():
-        for row in found:
+        for row in step_rows:
             steps.setdefault(row[-1], []).append(_entry(row, ()))
-        # The present run is left out: its entries are open because it is still at work.
+        # Entries of a run of this process are open because it is still at work.
         return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
 
 
@@ -327,7 +324,7 @@ def read_run(connection: sqlite3.Connection, run_id: int) -> list[JournalEntry]:
 
 
 def prune(connection: sqlite3.Connection) -> None:
-    """Forget the changes that nobody needs to look into any more: done, or failed before any call
+    """Delete the changes that left nothing to search for: done, or failed before any call
     succeeded.
     """
     moot = (
@@ -335,8 +332,8 @@ def prune(connection: sqlite3.Connection) -> None:
         f" AND (status = 'done' OR status = 'failed' AND NOT {_HAS_TRACES})"
     )
     connection.execute(f"DELETE FROM journal WHERE change IN ({moot})")  # noqa: S608 - constant condition
-    # Without their steps, changes that are done are still done, and those that failed are still
-    # without traces.
+    # The condition looks at the steps, which are deleted by now. It still holds for the same
+    # changes: done ones stay done, and failed ones had no step that counts.
     connection.execute(f"DELETE FROM journal WHERE seq IN ({moot})")  # noqa: S608 - constant condition
 
 

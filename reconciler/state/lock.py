@@ -1,9 +1,9 @@
-"""The lock: one run at a time writes, and every other run learns which one.
+"""The lock: one run at a time writes, and all others learn which one.
 
-The claim is a row in the database, so it is taken and seen in the same transaction as everything else. Its holder also
-holds the kernel's lock on a file beside the database. A holder that was killed leaves its row behind, and the kernel's
-lock is free at once: the next run takes over, also in another container of the host. On another host, or where the
-holder had no such lock, it takes over only from a process that is provably dead.
+A claim is a row in the database, written in a transaction like everything else. Its holder also holds a kernel lock
+on a file beside the database. A holder that was killed leaves its row, and its kernel lock is free at once: the next
+run takes over, also in another container of the host. If the holder was on another host, or had no kernel lock, the
+next run takes over only if that process is provably dead.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _POLL_SECONDS = 0.5
 
 
 class Holder(Struct, frozen=True):
-    """Who holds the lock. `since` is in unix seconds; `since_utc` is the same for people."""
+    """The run that holds the lock. `since` is in unix seconds; `since_utc` is the same for people."""
 
     user: str
     command: str
     since: float
     process: Process
     has_file_lock: bool = False
-    """Whether it holds the kernel's lock too, so that its death frees that."""
+    """Whether it also holds the kernel lock, which its death frees."""
     origin: RunOrigin = RunOrigin()
-    """Where it was started. Holders of earlier versions have none."""
+    """Where it was started. Holders of earlier versions have no origin."""
 
     @property
     def host(self) -> str:
@@ -58,11 +58,11 @@ class Holder(Struct, frozen=True):
         return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def __str__(self) -> str:
-        who = f"{self.user}@{self.host} (pid {self.pid})"
+        person = f"{self.user}@{self.host} (pid {self.pid})"
         # The account and the machine of a CI job are gone once it has ended; its page remains.
         if self.origin.ci:
-            who = self.origin.describe()
-        return f"{who}, running `{self.command}` since {self.since_utc}"
+            person = self.origin.describe()
+        return f"{person}, running `{self.command}` since {self.since_utc}"
 
 
 class StateLock(Protocol):
@@ -90,10 +90,10 @@ class StateLock(Protocol):
         """Return if this run still holds the lock, or needs none; raise LeaseLostError otherwise."""
 
     def holder(self) -> Holder | None:
-        """Who holds the lock now, dead or alive."""
+        """The present holder, dead or alive."""
 
     def release(self) -> Holder | None:
-        """Take the lock away from whoever holds it; gives who that was."""
+        """Release the lock of any holder, and return that holder."""
 
 
 def present_holder(command: str, since: float) -> Holder:
@@ -132,8 +132,8 @@ class LocalLock:
         dead = self._claim_or_wait(holder, token, wait_seconds, on_wait, pause)
         database = self._database
         try:
-            # Each write from here on checks that the lock is still ours: somebody may have unlocked
-            # it.
+            # From here on each write checks that the lock is still ours: `state unlock` may have
+            # released it.
             database.fence = lambda connection: _require(connection, token)
             try:
                 if dead is not None:
@@ -142,24 +142,26 @@ class LocalLock:
             finally:
                 database.fence = None
                 with database.write() as connection:
-                    # By token, so that the lock of a run that took over stays.
+                    # By token, so that the lock of a run that has taken over stays.
                     connection.execute("DELETE FROM lock WHERE token = ?", (token,))
         finally:
+            # After the row is gone: a run that got the kernel lock first would announce a takeover.
             self._file_lock.release()
 
     def permit(self) -> None:
         """Return: each write checks the lock, and each call follows a write."""
 
     def holder(self) -> Holder | None:
-        """Who holds the lock now, dead or alive."""
+        """The present holder, dead or alive."""
         with self._database.read() as connection:
             return read_holder(connection)
 
     def release(self) -> Holder | None:
-        """Take the lock away from whoever holds it; gives who that was."""
-        # Not fenced, since whoever unlocks does not hold the lock.
+        """Release the lock of any holder, and return that holder."""
+        # Not fenced, because the caller does not hold the lock.
         with self._database.write(fenced=False) as connection:
             holder = release(connection)
+        # After the row: the next run needs the kernel lock first, and must then find no claim.
         self._file_lock.break_lock()
         return holder
 
@@ -171,7 +173,7 @@ class LocalLock:
         on_wait: Callable[[str], None],
         pause: Callable[[float], None],
     ) -> Holder | None:
-        """Claim the lock, and give the dead holder that had it."""
+        """Claim the lock, and return the dead holder that had it."""
         give_up_at = time.monotonic() + wait_seconds
         is_announced = False
         while True:
@@ -189,8 +191,8 @@ class LocalLock:
         if not self._file_lock.acquire():
             raise _held(self.holder(), holder)
         try:
-            # The kernel's lock first: it tells at once whether a holder on this machine lives, and
-            # the row tells who it is.
+            # The kernel lock first: it tells at once whether a holder on this machine is alive. The
+            # row tells which run it is.
             return _claim(self._database, holder, token)
         except BaseException:
             self._file_lock.release()
@@ -198,7 +200,7 @@ class LocalLock:
 
 
 def read_holder(connection: sqlite3.Connection) -> Holder | None:
-    """Who holds the lock now, dead or alive."""
+    """The present holder, dead or alive."""
     row = connection.execute("SELECT holder FROM lock").fetchone()
     if row is None:
         return None
@@ -212,7 +214,7 @@ def holder_from(data: Mapping[str, Any]) -> Holder:
 
 
 def release(connection: sqlite3.Connection) -> Holder | None:
-    """Take the lock away from whoever holds it; gives who that was."""
+    """Release the lock of any holder, and return that holder."""
     holder = read_holder(connection)
     connection.execute("DELETE FROM lock")
     return holder
@@ -220,14 +222,14 @@ def release(connection: sqlite3.Connection) -> Holder | None:
 
 def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
     with database.write(fenced=False) as connection:
-        found = read_holder(connection)
-        if found is not None and not _is_dead(found, holder):
-            raise _held(found, holder)
+        earlier = read_holder(connection)
+        if earlier is not None and not _is_dead(earlier, holder):
+            raise _held(earlier, holder)
         row = (token, json.dumps(to_builtins(holder)))
         connection.execute(
             "INSERT OR REPLACE INTO lock (only_row, token, holder) VALUES (1, ?, ?)", row
         )
-    return found
+    return earlier
 
 
 def _require(connection: sqlite3.Connection, token: str) -> None:
@@ -238,22 +240,24 @@ def _require(connection: sqlite3.Connection, token: str) -> None:
         )
 
 
-def _is_dead(found: Holder, here: Holder) -> bool:
-    """Whether an earlier holder runs no more. The caller holds the kernel's lock."""
-    # We hold the kernel's lock, so a holder that had it on this boot of this machine has let go of
-    # it.
-    shares_kernel = bool(here.process.boot) and found.process.boot == here.process.boot
-    return (found.has_file_lock and shares_kernel) or here.process.proves_dead(found.process)
+def _is_dead(earlier: Holder, here: Holder) -> bool:
+    """Whether the process of an earlier holder has ended. The caller holds the kernel lock."""
+    # We hold the kernel lock, so a holder that had it on this boot of this machine has released it.
+    shares_kernel = bool(here.process.boot) and earlier.process.boot == here.process.boot
+    return (earlier.has_file_lock and shares_kernel) or here.process.proves_dead(earlier.process)
 
 
-def _held(found: Holder | None, here: Holder) -> LockedError:
-    if found is None:
+def _held(earlier: Holder | None, here: Holder) -> LockedError:
+    # Between taking the kernel lock and writing the row, a run holds the lock without a name.
+    if earlier is None:
         return LockedError(
             "another run is taking the lock right now", hint="wait for it to end, then run again"
         )
-    return LockedError(f"another run holds the lock: {found}", hint=_hint(found, here))
+    return LockedError(f"another run holds the lock: {earlier}", hint=_hint(earlier, here))
 
 
-def _hint(found: Holder, here: Holder) -> str:
-    where = "" if found.host == here.host else f" on {found.host}, which this machine cannot check"
+def _hint(earlier: Holder, here: Holder) -> str:
+    where = ""
+    if earlier.host != here.host:
+        where = f" on {earlier.host}, which this machine cannot check"
     return f"wait for it to end; if you are certain that it is no longer running{where}: reconciler state unlock"

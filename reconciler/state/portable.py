@@ -1,8 +1,8 @@
 """State as JSON, for moving it to another backend or repairing it by hand.
 
-What travels is what cannot be found again: the records, the outputs and the marks of the last
-apply. Journal, history and lock stay behind; they belong to the file and the machine. Reading is
-strict, since people edit this.
+An export has what cannot be found again: the records, the outputs and some remarks. Journal,
+history and lock belong to the file and the machine and are not exported. Reading is strict, because
+people edit exports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Earlier versions are still read.
 """
 
 REMARKS = ("waits for terraform",)
-"""The remarks of a state that its export carries: others say something about this file alone."""
+"""The remarks that an export carries. All others describe this copy of the state."""
 
 _SHOWN_PROBLEMS = 10
 _MOST_SERIAL = 2**53
@@ -96,6 +96,7 @@ def to_data(
     remarks: Mapping[str, str],
 ) -> dict[str, Any]:
     """The state as JSON values, the inverse of `from_data`."""
+    # Values are encoded like those in the database, so a secret is refused with a TypeError.
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -114,28 +115,28 @@ def to_data(
 def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     """Records and outputs of an exported state. Raises StateError with all the problems found."""
     _check_version(data)
-    left_out = _SINCE_VERSION_2 if data["version"] < 2 else frozenset()
-    left_out |= _SINCE_VERSION_4 if data["version"] < 4 else frozenset()
-    shape = {name: types for name, types in _TOP.items() if name not in left_out}
+    version = data["version"]
+    shape = dict(_TOP)
+    if version < 2:
+        shape = _without(shape, _SINCE_VERSION_2)
+    if version < 4:
+        shape = _without(shape, _SINCE_VERSION_4)
     # The shape first: everything below relies on the types that it has checked.
     problems = list(_check_map(data, shape, "the export"))
     if problems:
         raise _refuse(problems)
     if not 0 <= data["serial"] < _MOST_SERIAL:
         problems.append(f'the export: "serial" must be between 0 and {_MOST_SERIAL:,}')
-    left_out = _RECORD_SINCE_VERSION_3 if data["version"] < 3 else frozenset()
-    shape = {name: types for name, types in _RECORD.items() if name not in left_out}
-    records = list(_read_records(data["resources"], shape, problems))
+    record_shape = _RECORD if version >= 3 else _without(_RECORD, _RECORD_SINCE_VERSION_3)
+    records = list(_read_records(data["resources"], record_shape, problems))
     outputs = _read_outputs(data["outputs"], problems)
     for name, value in data.get("remarks", {}).items():
         if name not in REMARKS or not isinstance(value, str):
             problems.append(f'the export: the remark "{name}" is not known, or is no text')
-    counts = Counter(str(record.address) for record in records)
-    problems += [
-        f"resource {address} appears {count} times"
-        for address, count in counts.items()
-        if count > 1
-    ]
+    # Twice the same address would leave one of two objects without a record.
+    for address, count in Counter(str(record.address) for record in records).items():
+        if count > 1:
+            problems.append(f"resource {address} appears {count} times")
     if problems:
         raise _refuse(problems)
     return records, outputs
@@ -194,6 +195,7 @@ def merged_identity(theirs: ExportOrigin, own: ExportOrigin) -> Identity:
 
 def is_foreign(theirs: ExportOrigin, own: ExportOrigin) -> bool:
     """Whether both have a lineage, they differ, and there is something here to lose."""
+    # Exports of version 1 and states that were never written have no lineage.
     lineages = {theirs.identity.lineage, own.identity.lineage} - {""}
     return len(lineages) > 1 and own.serial > 0
 
@@ -201,9 +203,11 @@ def is_foreign(theirs: ExportOrigin, own: ExportOrigin) -> bool:
 def _forgetting(forgotten: Sequence[Address]) -> str:
     if not forgotten:
         return "importing it would lose later values, but no objects"
-    named = ", ".join(map(str, forgotten[:_SHOWN_PROBLEMS]))
+    names = ", ".join(map(str, forgotten[:_SHOWN_PROBLEMS]))
     rest = len(forgotten) - _SHOWN_PROBLEMS
-    return f"importing it would forget {named}" + (f" and {rest} more" if rest > 0 else "")
+    if rest > 0:
+        names += f" and {rest} more"
+    return f"importing it would forget {names}"
 
 
 def _check_version(data: Any) -> None:
@@ -224,6 +228,12 @@ def _check_version(data: Any) -> None:
         )
 
 
+def _without(
+    shape: Mapping[str, tuple[type, ...]], names: frozenset[str]
+) -> dict[str, tuple[type, ...]]:
+    return {name: types for name, types in shape.items() if name not in names}
+
+
 def _check_map(data: Any, shape: Mapping[str, tuple[type, ...]], where: str) -> Iterator[str]:
     if not isinstance(data, Mapping):
         yield f"{where} is not a map"
@@ -239,30 +249,30 @@ def _check_map(data: Any, shape: Mapping[str, tuple[type, ...]], where: str) -> 
 
 
 def _read_records(
-    items: list[Any], shape: Mapping[str, tuple[type, ...]], problems: list[str]
+    entries: list[Any], shape: Mapping[str, tuple[type, ...]], problems: list[str]
 ) -> Iterator[Record]:
-    for index, item in enumerate(items):
-        address = item.get("address") if isinstance(item, Mapping) else None
-        where = (
-            f"resource {address}" if isinstance(address, str) else f"resource number {index + 1}"
-        )
-        found = list(_check_map(item, shape, where))
-        problems += found
-        if found:
+    for number, entry in enumerate(entries, 1):
+        where = f"resource number {number}"
+        if isinstance(entry, Mapping) and isinstance(entry.get("address"), str):
+            where = f"resource {entry['address']}"
+        misshapen = list(_check_map(entry, shape, where))
+        problems += misshapen
+        if misshapen:
             continue
-        if not item["id"]:
+        # An empty id would bind the address to every object and to none.
+        if not entry["id"]:
             problems.append(f'{where}: "id" must not be empty')
-        if not all(isinstance(id, str) for id in item["deposed"]):
+        if not all(isinstance(id, str) for id in entry["deposed"]):
             problems.append(f'{where}: "deposed" must be a list of ids')
         try:
-            yield record_from_dict(item)
+            yield record_from_dict(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(f"{where}: {error}")
 
 
-def _read_outputs(items: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+def _read_outputs(entries: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     outputs = {}
-    for name, value in items.items():
+    for name, value in entries.items():
         try:
             outputs[name] = decode(value)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,9 +1,8 @@
-"""Telling one process from every other, and a dead one from a living one.
+"""The identity of a process, and the proof that a process is dead.
 
-A pid says nothing on another machine, after a restart, inside another container, or once it has
-been used again. So a process is known by its machine, the machine's boot, the pid namespace, the
-pid, and when it started. "Dead" is only said where all of that is certain; everything else counts
-as alive.
+A pid means nothing on another machine, after a restart, inside another container, or once it is
+used again. So a process is identified by its machine, the boot of the machine, the pid namespace,
+the pid, and its start time. It counts as dead only if all of that is certain.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _INITIAL_NAMESPACE = "pid:[4026531836]"
 
 
 class Process(Struct, frozen=True):
-    """One process among all. Texts are empty where the system does not tell.
+    """The identity of a process. Texts are empty if the system does not provide them.
 
     `machine` is the installation's id, `boot` changes with every start of the system, `namespace`
     with every container, `started` is the process's start time in the system's own unit.
@@ -45,11 +44,13 @@ class Process(Struct, frozen=True):
         )
 
     def proves_dead(self, other: Process) -> bool:
-        """Whether `other` certainly runs no more, as far as this process, living now, can tell."""
+        """Whether `other` has certainly ended. Call it on the current process."""
         if self.host != other.host or not self.boot or not other.boot:
             return False
+        # No process survives a restart of the machine.
         if self.boot != other.boot:
             return self._outlived_boot_of(other)
+        # A pid of another container names another process here, or none.
         if self.namespace != other.namespace:
             return False
         started = _started(other.pid)
@@ -58,9 +59,9 @@ class Process(Struct, frozen=True):
         return bool(started and other.started) and started != other.started
 
     def _outlived_boot_of(self, other: Process) -> bool:
-        # Two containers, or two machines from one image, can share a host name; their boots differ
-        # although both run. Outside of containers the machine's id settles it: one machine has one
-        # boot at a time.
+        # Two containers, or two machines from one image, can share a host name. Their boots differ
+        # although both run. Outside of containers the id of the machine is decisive, because a
+        # machine has one boot at a time.
         outside = self.namespace == other.namespace == _INITIAL_NAMESPACE
         return outside and bool(self.machine) and self.machine == other.machine
 
@@ -79,9 +80,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When the process started; None where there is none, empty where there is one but its start
-    cannot be read.
-    """
+    """The start time of a process; None if it does not exist, empty if its start is not readable."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -90,12 +89,11 @@ def _started(pid: int) -> str | None:
         pass  # it exists and belongs to somebody else
     if sys.platform == "darwin":
         return _ask("/bin/ps", "-o", "lstart=", "-p", str(pid))
-    # The second field is the program's name in brackets and may hold anything, brackets and spaces
-    # too.
+    # The second field is the name of the program in brackets, which may contain brackets and spaces.
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     if len(fields) < 20:
         return ""
-    # A zombie has run its last instruction, and only waits for its parent to notice.
+    # A zombie has ended. It exists until its parent reads its exit status.
     return None if fields[0] in "ZX" else fields[19]
 
 

@@ -24,12 +24,11 @@ _ROWS_AT_ONCE = 500
 
 
 def put(connection: sqlite3.Connection, record: Record) -> None:
-    """Insert or replace. The serial grows only where something differs, so that plans do not go
-    stale for nothing.
-    """
+    """Insert or replace. An equal record changes nothing."""
     row = _to_row(record)
     dependencies = [(row[0], at, str(target)) for at, target in enumerate(record.depends_on)]
     known = _row_of(connection, row[0])
+    # The serial must not grow: saved plans name it, and would go stale.
     if known == row and _dependencies_of(connection, row[0]) == dependencies:
         return
     places = ", ".join("?" * len(row))
@@ -38,7 +37,8 @@ def put(connection: sqlite3.Connection, record: Record) -> None:
         connection.execute("DELETE FROM dependencies WHERE address = ?", row[:1])
     if dependencies:
         connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?)", dependencies)
-    # Never deleted: a copied mark is told from a true one by every id that the address ever had.
+    # Never deleted. A mark can be copied with its object; only the ids that the address ever had
+    # tell a copy from an object of ours.
     connection.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", row[:2])
     grow(connection)
 
@@ -107,14 +107,14 @@ def read_all(connection: sqlite3.Connection) -> dict[Address, Record]:
     with readable():
         for address, target in targets:
             dependencies.setdefault(address, []).append(Address.parse(target))
-        # Many rows in one piece of JSON decode in a fraction of the time, and all at once would
-        # take memory twice.
-        while several := rows.fetchmany(_ROWS_AT_ONCE):
-            applied = all_from_json([row[3] for row in several])
-            records += [
-                _from_row(row, spec, tuple(dependencies.get(row[0], ())))
-                for row, spec in zip(several, applied, strict=True)
-            ]
+        # The specs of many rows decode in a fraction of the time as one JSON text. All rows at once
+        # would need the memory twice.
+        while batch := rows.fetchmany(_ROWS_AT_ONCE):
+            specs = all_from_json([row[3] for row in batch])
+            for row, applied in zip(batch, specs, strict=True):
+                depends_on = tuple(dependencies.get(row[0], ()))
+                records.append(_from_row(row, applied, depends_on))
+    # SQLite would sort by the text of addresses, in which the kind precedes the project.
     records.sort(key=lambda record: record.address.sort_key)
     return {record.address: record for record in records}
 

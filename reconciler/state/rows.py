@@ -1,7 +1,7 @@
-"""Between values of the model and text in columns.
+"""Converts values of the model to text in columns, and back.
 
-Specs are JSON as `model.values.encode` makes it, so a reference or a local file comes back as what
-it was, and a `Secret` is refused with a TypeError before it reaches the disk.
+Specs are JSON as `model.values.encode` makes it. So a reference or a local file is restored as one,
+and a `Secret` is refused with a TypeError before it reaches the disk.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SPEC_COLUMNS = ("applied", "answered", "overwritten", "delivered")
 
 
 def to_json(value: Any) -> str:
-    """JSON text of any value of a spec. Raises TypeError for secrets, StateError for numbers that
-    JSON has not.
+    """JSON text of any value of a spec. Raises TypeError for secrets, StateError for `nan` and
+    infinity.
     """
     try:
         return _ENCODER.encode(encode(value))
@@ -36,21 +36,25 @@ def to_json(value: Any) -> str:
 
 def from_json(text: str) -> Any:
     """The inverse of `to_json`. Raises StateError on text that this version cannot read."""
-    if text in ("{}", "[]"):
-        return {} if text == "{}" else []
+    # Most columns of most records are empty.
+    if text == "{}":
+        return {}
+    if text == "[]":
+        return []
     with readable():
         value = read_json(text)
-        # Most values are plain JSON, and walking ten thousand specs for nothing would be felt in
-        # every plan.
+        # Most values are plain JSON, and walking the specs of ten thousand resources would slow
+        # down every plan.
         return decode(value) if _TAG_TEXT in text else value
 
 
 def all_from_json(texts: Sequence[str]) -> list[Any]:
-    """What `from_json` makes of each text, with equal keys kept once: ten thousand specs have few
-    of their own.
-    """
+    """The values of many texts, as `from_json` returns them."""
     with readable():
+        # One parse for all: the parser keeps equal keys of maps once, and ten thousand specs have
+        # few different ones.
         values: list[Any] = read_json(f"[{','.join(texts)}]")
+        # A damaged column such as `1,2` would otherwise shift the values of all rows after it.
         if len(values) != len(texts):
             raise ValueError("a column holds more than one value")
         return [
@@ -63,12 +67,12 @@ DAMAGED_HINT = (
     "restore the file from a backup, or move it away: plan and apply "
     "then find objects by their marks and, with --adopt, by their natural keys"
 )
-"""What to do about a state that cannot be read; nothing in it is irreplaceable."""
+"""The hint for a state that cannot be read. Nothing in it is irreplaceable."""
 
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Turn whatever a row that makes no sense leads to into StateError."""
+    """Turn errors about the content of a row into StateError."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -78,9 +82,7 @@ def readable() -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """`text` as a column can hold it: what is no character, as in some file names, is written as an
-    escape.
-    """
+    """`text` as a column can hold it: bytes of file names that are no characters become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -111,5 +113,6 @@ def record_from_dict(data: Mapping[str, Any]) -> Record:
         on_remove=None if on_remove is None else OnRemove(on_remove),
         depends_on=tuple(Address.parse(text) for text in data["depends_on"]),
         deposed=tuple(data["deposed"]),
+        # Exports before version 3 lack it.
         marked_later=data.get("marked_later", False),
     )

@@ -26,11 +26,11 @@ from reconciler.state.rows import (
 )
 
 RUNS_WITH_PRE_IMAGES = 50
-"""How many runs can be rolled back; pre-images are the bulk of the file, and old ones no longer fit anything."""
+"""How many runs can be rolled back. Pre-images are most of the file, and old ones match no live object."""
 
 
 class RunRecord(Struct, frozen=True):
-    """One command that could write.
+    """The record of one command that could write.
 
     Times are unix seconds; a run that was killed has no end and no status. `origin` repeats `user`
     and `host`, and adds the CI job.
@@ -50,7 +50,7 @@ class RunRecord(Struct, frozen=True):
 
 
 class PreImage(Struct, frozen=True):
-    """What one object looked like before a change, and what we remembered of it. `id` is None before a create.
+    """One object before a change: its values, and its record. `id` is None before a create.
 
     `record` has another address where the change renamed the resource. `reason` is the name of the change's `Reason`;
     `done` says that the change went through as a whole.
@@ -66,7 +66,7 @@ class PreImage(Struct, frozen=True):
 
 
 def begin(connection: sqlite3.Connection, run: RunRecord) -> int:
-    """Write a run's beginning; gives its number. The number in `run` is not looked at."""
+    """Record that a run begins, and return its number. The number in `run` is ignored."""
     cursor = connection.execute(
         "INSERT INTO runs (command, user, host, pid, plan_digest, began_at, origin)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -91,7 +91,7 @@ def end(
     counts: Mapping[str, int],
     at: float,
 ) -> None:
-    """Write a run's end."""
+    """Record that a run ended."""
     text = json.dumps({str(name): count for name, count in counts.items()})
     connection.execute(
         "UPDATE runs SET status = ?, counts = ?, ended_at = ? WHERE id = ?",
@@ -114,7 +114,7 @@ def read_runs(connection: sqlite3.Connection) -> list[RunRecord]:
 
 
 def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage) -> int:
-    """Write a pre-image of a run, so that the change can be undone; gives its number."""
+    """Store a pre-image of a run, so that the change can be undone, and return its number."""
     record = None if image.record is None else json.dumps(record_to_dict(image.record))
     cursor = connection.execute(
         "INSERT INTO pre_images (run, address, action, id, before, record, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -132,17 +132,15 @@ def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage)
 
 
 def mark_done(connection: sqlite3.Connection, number: int, at: float) -> None:
-    """Write that the change of a pre-image went through, and when: 0 there says no, 1 yes without a time."""
-    # Rounded up: a moment too late only waits longer, one too early would take a new object for
-    # gone.
+    """Record that the change of a pre-image went through, and when, in unix seconds."""
+    # 0 in this column means no, and 1 means yes without a time: earlier versions wrote it. Rounded
+    # up: a time too late only waits longer, one too early would take a new object for gone.
     connection.execute("UPDATE pre_images SET done = ? WHERE seq = ?", (max(2, ceil(at)), number))
 
 
 def created_since(connection: sqlite3.Connection, moment: float) -> dict[Address, float]:
-    """What was created since a moment, each with the latest time at which that can have been.
-
-    Earlier versions did not write down when a change went through: then it was before the run ended.
-    """
+    """The addresses whose objects were created since a moment, each with the latest possible time."""
+    # Earlier versions did not record when a change went through. It was before the run ended.
     makes = "('create', 'replace')"
     rows = connection.execute(
         "SELECT address, at FROM (SELECT p.address, CASE WHEN p.done > 1 THEN p.done ELSE r.ended_at END AS at"  # noqa: S608
@@ -161,11 +159,9 @@ def created_since(connection: sqlite3.Connection, moment: float) -> dict[Address
 
 
 def last_effect_at(connection: sqlite3.Connection) -> float:
-    """When the last write can have taken effect; minus infinity if nothing was ever written.
-
-    The end of a call that was under way when its process died is unknown, and a call without an
-    answer may be executed after its end.
-    """
+    """When the last write can have taken effect; minus infinity if nothing was ever written."""
+    # The end of a call that was in flight when its process died is unknown. A call without an
+    # answer may be executed later than it was given up.
     (latest,) = connection.execute(
         "SELECT max(at) FROM ("
         "SELECT max(coalesce(ended_at, began_at)) AS at FROM runs"
@@ -183,9 +179,10 @@ def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImag
         "SELECT address, action, id, before, record, reason, done FROM pre_images WHERE run = ? ORDER BY seq",
         (run_id,),
     )
+    images = []
     with readable():
-        return [
-            PreImage(
+        for address, action, id, before, record, reason, done in rows:
+            image = PreImage(
                 Address.parse(address),
                 action,
                 id,
@@ -194,8 +191,8 @@ def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImag
                 reason,
                 bool(done),
             )
-            for address, action, id, before, record, reason, done in rows
-        ]
+            images.append(image)
+    return images
 
 
 def prune_pre_images(connection: sqlite3.Connection) -> None:

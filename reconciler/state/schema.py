@@ -97,26 +97,24 @@ CREATE TABLE lock (
 
 
 def _first(connection: sqlite3.Connection) -> None:
-    # One by one, since `executescript` would commit the transaction that we are in.
+    # One by one, because `executescript` would commit the transaction of the migration.
     for statement in _FIRST.split(";\n"):
         connection.execute(statement)
 
 
 def _second(connection: sqlite3.Connection) -> None:
-    # Why an object was changed, and whether it went through: what a rollback has to know beside how
-    # it looked.
+    # A rollback needs the reason of a change, and whether it went through.
     connection.execute("ALTER TABLE pre_images ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
     connection.execute("ALTER TABLE pre_images ADD COLUMN done INTEGER NOT NULL DEFAULT 0")
 
 
 def _third(connection: sqlite3.Connection) -> None:
-    # What manifests came to when they were parsed: a cache, of which any part may be missing.
+    # A cache of parsed manifests, of which any part may be missing.
     connection.execute("CREATE TABLE parsed (digest TEXT PRIMARY KEY, documents BLOB NOT NULL)")
 
 
 def _fourth(connection: sqlite3.Connection) -> None:
-    # Every id that an address was ever bound to: with it, a mark that somebody copied can be told
-    # from one of ours.
+    # Every id that an address was ever bound to tells a mark of ours from a copied one.
     connection.execute(
         "CREATE TABLE held (address TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (address, id))"
     )
@@ -130,8 +128,8 @@ def _fourth(connection: sqlite3.Connection) -> None:
 
 
 def _fifth(connection: sqlite3.Connection) -> None:
-    # Whose state it is. A reader migrates only its own copy, so what it finds must be the same each
-    # time: an older state gets the digest of its first run as lineage, and no random one.
+    # A reader migrates only its own copy, so the result must be the same each time. An older state
+    # therefore gets a digest of its first run as its lineage, not a random one.
     for name in ("lineage", "server", "organization"):
         connection.execute(f"ALTER TABLE identity ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
     row = connection.execute(
@@ -143,12 +141,12 @@ def _fifth(connection: sqlite3.Connection) -> None:
 
 
 def _sixth(connection: sqlite3.Connection) -> None:
-    # From which CI job a run was started. Older runs know their account and machine alone.
+    # The CI job that started a run. Older runs have only an account and a machine.
     connection.execute("ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'")
 
 
 def _seventh(connection: sqlite3.Connection) -> None:
-    # Objects that were bound without a write, and get their mark with their first change.
+    # Objects that were bound without a write get their mark with their first change.
     connection.execute("ALTER TABLE resources ADD COLUMN marked_later INTEGER NOT NULL DEFAULT 0")
 
 
@@ -171,8 +169,8 @@ def is_current(
     """Whether the database needs no migration. Raises StateError for a newer one, and for another
     program's.
     """
-    # The tables come first: another process may be creating them right now, and marks the file as
-    # ours in the same transaction.
+    # The tables are read first: another process may be creating them right now, and it marks the
+    # file as ours in the same transaction.
     has_tables = _has_tables(connection)
     version = _pragma(connection, "user_version")
     is_ours = _pragma(connection, "application_id") == APPLICATION_ID
@@ -193,7 +191,7 @@ def migrate(
     connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
     """Bring the database to this version. Call it within a transaction that holds the write lock."""
-    # Asked again under the lock: another process may have migrated while we waited for it.
+    # Checked again under the lock: another process may have migrated while we waited for it.
     if is_current(connection, migrations=migrations):
         return
     for migration in migrations[_pragma(connection, "user_version") :]:
@@ -222,8 +220,7 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def _written_by(connection: sqlite3.Connection) -> str:
-    # The one table that every later version keeps, so that an older program can still name the
-    # newer one.
+    # Every later version keeps this table, so that an older program can name the newer one.
     try:
         row = connection.execute("SELECT value FROM meta WHERE name = 'program'").fetchone()
     except sqlite3.OperationalError:

@@ -145,7 +145,7 @@ def test_the_past_is_looked_up_once_however_many_files_there_are(
 def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.api.objects.file_set._WRITES_PER_MINUTE", 3)
+    monkeypatch.setattr("reconciler.api.objects.store_content._WRITES_PER_MINUTE", 3)
     members = [member(world, f"{number}.md", str(number)) for number in range(4)]
     live, began = store_of(world, *members).live, world.clock.now
     sync(

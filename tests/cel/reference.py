@@ -1,4 +1,4 @@
-"""The reference implementation of CEL, and ours, with results that can be compared."""
+"""Evaluates expressions with the reference implementation of CEL and with ours, in comparable results."""
 
 from __future__ import annotations
 

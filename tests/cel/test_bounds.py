@@ -120,7 +120,7 @@ def test_nothing_of_python_can_be_reached(source: str) -> None:
         value_of(source, {"x": "text"})
 
 
-def test_deeply_nested_values_are_no_crash() -> None:
+def test_deeply_nested_values_do_not_crash() -> None:
     deep: list[object] = []
     for _ in range(5_000):
         deep = [deep]

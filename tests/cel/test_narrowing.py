@@ -1,4 +1,4 @@
-"""Claims about macros over resources: an index changes what they cost, never what they give."""
+"""Claims about macros over resources: an index changes their cost, never their result."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_index_does_not_change_the_result(source: str, name: str) -> None:
     assert outcome(source, IndexedList(RESOURCES), name) == outcome(source, RESOURCES, name)
 
 
-def test_a_macro_about_one_kind_costs_what_that_kind_has() -> None:
+def test_a_macro_about_one_kind_costs_only_the_resources_of_that_kind() -> None:
     source = 'r.exists(i, i.kind == "SpendLimit" && i.project == "nobody")'
     program = compile_expression(source, {"r": []})
     spent = []

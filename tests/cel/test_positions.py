@@ -1,4 +1,4 @@
-"""Claims about errors of expressions: they say what is wrong and where."""
+"""Claims about errors of expressions: they explain the problem and name its position."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ VARIABLES = {"x": X, "y": LATER}
         "1 / 0 == 1 || x.later == 1",
     ],
 )
-def test_what_depends_on_an_unknown_value_is_undecided(source: str) -> None:
+def test_an_expression_that_depends_on_an_unknown_value_is_undecided(source: str) -> None:
     with pytest.raises(UndecidedError):
         value_of(source, VARIABLES)
 
@@ -80,7 +80,7 @@ def test_what_depends_on_an_unknown_value_is_undecided(source: str) -> None:
         ("x.map.exists(k, k == 'known')", True),
     ],
 )
-def test_what_is_decided_anyway_has_its_value(source: str, value: Any) -> None:
+def test_an_expression_that_is_decided_anyway_has_its_value(source: str, value: Any) -> None:
     assert value_of(source, VARIABLES) == value
 
 

@@ -1,4 +1,4 @@
-"""The emulator's audit log as it is at its worst: late, and vague about projects; and time that passes at once."""
+"""Control of the emulator's audit log: entries that come late or name no project, and a clock that jumps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay before an emulator that changes the objects in answers to reads, as a broken proxy or server would."""
+"""A relay in front of an emulator that alters objects in answers to reads, like a broken proxy or server."""
 
 from __future__ import annotations
 

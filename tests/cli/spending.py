@@ -1,4 +1,4 @@
-"""An organization that used exactly what a test says, on days that are long over."""
+"""An organization with exact usage on days of the past."""
 
 from __future__ import annotations
 

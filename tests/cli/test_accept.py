@@ -1,4 +1,4 @@
-"""What somebody changed by hand becomes code, and nothing else in the files changes."""
+"""`accept` writes manual changes into the manifests, and changes nothing else in the files."""
 
 from __future__ import annotations
 

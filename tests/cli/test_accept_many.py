@@ -1,4 +1,4 @@
-"""Twenty changes by hand, accepted at once into commented YAML: each changes its own lines alone."""
+"""Twenty manual changes, accepted at once into commented YAML: each changes only its own lines."""
 
 from __future__ import annotations
 

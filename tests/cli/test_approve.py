@@ -1,4 +1,4 @@
-"""`apply --approve DIGEST` applies what was reviewed, and nothing else."""
+"""`apply --approve DIGEST` applies the reviewed plan, and no other."""
 
 from __future__ import annotations
 

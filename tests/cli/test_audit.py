@@ -1,4 +1,4 @@
-"""Claims about `audit`: who did what, about everything or about one address, the newest first."""
+"""Claims about `audit`: who did what, in the organization or to one address, newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which state a run uses: the address of the command line, of the environment, or the folder."""
+"""Which state a run uses: the address on the command line, in the environment, or the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input that is wrong: one message for each problem, with its place, before anything is called."""
+"""Wrong input: one message for each problem, with its location, before any call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about `--budget`: what it refuses, when, and that it holds."""
+"""Claims about `--budget`: what it refuses, when, and that it is never exceeded."""
 
 from __future__ import annotations
 

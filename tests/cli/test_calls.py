@@ -1,4 +1,4 @@
-"""Claims about how many calls are made, on small versions of what `make bench` measures. The counts are exact."""
+"""Exact call counts, on small versions of the cases of `make bench`."""
 
 from __future__ import annotations
 

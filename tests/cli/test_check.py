@@ -1,4 +1,4 @@
-"""Claims about `check` and `apply --check`: what is run, with which key, what is said, and which exit code it is."""
+"""Claims about `check` and `apply --check`: which checks run, with which key, the messages and the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks that differ, and creates that were given up: what others make later is theirs, what we made is found."""
+"""Different clocks and abandoned creates: later objects of others are theirs, and ours are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan and an apply say of the destinations of keys, at the command line."""
+"""How plans and applies report the destinations of keys."""
 
 from __future__ import annotations
 

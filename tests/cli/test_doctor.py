@@ -1,4 +1,4 @@
-"""`doctor` says what is wrong with keys, network, clock, state and models, and what to do."""
+"""`doctor` names problems of keys, network, clock, state and models, with the cure."""
 
 from __future__ import annotations
 

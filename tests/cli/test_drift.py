@@ -1,4 +1,4 @@
-"""Claims about drift: what moved live, told apart from what the manifests changed."""
+"""Claims about drift: live changes, told apart from changes of the manifests."""
 
 from __future__ import annotations
 

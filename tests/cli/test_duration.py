@@ -1,4 +1,4 @@
-"""Durations as they are typed, and the option that takes one."""
+"""Durations on the command line, and the option that takes one."""
 
 from __future__ import annotations
 

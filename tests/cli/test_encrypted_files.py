@@ -1,4 +1,4 @@
-"""Claims about saved plans and exports of a stack that declares `encryption`, as a user runs them."""
+"""Claims about saved plans and exports of a stack that declares `encryption`, at the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about surroundings that are not as they should be: encodings, closed and full outputs, variables, folders."""
+"""Claims about a hostile environment: encodings, closed and full outputs, variables, folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a failure reads on standard error and in reports."""
+"""Failures on standard error and in reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about `history`: which runs wrote, who started them, and what each of them changed."""
+"""Claims about `history`: which runs wrote, who started them, and the changes of each."""
 
 from __future__ import annotations
 

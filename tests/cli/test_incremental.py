@@ -1,4 +1,4 @@
-"""Plans that ask the audit log what changed, and read only that; and whatever makes them read everything."""
+"""Plans that read only what the audit log reports as changed, and the causes of a full reading."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def test_everything_is_read_when_its_time_has_come(
     assert len(paths(applied)) == READ_IN_FULL
 
 
-def test_an_apply_that_changes_nothing_counts_too_and_begins_anew(applied: Workspace) -> None:
+def test_an_apply_that_changes_nothing_counts_too_and_starts_over(applied: Workspace) -> None:
     applied.write(
         {
             "reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 2}}\n"

@@ -1,4 +1,4 @@
-"""An outside change is never missed: a plan that asks the log plans what a plan that reads everything plans."""
+"""No outside change is missed: a plan by the audit log equals a plan by a full reading."""
 
 from __future__ import annotations
 

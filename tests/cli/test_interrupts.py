@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM, with real signals: once finishes what is in flight, twice leaves at once, both go on later.
+"""Ctrl-C and SIGTERM with real signals: the first finishes calls in flight, the second ends at once.
 
-Whoever would have to be waited for here takes a hundred seconds; a process that waits for it fails by time-out.
+Calls of the emulator hang for a hundred seconds here, so a process that waits for them fails by time-out.
 """
 
 from __future__ import annotations

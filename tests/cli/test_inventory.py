@@ -1,4 +1,4 @@
-"""Everything that exists is read, with and without manifests, and what cannot be read is unknown."""
+"""`inventory` reads every object, with and without manifests, and counts unreadable lists as unknown."""
 
 from __future__ import annotations
 

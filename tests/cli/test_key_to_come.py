@@ -1,4 +1,4 @@
-"""A project's key that a command takes and an environment variable brings back: the variable is unset at first."""
+"""A project's key that a command delivers and an environment variable returns: the variable is unset at first."""
 
 from __future__ import annotations
 

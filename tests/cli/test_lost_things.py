@@ -1,4 +1,4 @@
-"""Claims about what happens when a key, a project or an object is out of reach: nothing is made twice."""
+"""Keys, projects and objects out of reach: nothing is created twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about answers that lack a field or have it in another type: nothing is destroyed or made for that."""
+"""Answers without a field, or with one of another type: they destroy and create nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is about to end is named with its date and the places that use it, without a call."""
+"""A model that ends soon is named with its date and its uses, without a call."""
 
 from __future__ import annotations
 

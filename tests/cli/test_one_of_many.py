@@ -1,4 +1,4 @@
-"""One thing that cannot be read, found or bound: the error is its own, and everything else goes on."""
+"""One resource that cannot be read, found or bound: it alone has the error, and the others go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an apply keeps of manifests, so that later runs need not parse them."""
+"""The cache of parsed manifests that an apply saves for later runs."""
 
 from __future__ import annotations
 

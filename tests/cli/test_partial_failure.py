@@ -1,4 +1,4 @@
-"""When some of it fails: the rest goes on, the report says what and why, and the next apply does only what is left."""
+"""Partial failures: the rest goes on, the report says why, and the next apply does only the rest."""
 
 from __future__ import annotations
 

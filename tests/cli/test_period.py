@@ -1,4 +1,4 @@
-"""Claims about times as they are typed."""
+"""Times on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main road, as a user walks it: plan, apply, nothing to do, edit, apply, destroy."""
+"""The main path of a user: plan, apply, nothing to do, edit, apply, destroy."""
 
 from __future__ import annotations
 

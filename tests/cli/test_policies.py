@@ -1,4 +1,4 @@
-"""Claims about policies at the command line: what is refused, what is left for later, what is exited with."""
+"""Claims about policies at the command line: refusals, delayed decisions and exit codes."""
 
 from __future__ import annotations
 

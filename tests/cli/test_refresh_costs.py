@@ -1,4 +1,4 @@
-"""What a plan that asks the audit log costs, beside one that reads everything: organizations and logs of many sizes."""
+"""Calls of plans by the audit log and by full readings, for organizations and logs of many sizes."""
 
 from __future__ import annotations
 

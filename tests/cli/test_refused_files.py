@@ -1,4 +1,4 @@
-"""Files that the API refuses: named, left out, remembered, and no reason to stop anything else."""
+"""Files that the API refuses: named, left out, remembered, and no reason to stop the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about the members of a collection: none of them is removed by surprise."""
+"""Claims about members of a collection: none is removed by surprise."""
 
 from __future__ import annotations
 

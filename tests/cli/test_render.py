@@ -1,4 +1,4 @@
-"""`render` prints documents that declare the same as the manifests that they come from."""
+"""`render` prints documents that declare the same as their manifests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report file is about the run that was told to write it, whatever became of that run."""
+"""A report file is always about the latest run, also if that run failed."""
 
 from __future__ import annotations
 

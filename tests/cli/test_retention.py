@@ -1,4 +1,4 @@
-"""Claims about `Retention`: exactly what is matched goes, under the guards, and nothing that somebody wants."""
+"""Claims about `Retention`: exactly the matches go, under the guards, and nothing in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about `rollback`: what a run changed goes back to what it was, and nothing else moves."""
+"""Claims about `rollback`: the changes of a run are undone, and nothing else changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotation from the command line: nights that pass, leaks, overdue keys, and settings that could not work."""
+"""Rotation at the command line: nightly runs, leaks, overdue keys, and settings that cannot work."""
 
 from __future__ import annotations
 

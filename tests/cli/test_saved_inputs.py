@@ -1,4 +1,4 @@
-"""A saved plan has its variables in it, and names those that are missing where it cannot."""
+"""A saved plan contains its variables, and names those that it must not contain."""
 
 from __future__ import annotations
 

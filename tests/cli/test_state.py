@@ -1,4 +1,4 @@
-"""Claims about `state export`, `import` and `unlock`, as a user runs them."""
+"""Claims about `state export`, `import` and `unlock`, at the command line."""
 
 from __future__ import annotations
 

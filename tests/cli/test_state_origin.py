@@ -1,4 +1,4 @@
-"""A state is used with the server and organization that its objects live in, and with no other."""
+"""A state works only with the server and organization of its objects."""
 
 from __future__ import annotations
 

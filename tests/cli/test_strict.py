@@ -1,4 +1,4 @@
-"""In strict mode, what somebody adds to fields that no manifest sets is drift, and apply takes it away."""
+"""Strict mode: additions to fields that no manifest sets are drift, and apply removes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about where output goes and what it looks like there."""
+"""Claims about the streams of output, and its look on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that nobody declares are listed on request, in every format of plan and drift."""
+"""Unmanaged objects are listed on request, in every format of plan and drift."""
 
 from __future__ import annotations
 

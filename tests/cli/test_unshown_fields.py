@@ -1,4 +1,4 @@
-"""Claims about fields that the API never shows: what was applied is remembered, and so is what was not set."""
+"""Claims about fields that the API never shows: applied values are remembered, and so are unset ones."""
 
 from __future__ import annotations
 

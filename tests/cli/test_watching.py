@@ -1,4 +1,4 @@
-"""Claims about how far a run says it is. Everything is real but the wire and the clock."""
+"""Claims about the progress of a run. Only the wire and the clock are fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad weather between us and the API: exactly one object afterwards, and a sentence that says what happened."""
+"""Network faults between us and the API: exactly one object afterwards, and a message with the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running emulator, a clock that tests can turn, and clients with either kind of key."""
+"""A running emulator, a clock of the test, and clients with either type of key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents: what is filled in, what null resets, what is replaced and what is merged."""
+"""Agents: default values, resets by null, replaced and merged fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults: read from a line, and felt by a client as the mishap that was asked for."""
+"""Faults: parsed from a line, and seen by a client as the failure that was asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys: two disjoint kinds, bound to projects, refused as the real API refuses them."""
+"""Keys: two disjoint classes, bound to projects, refused like the real API refuses them."""
 
 from __future__ import annotations
 

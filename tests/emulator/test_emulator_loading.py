@@ -1,4 +1,4 @@
-"""An organization that is loaded is shown as it was, whatever the emulator would make of it."""
+"""A loaded organization is shown exactly as it was read."""
 
 from __future__ import annotations
 

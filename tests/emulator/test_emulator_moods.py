@@ -1,4 +1,4 @@
-"""On request the emulator is slow, throttled, behind the times, or without assistants."""
+"""Options that make the emulator slow, throttled, eventually consistent, or without assistants."""
 
 from __future__ import annotations
 

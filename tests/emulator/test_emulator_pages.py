@@ -1,4 +1,4 @@
-"""Pages: every list can be walked in either direction, and what makes no sense is refused."""
+"""Pages: every list can be walked in either direction, and wrong cursors are refused."""
 
 from __future__ import annotations
 

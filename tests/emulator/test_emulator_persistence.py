@@ -1,4 +1,4 @@
-"""With a data file everything outlives the process, and a file that is not ours is left alone."""
+"""A data file keeps everything beyond the process, and foreign files are left alone."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_reset_empties_the_file_too(start: Start, connect: Connect, data: Path
     assert "vector_store" not in start(data=data).store.counts()
 
 
-def test_the_file_is_written_anew_when_most_of_it_is_stale(
+def test_the_file_is_rewritten_when_most_of_it_is_stale(
     start: Start, connect: Connect, data: Path
 ) -> None:
     emulator = start(data=data)

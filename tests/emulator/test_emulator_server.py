@@ -1,4 +1,4 @@
-"""The server itself: quick, quiet, on this machine only, and gone when told to go."""
+"""The server itself: fast, silent, on this machine only, and gone when stopped."""
 
 from __future__ import annotations
 

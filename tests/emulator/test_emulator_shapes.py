@@ -1,4 +1,4 @@
-"""Answers have the shapes that the live API was recorded to answer: every key, every null, in that order."""
+"""Answers have the recorded shapes of the live API: every key, every null, in that order."""
 
 from __future__ import annotations
 

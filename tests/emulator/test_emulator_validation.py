@@ -1,4 +1,4 @@
-"""Bodies are checked strictly, and refused in the real API's words with the place of the mistake."""
+"""Bodies are checked strictly, and refused in the words of the real API with the location of the mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds agents: what is refused, and what is confidential and never shown."""
+"""Resources around agents: refusals, and secrets that are never shown."""
 
 from __future__ import annotations
 

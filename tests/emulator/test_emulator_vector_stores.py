@@ -1,4 +1,4 @@
-"""Vector stores and their files as time goes by: indexing, failing, counting, expiring, detaching."""
+"""Vector stores and their files over time: indexing, failing, counting, expiring, detaching."""
 
 from __future__ import annotations
 

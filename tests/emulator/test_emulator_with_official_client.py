@@ -1,4 +1,4 @@
-"""The official client, unchanged, through the life of every kind of object."""
+"""The unchanged official client, through the life of every kind of object."""
 
 from __future__ import annotations
 

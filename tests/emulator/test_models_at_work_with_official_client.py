@@ -1,4 +1,4 @@
-"""The official client, unchanged, where models work: chats, responses, sound, pictures, vectors, sessions."""
+"""The unchanged official client at model routes: chats, responses, audio, images, embeddings, sessions."""
 
 from __future__ import annotations
 

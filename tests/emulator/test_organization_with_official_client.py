@@ -1,4 +1,4 @@
-"""The official client, unchanged, through the life of what an organization has besides projects."""
+"""The unchanged official client, through the life of objects of the organization other than projects."""
 
 from __future__ import annotations
 

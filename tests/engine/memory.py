@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
 from reconciler.api.objects.reservations import InProcessReservations
-from reconciler.engine.apply.context import ApplyContext
+from reconciler.engine.apply.context import ActionContext, ApplyContext, action_context
 from reconciler.engine.apply.scheduler import apply_plan
 from reconciler.engine.binding.attempts import unfinished_work
 from reconciler.engine.consistency import ConsistencyWindow
@@ -21,13 +22,13 @@ from reconciler.errors import AmbiguousError, ApiError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.calls import Parent
-from reconciler.model.change import ApplyResult, Plan
+from reconciler.model.change import ApplyResult, Change, Plan
 from reconciler.model.keys import KeyStep
 from reconciler.model.kind import Kind
 from reconciler.model.provider import ExpectedValue, IdReservations, Steps, Written
 from reconciler.model.resource import MARK_KEY, LiveObject, Record
 from reconciler.model.values import Spec
-from reconciler.state import StateStore
+from reconciler.state import ChangeJournal, StateStore
 from tests.engine.tables import NOW, MemoryReader, World
 
 Fault = Callable[[], None]
@@ -175,9 +176,11 @@ class MemoryApi(MemoryReader):
 class Stack:
     """A stack with a state on disk and an API in memory."""
 
-    def __init__(self, folder: Path, api: MemoryApi) -> None:
+    def __init__(self, folder: Path, api: MemoryApi, *, is_moving: bool = False) -> None:
+        """`is_moving`: whether pauses move the clock, which else stands still."""
         self.api = api
         self._folder = folder
+        self._is_moving = is_moving
         self.store = StateStore.open(folder, stack="shop", environment="prod", clock=lambda: NOW)
         self.pauses: list[float] = []
         """Every pause that a run has made."""
@@ -185,7 +188,11 @@ class Stack:
     def next_run(self) -> Stack:
         """The stack as another process finds it: the same API and state, a new journal reader."""
         self.store.close()
-        return Stack(self._folder, self.api)
+        return Stack(self._folder, self.api, is_moving=self._is_moving)
+
+    def clock(self) -> float:
+        """The present time, in unix seconds."""
+        return NOW + (sum(self.pauses) if self._is_moving else 0.0)
 
     @property
     def ownership(self) -> Ownership:
@@ -206,23 +213,41 @@ class Stack:
     def apply(self, world: World, plan: Plan | None = None, **context: Any) -> ApplyResult:
         """Apply a plan; without one, that of now."""
         plan = self.plan(world) if plan is None else plan
-        run_id = self.store.runs.begin(
+        return apply_plan(plan, self._apply_context(**context))
+
+    def record(self, *records: Record) -> None:
+        """Put records into the state, as an earlier run did."""
+        for record in records:
+            self.store.put(record)
+
+    def context(self, plan: Plan) -> ActionContext:
+        """What the actions of a plan share, before the first of them."""
+        return action_context(plan, self._apply_context())
+
+    @contextmanager
+    def journal(self, change: Change) -> Iterator[ChangeJournal]:
+        """The journal of one change, in a run of its own."""
+        journal = self.store.runs.journal(self._begin_run(), redact=str)
+        with journal.change(change.address, change.action.value) as change_journal:
+            yield change_journal
+
+    def _begin_run(self) -> int:
+        return self.store.runs.begin(
             command="apply", user="ci", host="here", pid=1, plan_digest="digest"
         )
-        return apply_plan(
-            plan,
-            ApplyContext(
-                self.api,
-                self.store,
-                KINDS,
-                self.ownership,
-                run_id,
-                consistency=ConsistencyWindow(
-                    clock=lambda: NOW, pause=lambda seconds, _: self.pauses.append(seconds)
-                ),
-                parallelism=1,
-                **context,
+
+    def _apply_context(self, **context: Any) -> ApplyContext:
+        return ApplyContext(
+            self.api,
+            self.store,
+            KINDS,
+            self.ownership,
+            self._begin_run(),
+            consistency=ConsistencyWindow(
+                clock=self.clock, pause=lambda seconds, _: self.pauses.append(seconds)
             ),
+            parallelism=1,
+            **context,
         )
 
     def _inputs(self, world: World) -> PlanInputs:

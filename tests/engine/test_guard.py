@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from reconciler.engine.plan.guard import KeyInUse, Limits, refusals
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
 from reconciler.model.destruction import Loss, Lost
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.kind import OnRemove, Removal
 from reconciler.model.values import FileSet, LocalFile, Member
 
@@ -259,3 +262,165 @@ def test_several_things_that_one_object_loses_count_once() -> None:
 def test_loosened_limits_do_not_count() -> None:
     raised = Loss("raises the limit", Lost.LIMIT)
     assert refusals(plan(*(updated(f"u{n}", raised) for n in range(20))), Limits()) == []
+
+
+# --- refusals of the API
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "verb"),
+    [
+        (Action.UPDATE, (), "changed"),
+        (Action.REPLACE, (), "replaced"),
+        (Action.DELETE, (), "deleted"),
+        (Action.FORGET, (FieldChange(("name",), "new", "old"),), "changed"),
+    ],
+)
+def test_no_option_permits_a_change_that_the_api_refuses(
+    action: Action, fields: tuple[FieldChange, ...], verb: str
+) -> None:
+    refused = change("a", action, refusal="it is the last owner", fields=fields)
+    (sentence,) = refusals(plan(refused), Limits(), allowed=[refused.address])
+    assert f"Assistant/a would be {verb}, but it is the last owner" in sentence
+
+
+@pytest.mark.parametrize("action", [Action.NO_OP, Action.FORGET, Action.ADOPT])
+def test_a_refusal_of_the_api_concerns_only_changes_that_write(action: Action) -> None:
+    assert refusals(plan(change("a", action, refusal="it is the last owner")), Limits()) == []
+
+
+# --- objects in an archived project
+
+PROJECT = Address("Project", "search")
+
+
+def archived(action: Action = Action.DELETE) -> Change:
+    return Change(
+        PROJECT,
+        action,
+        Reason.NOT_DECLARED,
+        id="proj_1",
+        removal=Removal.ARCHIVE,
+        on_remove=OnRemove.DELETE.value,
+    )
+
+
+def inside(action: Action, reason: Reason = Reason.IN_SYNC, **more: object) -> Change:
+    address = Address("Assistant", "bot", "search")
+    return Change(address, action, reason, id="asst_1", **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("staying", "why"),
+    [
+        (inside(Action.NO_OP), "which a manifest still declares"),
+        (inside(Action.UPDATE), "which a manifest still declares"),
+        (
+            inside(Action.FORGET, Reason.WITH_PROJECT, prevent_destroy=True),
+            "which is protected by lifecycle.prevent_destroy",
+        ),
+        (
+            inside(Action.FORGET, Reason.RETAINED),
+            "which is to be kept (lifecycle.on_remove)",
+        ),
+    ],
+)
+def test_an_object_that_stays_is_not_lost_with_its_project_unasked(
+    staying: Change, why: str
+) -> None:
+    (sentence,) = refusals(plan(archived(), staying), Limits())
+    assert sentence.startswith("Project/search would be archived, and Assistant/search/bot")
+    assert why in sentence
+    assert refusals(plan(archived(), staying), Limits(), allowed=[staying.address]) == []
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        inside(Action.DELETE, Reason.NOT_DECLARED),
+        inside(Action.FORGET, Reason.GONE, prevent_destroy=True),
+        inside(Action.FORGET, Reason.WITH_PROJECT),
+    ],
+)
+def test_an_object_that_leaves_with_its_project_is_no_obstacle(leaving: Change) -> None:
+    assert refusals(plan(archived(), leaving), Limits()) == []
+
+
+def test_an_allowed_project_still_takes_no_protected_object_with_it() -> None:
+    protected = inside(Action.NO_OP, prevent_destroy=True)
+    assert refusals(plan(archived(), protected), Limits(), allowed=[PROJECT])
+
+
+# --- the key in use
+
+WRITER = Address("ServiceAccount", "ci", "search")
+
+
+def writer(action: Action, **more: object) -> Change:
+    return Change(WRITER, action, Reason.CONFIG, id="sa_1", **more)  # type: ignore[arg-type]
+
+
+def reached(name: str = "bot", action: Action = Action.NO_OP, **more: str) -> Change:
+    address = Address("Assistant", name, "search")
+    return Change(address, action, Reason.IN_SYNC, id=name, **{"scope": "project key", **more})  # type: ignore[arg-type]
+
+
+def about_key(*changes: Change, allowed: Sequence[Address] = (), **more: bool) -> list[str]:
+    key = KeyInUse(WRITER, "key", "the file a.key", **more)
+    return refusals(plan(*changes), Limits(), allowed=allowed, keys={"search": key})
+
+
+TAKEN_AWAY = FieldChange(("key",), {"write_to": {"file": "a.key"}}, None)
+REVOKED_AT_ONCE = KeyStep("key", KeyAction.REVOKE, "old key will be revoked at once", "key_1")
+
+
+@pytest.mark.parametrize(
+    ("losing", "end"),
+    [
+        (writer(Action.DELETE), "would be deleted"),
+        (writer(Action.UPDATE, fields=(TAKEN_AWAY,)), "would lose its key"),
+    ],
+)
+def test_the_key_in_use_stays_as_long_as_an_object_needs_it(losing: Change, end: str) -> None:
+    (sentence,) = about_key(losing, reached())
+    assert sentence.startswith(f"ServiceAccount/search/ci {end}, and its key is the one in use")
+    assert "(the file a.key) and Assistant/search/bot still needs it" in sentence
+    assert about_key(losing, reached(), allowed=[WRITER]) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        reached(action=Action.DELETE),
+        reached(action=Action.FORGET),
+        reached(scope="organization"),
+        Change(
+            Address("Assistant", "x", "other"), Action.NO_OP, Reason.IN_SYNC, scope="project key"
+        ),
+    ],
+)
+def test_a_key_goes_together_with_the_last_object_that_it_opens(other: Change) -> None:
+    assert about_key(writer(Action.DELETE), other) == []
+
+
+@pytest.mark.parametrize(
+    ("planned", "is_refused"),
+    [
+        (writer(Action.DELETE), True),
+        (writer(Action.REPLACE), True),
+        (writer(Action.UPDATE, keys=(REVOKED_AT_ONCE,)), True),
+        (writer(Action.UPDATE), False),
+        (writer(Action.NO_OP), False),
+        (writer(Action.FORGET), False),
+    ],
+)
+def test_a_key_that_cannot_be_read_again_must_stay_valid(planned: Change, is_refused: bool) -> None:
+    assert bool(about_key(planned, is_read_again=False)) is is_refused
+
+
+def test_a_key_that_is_read_again_may_be_replaced() -> None:
+    assert about_key(writer(Action.REPLACE), reached()) == []
+
+
+def test_a_key_that_is_still_to_be_delivered_is_not_in_use() -> None:
+    assert about_key(writer(Action.DELETE), reached(), is_delivered=False) == []

@@ -193,7 +193,7 @@ def test_a_saved_plan_does_not_delete_what_another_stack_has_marked_since(
     assert id in ids(applied)
 
 
-def test_an_export_taken_from_elsewhere_keeps_its_objects_and_marks_them_anew(
+def test_an_imported_export_of_another_stack_keeps_its_objects_and_marks_them_again(
     applied: Workspace,
 ) -> None:
     before = ids(applied)

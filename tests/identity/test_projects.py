@@ -64,7 +64,7 @@ def team(workspace: Workspace) -> Workspace:
 # --- a project with a new address
 
 
-def test_all_that_is_in_a_project_goes_along_when_its_address_is_renamed(team: Workspace) -> None:
+def test_the_objects_of_a_project_move_with_its_renamed_address(team: Workspace) -> None:
     team.write({"team.yaml": RENAMED}).emulator.clear_requests()
     assert "0 to delete" in team.plan().out
     team.apply()
@@ -77,7 +77,7 @@ def test_all_that_is_in_a_project_goes_along_when_its_address_is_renamed(team: W
     assert "/team/" not in team.run("state", "list", expect=0).out
 
 
-def test_what_loses_its_declaration_while_its_project_is_renamed_is_still_removed(
+def test_an_object_removed_while_its_project_is_renamed_is_deleted(
     team: Workspace,
 ) -> None:
     without = RENAMED.replace(
@@ -163,7 +163,7 @@ def test_an_account_that_moves_to_another_project_is_made_there_and_deleted_here
     assert team.plan().code == 0
 
 
-def test_the_plan_says_why_an_object_is_made_anew_in_another_project(team: Workspace) -> None:
+def test_the_plan_says_why_an_object_is_created_again_in_another_project(team: Workspace) -> None:
     lifecycle = "lifecycle: {renamed_from: ServiceAccount/team/bot}\n"
     moved = TEAM.replace(BOT, BOT.replace("project: team", "project: other") + lifecycle)
     plan = team.write({"team.yaml": moved + OTHER}).plan().out
@@ -241,7 +241,7 @@ def test_a_record_left_over_for_an_object_that_another_address_has_is_forgotten(
 # --- retained projects
 
 
-def test_what_is_in_a_retained_project_is_retained_with_it(team: Workspace) -> None:
+def test_the_objects_of_a_retained_project_are_retained_with_it(team: Workspace) -> None:
     (team.folder / "team.yaml").unlink()
     plan = team.plan().out
     assert plan.count("will be forgotten: its project is kept, with everything in it") == 4
@@ -251,7 +251,7 @@ def test_what_is_in_a_retained_project_is_retained_with_it(team: Workspace) -> N
     assert team.plan().code == 0
 
 
-def test_what_says_that_it_is_to_be_deleted_is_deleted_out_of_a_retained_project(
+def test_an_object_with_on_remove_delete_is_deleted_from_a_retained_project(
     team: Workspace,
 ) -> None:
     team.write({"team.yaml": TEAM.replace(BOT, BOT + "lifecycle: {on_remove: delete}\n")}).apply()
@@ -260,12 +260,12 @@ def test_what_says_that_it_is_to_be_deleted_is_deleted_out_of_a_retained_project
     assert (inside(team, "service_accounts"), limit(team)) == ([], 77)
 
 
-def test_what_is_removed_while_its_project_stays_is_deleted_as_ever(team: Workspace) -> None:
+def test_an_object_removed_from_a_declared_project_is_deleted(team: Workspace) -> None:
     team.write({"team.yaml": TEAM.replace(f"---\nkind: ServiceAccount\n{BOT}", "")}).apply()
     assert inside(team, "service_accounts") == []
 
 
-def test_a_retained_project_is_forgotten_only_after_all_that_is_in_it(workspace: Workspace) -> None:
+def test_a_retained_project_is_forgotten_only_after_its_objects(workspace: Workspace) -> None:
     store = "---\nkind: VectorStore\nmetadata: {name: docs, project: search}\nspec: {name: Docs}\n"
     project = "kind: Project\nmetadata: {name: search}\nspec: {name: Default project}\nlifecycle: {adopt: ID}\n"
     project = project.replace("ID", workspace.emulator.project_id)

@@ -76,7 +76,7 @@ def test_another_type_takes_another_automation(
     assert workspace.plan().code == 0
 
 
-def test_one_that_has_happened_is_no_difference(workspace: Workspace) -> None:
+def test_a_completed_one_time_automation_is_no_difference(workspace: Workspace) -> None:
     declare(workspace, ONCE, status="active").apply()
     only(workspace)["status"] = "completed"
     assert workspace.plan().code == 0

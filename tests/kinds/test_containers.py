@@ -33,7 +33,7 @@ def expire(workspace: Workspace) -> None:
     one.body["last_active_at"] = 0
 
 
-def test_an_expired_container_is_made_anew_and_the_plan_says_why(sandbox: Workspace) -> None:
+def test_an_expired_container_is_created_again_and_the_plan_says_why(sandbox: Workspace) -> None:
     (before,) = containers(sandbox)
     expire(sandbox)
     assert sandbox.plan().code == 2

@@ -65,7 +65,7 @@ def test_a_second_apply_writes_nothing(with_example: Workspace) -> None:
 
 
 @every_kind
-def test_what_was_applied_can_be_destroyed(with_example: Workspace) -> None:
+def test_applied_examples_can_be_destroyed(with_example: Workspace) -> None:
     with_example.apply()
     with_example.run("destroy", "--yes", expect=0)
     assert with_example.run("state", "list", expect=0).out == ""

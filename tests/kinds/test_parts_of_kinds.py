@@ -44,7 +44,7 @@ def conversation(content: str, role: str = "user") -> str:
         ("assistant", "[{type: output_text, text: Hello}]"),
     ],
 )
-def test_what_a_conversation_begins_with_is_a_text_or_parts(
+def test_the_first_items_of_a_conversation_are_texts_or_parts(
     workspace: Workspace, role: str, content: str
 ) -> None:
     converges(workspace.declare(conversation(content, role)))
@@ -69,7 +69,7 @@ def test_an_unknown_part_of_a_conversation_is_refused_offline(workspace: Workspa
         "[{type: input_audio, input_audio: {data: AAAA, format: wav}}]",
     ],
 )
-def test_what_a_grader_asks_is_a_text_or_parts(workspace: Workspace, content: str) -> None:
+def test_the_message_of_a_grader_is_a_text_or_parts(workspace: Workspace, content: str) -> None:
     text = f'"{content}"' if content.startswith("Judge") else content
     workspace.declare(
         "kind: Eval\nmetadata: {name: e}\nspec:\n"

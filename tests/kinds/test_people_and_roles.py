@@ -114,7 +114,7 @@ def test_a_group_of_the_identity_provider_is_not_deleted(workspace: Workspace) -
 # --- invites
 
 
-def test_who_is_a_member_already_is_not_invited(workspace: Workspace) -> None:
+def test_a_member_is_not_invited_again(workspace: Workspace) -> None:
     workspace.declare(
         "kind: Invite\nmetadata: {name: cleo}\nspec: {email: CLEO@example.com, role: owner}\n"
     )

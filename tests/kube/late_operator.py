@@ -1,4 +1,4 @@
-"""The command line with a clock that is wrong by some seconds: `late_operator.py SECONDS COMMAND …`."""
+"""The command line with a clock that is some seconds wrong: `late_operator.py SECONDS COMMAND …`."""
 
 from __future__ import annotations
 

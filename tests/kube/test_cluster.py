@@ -1,4 +1,4 @@
-"""What tests on the API server rely on: RBAC applies, requests are counted, a restart keeps data."""
+"""What other tests rely on: RBAC applies, requests are counted, and a restart keeps data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever strikes the operators of a fleet, nothing is made twice or without approval, and all Stacks converge.
+"""Faults of all parts of a fleet: nothing is created twice or without approval, and all Stacks converge.
 
 `RECONCILER_FLEET=100x10` tries 100 Stacks in 10 organizations.
 """

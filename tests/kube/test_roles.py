@@ -1,4 +1,4 @@
-"""What the account of the operator may do, by the roles of the chart: what it needs, and nothing else."""
+"""Permissions of the operator's account by the roles of the chart: all that it needs, and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of manifests that is the current one, so that places read as a user would type them."""
+"""A stack in a temporary folder, which is the current folder, so that messages name files as a user types them."""
 
 from __future__ import annotations
 

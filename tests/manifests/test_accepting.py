@@ -1,4 +1,4 @@
-"""A new value is written where the old one stands, whatever the layout, and the rest stays as it is."""
+"""A live value is written where the manifest declares it, and no other text changes."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_value_changes_its_own_text_alone(tmp_path: Path, case: str) -> None:
+def test_only_the_text_of_the_value_changes(tmp_path: Path, case: str) -> None:
     spec, values, wanted = CASES[case]
     assert after(tmp_path, spec, **values) == wanted
 
 
-def test_a_null_that_means_nothing_stays(tmp_path: Path) -> None:
+def test_a_null_that_means_not_set_stays(tmp_path: Path) -> None:
     spec = "  metadata: {a: 1, b: null}\n"
     assert after(tmp_path, spec, metadata={"a": 2}) == "  metadata: {a: 2, b: null}\n"
 
@@ -180,7 +180,7 @@ VALUES = st.recursive(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(before=VALUES, wanted=VALUES, flow=st.sampled_from([True, False, None]))
-def test_whatever_is_accepted_is_read_back(
+def test_an_accepted_value_reads_back(
     tmp_path: Path, before: Any, wanted: Any, flow: bool | None
 ) -> None:
     spec = {"name": "kept", "metadata": before, "model": "kept"}

@@ -29,7 +29,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_all_documents_together_come_to_a_bounded_number_of_resources(folder: Folder) -> None:
+def test_all_documents_together_expand_to_a_bounded_number_of_resources(folder: Folder) -> None:
     folder.write(
         {"reconciler.yaml": STACK % named(30), "m/a.yaml": "---\n".join(EACH % n for n in range(3))}
     )
@@ -50,7 +50,7 @@ INSERTED = {
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("text", INSERTED.values(), ids=INSERTED)
-def test_what_expressions_insert_is_bounded_in_all(folder: Folder, text: str) -> None:
+def test_the_total_size_of_inserted_values_is_bounded(folder: Folder, text: str) -> None:
     big = "x" * 1_000
     stack = (STACK % named(30)).replace(
         "variables: {", f"variables: {{big: {big}, map: {{default: {{text: {big}}}}}, "
@@ -62,9 +62,7 @@ def test_what_expressions_insert_is_bounded_in_all(folder: Folder, text: str) ->
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("inserted", ["${var.tree}", "${each.value}"])
-def test_a_map_that_is_inserted_counts_with_all_that_is_in_it(
-    folder: Folder, inserted: str
-) -> None:
+def test_an_inserted_map_counts_with_its_contents(folder: Folder, inserted: str) -> None:
     tree = "{" + ", ".join(f"k{n}: v" for n in range(16)) + "}"
     stack = (STACK % named(60)).replace("variables: {", f"variables: {{tree: {{default: {tree}}}, ")
     document = EACH % 1
@@ -81,7 +79,7 @@ def test_a_map_that_is_inserted_counts_with_all_that_is_in_it(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_document_that_is_repeated_counts_for_each_of_its_resources(folder: Folder) -> None:
+def test_a_repeated_document_counts_once_per_resource(folder: Folder) -> None:
     document = (EACH % 1).replace("model: m", f"model: m, instructions: {'x' * 1_000}")
     folder.write({"reconciler.yaml": STACK % named(30), "m/a.yaml": document})
     assert "exceed 20,000 characters" in folder.problems()[0]
@@ -103,7 +101,7 @@ def test_the_aliases_of_all_documents_of_a_file_count_together(folder: Folder) -
     assert any("Aliases expand too far" in problem for problem in folder.problems())
 
 
-def test_a_list_with_one_name_twice_at_its_end_is_refused_by_its_length_first(
+def test_the_length_of_a_list_is_checked_before_its_duplicates(
     folder: Folder,
 ) -> None:
     folder.write({"reconciler.yaml": STACK % f"{named(200_000)}, n199999", "m/a.yaml": EACH % 1})
@@ -160,7 +158,7 @@ def test_a_file_over_its_limit_is_refused_before_it_is_read(
     assert f'"big.bin" has {size:,} bytes; the maximum is {most}.' in str(problem)
 
 
-def test_patterns_look_at_a_bounded_number_of_files_together(
+def test_all_patterns_together_visit_a_bounded_number_of_files(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_search, "MAX_WALKED", 50)

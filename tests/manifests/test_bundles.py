@@ -1,4 +1,4 @@
-"""Folders that are uploaded as one: which files they have, what their entry file says, and what is refused."""
+"""Folders that are uploaded as one object: their files, their entry file, and refused ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def bundle(folder: Folder, files: str) -> FileSet:
         ),
     ],
 )
-def test_files_go_by_their_path_below_the_entry_files_folder(
+def test_the_key_of_a_file_is_its_path_below_the_folder_of_the_entry_file(
     folder: Folder, files: str, found: list[str]
 ) -> None:
     folder.write(
@@ -49,7 +49,7 @@ def test_files_go_by_their_path_below_the_entry_files_folder(
     assert [member.key for member in bundle(folder, files).members] == found
 
 
-def test_the_name_is_that_of_the_front_matter(folder: Folder) -> None:
+def test_the_front_matter_gives_the_name(folder: Folder) -> None:
     folder.write({"SKILL.md": ENTRY})
     spec = {"files": bundle(folder, "[{path: SKILL.md}]")}
     assert KINDS["Skill"].identity(spec) == {"name": "greeting"}
@@ -87,7 +87,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("row", REFUSED.values(), ids=list(REFUSED))
-def test_what_is_no_bundle_is_refused_with_one_sentence(
+def test_an_invalid_bundle_is_refused_with_one_sentence(
     folder: Folder, row: tuple[dict[str, str], str, str]
 ) -> None:
     files, items, sentence = row

@@ -1,4 +1,4 @@
-"""Whole configurations: the examples load, and the digest knows what matters."""
+"""Whole configurations: the examples load, and the digest changes with what apply would do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FOLDERS = sorted({path.name for path in EXAMPLES.iterdir() if path.is_dir()} - {
 
 @pytest.mark.parametrize("name", [*FOLDERS, *sorted({folder.as_posix() for folder in FLEET})])
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_every_example_loads_and_wants_for_nothing(name: str, environment: str) -> None:
+def test_every_example_loads_without_problems(name: str, environment: str) -> None:
     has_stack = (EXAMPLES / name / "reconciler.yaml").exists()
     settings = Settings(EXAMPLES / name, environment if has_stack else None, env=KEYS)
     configuration = load_configuration(settings, KINDS, RULE_KINDS)
@@ -57,7 +57,7 @@ def test_resources_come_in_the_order_of_their_addresses(folder: Folder) -> None:
     assert [resource.address.name for resource in folder.load().resources] == ["a", "b", "c"]
 
 
-def test_a_resource_knows_its_place_and_its_fields_places(folder: Folder) -> None:
+def test_a_resource_has_its_location_and_those_of_its_fields(folder: Folder) -> None:
     folder.write({"m.yaml": f"# first\n---\n{PROJECT}"})
     (resource,) = folder.load().resources
     assert (str(resource.location), str(resource.locations["name"])) == (
@@ -66,7 +66,7 @@ def test_a_resource_knows_its_place_and_its_fields_places(folder: Folder) -> Non
     )
 
 
-def test_a_lifecycle_is_read_whole(folder: Folder) -> None:
+def test_all_fields_of_a_lifecycle_are_read(folder: Folder) -> None:
     life = (
         "lifecycle: {prevent_destroy: true, ignore_changes: [name], on_remove: delete, adopt: proj_1, "
         "create_before_destroy: false, renamed_from: Project/old}\n"
@@ -112,9 +112,7 @@ def digest(folder: Folder, changes: Mapping[str, str | None], environment: str =
         {"docs/b.txt": "matches no glob"},
     ],
 )  # fmt: skip
-def test_the_digest_does_not_care_how_it_is_written(
-    folder: Folder, changes: dict[str, str]
-) -> None:
+def test_the_digest_ignores_comments_and_layout(folder: Folder, changes: dict[str, str]) -> None:
     assert digest(folder, changes) == digest(folder, {})
 
 
@@ -145,7 +143,7 @@ def test_the_digest_does_not_care_how_it_is_written(
         },
     ],
 )
-def test_the_digest_changes_with_what_would_be_applied(
+def test_the_digest_changes_with_the_applied_values(
     folder: Folder, changes: dict[str, str]
 ) -> None:
     assert digest(folder, changes) != digest(folder, {})
@@ -195,7 +193,7 @@ def test_the_order_of_files_and_documents_does_not_matter(
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(st.sampled_from("kind:AgetmadnsporjcV{}[]'\"$ \n-&*!|>0"), max_size=80))
-def test_no_text_at_all_breaks_the_loader(text: str) -> None:
+def test_no_text_crashes_the_loader(text: str) -> None:
     with tempfile.TemporaryDirectory() as root:
         (Path(root) / "a.yaml").write_text(
             f"kind: Agent\nmetadata: {{name: a}}\nspec:\n  model: m\n{text}"

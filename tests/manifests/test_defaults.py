@@ -42,7 +42,7 @@ def metadata_with(folder: Folder, text: str) -> Folder:
         ("env.UNSET ?? 'nothing'", "nothing"),
     ],
 )
-def test_the_default_holds_where_the_value_is_absent_or_null(
+def test_the_default_applies_if_the_value_is_absent_or_null(
     folder: Folder, expression: str, value: Any
 ) -> None:
     folder.env |= {"RECONCILER_ALLOW_ENV": "UNSET"}
@@ -65,7 +65,7 @@ def test_the_default_holds_where_the_value_is_absent_or_null(
         ("?? 1", "Unknown expression"),
     ],
 )
-def test_a_mistake_is_an_error_in_spite_of_the_default(
+def test_a_wrong_expression_is_an_error_despite_its_default(
     folder: Folder, expression: str, said: str
 ) -> None:
     metadata_with(folder, "'${" + expression + "}'")

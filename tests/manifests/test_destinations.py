@@ -1,4 +1,4 @@
-"""Where keys may go: several places, no place twice, and only places that are allowed."""
+"""The destinations of keys: several places, no place twice, and only places that are allowed."""
 
 from __future__ import annotations
 
@@ -115,9 +115,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize(("glob", "is_allowed"), ALLOWED.values(), ids=ALLOWED.keys())
-def test_who_runs_the_program_bounds_the_places(
-    folder: Folder, glob: str, is_allowed: bool
-) -> None:
+def test_the_caller_restricts_the_places(folder: Folder, glob: str, is_allowed: bool) -> None:
     folder.env["RECONCILER_ALLOW_SINKS"] = f"file:none, {glob}"
     by_variable = problems(folder, VAULT)
     folder.env.pop("RECONCILER_ALLOW_SINKS")
@@ -128,7 +126,7 @@ def test_who_runs_the_program_bounds_the_places(
         assert glob in found
 
 
-def test_a_manifest_cannot_lift_the_bounds(folder: Folder) -> None:
+def test_a_manifest_cannot_lift_the_restriction(folder: Folder) -> None:
     folder.env["RECONCILER_ALLOW_SINKS"] = "file:secrets/*"
     for write_to in (
         "{file: secrets/../other}",
@@ -140,6 +138,6 @@ def test_a_manifest_cannot_lift_the_bounds(folder: Folder) -> None:
         assert problems(folder, write_to), write_to
 
 
-def test_an_empty_variable_bounds_nothing(folder: Folder) -> None:
+def test_an_empty_variable_restricts_nothing(folder: Folder) -> None:
     folder.env["RECONCILER_ALLOW_SINKS"] = " , "
     assert problems(folder, VAULT) == []

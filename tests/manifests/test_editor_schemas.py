@@ -79,7 +79,9 @@ def test_an_empty_document_is_offered_every_kind() -> None:
 
 
 @pytest.mark.parametrize("kind", ALL.values(), ids=attrgetter("name"))
-def test_an_empty_spec_is_offered_every_field_of_its_kind_with_words(kind: Declaration) -> None:
+def test_an_empty_spec_is_offered_every_field_of_its_kind_with_its_description(
+    kind: Declaration,
+) -> None:
     offered = offers({"kind": kind.name, "spec": {}}, "spec")
     assert set(offered) == {field.name for field in kind.fields}
     assert [name for name, part in offered.items() if not part.get("description")] == []
@@ -90,7 +92,9 @@ def test_an_empty_spec_is_offered_every_field_of_its_kind_with_words(kind: Decla
     [({}, ()), (None, ()), ([{}], (0,)), ([None], (0,))],
     ids=["map", "nothing", "list", "nothing in a list"],
 )
-def test_write_to_is_offered_every_sink_with_words(write_to: Any, path: tuple[int, ...]) -> None:
+def test_write_to_is_offered_every_sink_with_its_description(
+    write_to: Any, path: tuple[int, ...]
+) -> None:
     offered = offers(account(write_to), "spec", "key", "write_to", *path)
     assert {name: part["description"] for name, part in offered.items()} == {
         name: sink.description for name, sink in SINKS.items()
@@ -98,14 +102,14 @@ def test_write_to_is_offered_every_sink_with_words(write_to: Any, path: tuple[in
 
 
 @pytest.mark.parametrize("write_to", [{"vault": {}}, [{"vault": {}}]], ids=["map", "list"])
-def test_a_sink_is_offered_its_fields_with_words(write_to: Any) -> None:
+def test_a_sink_is_offered_its_fields_with_their_descriptions(write_to: Any) -> None:
     path = ("vault",) if isinstance(write_to, dict) else (0, "vault")
     offered = offers(account(write_to), "spec", "key", "write_to", *path)
     assert {"path", "field"} <= set(offered)
     assert [name for name, part in offered.items() if not part.get("description")] == []
 
 
-def test_an_empty_entry_of_files_is_offered_both_forms_with_words() -> None:
+def test_an_empty_entry_of_files_is_offered_both_forms_with_their_descriptions() -> None:
     offered = offers(store({}), "spec", "files", 0)
     assert {"path", "ignore", "allow_empty", "file_id", "attributes", "chunking_strategy"} == set(
         offered

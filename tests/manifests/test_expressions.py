@@ -1,4 +1,4 @@
-"""Expressions: what they come to, where they may stand, and what is said about those that cannot be followed."""
+"""Expressions: their values, where they can stand, and the problems of invalid ones."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ STORE_NAME = Reference(Address("VectorStore", "handbook", "search"), ("name",))
         ),
     ],
 )
-def test_an_expression_comes_to_its_value(folder: Folder, text: str, meant: Any) -> None:
+def test_an_expression_evaluates_to_its_value(folder: Folder, text: str, meant: Any) -> None:
     folder.env |= {"STAGE": "prod", "RECONCILER_ALLOW_ENV": "STAGE, UNSET"}
     with_name(folder, f"'{text}'").write({"prompts/a.md": "Say ${var.text}\n"})
     assert folder.spec("Agent/bot")["name"] == meant
@@ -191,9 +191,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_an_expression_that_cannot_be_followed_is_one_problem(
-    folder: Folder, text: str, message: str
-) -> None:
+def test_an_invalid_expression_is_one_problem(folder: Folder, text: str, message: str) -> None:
     folder.env |= {"SECRET": "not for manifests", "RECONCILER_ALLOW_ENV": "UNSET"}
     with_name(folder, f"'{text}'")
     assert folder.problems() == [f"m.yaml:13:9: error: Agent/bot: {message}"]
@@ -228,7 +226,7 @@ def test_a_folder_that_is_a_link_out_of_the_stack_is_not_followed(folder: Folder
 
 
 @pytest.mark.parametrize("path", [".git/config", "a/../.GIT/config", "link"])
-def test_what_belongs_to_git_is_not_read(folder: Folder, path: str) -> None:
+def test_files_of_git_are_not_read(folder: Folder, path: str) -> None:
     with_name(folder, f"${{file:{path}}}").write({".git/config": "token", "a/b": ""})
     (folder.root / "link").symlink_to(".git/config")
     assert folder.problems() == [
@@ -265,7 +263,7 @@ def test_metadata_cannot_hold_a_reference(folder: Folder) -> None:
     ]
 
 
-def test_the_longest_declared_name_is_what_a_reference_with_dots_means(folder: Folder) -> None:
+def test_a_reference_with_dots_means_the_longest_declared_name(folder: Folder) -> None:
     limits = "".join(
         f"---\nkind: RateLimit\nmetadata: {{name: {name}, project: search}}\nspec: {{model: {name}}}\n"
         for name in ("gpt-4", "gpt-4.1")
@@ -276,7 +274,7 @@ def test_the_longest_declared_name_is_what_a_reference_with_dots_means(folder: F
     assert folder.spec("Agent/bot")["name"] == wanted
 
 
-def test_a_reference_without_its_project_is_told_how_to_name_it(folder: Folder) -> None:
+def test_a_reference_without_its_project_gets_a_suggestion_that_names_it(folder: Folder) -> None:
     bot = "kind: Agent\nmetadata: {name: bot, project: search}\nspec: {model: m, name: '${VectorStore/handbook}'}\n"
     folder.write({"m.yaml": f"{PROJECT}---\n{HANDBOOK}---\n{bot}"})
     assert folder.problems() == [
@@ -289,7 +287,7 @@ def test_a_reference_without_its_project_is_told_how_to_name_it(folder: Folder) 
 
 
 @given(st.text(st.characters(exclude_characters="$", exclude_categories=["Cs"])))
-def test_text_without_a_dollar_is_itself(text: str) -> None:
+def test_text_without_a_dollar_is_unchanged(text: str) -> None:
     assert parse(text) == (text,)
 
 

@@ -1,4 +1,4 @@
-"""Files that manifests name: uploads, folders kept in step, and the bounds that both have."""
+"""Files that manifests name: uploads, synchronized folders, and the bounds of both."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_glob_finds_files(folder: Folder, item: str, found: list[str]) -> None
     assert members(folder, f"[{item}]") == found
 
 
-def test_a_member_carries_what_its_bytes_are_and_what_the_item_says(folder: Folder) -> None:
+def test_a_member_has_its_digest_and_the_attributes_of_its_entry(folder: Folder) -> None:
     folder.write({"a.md": "hello", "m.yaml": store("[{path: a.md, attributes: {team: cx}}]")})
     (member,) = folder.spec("VectorStore/s")["files"].members
     wanted = LocalFile("a.md", hashlib.sha256(b"hello").hexdigest(), 5)
@@ -88,7 +88,7 @@ def test_an_uploaded_file_is_a_member_by_its_id(folder: Folder) -> None:
     assert (member.key, member.content) == ("${File/f}", None)
 
 
-def test_a_key_is_in_composed_unicode_whatever_the_disk_says(folder: Folder) -> None:
+def test_a_key_is_in_composed_unicode_on_every_file_system(folder: Folder) -> None:
     name = unicodedata.normalize("NFD", "docs/schön.md")
     folder.write({name: "x"})
     assert members(folder, "[{path: 'docs/sch*.md'}]") == [
@@ -114,7 +114,7 @@ def test_a_glob_without_a_match_is_an_error(folder: Folder, files: dict[str, str
     assert "allow_empty: true" in problem
 
 
-def test_a_glob_may_match_nothing_where_its_item_allows_that(folder: Folder) -> None:
+def test_a_glob_may_match_nothing_if_its_entry_allows_that(folder: Folder) -> None:
     folder.write(
         {"a.md": "x", "m.yaml": store("[{path: docs/*.md, allow_empty: true}, {path: a.md}]")}
     )
@@ -195,13 +195,13 @@ BAD = {
 
 
 @pytest.mark.parametrize(("files", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_item_is_one_problem(folder: Folder, files: str, message: str) -> None:
+def test_a_bad_entry_is_one_problem(folder: Folder, files: str, message: str) -> None:
     folder.write({**HANDBOOK, "a.yaml": PROJECT, "m.yaml": store(files)})
     column, rest = message.split(": error: ", 1)
     assert folder.problems() == [f"m.yaml:4:{column}: error: VectorStore/s: {rest}"]
 
 
-def test_every_bad_item_is_told(folder: Folder) -> None:
+def test_every_bad_entry_is_reported(folder: Folder) -> None:
     folder.write({"m.yaml": store("[{path: a}, {path: b}, {path: ../c}]")})
     assert len(folder.problems()) == 3
 
@@ -256,7 +256,7 @@ def test_a_linked_folder_is_not_entered(folder: Folder) -> None:
     assert "docs/link/secret.md" not in members(folder, "[{path: docs/**/*.md}]")
 
 
-def test_what_is_no_regular_file_is_refused(folder: Folder) -> None:
+def test_anything_but_a_regular_file_is_refused(folder: Folder) -> None:
     os.mkfifo(folder.root / "pipe")
     folder.write({"m.yaml": upload("pipe")})
     assert folder.problems() == [
@@ -264,7 +264,7 @@ def test_what_is_no_regular_file_is_refused(folder: Folder) -> None:
     ]
 
 
-def test_a_file_is_known_by_its_digest(folder: Folder) -> None:
+def test_a_file_is_identified_by_its_digest(folder: Folder) -> None:
     folder.write({"data/a.md": "hello", "m.yaml": upload("data/../data/a.md")})
     assert folder.spec("File/f")["path"] == LocalFile(
         "data/a.md", hashlib.sha256(b"hello").hexdigest(), 5

@@ -25,7 +25,7 @@ def addresses(folder: Folder) -> list[str]:
     return [str(resource.address) for resource in folder.load().resources]
 
 
-def test_each_pair_of_a_map_becomes_a_resource(folder: Folder) -> None:
+def test_each_entry_of_a_map_becomes_a_resource(folder: Folder) -> None:
     folder.write({"m.yaml": limits("{gpt-4.1: 5, gpt-5: 6}")})
     specs = {str(one.address): one.spec for one in folder.load().resources if one.address.project}
     assert specs == {
@@ -77,7 +77,7 @@ def test_resources_of_one_document_share_its_place(folder: Folder) -> None:
     assert places == {"m.yaml:9:10"}
 
 
-def test_a_problem_of_every_pair_is_told_once(folder: Folder) -> None:
+def test_a_problem_of_every_entry_is_reported_once(folder: Folder) -> None:
     folder.write({"m.yaml": limits("{a: 1, b: 2}").replace("model:", "modl:")})
     assert [problem.split("error: ")[1] for problem in folder.problems()] == [
         'RateLimit/search/a: Missing "model": spec requires it.',
@@ -112,7 +112,7 @@ def test_what_cannot_be_expanded_is_one_problem(folder: Folder, text: str, messa
     assert problem.endswith(f"error: {message}")
 
 
-def test_a_name_that_does_not_vary_is_told_to(folder: Folder) -> None:
+def test_a_constant_name_gets_a_suggestion_to_use_the_key(folder: Folder) -> None:
     folder.write({"m.yaml": limits("{a: 1, b: 2}", name="fixed")})
     assert folder.problems()[0] == (
         "m.yaml:6:18: error: RateLimit/search/fixed: Duplicate address: RateLimit/search/fixed is also "

@@ -1,4 +1,4 @@
-"""Where keys come from, where they go, and that they get nowhere else."""
+"""The sources of keys, their destinations, and that no other output contains them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_without_a_stack_the_usual_variables_hold_the_keys(folder: Folder) -> No
     ]
 
 
-def test_a_credential_says_which_variable_and_which_entry_it_is(folder: Folder) -> None:
+def test_a_credential_names_its_variable_and_its_entry(folder: Folder) -> None:
     folder.env["SEARCH_KEY"] = "sk-of-search"
     folder.write(
         {"reconciler.yaml": stack("{projects: {search: '${env.SEARCH_KEY}'}}"), "m.yaml": AGENT}
@@ -57,13 +57,13 @@ def test_a_variable_that_is_not_set_leaves_the_credential_without_a_secret(folde
     assert default.secret is None
 
 
-def test_null_means_that_there_is_no_such_key(folder: Folder) -> None:
+def test_null_means_no_key(folder: Folder) -> None:
     folder.env["OPENAI_API_KEY"] = "sk-project-key"
     folder.write({"reconciler.yaml": stack("{default: null}"), "m.yaml": AGENT})
     assert folder.load().stack.credentials.default is None
 
 
-def test_a_credential_of_a_file_is_left_to_be_read_later(folder: Folder) -> None:
+def test_a_credential_in_a_file_is_read_later(folder: Folder) -> None:
     folder.write({"reconciler.yaml": stack("{default: '${file:secrets/a.key}'}"), "m.yaml": AGENT})
     default = folder.load().stack.credentials.default
     assert default is not None
@@ -161,15 +161,13 @@ def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
         "---\n" + AGENT.replace("model: m", "model: m, instructions: '${file:secrets/a.key}'"),
     ],
 )
-def test_a_file_that_a_key_is_written_to_gets_into_no_resource(
-    folder: Folder, document: str
-) -> None:
+def test_a_key_file_cannot_be_part_of_a_resource(folder: Folder, document: str) -> None:
     text = PROJECT + document + account("a", "{write_to: {file: secrets/a.key}}")
     folder.write({"m.yaml": text, "secrets/a.key": "sk-whatever-it-is"})
     assert "A credential does not belong in a manifest" in folder.problems()[0]
 
 
-def test_what_only_looks_like_a_key_is_a_warning(folder: Folder) -> None:
+def test_a_text_that_only_looks_like_a_key_is_a_warning(folder: Folder) -> None:
     folder.write(
         {"m.yaml": AGENT.replace("model: m", f"model: m, instructions: 'for example {KEY}'")}
     )
@@ -293,7 +291,7 @@ def test_a_key_file_that_exists_or_will_be_written_is_a_key(folder: Folder, how:
     assert missing(folder) == []
 
 
-def test_a_key_file_that_nobody_writes_is_no_key(folder: Folder) -> None:
+def test_a_key_file_that_no_resource_writes_is_no_key(folder: Folder) -> None:
     document = AGENT
     folder.write(
         {"reconciler.yaml": stack("{default: '${file:secrets/a.key}'}"), "m.yaml": document}
@@ -378,9 +376,7 @@ def test_a_key_file_that_links_to_itself_is_no_mistake_of_ours(folder: Folder) -
 
 
 @pytest.mark.parametrize("glob", ["out/*", "**/*", "out/**/*.key", "*/a.key"])
-def test_a_key_that_is_still_to_be_written_is_kept_out_of_a_store(
-    folder: Folder, glob: str
-) -> None:
+def test_a_key_to_be_written_is_kept_out_of_a_store(folder: Folder, glob: str) -> None:
     store = (
         f"---\nkind: VectorStore\nmetadata: {{name: s}}\nspec: {{files: [{{path: '{glob}'}}]}}\n"
     )
@@ -413,7 +409,7 @@ def test_a_key_that_no_glob_finds_is_no_problem(folder: Folder, files: str) -> N
     assert len(folder.load().resources) == 3
 
 
-def test_a_key_for_a_project_that_nobody_declares_is_a_warning(folder: Folder) -> None:
+def test_a_key_for_an_undeclared_project_is_a_warning(folder: Folder) -> None:
     folder.env["SERCH_KEY"] = "sk-of-search"
     folder.write(
         {"reconciler.yaml": stack("{projects: {serch: '${env.SERCH_KEY}'}}"), "m.yaml": PROJECT}
@@ -426,6 +422,6 @@ def test_a_key_for_a_project_that_nobody_declares_is_a_warning(folder: Folder) -
     ]
 
 
-def test_a_key_for_a_project_of_the_stack_is_as_good_as_any(folder: Folder) -> None:
+def test_a_key_for_a_project_of_the_stack_is_accepted(folder: Folder) -> None:
     text = stack("{projects: {old: '${env.OLD_KEY}'}}") + "  projects: {old: proj_1}\n"
     assert folder.write({"reconciler.yaml": text, "m.yaml": PROJECT}).warnings() == []

@@ -1,4 +1,4 @@
-"""Keys in use never get into a message: not whole, not cut short, not as the name of a resource."""
+"""Keys in use never appear in a message: not whole, not shortened, not as the name of a resource."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_wrong_value_of_the_stack_is_not_quoted_where_it_is_a_key(
     assert KEY[:8] not in problem
 
 
-def test_what_is_shaped_like_a_key_is_masked_before_a_message_cuts_it(folder: Folder) -> None:
+def test_a_text_shaped_like_a_key_is_masked_before_a_message_shortens_it(folder: Folder) -> None:
     value = "x" * 30 + " sk-proj-abcdefghijklmnopqrstuv"
     problems = folder.write(
         {"m.yaml": f"{BOT}spec: {{model: m, temperature: {value}}}\n"}
@@ -112,7 +112,7 @@ def test_a_variable_that_holds_a_key_in_use_may_not_be_read_by_manifests(folder:
     ]
 
 
-def test_secrets_are_told_as_soon_as_they_are_known_also_where_loading_fails(
+def test_secrets_are_registered_at_once_even_if_loading_fails(
     folder: Folder,
 ) -> None:
     learnt: list[Secret] = []

@@ -1,4 +1,4 @@
-"""YAML and JSON into documents: what values mean, where they stand, and what is refused."""
+"""YAML and JSON become documents: the meaning of values, their locations, and refused texts."""
 
 from __future__ import annotations
 
@@ -156,14 +156,14 @@ def test_documents_before_a_syntax_error_are_kept() -> None:
     assert [one.value for one in found] == [{"a": 1}]
 
 
-def test_all_duplicate_keys_are_told_at_once() -> None:
+def test_all_duplicate_keys_are_reported_at_once() -> None:
     assert len(problems_of("a: 1\na: 2\nb: {c: 1, c: 2}\n")) == 2
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 200_000, "- " * 3_000 + "a", "{a: " * 100_000, "? " * 100_000]
 )
-def test_deep_nesting_is_refused_and_harms_nothing(text: str) -> None:
+def test_deep_nesting_is_refused(text: str) -> None:
     (problem,) = problems_of(text)
     assert problem.endswith(
         f"error: Nested too deeply: The maximum nesting depth is {MAX_DEPTH} levels."
@@ -251,9 +251,7 @@ def test_json_means_the_same_as_to_a_json_parser(wanted: Any) -> None:
         ("spec: {a: '${var.y}', model: ${var.x}}\n", '"${var.x}"'),
     ],
 )
-def test_an_expression_that_yaml_cannot_read_without_quotes_is_told_to_be_quoted(
-    text: str, quoted: str
-) -> None:
+def test_an_expression_that_needs_quotes_gets_a_hint(text: str, quoted: str) -> None:
     problems = Problems()
     load_documents(text, "m.yaml", problems)
     [problem] = problems.in_reading_order()
@@ -264,7 +262,7 @@ def test_an_expression_that_yaml_cannot_read_without_quotes_is_told_to_be_quoted
     "text",
     ["spec: {a: 1\nb: 2\n", 'spec: {a: "${var.x}", b: [}\n', "a: ${var.x}: y\n", "spec: {a: ${"],
 )
-def test_other_mistakes_are_not_put_down_to_an_expression(text: str) -> None:
+def test_other_syntax_errors_get_no_hint_about_expressions(text: str) -> None:
     problems = Problems()
     load_documents(text, "m.yaml", problems)
     [problem] = problems.in_reading_order()

@@ -1,4 +1,4 @@
-"""Modules: what their manifests become, and what is said about those that cannot be expanded."""
+"""Modules: the resources that they declare, and the problems of invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about fields that take the resource's own name."""
+"""Claims about fields that default to the name of the resource."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ spec: {role: member}
 """
 
 
-def test_an_account_without_a_name_is_called_like_its_resource(tmp_path: Path) -> None:
+def test_an_account_without_a_name_gets_the_name_of_its_resource(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(ACCOUNT)
     resources = load_configuration(Settings(root=tmp_path), KINDS).resources
     assert [item.spec["name"] for item in resources if item.address.kind == "ServiceAccount"] == [

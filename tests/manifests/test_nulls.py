@@ -1,4 +1,4 @@
-"""A null that an answer of the API shows for what was never sent means that it is left out."""
+"""A null that an answer of the API contains for a value that was never sent equals an omitted field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of manifests that were read before: found again by their digest, and treated as if they had been parsed."""
+"""Parsed manifests are cached by the digest of their text, and used as if they had been parsed again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kept(*texts: str, is_json: bool = False) -> dict[str, bytes]:
     return dict(parsed.to_keep())
 
 
-def test_a_text_that_is_known_is_not_parsed() -> None:
+def test_a_cached_text_is_not_parsed() -> None:
     [digest] = kept("a: 1")
     [something_else] = kept("b: 2").values()
     [document] = read(ParsedFiles({digest: something_else}.get), "a: 1")
@@ -52,9 +52,7 @@ def test_a_text_that_is_known_is_not_parsed() -> None:
         ('[{"a": 1}, {"a": [2]}]', True),
     ],
 )
-def test_what_is_found_again_has_the_same_values_in_the_same_places(
-    text: str, is_json: bool
-) -> None:
+def test_cached_documents_have_the_same_values_and_positions(text: str, is_json: bool) -> None:
     fresh = read(ParsedFiles(), text, is_json=is_json)
     again = read(ParsedFiles(kept(text, is_json=is_json).get), text, is_json=is_json)
     assert [document.packed for document in again] == [document.packed for document in fresh]
@@ -73,25 +71,25 @@ def test_any_other_text_is_parsed(more: str) -> None:
     assert known.keys().isdisjoint(parsed.to_keep())
 
 
-def test_json_and_yaml_of_one_text_are_not_mixed_up() -> None:
+def test_one_text_has_separate_entries_as_json_and_as_yaml() -> None:
     text = "[{a: 1}]"
     assert len(read(ParsedFiles(kept(text).get), text)) == 1
     assert kept(text).keys().isdisjoint(kept(text, is_json=True))
 
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "a: [", "a: !!python/none x"])
-def test_a_file_with_a_problem_tells_it_every_time(text: str) -> None:
+def test_a_problem_of_a_file_is_reported_every_time(text: str) -> None:
     parsed = ParsedFiles()
     parsed.documents(text, "a.yaml", Problems())
     assert parsed.to_keep() == {}
 
 
-def test_a_file_with_a_number_that_cannot_be_kept_is_parsed_every_time() -> None:
+def test_a_file_with_a_number_that_cannot_be_stored_is_parsed_every_time() -> None:
     assert kept("a: 123456789012345678901234567890") == {}
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\x78\x9c\x03\x00\x00\x00\x00\x01"])
-def test_what_is_damaged_is_parsed_anew(damage: bytes) -> None:
+def test_the_text_of_a_damaged_entry_is_parsed_again(damage: bytes) -> None:
     known = dict.fromkeys(kept(TWO), damage)
     parsed = ParsedFiles(known.get)
     assert [document.packed for document in read(parsed, TWO)] == [
@@ -100,7 +98,7 @@ def test_what_is_damaged_is_parsed_anew(damage: bytes) -> None:
     assert parsed.to_keep() == kept(TWO)
 
 
-def test_what_was_known_is_kept_for_the_next_time_and_what_was_not_read_is_not() -> None:
+def test_used_entries_are_kept_and_unused_ones_are_not() -> None:
     parsed = ParsedFiles(kept("a: 1", "b: 2").get)
     read(parsed, "a: 1")
     read(parsed, "c: 3")

@@ -1,4 +1,4 @@
-"""References: cycles, and what depends on what."""
+"""References: cycles, and the resources that a resource depends on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_two_cycles_are_two_problems(folder: Folder) -> None:
     assert len(folder.problems()) == 2
 
 
-def test_an_unread_file_keeps_references_into_it_from_being_called_unknown(folder: Folder) -> None:
+def test_references_into_an_unread_file_are_not_reported_as_unknown(folder: Folder) -> None:
     folder.write(
         {"a.yaml": "kind: [", "m.yaml": store("a", "${VectorStore/b}", project="elsewhere")}
     )
@@ -63,7 +63,7 @@ def test_an_unread_file_keeps_references_into_it_from_being_called_unknown(folde
     ]
 
 
-def test_resources_know_what_they_refer_to(folder: Folder) -> None:
+def test_a_resource_lists_its_references(folder: Folder) -> None:
     folder.write({"m.yaml": store("a", "x") + store("b", "${VectorStore/a}")})
     assert folder.load().resources[1].references == {Address("VectorStore", "a")}
 
@@ -79,7 +79,7 @@ NODES = [Address("Agent", name) for name in "abcdef"]
 
 
 @given(st.dictionaries(st.sampled_from(NODES), st.lists(st.sampled_from(NODES), unique=True)))
-def test_rings_are_found_exactly_where_an_order_is_impossible(
+def test_cycles_are_found_exactly_where_no_order_exists(
     edges: dict[Address, list[Address]],
 ) -> None:
     left = {node: {need for need in needs if need in edges} for node, needs in edges.items()}

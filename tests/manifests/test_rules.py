@@ -28,7 +28,7 @@ def problems(folder: Path, *documents: str) -> list[str]:
     return [str(item) for item in caught.value.diagnostics]
 
 
-def test_a_rule_is_beside_the_resources_and_not_among_them(tmp_path: Path) -> None:
+def test_a_rule_is_not_a_resource(tmp_path: Path) -> None:
     loaded = load(tmp_path, STORE, HEAD + "  operation: listModels\n")
     assert [resource.address.kind for resource in loaded.resources] == ["VectorStore"]
     assert [rule.address for rule in loaded.rules] == [Address("Check", "it")]
@@ -56,7 +56,7 @@ def test_a_rule_may_refer_to_resources_and_read_files(tmp_path: Path) -> None:
     assert second.references == {Address("VectorStore", "handbook")}
 
 
-def test_a_rule_is_made_for_each_pair(tmp_path: Path) -> None:
+def test_for_each_declares_a_rule_for_each_entry(tmp_path: Path) -> None:
     text = (
         'kind: Check\nmetadata: {name: "has-${each.key}"}\nfor_each: [gpt-5.1, gpt-4.1]\n'
         'spec: {operation: retrieveModel, parameters: {model: "${each.key}"}}\n'
@@ -105,9 +105,7 @@ def test_a_rule_is_made_for_each_pair(tmp_path: Path) -> None:
         ("operation: listModels\n  expect: {status: ok}", "5:20 Wrong type"),
     ],
 )
-def test_what_is_wrong_with_a_check_is_said_where_it_stands(
-    tmp_path: Path, spec: str, problem: str
-) -> None:
+def test_a_problem_of_a_check_has_its_location(tmp_path: Path, spec: str, problem: str) -> None:
     [found] = problems(tmp_path, f"{HEAD}  {spec}\n")
     place, summary = problem.split(" ", 1)
     assert found.startswith(f"m.yaml:{place}: error: Check/it: {summary}")
@@ -150,9 +148,7 @@ def test_what_is_wrong_with_a_check_is_said_where_it_stands(
         ),
     ],
 )
-def test_what_is_wrong_with_a_retention_is_said_where_it_stands(
-    tmp_path: Path, spec: str, problem: str
-) -> None:
+def test_a_problem_of_a_retention_has_its_location(tmp_path: Path, spec: str, problem: str) -> None:
     [found] = problems(
         tmp_path, f"kind: Retention\nmetadata: {{name: it}}\nspec:\n  {spec}\n", STORE
     )
@@ -160,7 +156,7 @@ def test_what_is_wrong_with_a_retention_is_said_where_it_stands(
     assert found.startswith(f"m.yaml:{place}: error: Retention/it: {summary}")
 
 
-def test_a_rule_that_removes_is_part_of_what_is_approved(tmp_path: Path) -> None:
+def test_a_rule_that_removes_is_part_of_the_digest(tmp_path: Path) -> None:
     rule = "kind: Retention\nmetadata: {name: it}\nspec: {of: File, match: {name: tmp, older_than_days: 3}}\n"
     digests = {
         load(tmp_path, STORE, *rules).digest for rules in ([], [rule], [rule.replace("3", "4")])

@@ -1,4 +1,4 @@
-"""The schemas: valid themselves, equal to what is committed, and true of every manifest that we ship."""
+"""The schemas are valid, equal to the committed ones, and satisfied by every manifest of this repository."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def fields_of(schema: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "text"), schema_files(KINDS).items(), ids=schema_files(KINDS).keys()
 )
-def test_the_committed_schema_is_what_the_kinds_say(name: str, text: str) -> None:
+def test_the_committed_schemas_are_those_of_the_kinds(name: str, text: str) -> None:
     committed = (REPOSITORY / "schemas" / name).read_text(encoding="utf-8")
     assert committed == text, "run python -m reconciler.manifests.schema schemas"
 
 
-def test_no_schema_of_a_kind_that_is_gone_is_committed() -> None:
+def test_no_schema_of_a_removed_kind_is_committed() -> None:
     assert {path.name for path in (REPOSITORY / "schemas").iterdir()} == set(schema_files(KINDS))
 
 
@@ -94,7 +94,7 @@ def test_every_example_satisfies_the_editors_schema(path: Path) -> None:
 
 
 @every_kind
-def test_every_field_has_words_to_hover_over(kind: Kind) -> None:
+def test_every_field_has_hover_text(kind: Kind) -> None:
     schema = kind_schema(kind, expressions=True)["properties"]
     wordless = [
         part for part in fields_of(schema) if "const" not in part and not part.get("description")
@@ -117,7 +117,7 @@ def test_an_expression_may_stand_for_any_field_in_an_editor(kind: Kind, expressi
 
 
 @every_kind
-def test_a_plain_text_does_not_stand_for_what_is_no_text(kind: Kind) -> None:
+def test_a_plain_text_is_no_value_of_another_type(kind: Kind) -> None:
     example = documents(kind.example)[0]
     for field in kind.fields:
         schema = kind_schema(kind, expressions=True)["properties"]["spec"]["properties"][field.name]
@@ -184,13 +184,13 @@ def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
     assert write_schemas(tmp_path) == []
 
 
-def test_the_schema_of_a_kind_that_is_gone_is_removed(tmp_path: Path) -> None:
+def test_the_schema_of_a_removed_kind_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "old.schema.json").write_text("{}")
     write_schemas(tmp_path)
     assert not (tmp_path / "old.schema.json").exists()
 
 
-def test_a_check_says_what_is_out_of_date_and_writes_nothing(
+def test_a_check_lists_outdated_schemas_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--check", str(tmp_path)]) == 1
@@ -198,11 +198,11 @@ def test_a_check_says_what_is_out_of_date_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_check_of_fresh_schemas_is_content(tmp_path: Path) -> None:
+def test_a_check_of_current_schemas_succeeds(tmp_path: Path) -> None:
     main([str(tmp_path)])
     assert main(["--check", str(tmp_path)]) == 0
 
 
-def test_wrong_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 1
     assert "usage" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The stack file: its defaults, its environments, its variables, and what it must not say."""
+"""The stack file: its defaults, its environments, its variables, and what it must not contain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_everything_has_a_default(folder: Folder) -> None:
     assert (found.organization, found.project) == (None, None)
 
 
-def test_the_name_of_the_folder_is_made_fit_for_a_name(tmp_path: Path) -> None:
+def test_the_name_of_the_folder_becomes_a_valid_name(tmp_path: Path) -> None:
     root = tmp_path / "Überall shop (2)"
     root.mkdir()
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", load_stack(Settings(root=root)).name)
@@ -75,7 +75,7 @@ def test_organization_and_project_come_from_the_process(folder: Folder) -> None:
     assert (found.organization, found.project) == ("org-1", "proj_1")
 
 
-def test_a_stack_says_everything_that_it_can(folder: Folder) -> None:
+def test_all_settings_of_a_stack_are_read(folder: Folder) -> None:
     folder.write(
         stack(
             "{guards: {max_deletes: 3}, pace: {admin_requests_per_minute: 5}, projects: {old: p_1}}",

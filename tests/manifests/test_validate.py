@@ -1,4 +1,4 @@
-"""Documents against their kinds: every problem at once, each where it is, in a sentence."""
+"""Documents against their kinds: every problem at once, each at its location, in a sentence."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_one_address_cannot_be_renamed_to_two(folder: Folder) -> None:
     ]
 
 
-def test_all_problems_of_all_files_are_told_in_reading_order(folder: Folder) -> None:
+def test_all_problems_of_all_files_are_reported_in_reading_order(folder: Folder) -> None:
     folder.write(
         {
             "b.yaml": manifest("Project", "{nam: a}"),
@@ -470,7 +470,7 @@ def test_a_whole_spec_cannot_be_a_reference(folder: Folder, spec: str) -> None:
 @pytest.mark.parametrize(
     "more", ["lifecycle: '${var.x}'\n", "lifecycle: {ignore_changes: '${var.x}'}\n"]
 )
-def test_a_variable_without_a_value_is_the_only_problem_wherever_it_stands(
+def test_a_variable_without_a_value_is_one_problem_wherever_it_is_used(
     folder: Folder, more: str
 ) -> None:
     stack = "kind: Stack\nspec: {variables: {x: }}\n"

@@ -1,4 +1,4 @@
-"""`when`: which documents exist, and what is said about references to those that do not."""
+"""`when`: which documents exist, and the problems of references to those that do not."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def origin(env: dict[str, str]) -> RunOrigin:
 
 
 @pytest.mark.parametrize(("env", "expected", "url"), EXPECTED, ids=lambda value: "")
-def test_each_ci_system_tells_who_what_and_where(
+def test_each_ci_system_gives_the_actor_the_commit_and_the_page(
     env: dict[str, str], expected: tuple[str, str, str, str], url: str
 ) -> None:
     ci, actor, repository, commit = expected
@@ -112,7 +112,7 @@ def test_outside_of_ci_the_account_and_the_machine_are_known() -> None:
 
 
 @pytest.mark.parametrize("system", [GITHUB, GITLAB, JENKINS, BUILDKITE, AZURE, CIRCLECI])
-def test_what_a_ci_system_leaves_out_stays_empty(system: dict[str, str]) -> None:
+def test_variables_that_a_ci_system_does_not_set_stay_empty(system: dict[str, str]) -> None:
     marker = next(iter(system))
     empty = origin({marker: system[marker]})
     assert empty == RunOrigin(user="ada", host="laptop", ci=empty.ci)
@@ -127,7 +127,7 @@ def test_what_a_ci_system_leaves_out_stays_empty(system: dict[str, str]) -> None
         (JENKINS, {"BUILD_USER_ID": ""}, "Ada Lovelace"),
     ],
 )
-def test_the_actor_is_whoever_made_the_job_run(
+def test_the_actor_is_the_person_who_made_the_job_run(
     env: dict[str, str], more: dict[str, str], actor: str
 ) -> None:
     assert origin({**env, **more}).actor == actor

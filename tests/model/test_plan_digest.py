@@ -81,7 +81,7 @@ def with_change(**changed: Any) -> Plan:
     ],
     ids=lambda plan: None,
 )
-def test_a_difference_that_is_reviewed_is_another_digest(other: Plan) -> None:
+def test_a_reviewed_difference_changes_the_digest(other: Plan) -> None:
     assert plan_digest(other) != plan_digest(PLAN)
 
 
@@ -99,11 +99,11 @@ def test_a_difference_that_is_reviewed_is_another_digest(other: Plan) -> None:
     ],
     ids=lambda plan: None,
 )
-def test_what_nobody_approves_is_no_other_digest(same: Plan) -> None:
+def test_details_that_no_reviewer_approves_do_not_change_the_digest(same: Plan) -> None:
     assert plan_digest(same) == plan_digest(PLAN)
 
 
-def test_revoking_a_key_in_use_is_not_what_was_approved_for_an_unused_one() -> None:
+def test_the_approval_to_revoke_an_unused_key_does_not_cover_a_key_in_use() -> None:
     at_once = structs.replace(REVOKED, unused_seconds=None)
     assert plan_digest(with_change(keys=(at_once,))) != plan_digest(with_change(keys=(REVOKED,)))
 

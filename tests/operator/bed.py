@@ -1,4 +1,4 @@
-"""An operator on a fake cluster and an emulator, in this process and with its clock in our hands."""
+"""An operator on a fake cluster and an emulator, in this process and with a clock of the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may write: every combination of what a person sets and what a run finds."""
+"""Permission to write: every combination of settings and results of a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the operator that cannot work, and what sessions see of its environment."""
+"""Settings of the operator that cannot work, and the environment of its sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose the Secrets with delivered keys are: their places come from the state, never from a list of Secrets."""
+"""Owners of Secrets with delivered keys: their places come from the state, never from a list of Secrets."""
 
 from __future__ import annotations
 

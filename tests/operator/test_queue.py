@@ -1,4 +1,4 @@
-"""When a Stack is looked at again."""
+"""The time of the next run of a Stack."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_no_stack_is_handed_out_twice_at_once(queue: WorkQueue) -> None:
     assert queue.waiting() == 0
 
 
-def test_closing_frees_whoever_waits(queue: WorkQueue) -> None:
+def test_closing_ends_every_wait(queue: WorkQueue) -> None:
     taken: list[ObjectKey | None] = []
     waiting = threading.Thread(target=lambda: taken.append(queue.take()))
     waiting.start()

@@ -1,4 +1,4 @@
-"""One look at a Stack, on a fake cluster and a real emulator."""
+"""One run of a Stack, on a fake cluster and a real emulator."""
 
 from __future__ import annotations
 

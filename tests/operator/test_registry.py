@@ -1,4 +1,4 @@
-"""What a change in the cluster asks for."""
+"""Which Stacks a change in the cluster makes due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources: what a Stack names is untrusted, and folders are replaced while they are read."""
+"""Sources: names in a Stack are untrusted, and folders are replaced while they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator reports to metrics and notices."""
+"""Metrics and notices of the operator."""
 
 from __future__ import annotations
 

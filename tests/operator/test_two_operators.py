@@ -1,4 +1,4 @@
-"""Two operators on one fleet: what one of them does meanwhile is no problem that the other reports."""
+"""Two operators on one fleet: neither reports the work of the other as a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about declaring policies: what is wrong is said at its place, before anything is evaluated."""
+"""Claims about declaring policies: each problem has its location, before anything is evaluated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about evaluating policies: what they see, what is left out, and that they fail closed."""
+"""Claims about evaluating policies: the values they see, the resources they match, and that they fail closed."""
 
 from __future__ import annotations
 

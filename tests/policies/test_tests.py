@@ -1,4 +1,4 @@
-"""Claims about the tests inside of policies: they fail where the outcome is another one."""
+"""Claims about the tests in policies: they fail if the outcome is not the expected one."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from reconciler.render.bars import Bar, told
+from reconciler.render.bars import Bar, outlook_text
 from reconciler.render.progress import Outlook, Progress
 
 
@@ -20,7 +20,7 @@ from reconciler.render.progress import Outlook, Progress
 def test_an_outlook_says_how_far_it_is_and_how_long_it_will_take(
     outlook: Outlook, text: str
 ) -> None:
-    assert told(outlook) == text
+    assert outlook_text(outlook) == text
 
 
 def test_a_bar_shows_its_phase_and_what_is_counted() -> None:

@@ -12,8 +12,8 @@ from unittest import mock
 
 import pytest
 
-from reconciler.cli.failures import redactor
 from reconciler.cli.main import run
+from reconciler.cli.streams import redactor
 from reconciler.emulator import Emulator
 from tests.conftest import Finished, Workspace
 

@@ -35,7 +35,7 @@ READ = {
 
 
 @pytest.mark.parametrize(("text", "scheme", "shown"), READ.values(), ids=READ.keys())
-def test_an_address_is_read_and_shown(text: str, scheme: str, shown: str) -> None:
+def test_an_address_is_parsed_and_shown(text: str, scheme: str, shown: str) -> None:
     address = parse_address(text)
     assert (address.scheme, address.shown, address.folder) == (scheme, shown, None)
     assert address.is_remote

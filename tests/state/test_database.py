@@ -63,7 +63,7 @@ def test_writers_that_queue_behind_another_share_its_commit(
     assert numbers(database) == list(range(10))
 
 
-def test_a_write_that_fails_takes_nobody_along(database: Database) -> None:
+def test_a_failed_write_does_not_undo_others(database: Database) -> None:
     insert(database, 3)
     errors: list[StateError] = []
 
@@ -82,7 +82,7 @@ def test_a_write_that_fails_takes_nobody_along(database: Database) -> None:
     assert (numbers(database), len(errors)) == ([3, 4, 5], 1)
 
 
-def test_a_write_is_undone_whole_when_it_raises(database: Database) -> None:
+def test_a_write_that_raises_is_undone_completely(database: Database) -> None:
     def half() -> None:
         with database.write() as connection:
             connection.execute("INSERT INTO t VALUES (1)")
@@ -93,7 +93,9 @@ def test_a_write_is_undone_whole_when_it_raises(database: Database) -> None:
     assert numbers(database) == []
 
 
-def test_everybody_is_told_when_the_common_commit_fails(database: Database, tmp_path: Path) -> None:
+def test_every_writer_of_a_batch_gets_the_error_of_its_commit(
+    database: Database, tmp_path: Path
+) -> None:
     told: list[str] = []
 
     def write() -> None:
@@ -125,7 +127,7 @@ def test_after_a_failed_commit_the_next_write_works(database: Database, tmp_path
 
 
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
-def test_a_write_that_was_interrupted_beside_a_statement_does_not_block_the_next(
+def test_an_interrupt_between_statements_does_not_block_the_next_write(
     database: Database, connection: sqlite3.Connection, statement: str
 ) -> None:
     # Ctrl-C right after the statement, before a line of ours could run: as if it had been executed behind our back.
@@ -143,7 +145,7 @@ def fill_and_empty(database: Database, rows: int) -> None:
         connection.execute("DELETE FROM large")
 
 
-def test_room_that_nothing_needs_any_more_is_given_back(database: Database, tmp_path: Path) -> None:
+def test_the_space_of_deleted_rows_is_freed(database: Database, tmp_path: Path) -> None:
     insert(database, 1)
     fill_and_empty(database, 1000)
     before = (tmp_path / "a.db").stat().st_size
@@ -152,14 +154,14 @@ def test_room_that_nothing_needs_any_more_is_given_back(database: Database, tmp_
     assert numbers(database) == [1]
 
 
-def test_a_little_room_is_kept_for_the_next_run(database: Database, tmp_path: Path) -> None:
+def test_a_little_free_space_stays_in_the_file(database: Database, tmp_path: Path) -> None:
     fill_and_empty(database, 100)
     before = (tmp_path / "a.db").stat().st_size
     database.shrink()
     assert (tmp_path / "a.db").stat().st_size == before
 
 
-def test_room_stays_while_others_read_the_file(database: Database, tmp_path: Path) -> None:
+def test_free_space_stays_while_others_read_the_file(database: Database, tmp_path: Path) -> None:
     fill_and_empty(database, 1000)
     with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
         other.execute("BEGIN")

@@ -128,7 +128,7 @@ def test_each_cipher_has_a_data_key_of_its_own_wrapped_with_age(anna: Person) ->
     assert [len(key) for key in keys] == [32, 32, 32]
 
 
-def test_no_bytes_at_all_can_be_sealed(anna: Person, keep: Keep) -> None:
+def test_empty_bytes_can_be_sealed(anna: Person, keep: Keep) -> None:
     sealed = AgeCipher([anna.recipient]).seal(b"", HERE)
     assert AgeCipher([], keep(anna.secret)).open(sealed, HERE) == b""
 
@@ -236,7 +236,7 @@ def test_a_damaged_header_is_not_blamed_on_the_identity(
 
 
 @pytest.mark.parametrize("data", [b"", b"RC"], ids=["nothing", "the first bytes"])
-def test_an_emptied_object_is_damaged_and_no_empty_state(
+def test_an_emptied_object_counts_as_damaged_and_not_as_an_empty_state(
     anna: Person, keep: Keep, data: bytes
 ) -> None:
     assert "is damaged" in refusal(AgeCipher([anna.recipient], keep(anna.secret)), data)
@@ -399,7 +399,7 @@ def test_no_recipients_mean_no_encryption() -> None:
     assert cipher_of([], {}).seal(PLAIN, HERE) == PLAIN
 
 
-def test_a_cipher_for_nobody_seals_nothing() -> None:
+def test_a_cipher_without_recipients_seals_nothing() -> None:
     with pytest.raises(ValueError, match="without recipients"):
         AgeCipher([]).seal(PLAIN, HERE)
 

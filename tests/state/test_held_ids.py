@@ -34,7 +34,7 @@ def test_an_id_of_another_kind_is_another_id(store: StateStore) -> None:
     assert set(store.holders("Agent", "same")) == set()
 
 
-def test_what_was_held_outlives_an_import(store: StateStore) -> None:
+def test_earlier_ids_survive_an_import(store: StateStore) -> None:
     export = export_state(store)
     store.put(Record(BOT, "asst_1"))
     import_state(store, export, force_older=True)
@@ -47,7 +47,7 @@ def test_the_owner_of_an_export_from_elsewhere_is_remembered(store: StateStore) 
     assert list(store.remarks.former_owners()) == ["other/prod"]
 
 
-def test_a_state_of_the_version_before_knows_the_ids_that_it_holds(folder: Path) -> None:
+def test_a_migrated_state_knows_the_ids_of_its_records(folder: Path) -> None:
     folder.mkdir()
     with closing(sqlite3.connect(folder / "acme.prod.db", isolation_level=None)) as raw:
         schema.migrate(raw, migrations=schema.MIGRATIONS[:3])

@@ -17,30 +17,21 @@ from reconciler.model.provider import Steps
 from reconciler.model.resource import Record
 from reconciler.model.secret import MASK, Secret
 from reconciler.state import ChangeJournal, EntryStatus, Journal, PreImage, StateStore
+from tests.state.shared import begin_run, open_reader
 
 INDEXER = Address.parse("ServiceAccount/search/indexer")
 NOW = 1_700_000_000.0
 
 
-def begin_run(store: StateStore) -> Journal:
-    return store.runs.journal(
-        store.runs.begin(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
-    )
-
-
 @pytest.fixture
 def first_run(store: StateStore) -> Journal:
-    return begin_run(store)
+    return store.runs.journal(begin_run(store))
 
 
 @pytest.fixture
 def second_run(store: StateStore, first_run: Journal, folder: Path) -> Journal:
     """A later run, in a later process: it has a connection of its own."""
-    return begin_run(store)
-
-
-def seen_later(folder: Path) -> StateStore:
-    return StateStore.open_for_reading(folder, stack="acme", environment="prod")
+    return store.runs.journal(begin_run(store))
 
 
 def upload(change: ChangeJournal) -> None:
@@ -76,7 +67,7 @@ def test_a_pre_image_is_kept_before_anything_is_called_and_done_with_its_own_cha
     ]
 
 
-def test_a_change_journal_is_what_a_provider_works_with(first_run: Journal) -> None:
+def test_a_change_journal_implements_the_steps_of_a_provider(first_run: Journal) -> None:
     with first_run.change(INDEXER, "create") as change:
         steps: Steps = change
         assert steps.unfinished("create") == []
@@ -89,7 +80,7 @@ def test_a_finished_change_leaves_its_record_and_nothing_unfinished(
     with first_run.change(INDEXER, "create", {"name": "indexer"}) as change:
         upload(change)
         change.finish(Record(INDEXER, "user_1"))
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert (list(later.records()), list(later.runs.unfinished())) == ([INDEXER], [])
 
 
@@ -100,7 +91,7 @@ def test_a_finished_delete_removes_the_record(first_run: Journal, store: StateSt
     assert dict(store.records()) == {}
 
 
-def test_a_finish_without_a_record_leaves_the_state_as_it_is(
+def test_a_finish_without_a_record_leaves_the_state_unchanged(
     first_run: Journal, store: StateStore
 ) -> None:
     store.put(Record(INDEXER, "user_1"))
@@ -112,7 +103,7 @@ def test_a_finish_without_a_record_leaves_the_state_as_it_is(
 @pytest.mark.parametrize(
     "abort", [KeyboardInterrupt, SystemExit, lambda: AmbiguousError("no answer")]
 )
-def test_what_was_aborted_or_has_no_answer_stays_unfinished(
+def test_a_change_that_was_aborted_or_has_no_answer_stays_unfinished(
     first_run: Journal, folder: Path, abort: Callable[[], BaseException]
 ) -> None:
     error = abort()
@@ -122,7 +113,7 @@ def test_what_was_aborted_or_has_no_answer_stays_unfinished(
         change.step("create", api_name="indexer"),
     ):
         raise error
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         entry = later.runs.unfinished()[0]
     assert (entry.address, entry.name, entry.intent, entry.status) == (
         INDEXER,
@@ -135,22 +126,22 @@ def test_what_was_aborted_or_has_no_answer_stays_unfinished(
     ]
 
 
-def test_what_the_api_refused_is_not_unfinished(first_run: Journal, folder: Path) -> None:
+def test_a_change_that_the_api_refused_is_not_unfinished(first_run: Journal, folder: Path) -> None:
     with (
         pytest.raises(ApiError),
         first_run.change(INDEXER, "create") as change,
         change.step("create"),
     ):
         raise ApiError("no such role")
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert list(later.runs.unfinished()) == []
 
 
-def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(
+def test_a_change_that_failed_after_a_call_is_unfinished_with_its_id(
     first_run: Journal, folder: Path
 ) -> None:
     upload_then_raise(first_run, ApiError("the second call failed"))
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         entry = later.runs.unfinished()[0]
     assert (entry.status, entry.message, entry.ids) == (
         EntryStatus.FAILED,
@@ -164,14 +155,12 @@ def test_a_step_that_is_left_without_a_result_has_failed(first_run: Journal, fol
         upload(change)
         with change.step("attach"):
             pass
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         entry = later.runs.unfinished()[0]
     assert [step.status for step in entry.steps] == [EntryStatus.DONE, EntryStatus.FAILED]
 
 
-def test_a_step_that_is_done_stays_done_whatever_comes_after(
-    first_run: Journal, folder: Path
-) -> None:
+def test_a_done_step_stays_done_after_an_error(first_run: Journal, folder: Path) -> None:
     with (
         first_run.change(INDEXER, "create") as change,
         suppress(ApiError),
@@ -179,20 +168,20 @@ def test_a_step_that_is_done_stays_done_whatever_comes_after(
     ):
         step.done("user_1")
         raise ApiError("too late")
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert later.runs.unfinished()[0].ids == ("user_1",)
 
 
 def test_the_intent_is_on_disk_before_the_call(first_run: Journal, folder: Path) -> None:
     with first_run.change(INDEXER, "create") as change:
         with change.step("create", api_name="indexer") as step:
-            with seen_later(folder) as other:
+            with open_reader(folder) as other:
                 assert other.runs.unfinished()[0].steps[0].intent == {"api_name": "indexer"}
             step.done("user_1")
         change.finish()
 
 
-def test_changes_under_way_in_this_run_are_not_unfinished_to_it(
+def test_changes_in_progress_are_not_unfinished_for_their_own_run(
     first_run: Journal, store: StateStore
 ) -> None:
     with first_run.change(INDEXER, "create") as change:
@@ -216,7 +205,7 @@ def test_a_provider_finds_the_open_steps_of_earlier_runs(
         change.finish()
 
 
-def test_a_provider_finds_what_succeeded_in_changes_that_did_not(
+def test_a_provider_finds_steps_that_succeeded_in_failed_changes(
     first_run: Journal, second_run: Journal
 ) -> None:
     upload_then_raise(first_run, ApiError("full"))
@@ -234,7 +223,7 @@ def test_a_provider_does_not_find_steps_of_other_addresses(
         change.finish()
 
 
-def test_a_provider_does_not_find_steps_of_changes_that_went_well(
+def test_a_provider_does_not_find_steps_of_successful_changes(
     first_run: Journal, second_run: Journal
 ) -> None:
     with first_run.change(INDEXER, "create") as change:
@@ -245,14 +234,14 @@ def test_a_provider_does_not_find_steps_of_changes_that_went_well(
         change.finish()
 
 
-def test_a_finished_change_settles_what_earlier_runs_left(
+def test_a_finished_change_settles_the_entries_of_earlier_runs(
     first_run: Journal, second_run: Journal, folder: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt), first_run.change(INDEXER, "create"):
         raise KeyboardInterrupt
     with second_run.change(INDEXER, "create") as change:
         change.finish(Record(INDEXER, "user_1"))
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert list(later.runs.unfinished()) == []
 
 
@@ -263,7 +252,7 @@ def test_a_finished_half_does_not_settle_the_other_half_of_its_run(
         with first_run.change(INDEXER, "replace") as creating:
             creating.finish(Record(INDEXER, "user_2"))
         raise KeyboardInterrupt
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert len(later.runs.unfinished()) == 1
 
 
@@ -275,7 +264,7 @@ def test_a_finished_change_settles_its_own_address_only(
         upload_then_raise(first_run, KeyboardInterrupt(), address=address)
     with second_run.change(INDEXER, "create") as change:
         change.finish(Record(INDEXER, "user_1"))
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert [entry.address for entry in later.runs.unfinished()] == [other]
 
 
@@ -287,7 +276,7 @@ def test_a_move_takes_the_unfinished_entries_along(
     with pytest.raises(KeyboardInterrupt), first_run.change(INDEXER, "update"):
         raise KeyboardInterrupt
     store.move(INDEXER, target)
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert later.runs.unfinished()[0].address == target
 
 
@@ -319,7 +308,7 @@ def test_the_journal_takes_no_secret(first_run: Journal, store: StateStore) -> N
 
 def test_messages_of_failures_are_redacted(first_run: Journal, folder: Path) -> None:
     upload_then_raise(first_run, ApiError("wrong key sk-abcdefghijklmnopqrstuvwx"))
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         assert later.runs.unfinished()[0].message == f"wrong key {MASK}"
 
 
@@ -339,7 +328,7 @@ def test_ten_workers_share_a_journal(first_run: Journal, store: StateStore) -> N
     assert store.serial == 100
 
 
-def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(
+def test_a_lost_answer_records_when_the_call_was_sent_and_given_up(
     first_run: Journal, folder: Path
 ) -> None:
     lost = AmbiguousError("no answer")
@@ -347,7 +336,7 @@ def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(
     with pytest.raises(AmbiguousError), first_run.change(INDEXER, "create") as change:  # noqa: SIM117
         with change.step("create"):
             raise lost
-    with seen_later(folder) as later:
+    with open_reader(folder) as later:
         (entry,) = later.runs.unfinished()
     (step,) = entry.steps
     assert (step.status, step.began_at, step.ended_at) == (EntryStatus.BEGUN, NOW - 5, NOW)
@@ -359,7 +348,7 @@ def test_what_an_apply_created_early_is_no_longer_new_when_it_ends(folder: Path)
     with StateStore.open(
         folder, stack="acme", environment="prod", clock=lambda: float(next(moments))
     ) as store:
-        journal = begin_run(store)
+        journal = store.runs.journal(begin_run(store))
         ended: dict[Address, float] = {}
         for address in (early, late):
             with journal.change(
@@ -376,7 +365,7 @@ def test_the_last_effect_of_a_state_is_that_of_its_last_call_or_run(folder: Path
     now = NOW
     with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: now) as store:
         assert store.runs.last_effect_at() == -math.inf
-        journal = begin_run(store)
+        journal = store.runs.journal(begin_run(store))
         assert store.runs.last_effect_at() == NOW
         with journal.change(INDEXER, "create") as change:
             # Nobody knows yet when it ends.
@@ -390,7 +379,7 @@ def test_the_last_effect_of_a_state_is_that_of_its_last_call_or_run(folder: Path
 
 def test_a_call_without_an_answer_may_take_effect_after_its_end(folder: Path) -> None:
     with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: NOW) as store:
-        journal = begin_run(store)
+        journal = store.runs.journal(begin_run(store))
         with pytest.raises(AmbiguousError), journal.change(INDEXER, "create") as change:  # noqa: SIM117
             with change.step("create"):
                 raise AmbiguousError("lost")

@@ -1,4 +1,4 @@
-"""Killed at any point, the state is whole, and knows what was under way."""
+"""A kill at any point leaves an intact state that knows what was in progress."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.state import StateStore
 from tests.state.conftest import REPOSITORY
+from tests.state.shared import open_reader
 
 Python = Callable[[str], subprocess.Popen[str]]
 SEARCH = Address.parse("Project/search")
 
 
-def test_a_death_at_any_call_forgets_no_object(tmp_path: Path) -> None:
+def test_a_kill_at_any_call_loses_no_object(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, Path(__file__).with_name("dying_apply.py"), tmp_path],
         capture_output=True,
@@ -49,7 +50,7 @@ with ThreadPoolExecutor(10) as pool:
 
 
 @pytest.mark.parametrize("acknowledged", [1, 20, 60])
-def test_what_was_acknowledged_before_a_kill_is_there_after_it(
+def test_acknowledged_writes_survive_a_kill(
     python: Python, folder: Path, acknowledged: int
 ) -> None:
     process = python(WRITE_WITH_TEN_THREADS)
@@ -57,7 +58,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(
     lines = [process.stdout.readline() for _ in range(acknowledged)]
     process.kill()
     lines += process.stdout.readlines()
-    with StateStore.open_for_reading(folder, stack="acme", environment="prod") as store:
+    with open_reader(folder) as store:
         assert {Address.parse(line.strip()) for line in lines} <= set(store.records())
         assert store.serial == len(store.records())
 
@@ -84,22 +85,22 @@ def half_committed(python: Python, store: StateStore, folder: Path) -> Path:
     return folder
 
 
-def test_a_reader_sees_the_state_before_half_a_commit_and_mends_nothing(
+def test_a_reader_sees_the_state_before_an_interrupted_commit_and_repairs_nothing(
     half_committed: Path,
 ) -> None:
     before = {path.name: path.read_bytes() for path in half_committed.iterdir()}
-    with StateStore.open_for_reading(half_committed, stack="acme", environment="prod") as reader:
+    with open_reader(half_committed) as reader:
         assert list(reader.records()) == [SEARCH]
     assert {path.name: path.read_bytes() for path in half_committed.iterdir()} == before
 
 
-def test_a_writer_undoes_half_a_commit(half_committed: Path) -> None:
+def test_a_writer_rolls_an_interrupted_commit_back(half_committed: Path) -> None:
     with StateStore.open(half_committed, stack="acme", environment="prod") as store:
         assert list(store.records()) == [SEARCH]
     assert not (half_committed / "acme.prod.db-journal").exists()
 
 
-def test_half_a_commit_leaves_a_sound_file(half_committed: Path) -> None:
+def test_an_interrupted_commit_leaves_an_intact_file(half_committed: Path) -> None:
     StateStore.open(half_committed, stack="acme", environment="prod").close()
     raw = sqlite3.connect(half_committed / "acme.prod.db")
     assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -20,6 +20,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.state import Holder, StateStore
 from reconciler.state.process import Process
+from tests.state.shared import open_reader
 
 Python = Callable[[str], subprocess.Popen[str]]
 
@@ -58,7 +59,7 @@ def other(python: Python) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_run_is_told_who_holds_the_lock(
+def test_a_second_run_learns_who_holds_the_lock(
     other: subprocess.Popen[str], store: StateStore
 ) -> None:
     with (
@@ -75,7 +76,7 @@ def test_a_second_run_is_told_who_holds_the_lock(
     assert "reconciler state unlock" in caught.value.hint
 
 
-def test_a_second_run_is_told_which_ci_job_holds_the_lock(
+def test_a_second_run_learns_which_ci_job_holds_the_lock(
     store: StateStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in CI_JOB.items():
@@ -101,21 +102,19 @@ def test_a_holder_of_an_earlier_version_is_shown_with_its_account_and_machine(
         holder = json.loads(raw.execute("SELECT holder FROM lock").fetchone()[0])
         del holder["origin"]
         raw.execute("UPDATE lock SET holder = ?", (json.dumps({**holder, "user": "ada"}),))
-    with StateStore.open_for_reading(folder, stack="acme", environment="prod") as reader:
+    with open_reader(folder) as reader:
         shown = str(reader.holder())
     assert shown.startswith(f"ada@{socket.gethostname()} (pid {other.pid}), running `apply`")
 
 
 def test_a_reader_sees_the_holder(other: subprocess.Popen[str], folder: Path) -> None:
-    with StateStore.open_for_reading(folder, stack="acme", environment="prod") as reader:
+    with open_reader(folder) as reader:
         holder = reader.holder()
     assert holder is not None
     assert (holder.pid, holder.command) == (other.pid, "apply")
 
 
-def test_a_lock_that_was_given_back_is_free(
-    other: subprocess.Popen[str], store: StateStore
-) -> None:
+def test_a_released_lock_is_free(other: subprocess.Popen[str], store: StateStore) -> None:
     other.communicate("\n")
     with store.lock(command="apply", on_takeover=refuse_takeover) as holder:
         assert holder.pid == os.getpid()
@@ -179,7 +178,7 @@ def test_a_holder_that_lives_in_another_container_is_not_taken_over(
         pass
 
 
-def test_a_holder_without_the_lock_of_the_kernel_is_not_judged_by_it(
+def test_a_holder_without_a_kernel_lock_does_not_count_as_dead_without_it(
     other: subprocess.Popen[str], store: StateStore, folder: Path
 ) -> None:
     other.kill()
@@ -192,7 +191,7 @@ def test_a_holder_without_the_lock_of_the_kernel_is_not_judged_by_it(
         pass
 
 
-def test_the_lock_is_given_back_after_an_error(store: StateStore) -> None:
+def test_the_lock_is_released_after_an_error(store: StateStore) -> None:
     with pytest.raises(ZeroDivisionError), store.lock(command="apply", on_takeover=refuse_takeover):
         raise ZeroDivisionError
     assert store.holder() is None
@@ -217,14 +216,14 @@ def test_environments_are_locked_apart(store: StateStore, folder: Path) -> None:
         assert holder.command == "apply"
 
 
-def test_unlocking_says_who_held_it(other: subprocess.Popen[str], store: StateStore) -> None:
+def test_unlocking_returns_the_holder(other: subprocess.Popen[str], store: StateStore) -> None:
     holder = store.unlock()
     assert holder is not None
     assert holder.pid == other.pid
     assert store.unlock() is None
 
 
-def test_a_run_that_was_unlocked_by_force_must_not_write_any_more(
+def test_a_run_whose_lock_was_released_by_force_cannot_write(
     store: StateStore, folder: Path
 ) -> None:
     record = Record(Address.parse("Project/search"), "proj_1")
@@ -237,7 +236,7 @@ def test_a_run_that_was_unlocked_by_force_must_not_write_any_more(
     assert list(store.records()) == [record.address]
 
 
-def test_a_run_that_was_unlocked_by_force_does_not_give_back_the_lock_of_its_successor(
+def test_a_run_whose_lock_was_released_by_force_does_not_release_that_of_its_successor(
     store: StateStore, folder: Path
 ) -> None:
     with StateStore.open(folder, stack="acme", environment="prod") as successor:
@@ -277,7 +276,7 @@ def test_a_pid_that_was_used_again_is_dead() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_looked_at_is_not_dead(change: dict[str, str]) -> None:
+def test_a_process_that_cannot_be_examined_is_not_dead(change: dict[str, str]) -> None:
     assert not HERE.proves_dead(replace(HERE, pid=NOBODY, **change))
 
 

@@ -154,7 +154,7 @@ def test_a_newer_export_is_refused(store: StateStore, exported: Any) -> None:
 
 
 @pytest.mark.parametrize("data", [{}, [], None, "x", {"format": "terraform"}])
-def test_what_is_no_export_is_refused(store: StateStore, data: Any) -> None:
+def test_data_that_is_no_export_is_refused(store: StateStore, data: Any) -> None:
     with pytest.raises(StateError, match="not a state export"):
         import_state(store, data)
 

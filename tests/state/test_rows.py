@@ -18,18 +18,18 @@ from tests.state.strategies import records, values
 
 
 @given(values)
-def test_a_value_comes_back_from_json_as_what_it_was(value: Any) -> None:
+def test_a_value_survives_a_round_trip_through_json(value: Any) -> None:
     assert decode(json.loads(json.dumps(encode(value)))) == value
 
 
 @given(values)
-def test_a_value_comes_back_from_a_column_as_what_it_was(value: Any) -> None:
+def test_a_value_survives_a_round_trip_through_a_column(value: Any) -> None:
     assert from_json(to_json(value)) == value
 
 
 @settings(max_examples=30)
 @given(records)
-def test_a_record_comes_back_from_json_as_what_it_was(record: Record) -> None:
+def test_a_record_survives_a_round_trip_through_json(record: Record) -> None:
     assert record_from_dict(json.loads(json.dumps(record_to_dict(record)))) == record
 
 
@@ -45,7 +45,7 @@ def test_a_secret_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_json_has_not_is_refused(value: float) -> None:
+def test_a_number_that_json_does_not_have_is_refused(value: float) -> None:
     with pytest.raises(StateError, match="cannot be stored"):
         to_json({"temperature": value})
 

@@ -14,17 +14,14 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.run_origin import RunOrigin
 from reconciler.state import StateStore, schema
+from tests.state.shared import open_reader
 
 
 def open_writing(folder: Path) -> StateStore:
     return StateStore.open(folder, stack="acme", environment="prod")
 
 
-def open_reading(folder: Path) -> StateStore:
-    return StateStore.open_for_reading(folder, stack="acme", environment="prod")
-
-
-either_way = pytest.mark.parametrize("opened", [open_writing, open_reading])
+either_way = pytest.mark.parametrize("opened", [open_writing, open_reader])
 
 
 @pytest.fixture
@@ -83,7 +80,7 @@ def test_an_older_state_has_the_same_lineage_for_every_reader(file: Path, folder
             "INSERT INTO runs (command, user, host, pid, plan_digest, began_at) VALUES ('apply', 'u', 'h', 1, 'd', 2.5)"
         )
     lineages = set()
-    for opened in (open_reading, open_reading, open_writing, open_reading):
+    for opened in (open_reader, open_reader, open_writing, open_reader):
         with opened(folder) as store:
             lineages.add(store.identity.lineage)
             assert store.serial == 4
@@ -103,21 +100,19 @@ def test_runs_of_an_older_state_keep_their_account_and_machine_and_have_no_ci_jo
             "INSERT INTO runs (command, user, host, pid, plan_digest, began_at)"
             " VALUES ('apply', 'ada', 'laptop', 1, 'd', 2.5)"
         )
-    for opened in (open_reading, open_writing, open_reading):
+    for opened in (open_reader, open_writing, open_reader):
         with opened(folder) as store:
             assert [run.origin for run in store.runs.all()] == [
                 RunOrigin(user="ada", host="laptop")
             ]
 
 
-def test_an_origin_that_makes_no_sense_says_what_to_do(
-    raw: sqlite3.Connection, folder: Path
-) -> None:
+def test_an_unreadable_origin_says_what_to_do(raw: sqlite3.Connection, folder: Path) -> None:
     raw.execute(
         "INSERT INTO runs (command, user, host, pid, plan_digest, began_at, origin)"
         """ VALUES ('apply', 'ada', 'laptop', 1, 'd', 2.5, '{"actor": 7}')"""
     )
-    with open_reading(folder) as store, pytest.raises(StateError, match="unreadable") as caught:
+    with open_reader(folder) as store, pytest.raises(StateError, match="unreadable") as caught:
         store.runs.all()
     assert "restore the file" in caught.value.hint
 
@@ -131,7 +126,7 @@ def test_two_states_of_one_name_have_different_lineages(tmp_path: Path) -> None:
 def test_a_lineage_stays_the_same_from_run_to_run(folder: Path) -> None:
     with open_writing(folder) as store:
         first = store.identity.lineage
-    with open_writing(folder) as again, open_reading(folder) as reader:
+    with open_writing(folder) as again, open_reader(folder) as reader:
         assert (again.identity.lineage, reader.identity.lineage) == (first, first)
 
 
@@ -142,7 +137,7 @@ def test_migrations_run_once(raw: sqlite3.Connection) -> None:
 
 
 @either_way
-def test_a_file_of_no_bytes_is_a_new_state(
+def test_an_empty_file_is_a_new_state(
     file: Path, folder: Path, opened: Callable[[Path], StateStore]
 ) -> None:
     file.touch()  # what a kill between creating and filling the file leaves
@@ -150,9 +145,9 @@ def test_a_file_of_no_bytes_is_a_new_state(
         assert store.serial == 0
 
 
-def test_a_file_of_no_bytes_is_not_filled_by_a_reader(file: Path, folder: Path) -> None:
+def test_a_reader_writes_nothing_into_an_empty_file(file: Path, folder: Path) -> None:
     file.touch()
-    open_reading(folder).close()
+    open_reader(folder).close()
     assert file.stat().st_size == 0
 
 
@@ -191,7 +186,7 @@ def test_a_file_that_is_no_database_says_what_to_do(
 
 
 @either_way
-def test_a_state_with_holes_says_what_to_do(
+def test_a_state_with_damaged_pages_says_what_to_do(
     raw: sqlite3.Connection, file: Path, folder: Path, opened: Callable[[Path], StateStore]
 ) -> None:
     raw.close()

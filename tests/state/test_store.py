@@ -18,14 +18,11 @@ from reconciler.model.run_origin import RunOrigin
 from reconciler.state import PreImage, StateStore
 from reconciler.state.runs import RUNS_WITH_PRE_IMAGES
 from reconciler.state.store import state_file
+from tests.state.shared import begin_run, open_reader
 from tests.state.strategies import records
 
 SEARCH = Address.parse("Project/search")
 INDEXER = Address.parse("ServiceAccount/search/indexer")
-
-
-def reopened(folder: Path) -> StateStore:
-    return StateStore.open_for_reading(folder, stack="acme", environment="prod")
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -41,7 +38,7 @@ def test_records_come_back_as_they_were_put(
     with StateStore.open(folder, stack="acme", environment="prod") as store:
         for record in kept:
             store.put(record)
-    with reopened(folder) as store:
+    with open_reader(folder) as store:
         assert store.records() == {record.address: record for record in kept}
 
 
@@ -62,7 +59,7 @@ def test_the_serial_grows_by_one_with_each_change_of_resources(store: StateStore
     assert seen == [0, 1, 2, 3]
 
 
-def test_putting_what_is_there_already_does_not_make_plans_stale(store: StateStore) -> None:
+def test_putting_an_equal_record_does_not_make_plans_stale(store: StateStore) -> None:
     store.put(Record(SEARCH, "proj_1", depends_on=(INDEXER,)))
     store.put(Record(SEARCH, "proj_1", depends_on=(INDEXER,)))
     store.remove(INDEXER)
@@ -75,7 +72,7 @@ def test_a_change_of_dependencies_alone_is_a_change(store: StateStore) -> None:
     assert (store.serial, store.records()[INDEXER].depends_on) == (2, (SEARCH,))
 
 
-def test_a_move_is_followed_by_what_depends_on_it(store: StateStore) -> None:
+def test_a_move_updates_the_dependencies_of_others(store: StateStore) -> None:
     target = Address.parse("Project/find")
     store.put(Record(SEARCH, "proj_1"))
     store.put(Record(INDEXER, "user_1", depends_on=(SEARCH,)))
@@ -84,7 +81,7 @@ def test_a_move_is_followed_by_what_depends_on_it(store: StateStore) -> None:
     assert store.records()[target] == Record(target, "proj_1")
 
 
-def test_a_move_of_nothing_is_refused(store: StateStore) -> None:
+def test_a_move_of_an_unknown_address_is_refused(store: StateStore) -> None:
     with pytest.raises(StateError, match="Project/search is not in the state"):
         store.move(SEARCH, INDEXER)
 
@@ -105,12 +102,12 @@ def test_outputs_keep_their_order(store: StateStore) -> None:
 
 def test_remarks_are_kept(store: StateStore, folder: Path) -> None:
     store.remarks.put("applied_digest", "abc")
-    with reopened(folder) as reader:
+    with open_reader(folder) as reader:
         assert (reader.remarks.get("applied_digest"), reader.remarks.get("other")) == ("abc", None)
 
 
 def test_a_run_has_a_beginning_and_an_end(store: StateStore) -> None:
-    run_id = store.runs.begin(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+    run_id = begin_run(store)
     assert store.runs.all()[0].ended_at is None
     store.runs.end(run_id, status="applied", counts={"create": 2})
     run = store.runs.all()[0]
@@ -135,7 +132,7 @@ def test_a_run_keeps_the_ci_job_that_it_was_started_from(store: StateStore, fold
     store.runs.begin(
         command="apply", user="runner", host="vm", pid=7, plan_digest="d", origin=origin
     )
-    with reopened(folder) as reader:
+    with open_reader(folder) as reader:
         assert reader.runs.all()[0].origin == origin
 
 
@@ -149,9 +146,7 @@ def test_pre_images_belong_to_their_run(store: StateStore) -> None:
         keep(
             store, 3, PreImage(SEARCH, "update", "proj_1", {"name": name}, Record(SEARCH, "proj_1"))
         )
-        run_id = store.runs.begin(
-            command="apply", user="ada", host="laptop", pid=7, plan_digest="d"
-        )
+        run_id = begin_run(store)
         keep(store, run_id, PreImage(INDEXER, "create", None, {"name": name}, None))
     image = store.runs.pre_images(run_id)[0]
     assert (image.address, image.id, image.before, image.record) == (
@@ -251,7 +246,7 @@ def test_the_state_of_another_environment_is_refused(store: StateStore, folder: 
 
 
 def test_reading_an_absent_state_gives_an_empty_one_and_creates_nothing(folder: Path) -> None:
-    with reopened(folder) as reader:
+    with open_reader(folder) as reader:
         assert (dict(reader.records()), reader.serial, reader.holder()) == ({}, 0, None)
     assert not folder.exists()
 
@@ -259,20 +254,20 @@ def test_reading_an_absent_state_gives_an_empty_one_and_creates_nothing(folder: 
 def test_reading_leaves_every_file_alone(store: StateStore, folder: Path) -> None:
     store.put(Record(SEARCH, "proj_1"))
     before = contents(folder)
-    with reopened(folder) as reader:
+    with open_reader(folder) as reader:
         assert list(reader.records()) == [SEARCH]
         assert contents(folder) == before
     assert contents(folder) == before
 
 
 def test_a_reader_sees_what_was_committed_when_it_opened(store: StateStore, folder: Path) -> None:
-    with reopened(folder) as reader:
+    with open_reader(folder) as reader:
         store.put(Record(SEARCH, "proj_1"))
         assert dict(reader.records()) == {}
 
 
-def test_what_is_opened_for_reading_cannot_be_written(store: StateStore, folder: Path) -> None:
-    with reopened(folder) as reader, pytest.raises(StateError, match="it is read-only"):
+def test_a_state_opened_for_reading_cannot_be_written(store: StateStore, folder: Path) -> None:
+    with open_reader(folder) as reader, pytest.raises(StateError, match="it is read-only"):
         reader.put(Record(SEARCH, "proj_1"))
 
 
@@ -282,7 +277,7 @@ def test_a_closed_state_says_so_instead_of_failing_strangely(store: StateStore) 
         store.records()
 
 
-def test_a_row_that_makes_no_sense_says_what_to_do(store: StateStore, folder: Path) -> None:
+def test_an_unreadable_row_says_what_to_do(store: StateStore, folder: Path) -> None:
     store.put(Record(SEARCH, "proj_1"))
     with sqlite3.connect(folder / "acme.prod.db") as raw:
         raw.execute("UPDATE resources SET on_remove = 'explode'")
@@ -292,16 +287,16 @@ def test_a_row_that_makes_no_sense_says_what_to_do(store: StateStore, folder: Pa
     assert "restore the file" in caught.value.hint
 
 
-def test_what_is_no_character_does_not_break_the_state(store: StateStore) -> None:
+def test_a_name_that_is_not_valid_utf_8_does_not_break_the_state(store: StateStore) -> None:
     store.put(Record(SEARCH, "proj_\udce9"))
     assert store.records()[SEARCH].id == "proj_\\udce9"
 
 
-def test_parsed_manifests_are_kept_until_others_are(folder: Path) -> None:
+def test_parsed_manifests_are_kept_until_others_replace_them(folder: Path) -> None:
     with StateStore.open(folder, stack="acme", environment="prod") as store:
         store.parse_cache.keep({"old": b"1", "both": b"2"})
         store.parse_cache.keep({"both": b"2", "new": b"3"})
-    with reopened(folder) as store:
+    with open_reader(folder) as store:
         assert [store.parse_cache.find(digest) for digest in ("old", "both", "new")] == [
             None,
             b"2",

@@ -94,7 +94,8 @@ def _wait_for_scrapes(url: str) -> None:
     def has_scraped() -> bool:
         try:
             return len(ask(url, "reconciler_build_info[1m]")[0]["values"]) > 2
-        except (httpx.HTTPError, IndexError):
+        # While it starts, Prometheus answers with a text in place of JSON.
+        except (httpx.HTTPError, json.JSONDecodeError, IndexError):
             return False
 
     wait_for(has_scraped, seconds=DEADLINE_SECONDS, explain=lambda: "Prometheus did not scrape")

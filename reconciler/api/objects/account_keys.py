@@ -1,10 +1,10 @@
-"""The calls for the keys of a service account, and the search for keys whose answers were lost."""
+"""The calls for the keys of a service account."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec import Struct
 from reconciler.api.objects.changes import ChangeContext, create_once
 from reconciler.api.objects.scoped import id_of
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
-from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, CreationWindow, pauses
+from reconciler.model.consistency import pauses
 from reconciler.model.provider import MINT
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
@@ -162,47 +162,3 @@ def delete_key(context: ChangeContext, key_id: str, *, can_fail: bool = False) -
 
 def _keys_path(context: ChangeContext) -> str:
     return context.kind.collection.rpartition("/")[0] + "/api_keys"
-
-
-def find_lost(
-    context: ChangeContext,
-    live: LiveObject,
-    names: set[str],
-    windows: Sequence[CreationWindow],
-    seconds: float,
-) -> Iterator[str]:
-    """The ids of lost keys by name or age: searched for until the list would have to show them.
-
-    Each name stands for one key, and the account for one more if its create was interrupted.
-    """
-    growing_pauses = pauses(seconds)
-    expected = len(names) + bool(windows)
-
-    def search() -> list[dict[str, Any]]:
-        return [key for key in keys_of(context, live) if _is_lost(key, live, names, windows)]
-
-    def is_complete(keys: list[dict[str, Any]]) -> bool:
-        # Lists lag, so the absence of a key proves nothing before the time is up.
-        return names <= {key.get("name") for key in keys} and len(keys) >= expected
-
-    lost_keys = context.client.http.waits.poll(
-        search,
-        is_done=is_complete,
-        next_pause=lambda _: next(growing_pauses, None),
-        reason=f"looking for keys of {live.id} that nobody received",
-    )
-    yield from map(key_id_of, lost_keys)
-
-
-def _is_lost(
-    key: Spec, live: LiveObject, names: set[str], windows: Sequence[CreationWindow]
-) -> bool:
-    if key.get("name") in names:
-        return True
-    # The key that comes with an account has no name of ours, and is created in the same moment.
-    account_time, key_time = live.attributes.get("created_at"), key.get("created_at")
-    if not isinstance(account_time, int | float) or not isinstance(key_time, int | float):
-        return False
-    # The account itself must be of that create: another one of the same name has foreign keys.
-    is_ours = any(window.holds(account_time) for window in windows)
-    return is_ours and key_time - account_time <= KEY_WITH_ACCOUNT_SECONDS

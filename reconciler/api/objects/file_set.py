@@ -14,21 +14,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.api.objects.attaching import Attaching
 from reconciler.api.objects.changes import (
-    CREATE_ATTEMPTS,
     ChangeContext,
     FieldHandler,
     FieldWrite,
     create_once,
     side_by_side,
 )
-from reconciler.api.objects.indexing import Indexing, IndexingWatch
 from reconciler.api.objects.members import (
     Moves,
-    attachment,
     digest_of,
     live_set,
     members_in,
@@ -37,11 +35,16 @@ from reconciler.api.objects.members import (
     tags,
 )
 from reconciler.api.objects.orphaned_uploads import REATTACH, UPLOAD, OrphanedUploads
-from reconciler.api.objects.refusals import is_about_the_file, refused_members
+from reconciler.api.objects.refusals import is_about_the_file
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.scoped import ScopedClient, new_id_of
+from reconciler.api.objects.store_content import (
+    PAGE_FILES,
+    StoreContent,
+    delete_file,
+    read_members,
+)
 from reconciler.api.objects.uploads import Uploader
-from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
 from reconciler.model.consistency import CreationWindow
 from reconciler.model.kind import Field, Kind
@@ -51,12 +54,6 @@ from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, Member, value_at
 
 PURPOSE = "assistants"
-_PAGE = 100
-_MAX_REFUSED_FILES = 20
-"""How many files are tried one by one in a store that has accepted none so far."""
-
-_WRITES_PER_MINUTE = 300
-"""The limit of a store, for single files and batches alike."""
 
 
 class FileSetHandler(FieldHandler):
@@ -92,8 +89,7 @@ class FileSetHandler(FieldHandler):
 
     def read(self, client: ScopedClient, live: LiveObject) -> FileSet:
         """The members of the store."""
-        path = f"{live.kind.collection}/{{id}}/files"
-        return live_set(client.list(path, ids={"id": live.id}, query={"limit": _PAGE}))
+        return read_members(client, live)
 
     def read_before_write(
         self, field: Field, client: ScopedClient, live: LiveObject, expected: ExpectedValue
@@ -114,7 +110,7 @@ class FileSetHandler(FieldHandler):
         planned = moves(seen, expected.after, field.type)
         changed_ids = {m.file_id for m in (*planned.again, *planned.retag, *planned.remove)}
         # A page of the list shows a hundred members, so single reads pay only for fewer than pages.
-        if len(changed_ids) * _PAGE >= len(seen.members):
+        if len(changed_ids) * PAGE_FILES >= len(seen.members):
             return self.read(client, live)
         changed = [member for member in seen.members if member.file_id in changed_ids]
         current = {member.file_id: member for member in self._read_members(client, live, changed)}
@@ -179,7 +175,9 @@ class FileSetHandler(FieldHandler):
             raise TypeError(f"{field_write.field.name} is no file set")
         orphans = self._orphans(field_write.context, before.members)
         plan = moves(before, field_write.value, field_write.field.type)
-        return _FileSetSync(self, field_write.context, live, orphans).run(plan, field_write.value)
+        store = StoreContent(field_write.context, live)
+        sync = _FileSetSync(self, field_write.context, store, orphans)
+        return sync.run(plan, field_write.value)
 
     # --- removal
 
@@ -190,7 +188,7 @@ class FileSetHandler(FieldHandler):
         # Files that are declared by their id belong to somebody else, and stay.
         uploaded = [member for member in members if member.content]
         side_by_side(
-            lambda member: _delete_file(context, member), uploaded, workers=self.parallelism
+            lambda member: delete_file(context, member), uploaded, workers=self.parallelism
         )
         _delete_unused(context, self._orphans(context, members))
 
@@ -214,20 +212,8 @@ class _FileSetSync(Struct, frozen=True):
 
     handler: FileSetHandler
     context: ChangeContext
-    live: LiveObject
+    store: StoreContent
     orphans: OrphanedUploads
-    refused: dict[str, str] = field(default_factory=dict)
-    """Why the API refused members, by their key. Filled from several threads."""
-    refused_alone: list[str] = field(default_factory=list)
-    """The keys of members that were refused when they were attached singly."""
-    detached: set[str] = field(default_factory=set)
-    """The keys of members that are detached in order to be attached with other options."""
-    attached_ids: list[str] = field(default_factory=list)
-    """The ids of the files and batches that the store accepted."""
-
-    @property
-    def files_path(self) -> str:
-        return f"{self.live.kind.collection}/{{id}}/files"
 
     def run(self, plan: Moves, after: FileSet) -> FileSet:
         """Carry out the moves in the order that the module explains."""
@@ -237,21 +223,22 @@ class _FileSetSync(Struct, frozen=True):
         added += [member for member in plan.add if not member.content]
         self._for_each(self._change_attributes, plan.retag)
         # The chunking of a member cannot be modified: the file is detached and attached again.
-        self.detached.update(member.key for member in plan.again)
         self._for_each(self._detach_to_reattach, plan.again)
-        self._attach_and_index([*added, *plan.again])
+        # Wait for the indexing before old members are removed: searches find either the old or the
+        # new content.
+        attaching = Attaching(
+            self.store,
+            batch_files=self.handler.batch_files,
+            index_seconds=self.handler.index_seconds,
+            settle_seconds=self.handler.settle_seconds,
+            detached=frozenset(member.key for member in plan.again),
+        )
+        attaching.attach_and_index([*added, *plan.again])
         # The old members leave after the new ones are indexed, so that a search finds one version.
         self._remove(plan.remove, kept=len(after.members))
         _delete_unused(self.context, self.orphans)
         self.context.notes.extend(self.orphans.remarks())
-        return _result(after, [*added, *plan.again, *plan.retag], self.refused)
-
-    def _refuse(self, member: Member, when: str, error: ApiError) -> None:
-        """Leave a member out, and delete what was uploaded for it."""
-        self.refused[member.key] = f"{when}: {error}"
-        self.context.refused.append(f"{member.key} was refused {when}: {error}")
-        if member.content and member.file_id is not None:
-            _delete_file(self.context, member)
+        return _result(after, [*added, *plan.again, *plan.retag], self.store.refused)
 
     def _for_each(self, function: Callable[[Member], None], members: Sequence[Member]) -> None:
         side_by_side(function, members, workers=self.handler.parallelism)
@@ -277,7 +264,7 @@ class _FileSetSync(Struct, frozen=True):
             except ApiError as error:
                 if not is_about_the_file(error):
                     raise
-                self._refuse(member, "at upload", error)
+                self.store.refuse(member, "at upload", error)
                 return None
 
         uploads = side_by_side(upload, members, workers=self.handler.parallelism)
@@ -322,99 +309,14 @@ class _FileSetSync(Struct, frozen=True):
             step.done(id, **content)
         return id
 
-    # --- attaching
-
-    def _attach_and_index(self, members: list[Member]) -> None:
-        # Wait before old members are removed: searches find either the old or the new content.
-        watches = self._attach(members)
-        if not watches:
-            return
-        names = {str(member.file_id): member.key for member in members}
-        seconds, settle_seconds = self.handler.index_seconds, self.handler.settle_seconds
-        indexing = Indexing(self.context.client, names, seconds, settle_seconds)
-        failures, remarks = indexing.wait(watches)
-        self.context.refused.extend(failures)
-        self.context.notes.extend(remarks)
-
-    def _attach(self, members: list[Member], *, attempt: int = 1) -> list[IndexingWatch]:
-        watches: list[IndexingWatch] = []
-        for start in range(0, len(members), self.handler.batch_files):
-            batch = members[start : start + self.handler.batch_files]
-            try:
-                watches.append(self._attach_batch(batch))
-            except AmbiguousError:
-                # The API may have attached all of the batch, some of it, or nothing.
-                if attempt >= CREATE_ATTEMPTS:
-                    raise
-                watches += self._attach_missing(batch, attempt=attempt + 1)
-            except ApiError as error:
-                watches += self._attach_without_refused(batch, error, attempt=attempt)
-        return watches
-
-    def _attach_without_refused(
-        self, batch: list[Member], error: ApiError, *, attempt: int
-    ) -> list[IndexingWatch]:
-        """After the API refused a whole batch: find the members at fault, and attach the others.
-
-        The error may name files. If it does not, the batch is halved down to single members.
-        """
-        culprits = refused_members(batch, error)
-        # The store had a detached member before, so its new options are at fault. To leave it out
-        # would remove it from the store.
-        if culprits is None or any(member.key in self.detached for member in culprits):
-            raise error
-        if len(batch) == 1 and not culprits:
-            if batch[0].key in self.detached:
-                raise error
-            self.refused_alone.append(batch[0].key)
-            # A store that accepts none of so many files is itself at fault.
-            if len(self.refused_alone) >= _MAX_REFUSED_FILES and not self.attached_ids:
-                raise error
-            culprits = batch
-        for member in culprits:
-            self._refuse(member, "when it was attached", error)
-        rest = [member for member in batch if member.key not in self.refused]
-        if culprits:
-            return self._attach(rest, attempt=attempt)
-        # Halving finds one bad file among n with about 2 log n calls.
-        middle = len(rest) // 2
-        first_half = self._attach(rest[:middle], attempt=attempt)
-        return first_half + self._attach(rest[middle:], attempt=attempt)
-
-    def _attach_missing(self, batch: list[Member], *, attempt: int) -> list[IndexingWatch]:
-        """After a lost answer: attach what the store lacks, and watch the store as a whole."""
-        # Some of the batch may be attached already, which only the list tells.
-        present = {member.file_id for member in self._read_all()}
-        missing = [member for member in batch if member.file_id not in present]
-        watches = self._attach(missing, attempt=attempt)
-        store = f"{self.live.kind.collection}/{{id}}"
-        return [*watches, IndexingWatch(store, {"id": self.live.id}, self.files_path)]
-
-    def _attach_batch(self, batch: list[Member]) -> IndexingWatch:
-        ids = {"id": self.live.id}
-        with self.context.steps.step("attach", files=len(batch)) as step:
-            # The file itself shows why it failed. A batch of one would take another list for that.
-            if len(batch) == 1:
-                answer = self._write("POST", self.files_path, json=attachment(batch[0]))
-                id = new_id_of(answer, what=f"POST {self.files_path}")
-                ids["file"] = str(batch[0].file_id)
-                watch = IndexingWatch(f"{self.files_path}/{{file}}", ids)
-            else:
-                path = f"{self.live.kind.collection}/{{id}}/file_batches"
-                files = [attachment(member) for member in batch]
-                answer = self._write("POST", path, json={"files": files})
-                id = ids["batch"] = new_id_of(answer, what=f"POST {path}")
-                watch = IndexingWatch(f"{path}/{{batch}}", ids, f"{path}/{{batch}}/files")
-            step.done(id)
-        self.attached_ids.append(id)
-        return watch
-
     # --- changing and removing
 
     def _change_attributes(self, member: Member) -> None:
         with self.context.steps.step(f"annotate {member.key}") as step:
             body = {"attributes": tags(member)}
-            self._write("POST", f"{self.files_path}/{{file}}", member, json=body, repeatable=True)
+            self.store.write(
+                "POST", f"{self.store.files_path}/{{file}}", member, json=body, repeatable=True
+            )
             step.done(str(member.file_id))
 
     def _detach_to_reattach(self, member: Member) -> None:
@@ -429,17 +331,17 @@ class _FileSetSync(Struct, frozen=True):
         """Delete the files that we uploaded, and detach the other members; `kept` members stay."""
         uploaded = [member for member in members if member.content]
         self._for_each(self._delete, uploaded)
-        list_pages = kept // _PAGE + 1
+        list_pages = kept // PAGE_FILES + 1
         if len(uploaded) > list_pages:
             # To delete a file detaches it, after a delay that the API does not name. The members
             # that are listed by now are left to detach; one list is fewer calls than a detach each.
-            attached = {member.file_id for member in self._read_all()}
+            attached = {member.file_id for member in self.store.members()}
             members = [m for m in members if not m.content or m.file_id in attached]
         self._for_each(self._detach_removed, members)
 
     def _delete(self, member: Member) -> None:
         self.context.client.http.waits.check_stopped()
-        _delete_file(self.context, member)
+        delete_file(self.context, member)
 
     def _detach_removed(self, member: Member) -> None:
         self.context.client.http.waits.check_stopped()
@@ -450,23 +352,7 @@ class _FileSetSync(Struct, frozen=True):
 
     def _detach(self, member: Member) -> None:
         with suppress(NotFoundError):  # the deletion of the file has detached it
-            self._write("DELETE", f"{self.files_path}/{{file}}", member)
-
-    def _read_all(self) -> tuple[Member, ...]:
-        return self.handler.read(self.context.client, self.live).members
-
-    def _write(
-        self, method: str, path: str, member: Member | None = None, **rest: Any
-    ) -> dict[str, Any]:
-        """A call that changes the content of the store; all of these share a limit."""
-        ids = {"id": self.live.id}
-        if member is not None:
-            ids["file"] = str(member.file_id)
-        client = self.context.client
-        # Single files and batches use up the same allowance of the store, whatever their route.
-        store = f"{self.live.kind.collection}/{self.live.id}"
-        limit = RateLimitKey(client.key.is_admin, "writes to", store, _WRITES_PER_MINUTE)
-        return client.request(method, path, ids=ids, shared_limit=limit, **rest)
+            self.store.write("DELETE", f"{self.store.files_path}/{{file}}", member)
 
 
 def _result(after: FileSet, written: list[Member], refused: Mapping[str, str]) -> FileSet:
@@ -484,12 +370,4 @@ def _result(after: FileSet, written: list[Member], refused: Mapping[str, str]) -
 
 def _delete_unused(context: ChangeContext, orphans: OrphanedUploads) -> None:
     for path, id in orphans.unused():
-        _delete_file(context, Member(path, content=None, file_id=id))
-
-
-def _delete_file(context: ChangeContext, member: Member) -> None:
-    id = str(member.file_id)
-    with context.steps.step(f"delete file {member.key}", file_id=member.file_id) as step:
-        with suppress(NotFoundError):
-            context.client.plain.request("DELETE", "/files/{file}", ids={"file": id})
-        step.done(id)
+        delete_file(context, Member(path, content=None, file_id=id))

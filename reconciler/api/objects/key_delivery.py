@@ -2,8 +2,8 @@
 
 A key exists from the moment the API answers, and is lost if the process dies before a destination
 has it. So each step is journalled, and a later run deletes every key that was created and never
-handed over. Every key that is created here has a name of its own, journalled before the call, by
-which it is found afterwards. The key that comes with a new account is found by its age.
+handed over. `LostKeys` finds them: a key that is created here has a name of its own, journalled
+before the call, and the key that comes with a new account is known by its age.
 
 A key that was handed over may be in use. It is only deleted as a step of a plan, after a look at
 when it was used last, or together with everything else.
@@ -11,8 +11,7 @@ when it was used last, or together with everything else.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.keys import KeyRing
@@ -21,7 +20,6 @@ from reconciler.api.objects.account_keys import (
     create_key,
     delete_key,
     delete_keys,
-    find_lost,
     is_named_by_us,
     key_id_of,
     keys_of,
@@ -40,6 +38,7 @@ from reconciler.api.objects.key_places import (
     withdraw,
     withdraw_all,
 )
+from reconciler.api.objects.lost_keys import LostKeys
 from reconciler.errors import (
     AnswerError,
     ApiError,
@@ -47,7 +46,7 @@ from reconciler.errors import (
     SinkUnreachableError,
     UncertainDeliveryError,
 )
-from reconciler.model.consistency import SETTLE_SECONDS, CreationWindow
+from reconciler.model.consistency import SETTLE_SECONDS
 from reconciler.model.keys import (
     KEPT,
     KeyAction,
@@ -61,7 +60,7 @@ from reconciler.model.keys import (
     without_key,
 )
 from reconciler.model.kind import Field
-from reconciler.model.provider import CREATE, DELIVER, MINT, Sinks
+from reconciler.model.provider import DELIVER, Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.sinks import targets_of
@@ -81,8 +80,7 @@ class KeyDelivery(FieldHandler):
         self._sinks = sinks
         self._keys = keys
         self._settle_seconds = settle_seconds
-        self._create_began: dict[Any, float] = {}
-        self._lock = threading.Lock()
+        self._lost = LostKeys(settle_seconds)
 
     # --- create
 
@@ -99,10 +97,7 @@ class KeyDelivery(FieldHandler):
         # By default, the API creates a key with each account.
         if field_write.value is None:
             return {"create_service_account_only": True}
-        context = field_write.context
-        with self._lock:
-            # The first of several attempts counts: its account may be the one that is found later.
-            self._create_began.setdefault(context.address, context.client.http.server_clock())
+        self._lost.begin_account(field_write.context)
         return {}
 
     def journal_result(self, answer: Spec) -> Spec:
@@ -119,8 +114,7 @@ class KeyDelivery(FieldHandler):
         """Deliver the key that came with the account."""
         context = field_write.context
         lost_names: set[str] = set()
-        with self._lock:
-            began = self._create_began.pop(context.address, None)
+        began = self._lost.end_account(context)
         if field_write.value is None:
             return
         # Answers may lack the key, or its id, or its value: the account then gets another one.
@@ -138,10 +132,9 @@ class KeyDelivery(FieldHandler):
         lost_ids: set[str | None] = set()
         if shown is None and began is not None:
             # The account has a key of its own, which the answer did not show in full.
-            windows = [CreationWindow(began)]
-            lost_ids.update(find_lost(context, live, lost_names, windows, self._settle_seconds))
+            lost_ids.update(self._lost.with_account(context, live, lost_names, began))
         elif lost_names:
-            lost_ids.update(self._lost_ids(context, live, lost_names))
+            lost_ids.update(self._lost.ids(context, live, lost_names))
         # After the delivery, so that no error of these calls keeps the new key from being recorded.
         delete_keys(context, lost_ids - {key.id})
 
@@ -169,7 +162,7 @@ class KeyDelivery(FieldHandler):
         # From here on the new key is in place, and no problem may keep that from being recorded.
         context.delivered[name] = entry
         self._withdraw_unfinished(context, entry)
-        lost_ids: set[str | None] = set(self._lost_ids(context, live, lost_names))
+        lost_ids: set[str | None] = set(self._lost.ids(context, live, lost_names))
         delete_keys(context, lost_ids - set(key_ids(entry)))
         for step in steps:
             if step.action is KeyAction.REVOKE:
@@ -235,7 +228,7 @@ class KeyDelivery(FieldHandler):
     def _remove_keys(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Delete all keys that reconciler created for an account, and withdraw them."""
         context, entry = field_write.context, recorded_entry(field_write, live)
-        lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
+        lost_ids: set[str | None] = set(self._lost.ids(context, live, set()))
         delete_keys(context, lost_ids | set(key_ids(entry)))
         self._withdraw_unfinished(context, {})
         try:
@@ -269,7 +262,7 @@ class KeyDelivery(FieldHandler):
                 withdraw(self._sinks, delivery, context, except_target=entry.get("target"))
         self._withdraw_unfinished(context, entry)
         self._withdraw_slots(context, entry)
-        lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
+        lost_ids: set[str | None] = set(self._lost.ids(context, live, set()))
         delete_keys(context, lost_ids - known)
 
     def _withdraw_slots(self, context: ChangeContext, entry: Spec) -> None:
@@ -312,38 +305,6 @@ class KeyDelivery(FieldHandler):
             project, writer = context.collection.project, address_of(context)
             self._keys.learn(project, key.secret, writer=writer)
         return with_next(entry, delivery, replaced_at=context.client.http.server_clock())
-
-    # --- finding lost keys
-
-    def _lost_ids(
-        self, context: ChangeContext, live: LiveObject, lost_names: set[str]
-    ) -> Iterator[str]:
-        """The ids of keys that this or an earlier run created and never delivered."""
-        steps = context.steps
-        # What was answered has an id. The rest is searched for by name, or by age for keys that
-        # came with an account.
-        yield from _ids_in(steps.finished(MINT), "id")
-        yield from _ids_in(steps.finished(CREATE), "key_id")
-        mints = steps.unfinished(MINT)
-        creates = steps.unfinished(CREATE)
-        now = context.client.http.server_clock()
-        names = lost_names | {str(entry.get("key_name")) for entry in mints}
-        windows = [
-            CreationWindow.of(float(entry["began_at"]), entry.get("ended_at")) for entry in creates
-        ]
-        times = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*mints, *creates)]
-        with self._lock:
-            began = self._create_began.pop(context.address, None)
-        if began is not None:
-            windows.append(CreationWindow(began))
-            times.append(began)
-        if lost_names:
-            times.append(now)
-        if names or windows:
-            # A key that was created a while ago would show by now, so less time has to be waited.
-            left_seconds = max(times) + self._settle_seconds - now
-            seconds = min(self._settle_seconds, left_seconds)
-            yield from find_lost(context, live, names, windows, seconds)
 
 
 class ShownOnceDelivery(FieldHandler):
@@ -449,13 +410,6 @@ def _entry_of(
         "expires_at": expires_at,
     }
     return _without_missing(entry)
-
-
-def _ids_in(steps: Iterable[Spec], name: str) -> Iterator[str]:
-    """The ids that finished steps have under a name; a key without one was never answered."""
-    for step in steps:
-        if step.get(name):
-            yield step[name]
 
 
 def _finished_delivery(field_write: FieldWrite) -> dict[str, Any] | None:

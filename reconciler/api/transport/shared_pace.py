@@ -1,8 +1,8 @@
 """A throttle whose tokens for admin routes come from a pace that all runs share.
 
-Requests of projects are throttled by each run for itself: their limits are far away, and one run at
-a time writes to a vector store. While the shared pace is out of reach, the run goes on by itself,
-with a part of the last limit that it knew.
+Requests of projects are throttled by each run alone: their limits are far away, and one run at a
+time writes to a vector store. While the shared pace is out of reach, the run continues alone, with a
+part of the last limit that it knew.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class _Lane(Struct, eq=False):
     def part(self, configured: int | None) -> int | None:
         """Our part of the last limit that was known: at most half, as others may have come."""
         limit = configured or self.limit
-        return None if limit is None else max(1, limit // max(2, 1 + len(self.others)))
+        if limit is None:
+            return None
+        return max(1, limit // max(2, 1 + len(self.others)))
 
 
 class PaceScope:
@@ -144,6 +146,7 @@ class SharedThrottle:
             wait = max(lane.asks_at, self._spaced(lane)) - now
             if wait <= 0:
                 wait = self._take(route, lane)
+            # A thread that waits asks again. Only threads that wait now count as wanted requests.
             thread = threading.get_ident()
             lane.waiting.pop(thread, None)
             if wait > 0:
@@ -157,8 +160,11 @@ class SharedThrottle:
             self._local.accepted(route)
             return
         with lane.lock:
-            token = lane.in_flight.popleft() if lane.in_flight else None
-            if token is not None and token.is_local:
+            if not lane.in_flight:
+                return
+            # The oldest one stands for it: an outcome does not name its token.
+            token = lane.in_flight.popleft()
+            if token.is_local:
                 self._local.accepted(route)
 
     def refused(self, route: RateLimitKey, *, wait_seconds: float, is_server_wait: bool) -> None:
@@ -168,15 +174,19 @@ class SharedThrottle:
             self._local.refused(route, wait_seconds=wait_seconds, is_server_wait=is_server_wait)
             return
         with lane.lock:
-            token = lane.in_flight.pop() if lane.in_flight else None
-            if token is None:
+            if not lane.in_flight:
                 return
+            # The latest one: it is the most likely to be above the limit.
+            token = lane.in_flight.pop()
+            # A refused request does not use up the allowance.
             if token in lane.own:
                 lane.own.remove(token)
             if token.is_local:
                 self._local.refused(route, wait_seconds=wait_seconds, is_server_wait=is_server_wait)
             else:
-                self._report(route, lane, token, wait_seconds if is_server_wait else None)
+                # A wait that we chose ourselves must not hold back other runs.
+                server_wait = wait_seconds if is_server_wait else None
+                self._report(route, lane, token, server_wait)
                 lane.asks_at = max(lane.asks_at, self._clock() + wait_seconds)
 
     def is_guessing(self, route: RateLimitKey) -> bool:
@@ -189,18 +199,22 @@ class SharedThrottle:
         lane = self._lane(route)
         if lane is None or lane.is_local:
             return self._local.seconds_for(route, count)
+        if not count:
+            return 0.0
         with lane.lock:
             now = self._clock()
             limit = self._limit or lane.limit
-            sent, moment = list(lane.sent), max(now, lane.asks_at)
-            part = None if limit is None else max(1, limit // (1 + len(lane.others)))
-            for _ in range(count if part is not None else 0):
-                earlier = sent[-limit] if limit is not None and len(sent) >= limit else None
-                if earlier is not None:
-                    moment = max(moment, earlier + self._window)
-                sent.append(moment)
-                limit = part
-            return max(0.0, moment - now) if count else 0.0
+            moment = max(now, lane.asks_at)
+            if limit is not None:
+                sent = list(lane.sent)
+                # The first request may take what is left of the whole limit, the others a fair part.
+                part = max(1, limit // (1 + len(lane.others)))
+                for _ in range(count):
+                    if len(sent) >= limit:
+                        moment = max(moment, sent[-limit] + self._window)
+                    sent.append(moment)
+                    limit = part
+            return moment - now
 
     def learned(self) -> dict[RateLimitKey, int]:
         """The limits of admin routes that refusals of any run have shown, a minute."""
@@ -236,7 +250,9 @@ class SharedThrottle:
 
     def _take(self, route: RateLimitKey, lane: _Lane) -> float:
         wait = self._take_shared(route, lane)
-        return self._take_locally(route, lane) if wait is None else wait
+        if wait is None:
+            return self._take_locally(route, lane)
+        return wait
 
     def _take_shared(self, route: RateLimitKey, lane: _Lane) -> float | None:
         """A token of the shared pace; None while that is out of reach."""
@@ -256,7 +272,7 @@ class SharedThrottle:
         now = self._clock()
         if not lane.is_local:
             lane.is_local = True
-            self._local.go_on(
+            self._local.continue_with(
                 route, limit=lane.part(self._limit), sent=[token.sent_at for token in lane.own]
             )
         wait = self._local.take(route)
@@ -268,6 +284,7 @@ class SharedThrottle:
         self, route: RateLimitKey, lane: _Lane, token: _Token, wait_seconds: float | None
     ) -> None:
         request = self._request(route, lane)
+        # A token of another scope has a time that means nothing to this one.
         taken_at = token.taken_at if token.scope == request.scope else None
         answer = self._link.ask(
             lambda pace: pace.refused(request, taken_at=taken_at, wait_seconds=wait_seconds)
@@ -280,8 +297,11 @@ class SharedThrottle:
         now, scope = self._clock(), str(self.scope)
         while lane.own and lane.own[0].sent_at <= now - self._window:
             lane.own.popleft()
+        # Requests that this scope has not counted: they were sent alone, or before the organization
+        # was known.
         moments = [self._link.moment(token.sent_at) for token in lane.own if token.scope != scope]
         thread = threading.get_ident()
+        # A thread that has not asked again for long has ended.
         others = [
             until
             for other, until in lane.waiting.items()
@@ -320,7 +340,9 @@ class SharedThrottle:
     @property
     def _limit(self) -> int | None:
         configured = self._local.configured
-        return None if configured is None else max(1, int(configured))
+        if configured is None:
+            return None
+        return max(1, int(configured))
 
     def _spaced(self, lane: _Lane) -> float:
         """When the next request may go with a configured limit below one a minute."""
@@ -353,7 +375,7 @@ class _Link:
         self._has_noticed = False
 
     def ask(self, work: Callable[[SharedPace], PaceAnswer]) -> PaceAnswer | None:
-        """An answer of the pace; None while it is out of reach. Asks rarely then."""
+        """An answer of the pace; None while it is out of reach."""
         if self.problem and not self._may_retry():
             return None
         asked_at = self._clock()
@@ -362,6 +384,7 @@ class _Link:
         except PaceError as error:
             self._lose(error)
             return None
+        # The answer was made about halfway between the two times.
         self._ahead = answer.now - (asked_at + self._clock()) / 2
         if self.problem:
             self._note("The pace that runs share is in use again.")
@@ -371,7 +394,9 @@ class _Link:
 
     def moment(self, ours: float) -> float | None:
         """A moment by the clock of the pace; None before its first answer."""
-        return None if self._ahead is None else ours + self._ahead
+        if self._ahead is None:
+            return None
+        return ours + self._ahead
 
     def close(self) -> None:
         """Close the connections."""
@@ -382,7 +407,8 @@ class _Link:
             now = self._clock()
             if now < self._retry_at:
                 return False
-            self._retry_at = now + self._pause  # one thread asks, the others go on meanwhile
+            # One thread asks, and the others continue alone.
+            self._retry_at = now + self._pause
             return True
 
     def _lose(self, error: PaceError) -> None:
@@ -392,9 +418,10 @@ class _Link:
             self._retry_at = self._clock() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             is_first, self.problem = not self.problem, str(error)
-            tells = not (error.is_lasting or self._has_noticed)
-            self._has_noticed = self._has_noticed or tells
-        if tells:
+            # A problem that only a person can end is for the log, as every run would show it.
+            is_notable = not (error.is_lasting or self._has_noticed)
+            self._has_noticed = self._has_noticed or is_notable
+        if is_notable:
             self._notice(
                 f"The pace that runs share is out of reach: {error}. This run goes on with a part "
                 "of the limit, and shares it again once that is possible."

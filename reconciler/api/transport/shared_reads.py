@@ -10,22 +10,24 @@ as the answer is as good as one of its own. These are the invariants:
    beta header, path and query.
 3. **A fresh read (`Reuse.REFRESH`) is sent, and its answer replaces the kept one.** Of two answers,
    the one whose request was sent later stays.
-4. **A write drops what it may have made stale**, when it ends and whatever its outcome: nobody who
-   comes after it gets an answer whose request was sent before its end. A write inside a project leaves
-   only the answers about other projects, and any other write of an organization leaves none of it.
+4. **A write drops the answers that it may have made stale**, when it ends and regardless of its
+   outcome: no later read gets an answer whose request was sent before its end. A write inside a
+   project leaves only the answers about other projects, and any other write of an organization leaves
+   none of it.
 5. **Lists lag behind writes**, so an answer that was read shortly after a write is kept no longer
    than the lag can last.
-6. **A stack's own state is older than the answers it gets**: what was read before the last write in
-   its state, or shortly after, is not used for it (`SharedReader.refuse_before`).
-7. **Nobody waits for a reader that is gone.** Who comes while an answer is read waits for it. If
-   that reader is stopped, or has lost its lease, its budget or its key, one of those who wait reads.
-   A refusal of the API is the answer of all who wait for it, and nobody who comes later gets it.
+6. **A stack's own state is older than the answers it gets**: an answer that was read before the last
+   write in its state, or shortly after, is not used for it (`SharedReader.refuse_before`).
+7. **No stack waits for a reader that has ended.** A read that begins while an equal one is under way
+   waits for its answer. If the first reader is stopped, or has lost its lease, its budget or its key,
+   one of the waiting ones reads. A refusal of the API is the answer of all that wait for it, and of
+   no later read.
 8. **No two stacks hold the same object in memory.** The bytes are kept, and each stack parses them,
    with the secrets that its own redactor knows masked. So no stack can change the answer of another.
-9. **The age of an answer counts from when its request was sent** (`SharedReader.oldest_at`), whoever
-   sent it. No answer is used longer than `max_age_seconds`.
-10. **An answer is checked by everyone who gets it**: a stack that expects another organization
-    refuses it, and a stack that is stopped or has lost its lease gets none.
+9. **The age of an answer counts from when its request was sent** (`SharedReader.oldest_at`), by
+   whichever stack. No answer is used longer than `max_age_seconds`.
+10. **Each stack checks the answers that it gets**: a stack that expects another organization refuses
+    them, and a stack that is stopped or has lost its lease gets none.
 """
 
 from __future__ import annotations
@@ -123,13 +125,18 @@ class _LastWrites(Struct, frozen=True):
 
     @classmethod
     def after(cls, write: _Write, known: _LastWrites | None) -> _LastWrites:
-        if known is None or known.last.writer is write.writer:
-            return cls(write, known.other if known is not None else None)
+        if known is None:
+            return cls(write, None)
+        if known.last.writer is write.writer:
+            return cls(write, known.other)
         return cls(write, known.last)
 
     def of_others(self, reader: SharedReader) -> float:
-        write = self.other if self.last.writer is reader else self.last
-        return write.ended_at if write is not None else -math.inf
+        if self.last.writer is not reader:
+            return self.last.ended_at
+        if self.other is None:
+            return -math.inf
+        return self.other.ended_at
 
 
 class _Answer(Struct, frozen=True):
@@ -146,7 +153,7 @@ class _Answer(Struct, frozen=True):
 
 
 class _Reading:
-    """A request under way, for all who wait for it."""
+    """A request under way, for all stacks that wait for its answer."""
 
     def __init__(
         self, request: Request, part: _Part, *, began_at: float, began_on_machine: float
@@ -171,6 +178,7 @@ class _Reading:
         return copy.copy(self.error)
 
     def _has_tried_enough_for(self, request: Request) -> bool:
+        # A reader that may retry for minutes is not content with a failure after one attempt.
         attempts = self.request.attempts
         return attempts is None or (request.attempts is not None and request.attempts <= attempts)
 
@@ -235,7 +243,7 @@ class SharedReads:
                 if key in self._readings:
                     known = self._readings[key]
                     return known, known.wrote_at
-            # Its answer is that of all who come from now on.
+            # Equal reads that begin from now on wait for this one.
             reading = self._readings[key] = _Reading(
                 request,
                 _part(request, organization),
@@ -257,11 +265,13 @@ class SharedReads:
         return answer
 
     def end(self, key: Hashable, reading: _Reading) -> None:
-        """Keep the answer of a request that has ended, if it has one, and wake those who wait."""
+        """Keep the answer of a request that has ended, if it has one, and wake those that wait."""
         with self._lock:
+            # A fresh read may have taken its place.
             if self._readings.get(key) is reading:
                 del self._readings[key]
             answer = reading.answer
+            # A write that ended since may have changed the answer.
             if answer is not None and answer.began_at > reading.wrote_at:
                 self._keep(key, answer)
         reading.is_done.set()
@@ -277,6 +287,7 @@ class SharedReads:
         self._answers[key] = replace(answer, expires_at=expires_at)
         self._of_project[answer.part.project].add(key)
         self._bytes += len(answer.content)
+        # Answers that were used least recently stand first.
         while self._bytes > self._kept_bytes:
             self._drop(next(iter(self._answers)))
 
@@ -299,8 +310,9 @@ class SharedReads:
         """When a request was sent at a time of this machine, by the monotonic clock."""
         now, machine_now = self.clock(), self.machine_clock()
         elapsed = now - reading.began_at
+        # The machine's clock was set since, so only the beginning is certain.
         if abs(machine_now - reading.began_on_machine - elapsed) > _SET_SECONDS:
-            return reading.began_at  # the machine's clock was set meanwhile
+            return reading.began_at
         return min(max(now - (machine_now - sent_at), reading.began_at), now)
 
     # --- writing
@@ -330,6 +342,7 @@ class SharedReads:
         while self._recent and self._recent[0].effect_at <= settled_at:
             self._recent.popleft()
         self._recent.append(write)
+        # Kept without a limit of time, as there are few organizations and two writes of each.
         organization = write.part.organization
         self._last_writes[organization] = _LastWrites.after(
             write, self._last_writes.get(organization)
@@ -411,7 +424,9 @@ class SharedReader:
     def kept(self, request: Request, client: ReadingClient) -> Response | None:
         """The answer to a request if another stack has read it. Sends and awaits nothing."""
         answer = self._shared.find(self._key(request), self)
-        return None if answer is None else self._handed_out(answer, request, client)
+        if answer is None:
+            return None
+        return self._handed_out(answer, request, client)
 
     def _read(self, request: Request, send: Send, client: ReadingClient) -> Response:
         key = self._key(request)
@@ -424,10 +439,12 @@ class SharedReader:
             self._await(known, client)
             answer = known.answer
             if answer is not None:
-                _learn_time(client, answer)  # it may be the first to tell the server's time
+                # It may be the first one that shows the server's time, by which it is judged.
+                _learn_time(client, answer)
                 if answer.began_at > wrote_at and self.accepts(answer.sent_at):
                     return self._handed_out(answer, request, client)
                 continue
+            # The reader has ended without an answer for us. The next one that asks becomes the reader.
             error = known.error_for(request)
             if error is not None:
                 _count_answered(client, request)
@@ -486,7 +503,10 @@ def _learn_time(client: ReadingClient, answer: _Answer) -> None:
 
 
 def _part(request: Request, organization: str) -> _Part:
-    project = request.ids.get("project") if "{project}" in request.path else None
-    if project is None:
-        project = _ORGANIZATION if request.key.is_admin else request.key.project_id
+    project = request.key.project_id
+    # An admin key reaches all projects, so only the path shows which one a request concerns.
+    if "{project}" in request.path and request.ids.get("project") is not None:
+        project = request.ids["project"]
+    elif request.key.is_admin:
+        project = _ORGANIZATION
     return _Part(organization, project, request.key.is_admin)

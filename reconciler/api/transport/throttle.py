@@ -11,8 +11,8 @@ request after quiet minutes, less often each time the probe is refused.
 
 If the server sends a retry time, one request goes then and shows whether others may follow. A
 single 429 with a wait of a few seconds changes no limit: it is usually a hiccup, and otherwise
-another one follows. Every route waits for itself, so the calls of a project go on while admin calls
-wait.
+another one follows. Every route waits for itself, so the calls of a project continue while admin
+calls wait.
 """
 
 from __future__ import annotations
@@ -27,13 +27,19 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-WINDOW_SECONDS = 61.0  # a second of margin: the server counts from when requests arrive
+# A second of margin: the server counts from when requests arrive.
+WINDOW_SECONDS = 61.0
 _MINUTE_SECONDS = 60.0
-_MAX_QUIET_WINDOWS = 5  # the most windows between two probes
-_SHORT_SECONDS = 5.0  # a shorter wait hardly means that a minute's allowance is used up
-_BACKOFF_SECONDS = 15.0  # where the server sends no retry time
-_DROP = 0.75  # below this share of the limit, other clients are using the allowance
-_FLOOR = 3  # never conclude a lower limit: other clients may have used the rest
+# The most windows between two probes.
+_MAX_QUIET_WINDOWS = 5
+# A shorter wait hardly means that a minute's allowance is used up.
+_SHORT_SECONDS = 5.0
+# The longest wait where the server sends no retry time. Admin routes send none.
+_BACKOFF_SECONDS = 15.0
+# Below this share of the limit, other clients are using the allowance.
+_DROP = 0.75
+# No lower limit is concluded: other clients may have used the rest.
+_FLOOR = 3
 
 
 class RateLimitKey(NamedTuple):
@@ -129,10 +135,11 @@ class Throttle:
     def limit(self, admin_requests_per_minute: float | None) -> None:
         """Lower the limit of each admin route, where this one is lower; None changes nothing."""
         with self._lock:
-            known, given = self._configured, admin_requests_per_minute
-            if given is None or (known is not None and known <= given):
+            current, limit = self._configured, admin_requests_per_minute
+            if limit is None or (current is not None and current <= limit):
                 return
-            self._configured = given
+            self._configured = limit
+            # Requests that were sent before count against the new limit.
             for route, state in self._states.items():
                 if route.is_admin:
                     fresh = self._new_state(route)
@@ -175,6 +182,7 @@ class Throttle:
                 state.is_lone = now - state.refused_at > WINDOW_SECONDS
                 state.refused_at = now
             is_hiccup = is_server_wait and wait_seconds < _SHORT_SECONDS and state.is_lone
+            # Routes of projects have limits far above our pace, and say how long to wait.
             if route.is_admin and not (is_hiccup and _is_no_evidence(state, now)):
                 _learn(state, now=now, retry_after=wait_seconds if is_server_wait else None)
                 if not is_server_wait and state.rounds > 1:
@@ -202,7 +210,10 @@ class Throttle:
             sent = deque(state.sent, maxlen=limit or 1)
             ahead = replace(state, limit=limit, sent=sent)
             moment = now
-            for _ in range(count if limit is not None or state.spacing(now) else min(count, 1)):
+            # Without a limit, only the first request may have to wait.
+            if limit is None and not state.spacing(now):
+                count = min(count, 1)
+            for _ in range(count):
                 moment = _free_at(ahead, moment)
                 sent.append(moment)
             return moment - now
@@ -223,11 +234,13 @@ class Throttle:
     def close(self) -> None:
         """Nothing is open."""
 
-    def go_on(self, route: RateLimitKey, *, limit: int | None, sent: Iterable[float]) -> None:
-        """Go on where another source of tokens ended.
+    def continue_with(
+        self, route: RateLimitKey, *, limit: int | None, sent: Iterable[float]
+    ) -> None:
+        """Continue where another source of tokens ended.
 
-        `limit` counts as measured, None leaves the limit as it is. `sent` are our requests of the
-        last minute.
+        `limit` counts as measured, None changes nothing. `sent` are our requests of the last
+        minute.
         """
         with self._lock:
             state = self._state(route)
@@ -235,6 +248,7 @@ class Throttle:
             if limit is not None:
                 state.limit = state.good = limit
                 state.is_measured = True
+                # Other runs use the same allowance, so it is probed rarely.
                 state.quiet_windows = _MAX_QUIET_WINDOWS
                 state.changed_at = self._clock()
 
@@ -261,13 +275,15 @@ class Throttle:
 
 
 def _free_at(state: _State, now: float) -> float:
+    # The latest request stays, because the spacing of slow routes counts from it.
     while len(state.sent) > 1 and state.sent[0] <= now - WINDOW_SECONDS:
         state.sent.popleft()
     free = max(now, state.resume_at)
+    # The first request after a wait goes at the time that the server gave.
     if not state.sent or (
         state.has_server_wait and not state.is_measured and state.sent[-1] < state.resume_at
     ):
-        return free  # the first request after a wait goes at the time that the server gave
+        return free
     if spacing := state.spacing(free):
         free = max(free, state.sent[-1] + spacing)
     if state.limit is not None and len(state.sent) >= state.limit:
@@ -280,15 +296,22 @@ def _grow(state: _State, now: float) -> None:
     if state.limit is None or state.limit == state.ceiling:
         return
     count = state.in_last(_MINUTE_SECONDS, now)
+    # A limit that was not used up shows nothing about what lies above it.
     if count < state.limit:
         return
     if not state.in_flight and state.limit > state.good:
         state.is_measured = False  # more succeeded than was measured
     is_quiet = now - state.changed_at >= state.quiet_windows * WINDOW_SECONDS
-    if is_quiet if state.is_measured else not state.in_flight:
+    if state.is_measured:
+        may_raise, step = is_quiet, 1
+    else:
+        # Requests in flight may still be refused.
+        may_raise, step = not state.in_flight, max(1, count // 4)
+    if may_raise:
         state.good = count
-        raised = count + (1 if state.is_measured else max(1, count // 4))
-        state.limit = raised if state.ceiling is None else min(raised, state.ceiling)
+        state.limit = count + step
+        if state.ceiling is not None:
+            state.limit = min(state.limit, state.ceiling)
         state.changed_at = now
 
 
@@ -318,10 +341,11 @@ def _learn(state: _State, *, now: float, retry_after: float | None) -> None:
         state.limit = state.good = max(1, passed + (retry_after is None and passed < _FLOOR))
     else:
         if now >= state.resume_at:
-            has_dropped = passed < _DROP * state.good
-            state.quiet_windows = (
-                1 if has_dropped else min(2 * state.quiet_windows, _MAX_QUIET_WINDOWS)
-            )
+            # A refused probe makes the next one rarer. If other clients use the allowance, it is
+            # probed soon, as they may end.
+            state.quiet_windows = min(2 * state.quiet_windows, _MAX_QUIET_WINDOWS)
+            if passed < _DROP * state.good:
+                state.quiet_windows = 1
         state.is_measured = True
         state.limit = state.good = max(_FLOOR, passed)
     state.changed_at = now

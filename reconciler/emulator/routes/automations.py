@@ -101,10 +101,10 @@ _HOSTED = ("capability_directories", "desktop", "files", "network", "packages", 
 
 def list_automations(call: Call) -> dict[str, Any]:
     session = call.query.get("session_id")
-    found = call.store.collection("automation", call.project_id)
+    automations = call.store.collection("automation", call.project_id)
     page = page_of(call.query, before=False)
     return call.list_answer(
-        found, page, keep=lambda one: session in (None, one.body["target"].get("session_id"))
+        automations, page, keep=lambda one: session in (None, one.body["target"].get("session_id"))
     )
 
 
@@ -161,8 +161,8 @@ def resume_automation(call: Call) -> dict[str, Any]:
 
 
 def list_invocations(call: Call) -> dict[str, Any]:
-    found = call.store.collection("invocation", _automation(call).id)
-    return call.list_answer(found, page_of(call.query, before=False))
+    invocations = call.store.collection("invocation", _automation(call).id)
+    return call.list_answer(invocations, page_of(call.query, before=False))
 
 
 def create_invocation(call: Call) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def create_chat_completion(call: Call) -> dict[str, Any]:
         )
     choices = [_choice(sent, index) for index in range(sent.get("n") or 1)]
     read = tokens(*(_text_of(message) for message in sent["messages"]))
-    written = tokens(*(one["message"]["content"] or "{}" for one in choices))
+    written = tokens(*(choice["message"]["content"] or "{}" for choice in choices))
     body = {
         "id": ids.fresh("chat_completion"),
         "object": "chat.completion",
@@ -249,7 +249,10 @@ def _choice(sent: dict[str, Any], index: int) -> dict[str, Any]:
         return _chosen(index, {"content": None, "tool_calls": calls}, "tool_calls")
     shape = sent.get("response_format") or {"type": "text"}
     schema = shape.get("json_schema", {}).get("schema")
-    said = next((_text_of(one) for one in reversed(sent["messages"]) if one["role"] == "user"), "")
+    said = next(
+        (_text_of(message) for message in reversed(sent["messages"]) if message["role"] == "user"),
+        "",
+    )
     words = answer_to(said, schema, as_json=shape["type"] != "text")
     words, is_cut = shortened(words, sent.get("max_completion_tokens") or sent.get("max_tokens"))
     return _chosen(index, {"content": words}, "length" if is_cut else "stop")
@@ -261,7 +264,7 @@ def _called(sent: dict[str, Any]) -> dict[str, Any] | None:
     functions = [tool["function"] for tool in sent.get("tools") or [] if tool["type"] == "function"]
     if isinstance(wanted, dict):
         name = wanted.get("function", {}).get("name")
-        return next((one for one in functions if one["name"] == name), None)
+        return next((function for function in functions if function["name"] == name), None)
     return functions[0] if wanted == "required" and functions else None
 
 
@@ -294,12 +297,12 @@ def _usage(read: int, written: int) -> dict[str, Any]:
 
 def _completion(call: Call) -> ObjectRow:
     id = call.params["completion_id"]
-    found = call.store.get("chat_completion", call.project_id, id)
-    if found is None:
+    record = call.store.get("chat_completion", call.project_id, id)
+    if record is None:
         raise not_found(
             f"Chat completion with id '{id}' not found.", param="completion_id", code="not_found"
         )
-    return found
+    return record
 
 
 _ALL = "/chat/completions"

@@ -33,11 +33,10 @@ def list_permissions(call: Call) -> dict[str, Any]:
 
 def create_permissions(call: Call) -> dict[str, Any]:
     """Grant all, or none if one project does not exist; existing permissions are kept."""
-    known = {one.body["project_id"]: one for one in _permissions(call).ordered()}
-    wanted = [_project(call, id) for id in dict.fromkeys(call.json(_CREATE)["project_ids"])]
-    return envelope(
-        [(known.get(one.id) or _permitted(call, one)).body for one in wanted], more=False
-    )
+    known = {row.body["project_id"]: row for row in _permissions(call).ordered()}
+    projects = [_project(call, id) for id in dict.fromkeys(call.json(_CREATE)["project_ids"])]
+    granted = [known.get(project.id) or _permitted(call, project) for project in projects]
+    return envelope([permission.body for permission in granted], more=False)
 
 
 def delete_permission(call: Call) -> dict[str, Any]:

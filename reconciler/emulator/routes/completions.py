@@ -28,7 +28,7 @@ def _prompt(value: Any, place: str) -> list[str]:
         return [value]
     if not isinstance(value, list):
         raise wrong_type(value, place, "one of a string or an array")
-    if value and all(isinstance(item, int) for item in value):
+    if value and all(isinstance(token, int) for token in value):
         return [" ".join(map(str, value))]
     found: list[str] = listed(text(), minimum=1)(value, place)
     return found

@@ -85,13 +85,13 @@ def _answer(question: dict[str, Any], said: str) -> dict[str, Any]:
         )
         return {**head, "probability": _LIKELY if named else _UNLIKELY}
     if question["type"] == "choice":
-        values = [one["value"] for one in question["choices"]]
+        values = [choice["value"] for choice in question["choices"]]
         taken = next((value for value in values if str(value).lower() in said), values[0])
         shares = [
             {"value": value, "probability": _share(value == taken, len(values))} for value in values
         ]
         return {**head, "choice": taken, "confidence": _LIKELY, "probabilities": shares}
-    labels = [one["label"] for one in question["levels"]]
+    labels = [level["label"] for level in question["levels"]]
     best = next((at for at, label in enumerate(labels) if label.lower() in said), 0)
     shares = [
         {"label": label, "value": at, "probability": _share(at == best, len(labels))}

@@ -45,7 +45,7 @@ def create_embedding(call: Call) -> dict[str, Any]:
     model = usable(call, sent["model"], "embedding")
     size = _size(model, sent.get("dimensions"))
     as_text = sent.get("encoding_format") == "base64"
-    vectors = [vector(item, size) for item in sent["input"]]
+    vectors = [vector(text, size) for text in sent["input"]]
     count = tokens(*sent["input"])
     return {
         "object": "list",

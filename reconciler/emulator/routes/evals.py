@@ -78,21 +78,21 @@ def retrieve_eval(call: Call) -> dict[str, Any]:
 
 
 def update_eval(call: Call) -> dict[str, Any]:
-    found = find_eval(call)
+    evaluation = find_eval(call)
     sent = call.json(_UPDATE)
     if "metadata" in sent:
         sent["metadata"] = sent["metadata"] or {}
-    found.body.update(sent)
-    call.store.changed(found)
-    return found.body
+    evaluation.body.update(sent)
+    call.store.changed(evaluation)
+    return evaluation.body
 
 
 def delete_eval(call: Call) -> dict[str, Any]:
-    found = find_eval(call)
-    for run in list(call.store.collection("eval_run", found.id).ordered()):
+    evaluation = find_eval(call)
+    for run in list(call.store.collection("eval_run", evaluation.id).ordered()):
         call.store.remove(run)
-    call.store.remove(found)
-    return {"object": "eval.deleted", "deleted": True, "eval_id": found.id}
+    call.store.remove(evaluation)
+    return {"object": "eval.deleted", "deleted": True, "eval_id": evaluation.id}
 
 
 def find_eval(call: Call) -> ObjectRow:

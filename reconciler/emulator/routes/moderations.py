@@ -58,12 +58,12 @@ def create_moderation(call: Call) -> dict[str, Any]:
 
 
 def _result(said: str) -> dict[str, Any]:
-    found = {category: category in said.lower() for category in CATEGORIES}
+    flags = {category: category in said.lower() for category in CATEGORIES}
     return {
-        "flagged": any(found.values()),
-        "categories": found,
+        "flagged": any(flags.values()),
+        "categories": flags,
         "category_scores": {
-            category: 0.98 if is_so else 0.0001 for category, is_so in found.items()
+            category: 0.98 if is_so else 0.0001 for category, is_so in flags.items()
         },
         "category_applied_input_types": {category: ["text"] for category in CATEGORIES},
     }

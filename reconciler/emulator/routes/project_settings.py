@@ -85,10 +85,10 @@ def set_tiers(call: Call) -> dict[str, Any]:
 
 
 def _models(call: Call) -> ObjectRow:
-    found = call.store.get("model_permissions", call.path_project().id, "model_permissions")
-    if found is None:
+    record = call.store.get("model_permissions", call.path_project().id, "model_permissions")
+    if record is None:
         raise not_found("No model permissions are set.")
-    return found
+    return record
 
 
 def _set(call: Call, kind: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -410,7 +410,9 @@ def _called(sent: dict[str, Any]) -> dict[str, Any] | None:
     wanted = sent.get("tool_choice")
     functions = [tool for tool in sent.get("tools") or [] if tool["type"] == "function"]
     if isinstance(wanted, dict):
-        return next((one for one in functions if one["name"] == wanted.get("name")), None)
+        return next(
+            (function for function in functions if function["name"] == wanted.get("name")), None
+        )
     return functions[0] if wanted == "required" and functions else None
 
 

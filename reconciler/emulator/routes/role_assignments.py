@@ -68,14 +68,14 @@ def forget_principal(store: Store, id: str) -> None:
 def _granted(call: Call) -> dict[str, dict[str, Any]]:
     """All roles of the principal in the scope by id, with their source; its own come first."""
     principal = _principal(call)
-    found = {grant.id: _details(call, grant, [principal]) for grant in _own(call, principal)}
+    roles = {grant.id: _details(call, grant, [principal]) for grant in _own(call, principal)}
     for group in _groups_of(call.store, principal):
         for grant in _own(call, group):
-            if grant.id in found:
-                found[grant.id]["assignment_sources"].append(_source(group))
+            if grant.id in roles:
+                roles[grant.id]["assignment_sources"].append(_source(group))
             else:
-                found[grant.id] = _details(call, grant, [group])
-    return found
+                roles[grant.id] = _details(call, grant, [group])
+    return roles
 
 
 def _own(call: Call, principal: ObjectRow) -> list[ObjectRow]:
@@ -112,10 +112,10 @@ def _source(principal: ObjectRow) -> dict[str, str]:
 
 def _grant(call: Call) -> dict[str, Any]:
     id = role_of(call, call.params["role_id"]).id
-    found = _granted(call).get(id)
-    if found is None:
+    grant = _granted(call).get(id)
+    if grant is None:
         raise not_found(f"The role '{id}' is not assigned here.", param="role_id")
-    return found
+    return grant
 
 
 def _principal(call: Call) -> ObjectRow:

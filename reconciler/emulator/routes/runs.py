@@ -159,7 +159,9 @@ def submit_tool_outputs(call: Call) -> dict[str, Any]:
     action = run.body["required_action"]
     if action is None:
         raise bad_request(f"Runs in status '{run.body['status']}' do not accept tool outputs.")
-    outputs = {one.get("tool_call_id"): one.get("output", "") for one in sent["tool_outputs"]}
+    outputs = {
+        output.get("tool_call_id"): output.get("output", "") for output in sent["tool_outputs"]
+    }
     asked = [tool_call["id"] for tool_call in action["submit_tool_outputs"]["tool_calls"]]
     if sorted(outputs, key=str) != sorted(asked):
         raise bad_request(

@@ -205,9 +205,10 @@ def find_files(call: Call, message: dict[str, Any]) -> None:
 def _share(call: Call, thread: ObjectRow, attachments: list[dict[str, Any]]) -> None:
     """Add attached files to the resources of their tools."""
     resources = deepcopy(thread.body["tool_resources"])
-    for id, tool in (
-        (one["file_id"], tool["type"]) for one in attachments for tool in one["tools"]
-    ):
+    pairs = []
+    for attachment in attachments:
+        pairs += [(attachment["file_id"], tool["type"]) for tool in attachment["tools"]]
+    for id, tool in pairs:
         if tool == "code_interpreter":
             files = resources.setdefault(tool, {}).setdefault("file_ids", [])
             files += [] if id in files else [id]

@@ -42,10 +42,10 @@ def read_usage(call: Call, sort: Sort) -> dict[str, Any]:
     uses = [use.body for use in usage.uses(call.store, sort) if keep(use.body)]
 
     def result(group: Mapping[str, Any], members: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        found = list(members)
+        uses_of_group = list(members)
         return {
             "object": sort.object,
-            **{measure: sum(use[measure] for use in found) for measure in sort.measures},
+            **{measure: sum(use[measure] for use in uses_of_group) for measure in sort.measures},
             **{name: group.get(name) for name in sort.grouped_by},
         }
 
@@ -57,25 +57,30 @@ def read_costs(call: Call) -> dict[str, Any]:
     keep = _filter(call.query, _COST_DIMENSIONS)
     charges = [
         {
-            "at": item.at,
-            "quantity": item.quantity,
-            "unit": item.unit,
-            "nano": item.nano_dollars,
-            **item.dimensions,
+            "at": charge.at,
+            "quantity": charge.quantity,
+            "unit": charge.unit,
+            "nano": charge.nano_dollars,
+            **charge.dimensions,
         }
-        for item in usage.charges(call.store)
-        if keep(item.dimensions)
+        for charge in usage.charges(call.store)
+        if keep(charge.dimensions)
     ]
 
     def result(group: Mapping[str, Any], members: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        found = list(members)
+        charges_of_group = list(members)
         itemised = "line_item" in group
         return {
             "object": "organization.costs.result",
-            "amount": {"value": sum(item["nano"] for item in found) / 10**9, "currency": "usd"},
+            "amount": {
+                "value": sum(charge["nano"] for charge in charges_of_group) / 10**9,
+                "currency": "usd",
+            },
             **{name: group.get(name) for name in _COST_DIMENSIONS},
-            "quantity": sum(item["quantity"] for item in found) if itemised else None,
-            "quantity_unit": found[0]["unit"] if itemised else None,
+            "quantity": sum(charge["quantity"] for charge in charges_of_group)
+            if itemised
+            else None,
+            "quantity_unit": charges_of_group[0]["unit"] if itemised else None,
         }
 
     return _page(_window(call, _COST_WIDTHS), charges, groups, result)

@@ -1,4 +1,4 @@
-"""What an apply is given, and what its actions share.
+"""The inputs of an apply, and the state that its actions share.
 
 A caller fills an `ApplyContext`. Together with the plan it becomes an `ActionContext`, which every
 action receives: the API, the state, and the memory of what this apply has done so far.
@@ -68,7 +68,7 @@ class StepResult(Struct, frozen=True):
 
 
 class ActionContext(Struct, frozen=True):
-    """What the actions of one apply share. Safe to use from threads."""
+    """The state that the actions of one apply share. Safe to use from threads."""
 
     reader: LiveReader
     writer: LiveWriter

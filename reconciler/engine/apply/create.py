@@ -72,7 +72,7 @@ def create_beside(
 def delete_undelivered(
     change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal
 ) -> None:
-    """Delete what interrupted runs created beside the present object and handed to nobody."""
+    """Delete the keys that interrupted runs created beside the present one and did not deliver."""
     attempts = tuple(context.ownership.create_attempts.get(change.address, ()))
     unknown = [
         attempt
@@ -156,6 +156,10 @@ def _send_create(
     inputs = context.references.inputs_digest(change)
     if inputs is not None and kind.mark is not None:
         spec[kind.mark] = {**(spec.get(kind.mark) or {}), INPUTS_KEY: inputs}
+    record = None
+    # The delivery of another key beside the present one depends on where that one is.
+    if change.action is Action.UPDATE:
+        record = context.records.get(change.address)
     return context.writer.create(
         kind,
         change.address.project,
@@ -163,8 +167,7 @@ def _send_create(
         address=change.address,
         mark=context.mark(change, desired),
         steps=journal,
-        # Another key beside the present one must know where that one is.
-        record=context.records.get(change.address) if change.action is Action.UPDATE else None,
+        record=record,
     )
 
 
@@ -177,7 +180,7 @@ def _converge(
 ) -> Written:
     """Bring an existing object to the state that a create would have given it."""
     kind = context.kind_of(change)
-    # A job cannot be changed: what it runs with was part of its create.
+    # A job cannot be changed: its inputs were part of its create.
     if kind.job is not None:
         return Written(live)
     # Lists do not show the members of collections, so they take calls of their own.
@@ -224,10 +227,11 @@ def _refuse_duplicates(change: Change, desired: Spec, context: ActionContext) ->
     # A project that this apply creates is empty.
     if change.address.project in context.new_projects:
         return
+    longest_seconds = SHARED_LIST_SECONDS
     # Without a mark a second object could never be told from the first, so the plan's own read
     # counts for a shorter time there.
-    is_markless = context.mark(change, desired) is None
-    longest_seconds = JUST_READ_SECONDS if is_markless else SHARED_LIST_SECONDS
+    if context.mark(change, desired) is None:
+        longest_seconds = JUST_READ_SECONDS
     # The plan's own list is recent enough. Looking again would cost a list for each scope.
     if not change.verify_before_create and context.age_seconds() <= longest_seconds:
         return
@@ -255,15 +259,18 @@ def _criteria(
 ) -> SearchCriteria:
     """How to recognize the object of a change; `but` are ids that it cannot have."""
     kind, record = context.kind_of(change), context.records.get(change.address)
-    earlier_job = change.id if kind.job is not None else None
-    # A create for a recorded address means that the plan missed the recorded object. If it shows
-    # up after all, it is the one to find.
-    missed = record.id if record is not None and change.action is Action.CREATE else None
 
     def is_known(id: str) -> bool:
         if id in but:
             return True
-        return id != missed and (id == earlier_job or context.records.knows(kind, id))
+        # A create for a recorded address means that the plan missed the recorded object. If it
+        # shows up after all, it is the one to find.
+        if record is not None and change.action is Action.CREATE and id == record.id:
+            return False
+        # A job that runs again keeps its predecessor at the API.
+        if kind.job is not None and id == change.id:
+            return True
+        return context.records.knows(kind, id)
 
     return SearchCriteria(
         address=change.address,
@@ -278,9 +285,11 @@ def _criteria(
 
 def _absent(kind: Kind, desired: Spec) -> ApiError:
     """The error for an object that always exists and that the API does not list."""
-    identity = kind.identity(desired) or {}
-    key = ", ".join(f"{name} {value!r}" for name, value in identity.items())
-    described = f"with {key} " if key else ""
+    described = ""
+    identity = kind.identity(desired)
+    if identity:
+        key = ", ".join(f"{name} {value!r}" for name, value in identity.items())
+        described = f"with {key} "
     fallback = "Objects of this kind cannot be created: the organization has no access to it."
     return ApiError(
         f"the API lists no {kind.name} {described}here",

@@ -1,4 +1,4 @@
-"""Deletes an object, and what unfinished runs left of others."""
+"""Deletes an object, and the leftovers that unfinished runs made of others."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
             live, address=change.address, record=_record_of(record, live), steps=journal
         )
     # An object that is gone already ends here too: the state still has to drop it.
-    # The record is that of the replacement, so it stays, and only forgets the id.
     if record is not None and change.id != record.id:
+        # The record is that of the replacement. It stays, and only forgets the id.
         deposed = tuple(id for id in record.deposed if id != change.id)
         rest = replace(record, deposed=deposed)
         context.records.put(rest)

@@ -10,6 +10,9 @@ from reconciler.model.provider import Written
 from reconciler.model.resource import SEEN, Record
 from reconciler.state import ChangeJournal
 
+_LONGEST_VALUE = 60
+"""The most characters of a value in a note."""
+
 
 def finish_write(
     change: Change,
@@ -19,8 +22,8 @@ def finish_write(
     journal: ChangeJournal,
 ) -> StepResult:
     """Record a write, and end its change in the journal: both in one transaction."""
-    # Steps that wait for this one start as soon as it returns, so everything that they look up is
-    # in place before.
+    # Steps that wait for this one start as soon as it returns, so everything that they look up has
+    # to be in place before.
     if context.kind_of(change).defines_project:
         context.reader.bind_project(change.address.name, written.live.id)
         context.records.bind_project(change.address.name, written.live.id)
@@ -36,5 +39,9 @@ def finish_write(
 
 
 def _short(value: Any) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    if len(text) > _LONGEST_VALUE:
+        text = text[: _LONGEST_VALUE - 3] + "…"
+    return text

@@ -1,4 +1,4 @@
-"""Takes an object under management, and lets it go: neither creates nor deletes anything."""
+"""Takes an object under management, and releases it: neither creates nor deletes anything."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _restore_overwritten(change: Change, context: ActionContext, journal: Change
 
 
 def _withdraw_dead_keys(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
-    """Remove the delivered keys of an object that is gone: by a run that died, or by somebody else."""
+    """Remove the delivered keys of an object that somebody, or a run that died, has deleted."""
     record = context.records.get(change.address)
     if record is not None and record.delivered and change.on_remove == OnRemove.DELETE:
         gone = LiveObject(context.kind_of(change), record.id, {}, change.address.project)

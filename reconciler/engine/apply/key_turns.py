@@ -7,6 +7,7 @@ later plan finds it unused.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from msgspec.structs import replace
@@ -49,7 +50,8 @@ def revoke_keys(
     for step in change.key_work:
         if step.action is KeyAction.REVOKE:
             record, note = _revoke(change, step, record, context, journal)
-            notes += [note] if note else []
+            if note:
+                notes.append(note)
     return record, notes
 
 
@@ -59,7 +61,7 @@ def _revoke(
     kind, key_id = context.kind_of(change), str(step.key_id)
     live = context.search.read(change.address, kind, key_id)
     if live is not None:
-        # Revoking it would end this run in the middle.
+        # Without its own key this run could not go on.
         if live.attributes.get(IN_USE):
             return record, f"{key_id} stays: this run authenticates with it."
         # Judged again, since somebody may have begun to use the key after the plan was approved.
@@ -72,8 +74,7 @@ def _revoke(
         # With only its own destinations: the present key may have been delivered to the same ones.
         own_record = _record_of(record, step)
         context.writer.delete(old, address=change.address, record=own_record, steps=journal)
-    # A key that works no more is no danger. The record keeps it, so that the next apply clears its
-    # place.
+    # A revoked key is no danger. The record keeps it, so that the next apply clears its place.
     except SinkError as error:
         return record, (
             f"{key_id} is revoked, and could not be removed from its destination; the next apply "
@@ -81,34 +82,34 @@ def _revoke(
         )
     # Both lists that name the key: `delivered` for its destinations, `deposed` for its object.
     entry = without_key(record.delivered.get(step.field) or {}, key_id)
-    return (
-        replace(
-            record,
-            delivered={**record.delivered, step.field: entry},
-            deposed=tuple(id for id in record.deposed if id != key_id),
-        ),
-        "",
-    )
+    delivered = {**record.delivered, step.field: entry}
+    deposed = tuple(id for id in record.deposed if id != key_id)
+    return replace(record, delivered=delivered, deposed=deposed), ""
 
 
 def _record_of(record: Record, step: KeyStep) -> Record:
     """The record of an old key, with the destinations that the present key does not have."""
     entry = record.delivered.get(step.field) or {}
-    old = next((key for key in earlier_keys(entry) if key.get("key_id") == step.key_id), {})
+    old: Mapping[str, Any] = {}
+    for key in earlier_keys(entry):
+        if key.get("key_id") == step.key_id:
+            old = key
+            break
     own = _without_targets(old, targets_of(entry.get("target")))
     return replace(record, id=str(step.key_id), delivered={step.field: own}, deposed=())
 
 
 def _without_targets(key: Mapping[str, Any], held: tuple[Any, ...]) -> dict[str, Any]:
-    targets, receipts = targets_of(key.get("target")), key.get("receipt")
+    """The entry of a key without some of its destinations and their receipts."""
+    receipts = key.get("receipt")
     # A key with one destination has its target and its receipt without a list around them.
-    listed = receipts if isinstance(receipts, list | tuple) else (receipts,)
+    if not isinstance(receipts, list | tuple):
+        receipts = [receipts]
     own = dict(key)
     own["target"], own["receipt"] = [], []
-    for at, target in enumerate(targets):
-        if target in held:
-            continue
-        has_receipt = at < len(listed) and listed[at]
-        own["target"].append(target)
-        own["receipt"].append(listed[at] if has_receipt else {})
+    for target, receipt in zip_longest(targets_of(key.get("target")), receipts):
+        if target is not None and target not in held:
+            own["target"].append(target)
+            # A delivery that did not end has no receipt.
+            own["receipt"].append(receipt or {})
     return own

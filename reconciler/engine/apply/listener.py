@@ -1,4 +1,4 @@
-"""Whoever follows an apply: a module of its own, because runs without an apply name it too."""
+"""The listener of an apply. A module of its own, because commands without an apply need it too."""
 
 from __future__ import annotations
 

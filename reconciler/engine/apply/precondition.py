@@ -84,7 +84,9 @@ def _expected_values(
 ) -> dict[str, ExpectedValue]:
     """The fields with calls of their own that the plan read."""
     seen, record = change.pre_image, context.records.get(change.address)
-    applied = record.applied if record is not None else {}
+    applied: Spec = {}
+    if record is not None:
+        applied = record.applied
     expected = {}
     for field in kind.own_calls:
         name = field.name
@@ -95,8 +97,8 @@ def _expected_values(
 
 def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     seen, now = change.pre_image, diff.image(kind, live)
-    # Comparing with nothing would refuse every change of such an object.
-    if not seen:  # the plan could not compare any field
+    # The plan could not compare any field. Comparing with nothing would refuse every change.
+    if not seen:
         return
     own_calls = {field.name for field in kind.own_calls}
     # Nothing can be said of a field that one of the two reads lacks. A field with calls of its own
@@ -106,5 +108,7 @@ def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
     if moved:
         raise StalePlanError(
-            "it moved since the plan was made", hint="Plan again and review.", moved=moved
+            "it moved since the plan was made",
+            hint="Plan again and review.",
+            changed_since_plan=moved,
         )

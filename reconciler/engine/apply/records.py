@@ -1,13 +1,14 @@
 """The records of one apply: their present state, and the record that each change leaves.
 
-A record holds what the API cannot tell later: which object belongs to an address, what we asked
-for, and what we overwrote.
+A record holds facts that the API does not show later: the object of an address, the values that we
+asked for, and those that we overwrote.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 from threading import Lock
 from typing import Any
 
@@ -30,7 +31,7 @@ class RecordSet:
     def __init__(
         self, plan: Plan, records: Mapping[Address, Record], *, unsaved: Iterable[Address] = ()
     ) -> None:
-        """`unsaved` are the addresses whose records hold what only the journal knows so far."""
+        """`unsaved` are the addresses whose records hold facts that only the journal has so far."""
         self._lock = Lock()
         self._records = dict(records)
         self._unsaved = set(unsaved)
@@ -120,18 +121,19 @@ class RecordSet:
                 renamed[change.renamed_from] = address
         with self._lock:
             records = list(self._records.values())
-        # Objects come before files, because the first owner of an id keeps it.
-        owned = [(renamed.get(record.address, record.address), record) for record in records]
-        for address, record in owned:
+        files: list[tuple[str, Address]] = []
+        for record in records:
+            address = renamed.get(record.address, record.address)
             if _has_own_ids(kinds, address):
-                yield from ((id, address) for id in (record.id, *record.deposed))
+                for id in (record.id, *record.deposed):
+                    yield id, address
+            files += zip(_file_ids(record.applied), repeat(address))
         for address, change in self._changes.items():
             if change.id is not None and _has_own_ids(kinds, address):
                 yield change.id, address
-        for address, record in owned:
-            yield from ((id, address) for id in _file_ids(record.applied))
-        for address, change in self._changes.items():
-            yield from ((id, address) for id in _file_ids(change.before))
+            files += zip(_file_ids(change.before), repeat(address))
+        # Objects come before files, because the first owner of an id keeps it.
+        yield from files
 
     def after_write(
         self,
@@ -150,8 +152,6 @@ class RecordSet:
         if is_create:
             # The earlier record is of another object.
             earlier = None
-        # Earlier keys of an address outlive a replacement: they are valid until they are revoked.
-        former = earlier or self.get(change.address) if kind.is_shown_once else None
         record = earlier or Record(address=change.address, id=written.live.id)
         applied = _applied(kind, desired, written.live.own_calls, earlier=earlier)
         if is_create and before is None:
@@ -166,8 +166,12 @@ class RecordSet:
             for name, receipt in receipts.items()
             if name in applied and receipt is not None
         }
-        if is_create and former is not None:
-            delivered = _with_earlier_keys(delivered, former)
+        if is_create and kind.is_shown_once:
+            # Earlier keys of an address outlive a replacement: they are valid until they are
+            # revoked.
+            former = self.get(change.address)
+            if former is not None:
+                delivered = _with_earlier_keys(delivered, former)
         return replace(
             self._with_lifecycle(record, change),
             id=written.live.id,
@@ -189,15 +193,17 @@ class RecordSet:
         earlier = self.get(change.address)
         applied = _applied(kind, desired, written.live.own_calls, earlier=None)
         record = self._with_lifecycle(earlier or Record(change.address, written.live.id), change)
-        # The old object still works, and nothing but the record remembers its id.
-        replaced = (*record.deposed, *((earlier.id,) if earlier is not None else ()))
+        deposed = list(record.deposed)
+        if earlier is not None:
+            # The old object still works, and nothing but the record remembers its id.
+            deposed.append(earlier.id)
         return replace(
             record,
             id=written.live.id,
             applied={**_unset_fields(kind, applied), **applied},
             answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
             delivered={**record.delivered, **written.delivered},
-            deposed=tuple(dict.fromkeys(replaced)),
+            deposed=tuple(dict.fromkeys(deposed)),
         )
 
     def for_unchanged(self, change: Change, kind: Kind, desired: Spec) -> Record:
@@ -220,7 +226,9 @@ class RecordSet:
 
     def _deposed_after_write(self, change: Change, earlier: Record | None) -> tuple[str, ...]:
         """The ids to delete after a write, those that only the journal knows included."""
-        ids = list(self._still_deposed(earlier)) if earlier is not None else []
+        ids: list[str] = []
+        if earlier is not None:
+            ids += self._still_deposed(earlier)
         ids += [id for id, owner in self._left_behind.items() if owner == change.address]
         deposed = tuple(dict.fromkeys(ids))
         # The old object still exists and nothing else remembers its id. It stays in the record
@@ -234,11 +242,13 @@ class RecordSet:
 
         Earlier keys that are still valid stay until a step of a plan revokes them.
         """
-        turns = {id for entry in record.delivered.values() for id in key_ids(entry)}
-        return tuple(id for id in record.deposed if id in self._left_behind or id in turns)
+        valid_keys: set[str] = set()
+        for entry in record.delivered.values():
+            valid_keys.update(key_ids(entry))
+        return tuple(id for id in record.deposed if id in self._left_behind or id in valid_keys)
 
     def _with_lifecycle(self, record: Record, change: Change) -> Record:
-        """The record with what the manifest says of the resource, values apart."""
+        """The record with the lifecycle and the dependencies of the resource."""
         # The next plan orders deletions by these dependencies, so they have to describe this
         # apply's result.
         depends_on = []
@@ -263,7 +273,9 @@ def _with_earlier_keys(delivered: Spec, former: Record) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, entry in delivered.items():
         earlier = list(earlier_keys(former.delivered.get(name)))
-        kept[name] = {PREVIOUS: earlier, **entry} if earlier else entry
+        if earlier:
+            entry = {PREVIOUS: earlier, **entry}
+        kept[name] = entry
     return kept
 
 
@@ -295,10 +307,9 @@ def imported_record(kind: Kind, change: Change) -> Record:
     """
     applied: dict[str, Any] = {}
     for name in change.desired:
-        field, after = kind.by_name[name], change.after.get(name)
-        value = after
+        field, value = kind.by_name[name], change.after.get(name)
         if field.readable is not Readable.NEVER:
-            value = _imported(field, after, change.before.get(name))
+            value = _imported(field, value, change.before.get(name))
         # An unknown cannot be recorded, and an entry without a value would say that we left the
         # field unset.
         if value is not None and not has_unknown(value):
@@ -315,7 +326,7 @@ def imported_record(kind: Kind, change: Change) -> Record:
 
 
 def _imported(field: Field, desired: Any, live: Any) -> Any:
-    """A live value without the parts that the API chooses: resetting those is not up to us."""
+    """A live value without the parts that the API chooses, which no manifest has to reset."""
     if live is None or field.has_own_calls:
         return live
     # The comparison drops keys that the manifest does not set, and so must the record: a recorded
@@ -324,12 +335,12 @@ def _imported(field: Field, desired: Any, live: Any) -> Any:
 
 
 def _unset_fields(kind: Kind, applied: Spec) -> dict[str, None]:
-    """The fields without a value in a create, of those that only its record can tell later."""
-    return {
-        field.name: None
-        for field in kind.fields
-        if _is_only_recorded(field) and field.name not in applied
-    }
+    """The fields that a create left without a value and that only its record can tell later."""
+    unset: dict[str, None] = {}
+    for field in kind.fields:
+        if _is_only_recorded(field) and field.name not in applied:
+            unset[field.name] = None
+    return unset
 
 
 def _is_only_recorded(field: Field) -> bool:
@@ -340,9 +351,9 @@ def _is_only_recorded(field: Field) -> bool:
 def _applied(
     kind: Kind, desired: Spec, own_calls: Mapping[str, Any], *, earlier: Record | None
 ) -> dict[str, Any]:
-    """The values that are applied now: those asked for, but for fields that only a create can set.
+    """The values of the last apply: those asked for, except for fields that only a create can set.
 
-    None says that our create left a field unset. A missing entry says that nobody knows.
+    None says that our create left a field unset. Nothing is known of a field without an entry.
     """
     applied: dict[str, Any] = {}
     for name, value in desired.items():
@@ -378,18 +389,20 @@ def _keep_earlier(field: Field, applied: dict[str, Any], earlier: Spec) -> None:
 def _seen_after_write(
     change: Change, kind: Kind, record: Record, applied: Spec, live: LiveObject
 ) -> dict[str, Any]:
-    """The entry for what the API chose, as its answer shows it. Answers may lack some of it."""
+    """The entry of strict mode: the values that the API chose, as its answer shows them."""
     if not change.strict:
         return {}
     values = {field.name: live.value(field.name) for field in kind.fields}
+    # Answers may lack some of the values, so earlier ones stay.
     seen = {**record.seen, **diff.seen_values(kind, values=values, declared=applied)}
     return {SEEN: seen} if seen else {}
 
 
 def _seen_before(change: Change, kind: Kind, record: Record, applied: Spec) -> dict[str, Any]:
-    """The same for an object that needs no call: what the plan saw, where nothing is known yet."""
+    """The entry of strict mode for an object that needs no call."""
     if not change.strict:
         return {}
+    # The plan's values only fill gaps: a value that moved since the last apply is drift.
     seen = {**diff.seen_values(kind, values=change.before, declared=applied), **record.seen}
     return {SEEN: seen} if seen else {}
 
@@ -403,19 +416,25 @@ def _overwritten(
     """
     if kind.removal is not Removal.RESTORE:
         return dict(record.overwritten)
-    # The natural key identifies the object and never changes, so there is nothing to restore.
-    values = {name: before.get(name) for name in applied if name not in kind.natural_key}
-    if record.id == id:
-        # Values from before our first write outrank those from before this one.
-        values |= record.overwritten
-    return {name: value for name, value in values.items() if name in applied and value is not None}
+    # Values from before our first write outrank those from before this one.
+    first = record.overwritten if record.id == id else {}
+    overwritten = {}
+    for name in applied:
+        value = first.get(name)
+        # The natural key identifies the object and never changes, so there is nothing to restore.
+        if name not in first and name not in kind.natural_key:
+            value = before.get(name)
+        if value is not None:
+            overwritten[name] = value
+    return overwritten
 
 
 def _with_ids(asked: FileSet, live: Any) -> FileSet:
     """The members asked for, each with the id of its file, which shows later that it is ours."""
-    live_members = live.members if isinstance(live, FileSet) else ()
-    # By key and not by id: an upload of this apply has an id that the manifest cannot name.
-    by_key = {member.key: member for member in live_members}
+    by_key: dict[str, Member] = {}
+    if isinstance(live, FileSet):
+        # By key and not by id: an upload of this apply has an id that the manifest cannot name.
+        by_key = {member.key: member for member in live.members}
     return FileSet(tuple(_with_id(member, by_key.get(member.key)) for member in asked.members))
 
 

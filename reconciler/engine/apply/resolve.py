@@ -37,13 +37,14 @@ class ReferenceValues:
 
     def __init__(self, plan: Plan, kinds: Mapping[str, Kind], outputs: Mapping[str, Any]) -> None:
         self._kinds = kinds
-        self._changes = {
-            change.address: change
-            for change in plan.changes
-            if change.reason is not Reason.LEFT_BEHIND
-        }
+        self._changes: dict[Address, Change] = {}
         # Outputs count as well: they are resolved last, when nothing else asks for their targets.
-        specs = (outputs, *(change.desired for change in plan.changes))
+        specs: list[Mapping[str, Any]] = [outputs]
+        for change in plan.changes:
+            specs.append(change.desired)
+            # References mean the object that took the place of one that was left behind.
+            if change.reason is not Reason.LEFT_BEHIND:
+                self._changes[change.address] = change
         self._targets = {reference.address for reference in references_in(specs)}
         self._written: dict[Address, LiveObject] = {}
 
@@ -65,7 +66,9 @@ class ReferenceValues:
             return self._id(reference, change, live)
         # The plan's own value comes first: it was approved. Where the plan says Unknown, only the
         # object can tell.
-        sources: list[Spec] = [change.after] if change is not None else []
+        sources: list[Spec] = []
+        if change is not None:
+            sources.append(change.after)
         if live is not None:
             sources.append(shown_to_others(live))
         elif change is not None and change.id is not None:
@@ -107,17 +110,22 @@ class ReferenceValues:
         if kind.job is None:
             return None
         # By content and not by id: the same file in another upload is the same input.
-        targets = {reference.address for reference in references_in(change.desired)}
-        specs = {
-            address: self._changes[address].desired for address in targets & self._changes.keys()
-        }
+        specs = {}
+        for reference in references_in(change.desired):
+            target = self._changes.get(reference.address)
+            if target is not None:
+                specs[reference.address] = target.desired
         return kind.inputs_digest(substitute(change.desired, by_content(specs, self.lookup)))
 
     def resolve_outputs(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs that have a value."""
-        # An output whose target failed is left out, rather than shown with half of its value.
-        resolved = {name: substitute(value, self.lookup) for name, value in outputs.items()}
-        return {name: value for name, value in resolved.items() if not has_unknown(value)}
+        resolved = {}
+        for name, declared in outputs.items():
+            value = substitute(declared, self.lookup)
+            # An output whose target failed is left out, rather than shown with half of its value.
+            if not has_unknown(value):
+                resolved[name] = value
+        return resolved
 
     def _id(self, reference: Reference, change: Change | None, live: LiveObject | None) -> Any:
         if live is not None:

@@ -87,11 +87,11 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
         outputs = actions.references.resolve_outputs(context.outputs)
     # Reports and policies show what was applied, where the plan could only say that it was not
     # known.
-    resolved = {
-        change.address: {**change.after, **substitute(change.desired, actions.references.lookup)}
-        for change in plan.pending
-        if has_unknown(change.after)
-    }
+    resolved = {}
+    for change in plan.pending:
+        if has_unknown(change.after):
+            values = substitute(change.desired, actions.references.lookup)
+            resolved[change.address] = {**change.after, **values}
     return ApplyResult(
         plan=plan,
         outcomes=tuple(outcomes),
@@ -106,8 +106,8 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
 class Scheduler:
     """Runs steps in the order of their dependencies, and collects their outcomes.
 
-    Only the thread of `run` touches what is kept here. The worker threads run actions, which share
-    nothing but their context.
+    Only the thread of `run` touches the state of the scheduler. The worker threads run actions,
+    which share nothing but their context.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Scheduler:
         self.steps = steps
         self._context = context
         self._actions = actions
-        # Restricted to steps of this plan: what a plan leaves alone is as it should be and holds
+        # Restricted to steps of this plan: an address without a step is as it should be, and holds
         # nothing up.
         needs = dependencies_of(steps)
         self._waiting_for = {step: needs[step] & steps.keys() for step in steps}
@@ -223,11 +223,11 @@ class Scheduler:
         except StalePlanError as error:
             return self._failure(change, error, OutcomeStatus.STALE, started)
         except (Interrupted, LeaseLostError) as error:
-            what = "interrupted" if isinstance(error, Interrupted) else "the lock was lost"
+            cause = "interrupted" if isinstance(error, Interrupted) else "the lock was lost"
             # Skipped and not failed: the call may have gone through. The journal keeps the entry
             # open, and the next run searches before it calls again.
             cut_off = Interrupted(
-                f"{what} while it was under way; the next apply looks how far it came"
+                f"{cause} while it was under way; the next apply looks how far it came"
             )
             return self._failure(change, cut_off, OutcomeStatus.SKIPPED, started)
         except ReconcilerError as error:
@@ -246,10 +246,9 @@ class Scheduler:
         journal = self._context.store.runs.journal(
             self._context.run_id, redact=self._context.redact
         )
-        # The journal stores what a rollback needs before the first call, because afterwards it is
-        # gone.
-        # The record before the change, because a rollback has to restore what was asked for and not
-        # only what the API showed.
+        # Before the first call, because afterwards the former values are gone. With the record,
+        # because a rollback restores the values that were asked for, and not only those that the
+        # API showed.
         image = PreImage(
             change.address,
             change.action.value,
@@ -272,18 +271,19 @@ class Scheduler:
     def _failure(
         self, change: Change, error: ReconcilerError, status: OutcomeStatus, started: float
     ) -> Outcome:
-        return Outcome(
+        outcome = Outcome(
             change,
             status,
             id=change.id,
             message=self._context.redact(str(error)),
             hint=self._context.redact(error.hint),
-            request_id=error.request_id if isinstance(error, ApiError) else None,
-            changed_since_plan=error.changed_since_plan
-            if isinstance(error, StalePlanError)
-            else (),
             seconds=self._context.clock() - started,
         )
+        if isinstance(error, ApiError):
+            return replace(outcome, request_id=error.request_id)
+        if isinstance(error, StalePlanError):
+            return replace(outcome, changed_since_plan=error.changed_since_plan)
+        return outcome
 
 
 def run_action(
@@ -335,9 +335,10 @@ def merge_outcomes(plan: Plan, outcomes: Mapping[Step, Outcome]) -> list[Outcome
             )
     # Blocked changes have no steps, and must still appear in the report.
     for change in plan.blocked:
-        # Nothing is wrong with a change that waits: only what it depends on is blocked.
-        is_dependent = change.reason is Reason.WAITS
-        status = OutcomeStatus.SKIPPED if is_dependent else OutcomeStatus.FAILED
+        status = OutcomeStatus.FAILED
+        # A change that waits has no error of its own.
+        if change.reason is Reason.WAITS:
+            status = OutcomeStatus.SKIPPED
         # A blocked address keeps its id in the report, so that a reader can look at the object.
         merged[change.address, None] = Outcome(change, status, id=change.id, message=change.blocked)
     return [merged[key] for key in sorted(merged, key=lambda key: (key[0].sort_key, key[1] or ""))]
@@ -396,7 +397,7 @@ def _clean_up(change: Change, context: ApplyContext, actions: ActionContext) -> 
 
 
 class ReadyQueue:
-    """The steps that can start, and how many of each worker pool run.
+    """The steps that can start, and the number of running steps of each worker pool.
 
     At most `parallelism` steps of a pool run at a time; with 1, of all pools together. A wait takes
     no slot: it sends few requests, and lasts for hours.

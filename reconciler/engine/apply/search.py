@@ -29,7 +29,7 @@ _READ_TIMES = 10
 
 
 class SearchCriteria(Struct, frozen=True):
-    """What to search for: the object of an address."""
+    """How to recognize the object of an address."""
 
     address: Address
     kind: Kind
@@ -77,7 +77,9 @@ class ObjectSearch:
             parent, _ = kind.parent_and_id(id)
             listed = self._lists.read(kind, address.project, parent)
             live = next((candidate for candidate in listed if candidate.id == id), None)
-        return None if live is None else replace(live, project=address.project)
+        if live is None:
+            return None
+        return replace(live, project=address.project)
 
     def read_together(
         self, address: Address, kind: Kind, id: str, *, wanted: frozenset[str]
@@ -102,14 +104,16 @@ class ObjectSearch:
         Recognized by our mark, else by natural key among the objects without an owner that are as
         old as an attempt. It is reserved for its address. Raises ApiError where several match.
         """
-        # Whatever was found could be anybody's, so nothing is looked for.
+        # Any match could be somebody else's object, so there is nothing to search for.
         if criteria.is_unidentifiable:
             return None
         live = self._match(criteria, self._candidates(criteria))
         if live is None or criteria.kind.unique_key:
             return live
         # Another thread may have reserved the same object since the list was filtered.
-        return live if self._reservations.reserve(live.id, criteria.address) else None
+        if not self._reservations.reserve(live.id, criteria.address):
+            return None
+        return live
 
     def find_until_settled(
         self, criteria: SearchCriteria, *, by_earlier_run: bool = False
@@ -120,10 +124,7 @@ class ObjectSearch:
         """
         seconds = self._consistency.seconds
         if by_earlier_run:
-            now = self._consistency.clock()
-            remaining = [attempt.seconds_to_show(seconds, now=now) for attempt in criteria.attempts]
-            # The latest attempt decides: an object of an earlier one would have shown by then.
-            seconds = max(remaining, default=0.0)
+            seconds = self._remaining_seconds(criteria)
         # Lists and single reads lag behind writes by seconds, so absence proves nothing before the
         # window ends.
         reason = f"looking for {criteria.address}, whose create had no clear answer"
@@ -133,6 +134,15 @@ class ObjectSearch:
             if live is not None or not criteria.kind.calls.listable:
                 return live
         return None
+
+    def _remaining_seconds(self, criteria: SearchCriteria) -> float:
+        """How long an object of an earlier run's attempt may still be missing from lists."""
+        seconds, now = self._consistency.seconds, self._consistency.clock()
+        # The latest attempt decides: an object of an earlier one would have shown by then.
+        return max(
+            (attempt.seconds_to_show(seconds, now=now) for attempt in criteria.attempts),
+            default=0.0,
+        )
 
     def learn_time(self, criteria: SearchCriteria) -> None:
         """Send a request if possible, so that the server's time is known before a create."""
@@ -168,21 +178,18 @@ class ObjectSearch:
         """The objects that exist and have no owner, as far as this run knows."""
         kind = criteria.kind
         parent = kind.parent_of(criteria.spec) or ()
-        listed: Sequence[LiveObject] = ()
-        if kind.calls.listable:
-            # Only the results of attempts are newer than this apply. For all else one list serves
-            # all creates of a scope.
-            share = not criteria.attempts
-            listed = self._lists.read(kind, criteria.address.project, parent, share=share)
+        if not kind.calls.listable:
+            return []
+        # Only the results of attempts are newer than this apply. For all else one list serves all
+        # creates of a scope.
+        share = not criteria.attempts
+        listed = self._lists.read(kind, criteria.address.project, parent, share=share)
+        existing = [live for live in listed if kind.terminal_state(live.attributes) is None]
         if kind.unique_key:
-            return [live for live in listed if kind.terminal_state(live.attributes) is None]
+            return existing
         # Objects of creates in flight may be listed before their ids are reserved.
         self._reservations.wait_for_creates(kind.collection, kind.identity(criteria.spec))
-        return [
-            live
-            for live in listed
-            if self._has_no_owner(live, criteria) and kind.terminal_state(live.attributes) is None
-        ]
+        return [live for live in existing if self._has_no_owner(live, criteria)]
 
     def _has_no_owner(self, live: LiveObject, criteria: SearchCriteria) -> bool:
         is_free = self._reservations.is_free(live.id, criteria.address)

@@ -52,15 +52,16 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
 
 
 def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dict[str, Any]:
-    """The new values of the fields that a change names, without those that are only let go."""
+    """The new values of the fields that a change names, without those that nothing can reset."""
     kind, record = context.kind_of(change), context.records.get(change.address)
-    # The names come from the plan and the values from the manifest: what was not planned is not
-    # written, even if it differs by now.
-    values = {
-        name: _value_to_send(kind.by_name[name], change, desired, record)
-        for name in change.field_names
-    }
-    return {name: value for name, value in values.items() if value is not KEEP}
+    values = {}
+    # The names come from the plan and the values from the manifest: a field that was not planned is
+    # not written, even if it differs by now.
+    for name in change.field_names:
+        value = _value_to_send(kind.by_name[name], change, desired, record)
+        if value is not KEEP:
+            values[name] = value
+    return values
 
 
 def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:
@@ -71,7 +72,7 @@ def _value_to_send(field: Field, change: Change, desired: Spec, record: Record |
     if field.name in change.restored:
         return change.restored[field.name]
     if field.reset is OVERWRITTEN:
-        return record.overwritten.get(field.name, KEEP) if record is not None else KEEP
+        return KEEP if record is None else record.overwritten.get(field.name, KEEP)
     # A collection is cleared by its members: it takes no null.
     if isinstance(field.type, FileSetType) and field.reset is None:
         return FileSet(())

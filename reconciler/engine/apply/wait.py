@@ -40,7 +40,7 @@ def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], N
         # A failed read raises and ends the wait, not the job.
         live = context.reader.get(kind, change.address.project, id)
         if live is None:
-            # A new job may not show yet.
+            # Lists and reads lag behind writes, so a new job may not show yet.
             if waited >= context.consistency.seconds:
                 raise JobError(f"{id} is not there any more", hint="Plan again.")
             continue
@@ -69,10 +69,13 @@ def _tell_once(key: str, text: str, told: set[str], tell: Callable[[str], None])
 
 def _has_succeeded(live: LiveObject, progress: str) -> bool:
     """False while the job runs; raises JobError where it has failed."""
-    phase = live.kind.job.phase(live.attributes) if live.kind.job is not None else None
+    if live.kind.job is None:
+        return False
+    phase = live.kind.job.phase(live.attributes)
     if phase is Phase.FAILED:
         raise JobError(
             f"it did not succeed: {progress}",
-            hint="It does not run again by itself: change an input, or pass --replace with its address.",
+            hint="It does not run again by itself: change an input, or pass --replace with its "
+            "address.",
         )
     return phase is Phase.SUCCEEDED

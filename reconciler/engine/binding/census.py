@@ -136,9 +136,9 @@ class _Census:
 
     def _label(self, live: LiveObject) -> str:
         name, key = _name(live), live.kind.natural_key
-        # A relation, such as a membership, is named after the objects that it connects.
-        is_relation = bool(key) and all(field.endswith("_id") for field in key)
-        if name and not is_relation:
+        # An object that connects others, such as a membership, is named after them.
+        is_connection = bool(key) and all(field.endswith("_id") for field in key)
+        if name and not is_connection:
             return name
         parts: list[str] = []
         for field in key:
@@ -170,7 +170,7 @@ def _identity(scope: Scope, live: LiveObject) -> tuple[str, str | None, str]:
 
 
 def _unclaimed(live: LiveObject) -> ObjectRelation:
-    """The standing of an object that is not ours."""
+    """The relation of an object that is not ours."""
     if live.kind.terminal_state(live.attributes) is not None:
         return ObjectRelation.ENDED
     # Nobody creates or deletes these, so nobody can be asked to manage or to remove them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler import __version__
@@ -24,10 +24,10 @@ from reconciler.render.html.cards import Cards, drift_word
 from reconciler.render.html.fleet import fleet_content
 from reconciler.render.html.page import page, section, table
 from reconciler.render.report_renderer import ReportRenderer
-from reconciler.render.values import brief, count, enclosed, inline, unique
+from reconciler.render.values import Entry, brief, count, enclosed, inline, unique
 
-# The size of all fields of a page, beyond which changes are shown without theirs. Browsers become
-# slow with more, and no person reads as much.
+# The size of all fields of a page, beyond which changes are shown without theirs: a plan of ten
+# thousand resources must stay a page that a browser opens.
 _MOST_BYTES = 5_000_000
 _POLICY = "policy"
 
@@ -41,7 +41,7 @@ class HtmlRenderer(ReportRenderer):
         title = name + enclosed(" · ", report.stack)
         sentence, kind = parts.headline(report)
         digest = ""
-        # The digest is what `apply --approve` takes, and drift cannot be applied.
+        # The digest is what `apply --approve` takes; drift has nothing to approve.
         if not report.is_drift:
             digest = _digest(report.plan)
         body = [
@@ -88,13 +88,12 @@ class HtmlRenderer(ReportRenderer):
             return
         outcomes = phrases.reported(result)
         ordered = sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED)
-        words = unique(str(outcome.status) for outcome in ordered)
-        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
         if not ordered:
             return
-        yield section(
-            "Outcomes", [parts.tools(ordered, words), *_left_out(cards), *body], id="outcomes"
-        )
+        words = unique(str(outcome.status) for outcome in ordered)
+        tools = parts.tools(ordered, words)
+        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
+        yield section("Outcomes", [tools, *_left_out(cards), *body], id="outcomes")
         if result.checks:
             yield section("Checks", parts.problems(check_findings(result.checks)), id="checks")
         if result.outputs:
@@ -116,18 +115,15 @@ def _changes(plan: Plan, cards: Cards) -> Iterator[str]:
     yield section("Summary", parts.counts(plan.pending), id="summary")
     changes: list[Change] = [*plan.pending, *plan.blocked]
     if changes:
-        # One search for a page: it finds drift too.
+        # A page has one search, which finds drift too.
         words = [*map(str, count_actions(plan.pending)), *_drift_words(plan)]
         groups = phrases.by_importance(plan.pending)
         if plan.blocked:
             words.insert(0, "blocked")
             groups.insert(0, ("Not planned", list(plan.blocked)))
-        body = [_group(heading, map(cards.change, own)) for heading, own in groups]
-        yield section(
-            "Changes",
-            [parts.tools([*changes, *plan.drift], words), *_left_out(cards), *body],
-            id="changes",
-        )
+        body = _groups(groups, cards.change)
+        tools = parts.tools([*changes, *plan.drift], words)
+        yield section("Changes", [tools, *_left_out(cards), *body], id="changes")
     if plan.outputs:
         rows = ((each.name, _short(each.before), _short(each.after)) for each in plan.outputs)
         shown = table(("Output", "Before", "After"), rows, text=frozenset({1, 2}))
@@ -138,7 +134,7 @@ def _drift(plan: Plan, cards: Cards, *, is_main: bool) -> Iterator[str]:
     if not plan.drift:
         return
     groups = phrases.drift_by_scope(plan.drift)
-    body = [_group(heading, map(cards.drift, own)) for heading, own in groups]
+    body = _groups(groups, cards.drift)
     filters = ""
     # The search of a plan with changes stands above them.
     if is_main or not (plan.pending or plan.blocked):
@@ -150,8 +146,17 @@ def _drift_words(plan: Plan) -> list[str]:
     return unique(drift_word(drift) for drift in plan.drift)
 
 
-def _group(heading: str, cards: Iterable[str]) -> str:
-    return f'<div data-group="{markup(heading)}">\n<h3>{markup(heading)}</h3>\n{"".join(cards)}</div>\n'
+def _groups(
+    groups: Iterable[tuple[str, Iterable[Entry]]], card: Callable[[Entry], str]
+) -> list[str]:
+    """The cards of each group below its heading."""
+    # A list, because `_left_out` has to count what these cards lack.
+    parts = []
+    for heading, entries in groups:
+        title = markup(heading)
+        cards = "".join(map(card, entries))
+        parts.append(f'<div data-group="{title}">\n<h3>{title}</h3>\n{cards}</div>\n')
+    return parts
 
 
 def _left_out(cards: Cards) -> Iterator[str]:

@@ -138,7 +138,7 @@ def drift_word(drift: Drift) -> str:
 
 
 def _remarks(change: Change) -> Iterator[str]:
-    if lost := phrases.destruction(change):
+    if lost := change.destroys:
         yield f'<p class="lost-text">Destroys: {markup(lost)}.</p>'
     if steps := phrases.steps(change):
         yield f"<p>{markup(phrases.capitalized(steps))}.</p>"

@@ -86,7 +86,7 @@ class GithubActionsSink:
         return f"github_actions:{repository.lower()}/environments/{shown}/{name.upper()}"
 
     def check(self, target: Any, *, owner: str) -> None:
-        """Raise SinkError where the secret could not be written, as far as GitHub tells before."""
+        """Raise SinkError where GitHub shows that the secret could not be written."""
         # Both can be missing, and would be noticed only after the key was created.
         _sealed_box()
         self._public_key(target)
@@ -124,7 +124,7 @@ class GithubActionsSink:
         return None
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
-        """Delete the secret if nobody updated it since the receipt, or since an interrupted `put`."""
+        """Delete the secret if it was not updated since the receipt, or since an interrupted `put`."""
         secret = self._metadata(target)
         if secret is None:
             return
@@ -139,7 +139,7 @@ class GithubActionsSink:
         if answer.status not in (204, 404):
             raise self._refused(answer, target, "delete")
 
-    # --- what is there
+    # --- reading
 
     def _metadata(self, target: Any) -> Mapping[str, Any] | None:
         answer = self._http.get(self._path(target))

@@ -88,7 +88,7 @@ class GitlabVariableSink:
         return f"gitlab_variable:{path}/environments/{quote(scope, safe='')}/{name}"
 
     def check(self, target: Any, *, owner: str) -> None:
-        """Raise SinkError where the variable could not be written, as far as GitLab tells before."""
+        """Raise SinkError where GitLab shows that the variable could not be written."""
         self._require_ours(target, self._variable(target), owner)
 
     def put(self, target: Any, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - the value tells whether it arrived
@@ -133,7 +133,7 @@ class GitlabVariableSink:
         return secret_in(variable.get("value"))
 
     def fetch(self, target: Any) -> Secret | None:
-        """The value, whoever wrote it; None if there is none, or the variable is hidden."""
+        """The value, of any owner; None if there is none, or the variable is hidden."""
         variable = self._variable(target)
         if variable is None:
             return None
@@ -154,7 +154,7 @@ class GitlabVariableSink:
         if answer.status not in (204, 404):
             raise self._refused(answer, target, "delete")
 
-    # --- what is there
+    # --- reading
 
     def _variable(self, target: Any) -> Mapping[str, Any] | None:
         answer = self._http.get(self._path(target), params=self._filter(target))

@@ -1,7 +1,7 @@
 """The services that give a machine of a cloud its own credentials, at addresses of its own network.
 
-They speak plain http, because they are on the machine or one hop away. So nothing but the name of
-what is wanted is sent to them, never through a proxy, and to no other address.
+They speak plain http, because they are on the machine or one hop away. So requests carry no
+credential, never pass a proxy, and go to no other address.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class KubernetesSink:
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError where the API server would refuse: it is asked to pretend (`dryRun`).
 
-        Another value than any key conflicts with whatever another manager has there.
+        The value that is tried is no key, so it conflicts with a value of another manager.
         """
         manager = self._manager(target, owner)
         self._require_own(target, manager, owner)
@@ -109,7 +109,7 @@ class KubernetesSink:
         return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
-        """The value, whoever wrote it; None if there is none."""
+        """The value, of any owner; None if there is none."""
         answer = self._http.get(self._path(target))
         if answer.status == 404:
             return None
@@ -125,7 +125,7 @@ class KubernetesSink:
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Remove our field, and the Secret if nobody else has a part in it.
 
-        A field that somebody else has changed belongs to the other since, and stays.
+        A field that another manager has changed belongs to that manager, and stays.
         """
         manager = str(receipt.get("manager") or self._manager(target, owner))
         metadata = self._metadata(target)
@@ -146,7 +146,7 @@ class KubernetesSink:
         if answer.status not in (200, 202, 404):
             raise self._refused(answer, target, "remove the key from")
 
-    # --- what is there
+    # --- reading
 
     def _metadata(self, target: Any) -> Mapping[str, Any] | None:
         answer = self._http.get(self._path(target), headers={"Accept": _METADATA})
@@ -161,7 +161,7 @@ class KubernetesSink:
         return dict(json.loads(self._context.env.get(OWNER_VARIABLE) or "{}"))
 
     def _require_own(self, target: Any, manager: str, owner: str) -> None:
-        """Raise SinkError for a Secret of somebody else, if we write for many stacks."""
+        """Raise SinkError for a Secret of another owner, if we write for many stacks."""
         ownership = self._ownership
         if not ownership:
             return
@@ -185,7 +185,7 @@ class KubernetesSink:
         )
 
     def _manager(self, target: Any, owner: str) -> str:
-        """The name of the field manager: that of the receipt, whatever the owner is called now."""
+        """The name of the field manager. That of the receipt outlives a renaming of the owner."""
         receipt = self._context.receipt(self.place(target), owner)
         if receipt is not None and isinstance(receipt.get("manager"), str):
             return str(receipt["manager"])

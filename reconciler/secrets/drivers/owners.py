@@ -21,8 +21,8 @@ def owner_tag(owner: str, *, longest: int = 256) -> str:
 def is_ours(tag: str | None, owner: str, *, is_recorded: bool) -> bool:
     """Whether a place is this owner's, by its tag.
 
-    `is_recorded` tells whether the state has a receipt of what lies there: then it is ours also
-    under the name that the owner had before.
+    With `is_recorded`, the state has a receipt of its content: then it is ours also under an earlier
+    name of the owner.
     """
     return tag in (owner, owner_tag(owner)) or (bool(tag) and is_recorded)
 

@@ -1,4 +1,4 @@
-"""What drivers share: paths of targets, and settings from the environment."""
+"""Helpers of drivers: paths of targets, and settings from the environment."""
 
 from __future__ import annotations
 

@@ -121,14 +121,14 @@ class VaultSink:
         return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
-        """The field of the current version, whoever wrote it; None if there is none."""
+        """The field of the current version, of any owner; None if there is none."""
         _, content = self._current(self._mount(target))
         return secret_in(content.get(target.get("field", _FIELD)))
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Delete the secret if its current version is that of the receipt, else that version.
 
-        Without a receipt, whatever an interrupted `put` wrote after the recorded version is
+        Without a receipt, all versions that an interrupted `put` wrote after the recorded one are
         destroyed.
         """
         mount = self._mount(target)
@@ -151,7 +151,7 @@ class VaultSink:
         if answer.status not in (200, 204, 404):
             raise self._refused(answer, action, "update and delete", path)
 
-    # --- what is there
+    # --- reading
 
     def _mount(self, target: Any) -> _Mount:
         path = normal_path(target["path"], what="HashiCorp Vault")

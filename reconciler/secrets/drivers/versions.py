@@ -17,7 +17,7 @@ class Replaced(Struct, frozen=True):
 
 
 def mark_of(version: int, token: object) -> str:
-    """The mark of a version of ours. Somebody else's newer version does not have it."""
+    """The mark of a version of ours. A newer foreign version does not have it."""
     return f"{version}.{token}"
 
 

@@ -1,11 +1,10 @@
 """Appends the writes of one run to the log, in order, on a thread of its own.
 
-Writes that happen while a segment is on its way share the next segment. A write that must be durable waits for its
-segment; any other rides along with the next one. Since segments are appended in order, whatever was written before a
-durable write is durable too.
+Writes that happen while a segment is in flight share the next segment. A durable write waits for its segment; any
+other goes with the next one. Segments are appended in order, so everything before a durable write is durable too.
 
-The same thread keeps the lease alive. When the storage refuses a segment, another run has taken over; when the storage
-cannot be reached for as long as the lease lasts, another run may have. Either way this run is over.
+The same thread renews the lease. If the storage refuses a segment, another run has taken over. If the storage cannot
+be reached for the time of the lease, another run may have. Both end this run.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from reconciler.state.remote.storage import FencedError, LogStorage, Unreachable
 
 LOG = logging.getLogger("reconciler.state")
 _RIDE_ALONG_SECONDS = 0.2
-"""How long a write that nobody waits for may stay in memory for the next segment to take it along."""
+"""How long a write that is not durable may wait in memory for the next segment."""
 _SHORTEST_GATHERING_SECONDS, _LONGEST_GATHERING_SECONDS = 0.002, 0.01
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _SEGMENTS_WORTH_A_SNAPSHOT = 100
@@ -77,7 +76,7 @@ class Appender:
     # --- called by the threads of the run -------------------------------------------------------
 
     def note(self, *, durable: bool) -> int:
-        """A transaction was committed to the database in memory. Gives its number, for `wait`."""
+        """Note that a transaction was committed in memory. Returns its number, for `wait`."""
         with self._state:
             if self._durable == self._written:
                 self._written_at = self._validity.begin_sign()
@@ -95,7 +94,7 @@ class Appender:
                 self.check()
 
     def check(self) -> None:
-        """Raise what ended the run, if anything did."""
+        """Raise the error that ended the run, if there is one."""
         if self.failure is not None:
             raise self.failure
 
@@ -122,7 +121,7 @@ class Appender:
         self.check()
 
     def close(self) -> None:
-        """Append what is left and release the lease; a failure to release only lets the lease run out."""
+        """Append the remaining writes and release the lease. A lease that cannot be released expires."""
         with self._state:
             self._is_closing = True
             self._state.notify_all()
@@ -147,11 +146,13 @@ class Appender:
         self._on_lost()
 
     def _append_next(self) -> bool:
-        """Wait for something to append, and append it; False after the release."""
+        """Append the next segment once it is due; False after the release."""
         with self._state:
             # Each write can bring the next segment forward, so the time is computed again after every wake-up.
             while not self._is_due() and (seconds := self._seconds_until_due()) > 0:
                 self._state.wait(seconds)
+            # Before the changes are collected: a write that comes in between may be part of the
+            # segment, but is not reported as durable before the next one.
             number, is_last = self._written, self._is_closing
             must_renew, self._must_renew = self._must_renew, False
         if is_last:
@@ -173,10 +174,9 @@ class Appender:
         return True
 
     def _gather(self) -> None:
-        """Let writes that come at nearly the same time share a segment, where each segment takes long.
-
-        Workers whose writes shared a segment begin their calls together, and so come back together.
-        """
+        """Wait a moment for further writes, if appending a segment takes long."""
+        # Workers whose writes shared a segment begin their calls at the same time, so their next
+        # writes come at nearly the same time too.
         seconds = min(self._append_seconds / 4, _LONGEST_GATHERING_SECONDS)
         if seconds >= _SHORTEST_GATHERING_SECONDS:
             with self._state:
@@ -209,9 +209,11 @@ class Appender:
             self._append(SegmentKind.RENEWAL, {})
 
     def _insist(self, operation: Callable[[], object]) -> object:
-        """Try until the storage answers or the lease may have ended; the answer is a sign of life."""
+        """Try until the storage answers or the lease may have ended. An answer renews the lease."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
+            # The time before sending: the storage may have received the request at once, even if
+            # its answer takes long.
             sent_at = self._validity.begin_sign()
             try:
                 answer = operation()
@@ -228,6 +230,7 @@ class Appender:
                     self._state.wait(min(pause, max(0.01, self._validity.left)))
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                 continue
+            # False means that this storage needs a segment as a sign of life.
             if answer is not False:
                 self._validity.signed(sent_at)
             return answer
@@ -238,16 +241,17 @@ class Appender:
             self._append(SegmentKind.CHANGES, changes)
         with self._state:
             self._durable = self._written
+        # Sooner than during a run: the next plan reads everything behind the snapshot.
         if self._wants_snapshot(_SEGMENTS_WORTH_A_SNAPSHOT // 5):
             self._put_snapshot()
         try:
             self._append(SegmentKind.RELEASE, {})
         except StateError as error:
-            # Everything is written. The next run waits for the lease to end, or takes it over.
+            # All writes are in the log. The next run waits until the lease ends, and takes it over.
             LOG.info("the lease could not be released: %s", error)
 
     def _rewrite(self) -> None:
-        # The last segment stays in the log, so it must be one of the present format and encryption.
+        # The last segment stays in the log, so it has to be in the current format and encryption.
         self._append(SegmentKind.RENEWAL, {})
         changes, database = self._source.serialize()
         if changes:
@@ -273,5 +277,5 @@ class Appender:
         except FencedError as error:
             raise lost(self._storage.address) from error
         except StateError as error:
-            # The log has everything; without a snapshot the next reader only takes longer.
+            # The log is complete. Without a snapshot the next reader only takes longer.
             LOG.info("no snapshot of the state could be written: %s", error)

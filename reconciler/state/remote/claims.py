@@ -1,4 +1,4 @@
-"""Claims of the lease of a shared state: taking it, waiting for it, and ending another run's."""
+"""Claims the lease of a shared state, waits for it, and ends the lease of another run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ _MOST_REFUSALS = 5
 
 
 class LeaseClaims:
-    """Claims the lease for one program. `catch_up` reads what others have appended to the log.
+    """Claims the lease for one program. `catch_up` reads the segments that others have appended.
 
-    `describe` words the holder of a claim for messages. Where there is a `file_lock`, every holder has it, so a lease
-    without it is that of a dead process.
+    `describe` gives the text for a holder in messages. If there is a `file_lock`, every holder has it.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class LeaseClaims:
         on_wait: Callable[[str], None],
         pause: Callable[[float], None],
     ) -> tuple[Mapping[str, Any] | None, Validity]:
-        """Claim the lease; gives the holder that was replaced, and how long the lease is valid.
+        """Claim the lease. Returns the holder that was replaced, and the validity of the lease.
 
         Raises LockedError if another run, or this program, still holds it after `wait_seconds`. Call `end` after it.
         """
@@ -74,11 +73,14 @@ class LeaseClaims:
         is_announced = False
         refusals = _Refusals()
         while True:
+            # A user who waits ten minutes for the lock also waits that long for a storage that is down.
             patience = max(PATIENCE_SECONDS, give_up_at - time.monotonic())
             with_retries(self._catch_up, seconds=patience)
             dead = self._log.head.claim
             seconds_left = self._seconds_left()
             if seconds_left <= 0:
+                # From before the claim is sent, so that the lease never seems to last longer here
+                # than for others.
                 validity = Validity(self._lease_seconds)
                 try:
                     self._append_claim(holder)
@@ -94,18 +96,20 @@ class LeaseClaims:
                 on_wait(description)
                 is_announced = True
             pause(min(_LOCK_POLL_SECONDS, seconds_left))
-            # Only refusals right after each other say that no other run is the cause.
+            # Only refusals in a row show that no other run is the cause.
             refusals = _Refusals()
 
     def _seconds_left(self) -> float:
-        """For how long another run holds the lease; 0 or less where it is free or has ended."""
+        """How long another run still holds the lease; 0 or less if it is free or has ended."""
         claim, signed_at = self._log.head.claim, self._log.tail.signed_at
+        # Every holder on this machine has the kernel lock, so a lease without it is that of a dead
+        # process, and there is nothing to wait for.
         if self._file_lock is not None:
             self._has_file_lock = self._has_file_lock or self._file_lock.acquire()
             return 0.0 if self._has_file_lock else self._lease_seconds
         if claim is None or signed_at is None:
             return 0.0
-        # A store that keeps whole seconds would otherwise let a lease end a second too early.
+        # Some stores keep whole seconds, and a lease must not end a second too early.
         ends_at = signed_at + claim.lease_seconds + self._storage.clock_error
         return ends_at - with_retries(self._storage.now)
 
@@ -126,12 +130,13 @@ class LeaseClaims:
         body = self._log.encode(segment)
         with_retries(lambda: self._storage.claim(body, epoch=segment.epoch, seen=self._log.tail))
         if with_retries(lambda: self._storage.tail(segment.number)).segments:
-            # This process was suspended before the claim, and meanwhile others wrote and trimmed the log.
+            # This process was suspended before the claim, and others wrote and trimmed the log. The
+            # number that they had taken was free again.
             raise FencedError("other runs have written since the log was read")
         self._log.advance(segment, body.body)
 
     def break_lease(self) -> Mapping[str, Any] | None:
-        """Release the lease of whoever holds it; gives who that was. That run is refused at its next write."""
+        """Release the lease of any holder, and return that holder. Its next write is refused."""
         refusals = _Refusals()
         while True:
             with_retries(self._catch_up)
@@ -141,7 +146,7 @@ class LeaseClaims:
             if self._file_lock is not None:
                 self._file_lock.break_lock()
             try:
-                # A claim and its release in one, so that no lease is left behind if this dies in between.
+                # Claim and release in one segment, so that a kill in between leaves no lease.
                 self._append_claim(claim.holder, SegmentKind.RELEASE)
             except FencedError as error:
                 refusals.count(self._log, error)
@@ -149,7 +154,7 @@ class LeaseClaims:
             return claim.holder
 
     def end(self) -> None:
-        """The lease of this program has ended, released or lost."""
+        """Note that the lease of this program has ended, released or lost."""
         self._is_held = False
         if self._file_lock is not None and self._has_file_lock:
             self._file_lock.release()

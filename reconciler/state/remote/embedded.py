@@ -1,7 +1,7 @@
 """A log in an SQLite file: the storage of a local state that is encrypted.
 
-The local state is one SQLite file with tables that anybody can read. An encrypted one has the same log as a shared
-state, since a log is what can be encrypted piece by piece. It is for one machine, so the machine's clock is its clock.
+A local state without encryption is an SQLite file whose tables can be read. An encrypted one has the log of a shared
+state, because a log can be encrypted piece by piece. It is used on one machine, so its clock is that of the machine.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class EmbeddedStorage:
         if database is None:
             return Tail()
         with database.read() as connection:
-            # One transaction, so that the segments and the sign of life are of the same moment.
+            # One transaction, so that the segments and the sign of life belong to the same moment.
             connection.execute("BEGIN")
             try:
                 segments = connection.execute(
@@ -80,7 +80,7 @@ class EmbeddedStorage:
                 "UPDATE lease SET epoch = ?, signed_at = ? WHERE renewals = ? AND epoch < ?",
                 (epoch, time.time(), seen.renewals, epoch),
             )
-            # The same claim once more is our own, whose answer was lost.
+            # The same claim is our own, whose answer was lost.
             if not changed.rowcount and not self._is_ours(connection, segment, epoch):
                 raise FencedError(f"another run has claimed the lease of {self.address}")
 
@@ -130,7 +130,8 @@ class EmbeddedStorage:
     def _open(self) -> Database:
         with translated(self.address):
             connection = open_private(self._path)
-            # In this order: another process may be creating the tables right now.
+            # The tables first: another process may be creating them right now, and it sets the
+            # application id in the same transaction.
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             if tables and application != _APPLICATION_ID:

@@ -1,11 +1,11 @@
-"""The lease of a shared state: who may append to the log, and until when.
+"""The lease of a shared state: which run may append to the log, and until when.
 
-A claim is a segment. Its holder shows signs of life: each segment is one, and where nothing is written for a third of
-the lease's time, a renewal. If the storage has not heard from a holder for the whole time, the next run claims the
-lease, with a notice. All times are those of the storage's clock, so the clocks of the machines do not matter.
+A claim is a segment. Its holder gives signs of life: each segment is one, and after a third of the lease without a
+segment, a renewal. If the storage has not heard from the holder for the whole lease, the next run claims it, with a
+notice. All times come from the clock of the storage, so the clocks of the machines do not matter.
 
-The holder measures the same time by its own steady clock, from before its last sign of life was sent. It sends no
-request to the API later than that, so when another run takes over, this one has stopped.
+The holder measures the same time with its own steady clock, from before it sent its last sign of life. It sends no
+request to the API later than that. So when another run takes over, this one has stopped.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from reconciler.errors import LeaseLostError, LockedError
 
 DEFAULT_SECONDS = 30.0
 _SAFETY = 0.9
-"""The part of the lease after which the holder stops. Two steady clocks may run at slightly different speeds."""
+"""The part of the lease after which the holder stops, because steady clocks differ slightly in speed."""
 
 
 def steady_time() -> float:
-    """A clock that nobody sets, in seconds, and that goes on while the machine is suspended."""
+    """A clock in seconds that is never set, and that counts the time while the machine is suspended."""
+    # `monotonic` stops during a suspend on Linux. A run that wakes up would believe in its lease.
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class Validity:
-    """How long the own lease is certainly valid. Safe to use from threads."""
+    """How long the lease of this run is certainly valid. Thread-safe."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = steady_time) -> None:
         self.seconds = seconds
@@ -36,11 +37,11 @@ class Validity:
         self._signed_at = clock()
 
     def begin_sign(self) -> float:
-        """The moment before a sign of life is sent; give it to `signed` once the storage has it."""
+        """The time before a sign of life is sent. Pass it to `signed` once the storage has it."""
         return self._clock()
 
     def signed(self, sent_at: float) -> None:
-        """The storage has the sign of life that was sent at that moment."""
+        """Note that the storage has the sign of life that was sent at this time."""
         self._signed_at = max(self._signed_at, sent_at)
 
     @property

@@ -15,7 +15,7 @@ from reconciler.state.rows import readable
 
 
 class LeaseLock:
-    """A `StateLock` whose holder shows signs of life, and is replaced when they stop."""
+    """A `StateLock` whose holder gives signs of life, and is replaced if they stop."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
@@ -48,17 +48,17 @@ class LeaseLock:
                 self._appender = None
 
     def permit(self) -> None:
-        """Return if the lease is certainly valid; renew it where it may not be. Raises LeaseLostError."""
+        """Return if the lease is certainly valid, after a renewal if needed. Raises LeaseLostError."""
         if self._appender is not None:
             self._appender.permit()
 
     def holder(self) -> Holder | None:
-        """Who holds the lease, as far as this program has read the log."""
+        """The holder of the lease, as far as this program has read the log."""
         data = self._replica.holder()
         return None if data is None else _holder(data)
 
     def release(self) -> Holder | None:
-        """End the lease of whoever holds it; gives who that was."""
+        """End the lease of any holder, and return that holder."""
         data = self._replica.break_lease()
         return None if data is None else _holder(data)
 

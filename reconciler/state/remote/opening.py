@@ -1,4 +1,4 @@
-"""Opens a state whose log is in a shared storage, or encrypted in a file."""
+"""Opens states with a log: in a shared storage, or encrypted in a local file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_log(
     clock: Callable[[], float],
     file_lock: FileLock | None = None,
 ) -> StateStore:
-    """The state that a storage holds, read whole. It can be written while its lock is held.
+    """The state in a storage, read completely. It can be written while its lock is held.
 
     `clock` gives unix seconds, for the journal and the history. Raises StateError.
     """
@@ -52,7 +52,7 @@ def shared_storage(
     address: BackendAddress, *, stack: str, environment: str, env: Mapping[str, str]
 ) -> LogStorage:
     """The storage at a shared address. `env` has the credentials. Raises StateError."""
-    # Each needs a library of an extra, and takes long to import.
+    # Each needs the library of an extra, which takes long to import.
     if address.scheme == "postgresql":
         from reconciler.state.remote.postgres.storage import PostgresStorage
 

@@ -1,7 +1,7 @@
-"""Races that prove that a storage honours what fencing needs. They run on a scratch state.
+"""Races that prove that a storage provides what fencing needs. They run on a scratch state.
 
-Each claim opens storages of its own, as separate runs would, so that no lock of this process can
-hide what the storage itself does not do.
+Each racer opens a storage of its own, as separate runs do, so that no lock within this process can
+hide a fault of the storage.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _StorageProof:
     def _race(self, attempt: Callable[[LogStorage, StoredBody], object]) -> list[str]:
         """Let all racers try to take the next number at once; gives what went wrong."""
         number = self._head() + 1
-        # All at the same moment, or the first would have won before the second begins.
+        # All at the same moment, or the first would win before the second begins.
         start = threading.Barrier(len(self._racers))
         winners: list[bytes] = []
         failures: list[BaseException] = []
@@ -142,7 +142,7 @@ class _StorageProof:
     def _problems(self, number: int, winners: Sequence[bytes]) -> list[str]:
         if len(winners) != 1:
             return [f"{len(winners)} of {len(self._racers)} won"]
-        # Read through another connection: what counts is what everybody sees.
+        # Read through another connection, because the result has to be visible to all.
         stored = self._racers[-1].tail(number - 1).segments
         if [segment.body for segment in stored] != list(winners):
             return ["what is stored is not what the winner wrote"]

@@ -1,6 +1,6 @@
-"""A copy of a shared state in memory. Reads are answered by the copy; writes are appended to the log.
+"""A copy of a shared state in memory. The copy answers reads; writes are also appended to the log.
 
-The copy is an SQLite database with the tables of the local state, so everything above works with both alike.
+The copy is an SQLite database with the tables of the local state, so all other code works with both.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from reconciler.state.remote.storage import LogStorage
 
 
 class Replica:
-    """The database of one shared state. It is read whole when it is opened.
+    """The database of one shared state. Opening it reads the whole state.
 
-    Writes need the lease: see `hold`. `describe` words the holder of a claim for messages. Where there is a
-    `file_lock`, every holder has it, so a lease without it is that of a dead process.
+    Writes need the lease: see `hold`. `describe` gives the text for a holder in messages. If there is a `file_lock`,
+    every holder has it.
     """
 
     def __init__(
@@ -93,12 +93,14 @@ class Replica:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+            # Under the guard, so that numbers are in the order of the commits.
             number = appender.note(durable=durable)
+        # Without the guard: the appender needs the connection to collect the changes.
         if durable:
             appender.wait(number)
 
     def shrink(self) -> None:
-        """Give back the room that nothing needs any more, so that the next snapshot is small."""
+        """Free the space of deleted rows, so that the next snapshot is small."""
         with self._guard, suppress(sqlite3.OperationalError):
             self._connection.execute("VACUUM")
 
@@ -142,11 +144,12 @@ class Replica:
             self._follow()
 
     def _follow(self) -> None:
-        """Carry out the segments that were appended since the last look."""
+        """Replay the segments that were appended since the last call."""
         with self._guard, translated(self._storage.address):
             for segment in self._log.follow():
                 self._replay(segment)
             self._migrate(schema.VERSION)
+            # Replayed rows must not be appended again.
             if self._capture is not None:
                 self._capture.collect()
 
@@ -157,7 +160,7 @@ class Replica:
                 f"supports versions up to {schema.VERSION}",
                 hint="Use a newer version of reconciler.",
             )
-        # Migrations depend on nothing but the tables, so every reader comes to the same result.
+        # Migrations depend only on the tables, so every reader gets the same result.
         self._migrate(segment.schema)
         if segment.changes:
             self._connection.execute("BEGIN")
@@ -177,12 +180,12 @@ class Replica:
     # --- the lease ------------------------------------------------------------------------------
 
     def holder(self) -> Mapping[str, Any] | None:
-        """Who holds the lease, as the claim says; None where nobody does."""
+        """The holder of the lease, as its claim says; None if it is free."""
         claim = self._log.head.claim
         return None if claim is None else claim.holder
 
     def break_lease(self) -> Mapping[str, Any] | None:
-        """Release the lease of whoever holds it; gives who that was. That run is refused at its next write."""
+        """Release the lease of any holder, and return that holder. Its next write is refused."""
         return self._claims.break_lease()
 
     @contextmanager
@@ -210,13 +213,14 @@ class Replica:
                     on_takeover(dead)
                 yield appender
             except ReconcilerError as error:
-                # Whatever the run stumbled over, the reason is the lease that it lost.
+                # The lost lease is the cause of any other error of the run.
                 if appender.failure is not None:
                     raise appender.failure from error
                 raise
             finally:
                 appender.close()
                 self._appender = None
+                # The copy has writes that never reached the log, so it has to be read again.
                 self._has_lost_writes = appender.failure is not None
         finally:
             self._claims.end()
@@ -240,7 +244,7 @@ class Replica:
         try:
             self._follow()
         except MissingSegmentError:
-            # The log was trimmed since this copy was read.
+            # The log was trimmed since this copy was read, so it continues from a newer snapshot.
             self._load()
 
 

@@ -1,4 +1,4 @@
-"""Reads and claims are tried again while the storage is away or the log is being trimmed."""
+"""Retries of reads and claims while the storage is down or the log is being trimmed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ T = TypeVar("T")
 FIRST_PATIENCE_SECONDS = 2.0
 """How long a run tries to reach a storage that it never reached. Its address may be wrong."""
 PATIENCE_SECONDS = 15.0
-"""How long it tries later: a server that restarts or fails over is away for some seconds."""
+"""How long it tries later: a server that restarts or fails over is down for some seconds."""
 _LEAST_ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 
 def with_retries(operation: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
-    """Carry out an operation; try again where the storage did not answer or the log was being trimmed.
-
-    Gives up after some seconds, but not before the third attempt: one alone may take as long.
-    """
+    """The result of an operation, retried if the storage does not answer or the log is being trimmed."""
+    # Not only by time, because a single attempt may take as long as all of them should.
     give_up_at = time.monotonic() + seconds
     pause = _FIRST_PAUSE_SECONDS
     for attempt in count(1):

@@ -1,11 +1,11 @@
 """The log of one state: segments that form a chain, and snapshots that shorten it.
 
-Each segment names the digest of the segment before it, so a segment that is missing, damaged or foreign is noticed. It
+Each segment contains the digest of the segment before it, so a missing, damaged or foreign segment is detected. It
 also has the version of the tables that its changes belong to. A snapshot is the whole database after one segment, with
-that segment's digest, so the chain continues behind it.
+the digest of that segment, so the chain continues after it.
 
-The log decides who holds the lease: the last claim, unless a release follows it. `Head` is what is known of the end of
-the log.
+The log decides which run holds the lease: the one of the last claim, unless a release follows. `Head` describes the
+end of the log.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ V = TypeVar("V")
 
 
 class SegmentKind(StrEnum):
-    """What a segment is for. Changes can come with any kind."""
+    """The purpose of a segment. A segment of any kind can contain changes."""
 
     CLAIM = "claim"
     CHANGES = "changes"
@@ -49,7 +49,7 @@ class Segment(Struct, frozen=True, omit_defaults=True):
     """One entry of the log.
 
     `previous` is the digest of the stored body of the segment before. `schema` is the version of the tables.
-    `holder` and `lease_seconds` are those of a claim, and `token` makes each claim unlike all others.
+    `holder` and `lease_seconds` belong to claims, and the random `token` makes each claim unique.
     """
 
     number: int
@@ -76,9 +76,8 @@ class LeaseClaim(Struct, frozen=True):
 class Head(Struct, frozen=True):
     """The end of the log. `claim` is None while nobody holds the lease.
 
-    `keep` are the numbers of claims that took over a lease that had not been released, and of releases of another
-    run's lease: they stay in the log for ever, because a run that was replaced tries to append at exactly such a
-    number.
+    `keep` has the numbers of claims that took over an unreleased lease, and of releases of another run's lease. They
+    stay in the log forever, because a run that was replaced tries to append at exactly such a number.
     """
 
     number: int = 0
@@ -98,8 +97,8 @@ class DatabaseSnapshot(Struct, frozen=True):
 class SegmentLog:
     """Reads and writes the log of one state.
 
-    `head` is the end of the log as far as this program knows it; `tail` is the last answer of the storage about what
-    follows. Not safe to use from several threads at once.
+    `head` is the end of the log as far as this program knows it; `tail` is the last answer of the storage about
+    the segments after it. Not thread-safe.
     """
 
     def __init__(self, storage: LogStorage, cipher: Cipher, *, name: str) -> None:
@@ -114,16 +113,16 @@ class SegmentLog:
     # --- reading ----------------------------------------------------------------------------------
 
     def load(self) -> bytes | None:
-        """Start at the newest snapshot; gives its database, or None where there is none. Then `follow` the log."""
-        # A storage that nobody has prepared yet is an empty log, so that a plan needs no permission
-        # to write.
+        """Start at the newest snapshot, and return its database; None if there is none. Then `follow` the log."""
+        # A storage that is not prepared yet counts as an empty log, so that a plan needs no
+        # permission to write.
         stored = self._unless_unused(self._storage.snapshot, None)
         if stored is None:
             self.head = Head()
             return None
         snapshot = self._decode(stored, DatabaseSnapshot, "snapshot")
-        # The storage names the outer number; the inner one is protected with the content. They
-        # differ where a body was moved.
+        # The number outside comes from the storage; the one inside is encrypted with the content.
+        # They differ if somebody moved a body.
         if snapshot.head.number != stored.number:
             raise self._damaged(f"snapshot {stored.number} contains another one")
         self.head = snapshot.head
@@ -132,9 +131,10 @@ class SegmentLog:
         return snapshot.database
 
     def follow(self) -> Iterator[Segment]:
-        """Every segment behind `head`, which moves along. Raises StateError where one is missing or damaged."""
+        """Every segment after `head`, which advances with them. Raises StateError if one is missing or damaged."""
         self.tail = self._unless_unused(lambda: self._storage.tail(self.head.number), Tail())
-        # The last segment is never removed, so its absence means that the log went on without us.
+        # The last segment is never removed, so its absence means that others have written and
+        # trimmed the log.
         if self.head.number and self.tail.signed_at is None:
             raise MissingSegmentError(
                 f"{self._storage.address}: segment {self.head.number} is missing",
@@ -153,7 +153,7 @@ class SegmentLog:
             yield segment
 
     def advance(self, segment: Segment, body: bytes) -> None:
-        """Move `head` behind a segment."""
+        """Advance `head` past a segment."""
         claim, keep = self.head.claim, self.head.keep
         if segment.kind is SegmentKind.CLAIM:
             took_over = claim is not None
@@ -164,7 +164,8 @@ class SegmentLog:
                 keep = (*keep, segment.number)
         elif segment.kind is SegmentKind.RELEASE:
             if claim is not None and segment.epoch != claim.epoch:
-                keep = (*keep, segment.number)  # somebody else ended that lease
+                # Another run ended the lease, with `state unlock`.
+                keep = (*keep, segment.number)
             claim = None
         self.head = Head(segment.number, digest_of(body), segment.epoch, claim, keep)
         self.bytes_since_snapshot += len(body)
@@ -172,21 +173,19 @@ class SegmentLog:
     # --- writing ----------------------------------------------------------------------------------
 
     def encode(self, segment: Segment) -> StoredBody:
-        """A segment as it is stored."""
+        """The stored form of a segment."""
         return self._encode(segment, segment.number, "segment")
 
     def put_snapshot(self, database: bytes) -> None:
-        """Store a snapshot of the state at `head`, and remove the segments that nobody needs any more.
-
-        The segments behind the previous snapshot stay: a reader may be between that snapshot and them.
-        """
+        """Store a snapshot of the state at `head`, and remove segments before the previous one."""
         self._storage.put_snapshot(
             self._encode(DatabaseSnapshot(self.head, database), self.head.number, "snapshot")
         )
         previous, self.snapshot_number = self.snapshot_number, self.head.number
         self.bytes_since_snapshot = 0
-        # Once the snapshot is stored: dying in between leaves segments that nobody needs, and never
-        # a gap.
+        # After the snapshot is stored: a kill in between leaves superfluous segments, and never a
+        # gap. The segments after the previous snapshot stay, because a reader may have read that
+        # snapshot and not yet the segments.
         self._storage.trim(previous, keep=self.head.keep)
 
     def trim_all(self) -> None:
@@ -195,7 +194,7 @@ class SegmentLog:
         self._storage.trim(last, keep=(*self.head.keep, last))
 
     def _encode(self, value: Segment | DatabaseSnapshot, number: int, what: str) -> StoredBody:
-        # Before encryption, after which nothing can be compressed any more.
+        # Compressed before encryption, because encrypted bytes do not compress.
         packed = zlib.compress(msgspec.msgpack.encode(value), 1)
         plain = _MAGIC + bytes((FORMAT,)) + packed
         return StoredBody(number, self._cipher.seal(plain, self._context(what, number)))

@@ -1,11 +1,11 @@
-"""What a storage must be able to do to hold the log of one state.
+"""The interface of storages for the log of one state.
 
 The log is a sequence of segments, numbered from 1 without gaps. Fencing rests on one property: **a number can be
 taken only once**. A run that was replaced tries to append at a number that its successor has taken, and is refused.
 
-Storages know nothing of what segments contain: bodies are bytes, possibly encrypted. They raise `StateError` with a
-sentence that names the address, the operation and the remedy, `UnreachableError` where another attempt may help, and
-`FencedError` where another run has taken the number or the lease.
+Storages do not interpret segments: bodies are bytes, possibly encrypted. They raise `StateError` with a sentence that
+names the address, the operation and the remedy, `UnreachableError` if another attempt may help, and `FencedError` if
+another run has taken the number or the lease.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class UnreachableError(StateError):
 
 
 class UnusedStorageError(StateError):
-    """Nobody has prepared the storage yet, so it holds no state. Readers take it for an empty log."""
+    """The storage was never prepared, so it holds no state. Readers take it for an empty log."""
 
 
 class FencedError(StateError):
@@ -31,19 +31,19 @@ class FencedError(StateError):
 
 
 class StoredBody(Struct, frozen=True):
-    """A segment or a snapshot as it is stored. A snapshot's number is that of the last segment it includes."""
+    """The stored form of a segment or a snapshot. A snapshot has the number of the last segment in it."""
 
     number: int
     body: bytes
 
 
 class Tail(Struct, frozen=True):
-    """The segments after some number, in order, and the signs of life of whoever wrote last.
+    """The segments after some number, in order, and the signs of life of the last writer.
 
-    `signed_at` is when the storage last heard from the holder of the lease, by the storage's own clock, in unix
-    seconds; None where neither these segments nor the one before them exist. `renewals` counts signs of life that are
-    no segments, so that a claim can require that there was none since this was read; storages in which every sign of
-    life is a segment leave it at 0.
+    `signed_at` is when the storage last heard from the holder of the lease, by the clock of the storage, in unix
+    seconds; None if neither these segments nor the one before them exist. `renewals` counts signs of life other than
+    segments, so that a claim can require that there was none since this read. Storages in which every sign of life is
+    a segment leave it at 0.
     """
 
     segments: Sequence[StoredBody] = ()
@@ -55,10 +55,10 @@ class StorageFinding(Struct, frozen=True):
     """One result of `LogStorage.check`."""
 
     claim: str
-    """What was tried, as a sentence: "A number can be taken only once"."""
+    """The property that was tested, as a sentence: "A number can be taken only once"."""
     holds: bool
     detail: str = ""
-    """What was seen, where it does not hold."""
+    """The observation, if it does not hold."""
 
 
 class LogStorage(Protocol):

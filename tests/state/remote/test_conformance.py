@@ -14,6 +14,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.state import Holder, Identity, Journal, PreImage, StateStore
 from tests.state.remote.conftest import ENVIRONMENT, STACK, Open
+from tests.state.shared import begin_run
 
 SEARCH = Address.parse("Project/search")
 ADS = Address.parse("Project/ads")
@@ -71,10 +72,6 @@ def interrupt_create(journal: Journal, address: Address) -> None:
         raise KeyboardInterrupt
 
 
-def begin_run(store: StateStore) -> int:
-    return store.runs.begin(command="apply", user="ada", host="ci", pid=7, plan_digest="d")
-
-
 def everything_read(store: StateStore) -> dict[str, Any]:
     """The answer of every operation that reads, apart from random and machine-made values."""
     return {
@@ -124,7 +121,7 @@ def test_a_reader_during_a_run_sees_what_was_written_before_a_step(open_state: O
             assert reader.runs.all()[-1].status is None
 
 
-def test_a_second_run_is_told_who_holds_the_lock(open_state: Open) -> None:
+def test_a_second_run_learns_who_holds_the_lock(open_state: Open) -> None:
     with open_state().lock(command="apply", on_takeover=refuse_takeover) as holder:
         second = open_state().lock(command="destroy", on_takeover=refuse_takeover)
         with pytest.raises(LockedError) as raised, second:

@@ -14,6 +14,7 @@ from reconciler.state.encryption import NoEncryption
 from reconciler.state.remote.opening import open_log
 from reconciler.state.remote.postgres.storage import PostgresStorage
 from tests.servers.postgres import Database
+from tests.state.shared import begin_run
 
 SEARCH = Address.parse("Project/search")
 
@@ -22,7 +23,7 @@ SEARCH = Address.parse("Project/search")
 def written(database: Database) -> Database:
     """A database with a state of a few segments and no snapshot."""
     with opened(database) as store, store.lock(command="apply", on_takeover=print):
-        run_id = store.runs.begin(command="apply", user="a", host="b", pid=1, plan_digest="d")
+        run_id = begin_run(store)
         with store.runs.journal(run_id).change(SEARCH, "create") as change:
             with change.step("create") as step:
                 step.done("proj_1")

@@ -56,7 +56,7 @@ class ParameterStoreSink:
         self._context = context
         self._aws = AwsClient(_SERVICE, context)
         self._replaced: dict[str, Replaced] = {}
-        """What was there before, for each token that this run put."""
+        """The version before, for each token that this run put."""
 
     @staticmethod
     def place(target: Any) -> str:
@@ -106,7 +106,7 @@ class ParameterStoreSink:
         return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
-        """The newest version, whoever put it there; None if there is none. Raises SinkError."""
+        """The newest version, of any owner; None if there is none. Raises SinkError."""
         try:
             answer = self._aws.read("get_parameter", Name=target["name"], WithDecryption=True)
         except AwsError as error:

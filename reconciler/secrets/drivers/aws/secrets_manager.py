@@ -39,7 +39,7 @@ class _Facts(Struct, frozen=True):
     is_deleted: bool
     """Whether it waits for its deletion."""
     obstacle: str
-    """Why nobody may write to it; empty if nothing is in the way."""
+    """Why no version may be added; empty where one may."""
 
     @property
     def current(self) -> str | None:
@@ -119,7 +119,7 @@ class SecretsManagerSink:
         return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
-        """The current version, whoever put it there; None if there is none. Raises SinkError."""
+        """The current version, of any owner; None if there is none. Raises SinkError."""
         try:
             # Only with its stage is it certain which version is meant.
             answer = self._aws.read(

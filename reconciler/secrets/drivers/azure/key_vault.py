@@ -80,7 +80,7 @@ class KeyVaultSink:
         return Secret(str(answer.body["value"]))
 
     def fetch(self, target: Any) -> Secret | None:
-        """The newest version, whoever put it there; None if there is none. Raises SinkError."""
+        """The newest version, of any owner; None if there is none. Raises SinkError."""
         answer = self._api.get(target)
         if answer.status == ABSENT:
             return None
@@ -121,7 +121,7 @@ class KeyVaultSink:
     # --- facts
 
     def _require_ours(self, target: Any, versions: list[Version], owner: str) -> None:
-        # Times are whole seconds: what was made in the same one may be the newest.
+        # Times are whole seconds: any version of the latest second may be the newest.
         newest = [version for version in versions if version.created == versions[0].created]
         for version in newest:
             if not self._is_ours(target, version.tags, owner):
@@ -136,7 +136,7 @@ class KeyVaultSink:
         return is_ours(tags.get(OWNER), owner, is_recorded=is_recorded)
 
     def _require_free(self, target: Any, owner: str) -> None:
-        """Raise SinkError if somebody else's deleted secret still holds the name."""
+        """Raise SinkError if a deleted secret of another owner still holds the name."""
         deleted = self._api.deleted(target)
         if deleted is None:
             return

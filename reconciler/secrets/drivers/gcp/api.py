@@ -53,7 +53,7 @@ class Facts(Struct, frozen=True):
         return version == replaced.version or self.is_marked(version, replaced.token)
 
     def is_marked(self, version: int, token: Any) -> bool:
-        """Whether we put the key of a token as this version. Somebody else's has no mark."""
+        """Whether we put the key of a token as this version. Foreign versions have no mark."""
         return self.annotations.get(_TOKEN) == mark_of(version, token)
 
 
@@ -122,7 +122,7 @@ class SecretManagerApi:
         return Facts({OWNER: owner}, "", True, [])
 
     def annotate(self, target: Any, annotations: dict[str, str], etag: str) -> None:
-        """Replace the annotations, unless somebody changed the secret since."""
+        """Replace the annotations. Google refuses that if the secret changed since `etag` was read."""
         answer = self._send(
             "PATCH",
             self._path(target),

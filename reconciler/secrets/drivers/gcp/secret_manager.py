@@ -52,7 +52,7 @@ class GcpSecretManagerSink:
         self._context = context
         self._api = SecretManagerApi(context)
         self._replaced: dict[str, Replaced] = {}
-        """What was there before, for each token that this run put."""
+        """The version before, for each token that this run put."""
 
     @staticmethod
     def place(target: Any) -> str:
@@ -96,7 +96,7 @@ class GcpSecretManagerSink:
         return self.fetch(target)
 
     def fetch(self, target: Any) -> Secret | None:
-        """The latest version, whoever put it there; None if there is none. Raises SinkError."""
+        """The latest version, of any owner; None if there is none. Raises SinkError."""
         content = self._api.content(target, "latest")
         if content is None:
             return None

@@ -1,20 +1,20 @@
-"""The address of a bucket and a prefix in it, and names as parts of keys.
+"""The address of a bucket and a prefix in it, and the quoting of names in keys.
 
-Everything that reaches a key is checked or quoted here: the library panics on characters that no
-URL may contain.
+Every part of a key is checked or quoted here, because the library panics on characters that no URL
+may contain.
 """
 
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from reconciler.errors import StateError
+from reconciler.state.address import split_rest
 
 SCHEMES = {"s3": "bucket", "az": "container", "gs": "bucket"}
-"""The schemes, and what each calls the thing that its host names."""
+"""The schemes, and the noun of each provider for a bucket."""
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _PREFIX_PART = re.compile(r"[A-Za-z0-9._=!+@-]+")
@@ -57,8 +57,8 @@ def parse_address(url: str) -> BucketAddress:
         raise StateError("The address of the state contains unprintable characters.", hint=_HINT)
     if "?" in rest or "#" in rest:
         raise StateError("The address of the state must not contain options.", hint=_HINT)
-    parsed = urlsplit(url)
-    address = BucketAddress(scheme, parsed.netloc, parsed.path.strip("/"))
+    bucket, path, _ = split_rest(rest)
+    address = BucketAddress(scheme, bucket, path.strip("/"))
     if not _BUCKET.fullmatch(address.bucket):
         raise StateError(f"{address.bucket!r} is not a valid name of a {address.noun}.", hint=_HINT)
     for part in address.prefix.split("/") if address.prefix else ():
@@ -71,12 +71,11 @@ def parse_address(url: str) -> BucketAddress:
 
 
 def quoted(name: str) -> str:
-    """A name as one part of a key: `prod/eu` is `prod!2Feu`. Different names have different keys.
-
-    Percent signs would be encoded once more by the library, and some servers decode them.
-    """
+    """A name as one part of a key: `prod/eu` is `prod!2Feu`. Different names have different keys."""
+    # An empty part would disappear from the key.
     if not name:
         return "!"
+    # No percent signs: the library would encode them once more, and some servers decode them.
     return _UNSAFE.sub(_escape, name)
 
 

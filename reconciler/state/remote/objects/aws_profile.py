@@ -1,4 +1,4 @@
-"""Keys and the region of a profile in ~/.aws, which the library does not read by itself."""
+"""Keys and the region of a profile in ~/.aws, which the library does not read."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def profile_settings(env: Mapping[str, str]) -> dict[str, str]:
         Path(env.get("AWS_CONFIG_FILE") or home / ".aws" / "config"),
         name if name == "default" else f"profile {name}",
     )
-    settings = {
-        setting: value
-        for setting in ("region", *_KEYS)
-        if (value := credentials.get(setting) or configuration.get(setting))
-    }
-    region = settings.pop("region", "")
+    settings = {}
+    for setting in _KEYS:
+        value = credentials.get(setting) or configuration.get(setting)
+        if value:
+            settings[setting] = value
+    region = credentials.get("region") or configuration.get("region") or ""
     if any(env.get(variable) for variable in _OTHER_SOURCES):
         settings = {}
     elif "aws_access_key_id" not in settings and env.get("AWS_PROFILE"):
@@ -44,7 +44,7 @@ def profile_settings(env: Mapping[str, str]) -> dict[str, str]:
             f"The AWS profile {name!r} contains no access key.",
             hint=f'Run: eval "$(aws configure export-credentials --profile {name} --format env)"',
         )
-    # A profile's region must not win over AWS_DEFAULT_REGION, which ranks below AWS_REGION.
+    # The library would prefer AWS_REGION to AWS_DEFAULT_REGION, which must win over a profile.
     if region and not env.get("AWS_REGION") and not env.get("AWS_DEFAULT_REGION"):
         settings["aws_region"] = region
     return settings

@@ -1,7 +1,7 @@
 """Objects in a bucket: list, read, write if absent, write, delete, each within a time limit.
 
-The only module that knows the library. The library's own retries are off: whether a request may be
-repeated, and what a refusal means after a lost answer, is decided here.
+This is the only module that uses the library. It decides which requests may be repeated, and what a
+refusal means after a lost answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Placed(Enum):
     TAKEN = auto()
     """The name exists."""
     CONFLICT = auto()
-    """Another write of the name was in progress. Only reading tells what is there."""
+    """Another write of the name was in progress. Only a read tells the result."""
 
 
 class StoredObject(Struct, frozen=True):
@@ -75,7 +75,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def allows(self, seconds: float) -> bool:
-        """Whether a request that may take so long ends in time."""
+        """Whether a request that takes up to `seconds` ends in time."""
         return time.monotonic() + seconds <= self._end
 
 
@@ -94,6 +94,7 @@ class Bucket:
         self._settings = read_settings(address, env)
         self._explainer = Explainer(address, self._settings)
         self._seconds = seconds
+        # Two clients, because the library takes its time limit for all requests of a client.
         with only_variables_of(env):
             self._store = self._open(seconds * _SMALL_SHARE)
             self._patient_store = self._open(seconds * _LARGE_SHARE)
@@ -151,20 +152,24 @@ class Bucket:
                 obstore.put(store, key, body, mode="create", use_multipart=False)
             except AlreadyExistsError as error:
                 failure = read_failure(error)
-                if failure.is_missing_bucket:  # Azure, for a container that is being deleted
+                # Azure answers so for a container that is being deleted.
+                if failure.is_missing_bucket:
                     raise
-                return Placed.CONFLICT if failure.is_conflict else Placed.TAKEN
+                # AWS answers so while another write of the key is in progress, which may fail.
+                if failure.is_conflict:
+                    return Placed.CONFLICT
+                return Placed.TAKEN
             return Placed.CREATED
 
         return self._attempts("write", request, deadline, size=len(body))
 
     def replace(self, key: str, body: bytes, deadline: Deadline) -> None:
-        """Write an object, whatever is there."""
+        """Write an object, and replace one that exists."""
 
         def request(store: ObjectStore) -> None:
             import obstore
 
-            # In one request: parts of an upload that was cut would stay in the bucket, unseen and
+            # In one request: parts of an interrupted upload would stay in the bucket, invisible and
             # paid for.
             obstore.put(store, key, body, mode="overwrite", use_multipart=False)
 
@@ -193,7 +198,7 @@ class Bucket:
     ) -> T:
         """Send a request, again if its answer was lost.
 
-        `absent` is the result for an object that is not there.
+        `absent` is the result for an object that does not exist.
         """
         from obstore.exceptions import BaseError
 
@@ -203,6 +208,8 @@ class Bucket:
         pause = self._seconds * _BACKOFF
         error: StateError = self._explainer.silent(operation)
         for _ in range(_ATTEMPTS):
+            # An attempt that could end after the deadline is not begun: its outcome would stay
+            # unknown, although it may write.
             if not deadline.allows(seconds):
                 break
             try:
@@ -217,7 +224,8 @@ class Bucket:
                 break
             time.sleep(pause)
             pause *= 3
-        # Outside of the handler: the library's text must not become the context of this error.
+        # Outside of the handler: the text of the library may contain a signature, and would be
+        # printed as the context of this error.
         raise error
 
     @staticmethod
@@ -248,6 +256,7 @@ class Bucket:
                     "connect_timeout": limit,
                     "allow_http": self._settings.allow_http,
                 },
+                # A retry within the library would turn a lost answer of our own write into TAKEN.
                 retry_config={"max_retries": 0},
             )
         except (BaseError, OSError, ValueError):

@@ -1,7 +1,7 @@
-"""What the object store library reports, as sentences.
+"""Errors of the object store library as sentences.
 
-The library's texts quote URLs, and with them signatures, so no part of them is shown apart from the
-status and the provider's error code.
+The texts of the library quote URLs with signatures, so only the status and the error code of the
+provider are shown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.state.remote.objects.settings import BucketSettings
 from reconciler.state.remote.storage import UnreachableError
 
 Operation = Literal["list", "read", "write", "delete"]
-"""What was tried with objects of the bucket."""
+"""The operation on objects of the bucket that failed."""
 
 _PERMISSIONS = {
     "s3": {
@@ -87,7 +87,7 @@ _TOKEN_SOURCE = re.compile(
 
 
 class StorageFailure(Struct, frozen=True):
-    """What can be learned from an exception of the library."""
+    """The facts in an exception of the library."""
 
     status: int | None
     """The HTTP status; None without an answer."""
@@ -106,7 +106,7 @@ class StorageFailure(Struct, frozen=True):
 
     @property
     def is_conflict(self) -> bool:
-        """AWS's 409: conditional writes of a key overlapped. It does not say what is there."""
+        """A 409 of AWS: conditional writes of a key overlapped. It does not tell the result."""
         return self.code in _CONFLICTS
 
     @property
@@ -127,7 +127,7 @@ class StorageFailure(Struct, frozen=True):
 
 
 def read_failure(error: Exception) -> StorageFailure:
-    """Read what the library only says in its text."""
+    """Read the facts that the library provides only in its text."""
     text = str(error)
     message, _, debug = text.partition("Debug source")
     status = _STATUS.search(message)
@@ -135,7 +135,8 @@ def read_failure(error: Exception) -> StorageFailure:
     region = _REGION.search(message)
     number = int(status[1]) if status else None
     code_text = (code[1] or code[2]) if code else ""
-    if code_text.isdigit():  # a part of a batch of Azure
+    # For a part of a batch, Azure puts the status in the place of the code.
+    if code_text.isdigit():
         number, code_text = int(code_text), ""
     return StorageFailure(
         status=number,
@@ -148,13 +149,14 @@ def read_failure(error: Exception) -> StorageFailure:
 
 
 class Explainer(Struct, frozen=True):
-    """Words failures for one bucket."""
+    """Makes the errors of one bucket."""
 
     address: BucketAddress
     settings: BucketSettings
 
     def error(self, failure: StorageFailure, operation: Operation) -> StateError:
-        """The error to raise. An UnreachableError where a later attempt may succeed."""
+        """The error to raise: an UnreachableError if a later attempt may succeed."""
+        # In this order: a failure to get credentials also looks like a failed connection.
         if failure.is_credentials:
             return StateError(
                 f"No credentials for {self.address} could be obtained.",

@@ -43,7 +43,7 @@ class ObjectHistory:
     def read_all(self) -> Iterator[bytes]:
         """All documents, several at a time."""
         listed = self._bucket.list(self._base.key(_FOLDER) + "/", self._bucket.deadline())
-        keys = sorted(each.key for each in listed)
+        keys = sorted(entry.key for entry in listed)
         with ThreadPoolExecutor(READERS, thread_name_prefix="history") as readers:
             for stored in readers.map(self._read, keys):
                 if stored is not None:

@@ -1,4 +1,4 @@
-"""Races in a bucket, on names of their own, that show whether it honours what fencing needs."""
+"""Races in a bucket, on names of their own, that show whether it provides what fencing needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.state.remote.storage import StorageFinding
 _RACERS = 8
 _ROUNDS = 3
 _PLAUSIBLE = 1_500_000_000.0
-"""A moment in 2017: a store whose clock is before it has none."""
+"""A time in 2017: a store whose clock is earlier has none."""
 
 
 class BucketProbe:
@@ -50,11 +50,10 @@ class BucketProbe:
                 if present is None:
                     return "after eight writes of one name at the same time nothing was there"
                 # A winner whose answer was lost finds its own object when it repeats the write.
-                winners = {
-                    body
-                    for body, placed in zip(bodies, outcomes, strict=True)
-                    if placed is Placed.CREATED
-                } | {present.body}
+                winners = {present.body}
+                for body, placed in zip(bodies, outcomes, strict=True):
+                    if placed is Placed.CREATED:
+                        winners.add(body)
                 if len(winners) > 1:
                     return f"{len(winners)} of {_RACERS} writes of one name succeeded"
         return ""

@@ -100,7 +100,7 @@ _REGION = re.compile(r"[A-Za-z0-9-]+")
 
 
 class BucketSettings(Struct, frozen=True):
-    """What the library needs to reach a bucket. `config` contains secrets: it is never printed."""
+    """The settings of a bucket for the library. `config` contains secrets and is never printed."""
 
     config: Mapping[str, str]
     endpoint: str
@@ -130,11 +130,9 @@ def read_settings(address: BucketAddress, env: Mapping[str, str]) -> BucketSetti
 
 @contextmanager
 def only_variables_of(env: Mapping[str, str]) -> Iterator[None]:
-    """Hide the providers' variables of this process that `env` does not have, or that are empty.
-
-    The library reads the process's variables by itself, and panics on some that are empty, as CI
-    systems make of a secret that is not set.
-    """
+    """Hide the providers' variables of this process that `env` does not have, or that are empty."""
+    # The library also reads the variables of the process, and panics on some that are empty. CI
+    # systems set an empty variable for a secret that does not exist.
     hidden = {
         name: value
         for name, value in os.environ.items()
@@ -151,7 +149,7 @@ def only_variables_of(env: Mapping[str, str]) -> Iterator[None]:
 def _aws(env: Mapping[str, str]) -> dict[str, str]:
     config = profile_settings(env)
     config.update(_present(env, _AWS))
-    # An environment that switches conditions off would switch fencing off.
+    # Set after the environment: a variable that turns conditional writes off would turn fencing off.
     config["aws_conditional_put"] = "etag"
     return config
 

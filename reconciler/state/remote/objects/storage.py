@@ -4,9 +4,9 @@
     PREFIX/STACK/ENVIRONMENT/snapshot/00000000000000000012   a snapshot
     PREFIX/STACK/ENVIRONMENT/clock/…, check/…                short-lived objects
 
-A segment is written only if its name is free, so the names are the lock. There is no object that
-says where the log ends: a listing from the last known segment on costs one request, just as reading
-such an object would, and no run that was killed between two writes can leave it outdated.
+A segment is written only if its name is free, so the names are the lock. No object records the end
+of the log: a listing from the last known segment costs one request, as reading such an object would,
+and a run that is killed between two writes cannot leave it outdated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from reconciler.state.remote.storage import (
 )
 
 SECONDS = 14.5
-"""The longest that an operation takes, however silent the store is."""
+"""The time limit of an operation."""
 READERS = 16
 """How many segments are read at a time."""
 _LONGEST_HIDDEN = 16
@@ -83,7 +83,7 @@ class ObjectStorage:
 
     def snapshot(self) -> StoredBody | None:
         deadline = self._bucket.deadline()
-        # A snapshot that was listed may be trimmed before it is read, once there is a newer one.
+        # A snapshot that was listed can be trimmed before it is read, because a newer one exists.
         for _ in range(_TAKES):
             listed = self._numbered("snapshot", deadline)
             if not listed:
@@ -100,7 +100,8 @@ class ObjectStorage:
 
     def tail(self, after: int) -> Tail:
         deadline = self._bucket.deadline()
-        # Mostly nothing was appended. What that takes is sent at once, as is the listing.
+        # Mostly nothing was appended, so the requests for that case are sent together with the
+        # listing. The next number is read directly, because a listing may lag.
         following = self._submit_read(after + 1, 0, deadline)
         dated = self._readers.submit(self._modified_at, after, deadline)
         listed = self._numbered("log", deadline, after=after)
@@ -118,14 +119,15 @@ class ObjectStorage:
         )
 
     def now(self) -> float:
-        """The store's present time: when it says that a new object was written. Whole seconds."""
+        """The time of the store, in whole seconds."""
+        # Stores have no call for their time, but each dates the objects that are written.
         deadline = self._bucket.deadline()
         key = f"{self._root}/clock/{secrets.token_hex(16)}"
         self._bucket.replace(key, b"", deadline)
         moment = self._bucket.modified_at(key, deadline)
         self._bucket.delete([key], deadline)
         if moment is None:
-            # A store may take a moment to replace what an attempt with a lost answer had written.
+            # After an attempt whose answer was lost, a store may take a moment to replace its object.
             raise UnreachableError(
                 f"{self.address} does not return an object that was just written.",
                 hint="`reconciler state check` shows what the store does not honour.",
@@ -162,16 +164,14 @@ class ObjectStorage:
         )
 
     def trim(self, through: int, *, keep: Collection[int]) -> None:
-        """Keeps the newest snapshot, and the last segment, which dates the last sign of life."""
+        """Keeps the newest snapshot and the last segment, whatever the caller asks."""
         deadline = self._bucket.deadline()
-        segments = sorted(self._numbered("log", deadline))
-        snapshots = sorted(self._numbered("snapshot", deadline))
-        keys = [
-            self._key("log", number)
-            for number in segments[:-1]
-            if number <= through and number not in keep
-        ]
-        keys += [self._key("snapshot", number) for number in snapshots[:-1] if number < through]
+        # The last segment dates the last sign of life.
+        segments = sorted(self._numbered("log", deadline))[:-1]
+        snapshots = sorted(self._numbered("snapshot", deadline))[:-1]
+        old = [number for number in segments if number <= through and number not in keep]
+        keys = [self._key("log", number) for number in old]
+        keys += [self._key("snapshot", number) for number in snapshots if number < through]
         self._bucket.delete(keys, deadline)
 
     def probe(self) -> Iterator[StorageFinding]:
@@ -191,8 +191,8 @@ class ObjectStorage:
             present = self._bucket.read(key, deadline, size=len(segment.body))
             if present is not None and present.body == segment.body:
                 return True
-            # A number that was taken and trimmed since is lost as well; after a conflict it may
-            # still be free.
+            # TAKEN without an object means that the number was taken and trimmed since. After a
+            # CONFLICT without an object it may still be free, so the write is tried again.
             if present is not None or placed is Placed.TAKEN:
                 raise FencedError(
                     f"Another run has written segment {segment.number} of {self.address}."
@@ -209,7 +209,7 @@ class ObjectStorage:
     def _numbered(
         self, folder: str, deadline: Deadline, *, after: int = 0
     ) -> Mapping[int, ListedObject]:
-        """What a listing says is there, by number, ascending."""
+        """The listed objects of a folder by number, ascending."""
         pattern = re.compile(re.escape(f"{self._root}/{folder}/") + r"(\d{20})")
         offset = self._key(folder, after) if after else None
         numbered = {}
@@ -242,11 +242,9 @@ class ObjectStorage:
         return {number: read.result() for number, read in reads.items()}
 
     def _follow(self, bodies: dict[int, StoredObject | None], deadline: Deadline) -> None:
-        """Read what comes after the last segment, for a listing may lag behind.
-
-        A segment it lacks must not be taken for a free number. The limit keeps a reader from
-        following a writer that is as fast as it.
-        """
+        """Read further segments after the last one, because a listing may lag behind writes."""
+        # A segment that the listing lacks must not be taken for a free number. The limit keeps a
+        # reader from following a fast writer forever.
         present = [number for number, stored in bodies.items() if stored]
         if not present:
             return
@@ -266,7 +264,7 @@ class ObjectStorage:
 
 
 def _with_hidden(listed: Iterable[int], start: int) -> Sequence[int]:
-    """The listed numbers from `start`, and what a lagging listing may have left out among them."""
+    """The listed numbers from `start`, and numbers between them that a lagging listing may lack."""
     numbers: list[int] = []
     expected = start
     for number in listed:

@@ -1,8 +1,8 @@
-"""Connections to Postgres that break without harm and never hang.
+"""Connections to Postgres that can break without harm and never hang.
 
-libpq bounds neither a name lookup nor the wait for an answer, and PgBouncer passes no
-`statement_timeout` on. So a lookup and connect run in a thread that can be abandoned, and a
-watchdog hangs up on a server that stays silent.
+libpq limits neither the time of a name lookup nor that of an answer, and PgBouncer does not pass
+`statement_timeout` on. So lookup and connect run in a thread that can be abandoned, and a watchdog
+closes the connection to a server that does not answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 10
 ATTEMPTS = 3
-"""How often an operation is tried whose connection breaks: it may have lost the answer alone."""
+"""How often an operation is tried if its connection breaks. Often only the answer was lost."""
 IDLE_CONNECTIONS = 3
 OLDEST_SERVER = 120000
 """PostgreSQL 12, as libpq writes it: the first with `AS MATERIALIZED`."""
@@ -85,6 +85,12 @@ class Connections:
                 if not may_repeat or not attempts_left or time.monotonic() >= deadline:
                     raise problem from error
 
+    @property
+    def lock_timeout(self) -> str:
+        """How long a statement waits for a lock, as Postgres writes it."""
+        # Shorter than the time limit, so that the server gives up before the watchdog hangs up.
+        return f"{int(self._patience * 800)}ms"
+
     def deadline(self) -> float:
         """When an operation that begins now must have ended, on the monotonic clock."""
         return time.monotonic() + self._patience
@@ -106,9 +112,11 @@ class Connections:
         except psycopg.Error as error:
             if connection.closed or _is_lost(error):
                 connection.close()
-                self._close_idle()  # they are as old, and most likely broken too
+                # The others are as old, and most likely broken too.
+                self._close_idle()
             raise
-        except BaseException:  # an interrupted statement leaves the connection in an unknown state
+        # An interrupted statement leaves the connection in an unknown state.
+        except BaseException:
             connection.close()
             raise
         finally:
@@ -149,6 +157,7 @@ class Connections:
                 if outcome.set_running_or_notify_cancel():
                     outcome.set_exception(error)
                 return
+            # Cancelled means that the caller gave up and nobody else closes the connection.
             if outcome.set_running_or_notify_cancel():
                 outcome.set_result(connection)
             else:
@@ -160,7 +169,7 @@ class Connections:
         except TimeoutError:
             raise postgres_errors.silent_error(self._address, operation, seconds) from None
         except (psycopg.ProgrammingError, ValueError):
-            # libpq could not read the address, or the host is no name at all (a UnicodeError). The
+            # libpq could not parse the address, or the host is not a valid name (a UnicodeError). The
             # message may quote a part of the password.
             raise postgres_address.invalid_address() from None
         except psycopg.Error as error:
@@ -175,7 +184,8 @@ class Connections:
         except TimeoutError:
             if outcome.cancel():
                 raise
-        return outcome.result()  # it came at the last moment
+        # It arrived between the time-out and the cancellation.
+        return outcome.result()
 
     def _open(self) -> Connection:
         import psycopg
@@ -188,10 +198,13 @@ class Connections:
             "keepalives_count": 3,
             "tcp_user_timeout": int(self._patience * 1000),
         }
+        # Of several hosts, libpq would also use a standby, which refuses writes.
         if self._address.has_several_hosts:
             settings["target_session_attrs"] = "read-write"
+        # The address of the user has precedence.
         for name in self._address.options:
             settings.pop(name, None)
+        # Prepared statements belong to a session, and PgBouncer may use another one each time.
         connection = psycopg.connect(
             self._address.connection_url, autocommit=True, prepare_threshold=None, **settings
         )
@@ -222,7 +235,8 @@ class Connections:
             return []
 
         missing: list[Any] = []
-        with suppress(StateError):  # without it, the hint is less precise
+        # Without an answer, the hint is only less precise.
+        with suppress(StateError):
             missing = self.run("look up permissions", look, deadline=deadline)
         return postgres_errors.permission_error(self._address, operation, words, missing)
 
@@ -253,7 +267,7 @@ def _may_repeat(error: psycopg.Error) -> bool:
 
 
 class _Watchdog:
-    """Hangs up on connections still busy at their deadline, so that their users get errors.
+    """Closes connections that are busy at their deadline, so that their users get errors.
 
     One thread serves all. It need not wake for each operation: it sleeps until the earliest
     deadline it knows, and ends if nothing is busy then.

@@ -1,6 +1,6 @@
-"""What a failure of Postgres means to the user: one sentence each, with what to do.
+"""Failures of Postgres as one sentence each, with a hint.
 
-A failed connection has no SQLSTATE in libpq, so those are told apart by the server's words.
+libpq gives no SQLSTATE for a failed connection, so the text of the server tells those apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOST_CONNECTION = re.compile(r"08...|57P0[123]")
 CONFLICT = re.compile(r"40001|40P01")
 """Serialization failures and deadlocks: nothing was written, and the statement can run again."""
 COLLISION = re.compile(r"23505|42P0[67]|42710|40001|40P01")
-"""What one of two transactions gets that create the same schema and tables at the same time."""
+"""SQLSTATEs of the loser of two transactions that create the same schema and tables at once."""
 CREATE_TABLES = "create the tables of states"
 CLAIM = "claim the state"
 NO_TABLES = re.compile(r"42P01|3F000")
@@ -32,7 +32,7 @@ class MissingPermissionError(StateError):
 
 
 def connection_error(address: PostgresAddress, words: str, *, seconds: float) -> StateError:
-    """What a failed attempt to connect means. `words` are libpq's or the server's."""
+    """The error of a failed attempt to connect. `words` is the text of libpq or of the server."""
     for pattern, sentence, hint, may_pass in _CONNECTION_ERRORS:
         if re.search(pattern, words):
             kind = UnreachableError if may_pass else StateError
@@ -116,15 +116,15 @@ _CONNECTION_ERRORS: Sequence[tuple[str, str, str, bool]] = (
         False,
     ),
 )
-"""A pattern of the server's words, the sentence, the hint, and whether another attempt may help."""
+"""Pattern of the text, sentence, hint, and whether another attempt may help. The first match counts."""
 
 
 def statement_error(
     address: PostgresAddress, operation: str, sqlstate: str, words: str
 ) -> StateError:
-    """What an error of a statement means. `operation` completes "cannot …"."""
+    """The error of a failed statement. `operation` completes "cannot …"."""
     if sqlstate == _READ_ONLY:
-        # A run that starts has the wrong address; one in flight may see the middle of a failover.
+        # At its start, a run has the wrong address. Later, it may see the middle of a failover.
         kind = StateError if operation in (CREATE_TABLES, CLAIM) else UnreachableError
         return kind(
             f"cannot {operation}: the server at {address.shown} is read-only, such as a standby is",

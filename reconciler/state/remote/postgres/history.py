@@ -11,7 +11,8 @@ from reconciler.state.remote.postgres import errors as postgres_errors
 from reconciler.state.remote.postgres import history_sql
 from reconciler.state.remote.postgres.connections import Connections, unless
 from reconciler.state.remote.postgres.sql import in_schema
-from reconciler.state.remote.postgres.storage import PATIENCE, PostgresStorage
+from reconciler.state.remote.postgres.storage import PATIENCE
+from reconciler.state.remote.postgres.tables import prepare_tables
 
 if TYPE_CHECKING:
     from reconciler.state.remote.postgres.connections import Connection
@@ -25,9 +26,7 @@ class PostgresHistory:
 
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
         """Nothing is connected yet. Raises StateError for an address that cannot be understood."""
-        self._url = url
         self._target = postgres_address.parse(url)
-        self._patience = patience
         self._connections = Connections(self._target, patience)
         self._is_prepared = False
 
@@ -74,13 +73,9 @@ class PostgresHistory:
         self._connections.close()
 
     def _prepare(self) -> None:
-        """Create the tables once; they are those of the states."""
+        """Create the tables once; states share them."""
         if not self._is_prepared:
-            storage = PostgresStorage(self._url, stack="", environment="", patience=self._patience)
-            try:
-                storage.prepare()
-            finally:
-                storage.close()
+            prepare_tables(self._connections, self._target)
             self._is_prepared = True
 
     def _execute(

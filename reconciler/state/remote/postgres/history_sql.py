@@ -16,7 +16,7 @@ CREATE TABLE SCHEMA.fleet_history (
 HISTORY_GRANTS = """\
 GRANT SELECT, INSERT, UPDATE ON SCHEMA.fleet_history TO ROLE;
 """
-"""Whoever plans or looks for drift records it."""
+"""The grants of every role: plans and drift runs record their results too."""
 
 ENSURE_HISTORY = """
 INSERT INTO SCHEMA.fleet_history (stack, environment) VALUES (%(stack)s, %(environment)s)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.state.remote.postgres.connections import Connection
 
 PATIENCE = 2.0
-"""Seconds. A pace saves some refusals; a run does not wait longer for it."""
+"""In seconds. A shared pace only saves some refusals, so a run does not wait longer for it."""
 _NO_PACE = ("42883", "42P01", "3F000")
 """SQLSTATEs of a missing function, table or schema."""
 _BACKGROUND_WEIGHT = 2
@@ -79,8 +79,10 @@ class PostgresPace:
             raise PaceError(str(error)) from error
         except StateError as error:
             cause = error.__cause__
-            missing = isinstance(cause, psycopg.Error) and cause.sqlstate in _NO_PACE
-            problem = f"{self._target.shown} has no table of paces" if missing else str(error)
+            problem = str(error)
+            # Tables of an older version, which an administrator may have to migrate.
+            if isinstance(cause, psycopg.Error) and cause.sqlstate in _NO_PACE:
+                problem = f"{self._target.shown} has no table of paces"
             raise PaceError(problem, is_lasting=True) from error
 
 

@@ -66,23 +66,23 @@ ALTER TABLE SCHEMA.snapshots ALTER COLUMN body SET STORAGE EXTERNAL;
     HISTORY_MIGRATION,
     PACE_MIGRATION,
 )
-"""What brings the tables from version n to n + 1, at index n. Released entries never change."""
+"""The migrations; index n migrates from version n to n + 1. Released entries never change."""
 
 NEEDED_VERSION = 1
-"""The oldest tables that hold a state. What later versions add can be done without."""
+"""The oldest version of the tables that can hold a state. Later additions are optional."""
 
 GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version TO ROLE;
 GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
 {HISTORY_GRANTS}{PACE_GRANTS}"""
-"""What a role needs to apply, without the right to create or alter anything."""
+"""The grants for a role that applies, without the right to create or alter anything."""
 
 READ_GRANTS = f"""\
 GRANT USAGE ON SCHEMA SCHEMA TO ROLE;
 GRANT SELECT ON SCHEMA.schema_version, SCHEMA.states, SCHEMA.segments, SCHEMA.snapshots TO ROLE;
 {HISTORY_GRANTS}{PACE_GRANTS}"""
-"""What a role needs to plan, to look for drift and to show."""
+"""The grants for a role that only reads: plan, drift and show."""
 
 CREATE_SCHEMA = "CREATE SCHEMA SCHEMA"
 
@@ -99,9 +99,9 @@ ON CONFLICT (only_row) DO UPDATE SET version = excluded.version
 
 LIMIT_LOCK_WAIT = "SELECT set_config('lock_timeout', %(lock_timeout)s, true)"
 
-# Settings that last for the statement's own transaction. Joining `settings` makes them apply before
-# the row is locked. `synchronous_commit = off` may be the default of a database, and would let a
-# crash of the server forget a segment that it had accepted.
+# These settings last for the transaction of the statement. Joining `settings` applies them before
+# the row is locked. A database can have `synchronous_commit = off` as its default: a crash of the
+# server could then lose a segment that it had accepted, and two runs could take one number.
 _SETTINGS = """
 WITH settings AS MATERIALIZED (
     SELECT
@@ -113,6 +113,8 @@ WITH settings AS MATERIALIZED (
         )
 ),"""
 
+# Locks the row until the snapshot or the trim is done, so that a claim waits for it. NO KEY, because
+# inserts of rows that refer to the state must not wait.
 _LEASE = """
 lease AS (
     SELECT states.id FROM SCHEMA.states, settings
@@ -126,6 +128,8 @@ SELECT id, %(number)s::bigint, %(epoch)s::bigint, %(body)b FROM lease
 RETURNING number
 """
 
+# Checked before the insert: ON CONFLICT alone would use up a number of the identity column with
+# each claim.
 ENSURE_STATE = """
 INSERT INTO SCHEMA.states (stack, environment)
 SELECT %(stack)s, %(environment)s WHERE NOT EXISTS (
@@ -134,6 +138,7 @@ SELECT %(stack)s, %(environment)s WHERE NOT EXISTS (
 ON CONFLICT (stack, environment) DO NOTHING
 """
 
+# `renewals` is compared too: a sign of life that came after the claimant's read defeats the claim.
 CLAIM = f"""{_SETTINGS}
 lease AS (
     UPDATE SCHEMA.states
@@ -146,6 +151,8 @@ lease AS (
     RETURNING id
 ){_INSERT_SEGMENT}"""
 
+# The head decides before the primary key of the segments does, so that a refused run gets no row and
+# no error.
 APPEND = f"""{_SETTINGS}
 lease AS (
     UPDATE SCHEMA.states
@@ -157,6 +164,7 @@ lease AS (
     RETURNING id
 ){_INSERT_SEGMENT}"""
 
+# Tells an own append whose answer was lost from one of another run.
 LOOK = """
 SELECT states.epoch, states.head, sha256(segments.body)
 FROM SCHEMA.states LEFT JOIN SCHEMA.segments ON state = states.id AND number = %(number)s::bigint
@@ -179,7 +187,7 @@ SET body = excluded.body, epoch = excluded.epoch, written_at = clock_timestamp()
 RETURNING number
 """
 
-# Nothing is removed unless a snapshot covers it, whatever the caller believes.
+# Removes nothing that no snapshot covers, whatever the caller asks.
 TRIM = f"""{_SETTINGS}{_LEASE},
 covered AS (
     SELECT id FROM lease WHERE EXISTS (

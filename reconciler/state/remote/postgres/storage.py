@@ -1,14 +1,13 @@
 """States in PostgreSQL 12 or later, also behind PgBouncer in transaction mode.
 
-Nothing here depends on a session: each operation is one statement (see `sql`), in
-autocommit, without prepared statements, advisory locks or settings that outlive a transaction. A
-connection may therefore break at any time, and an operation goes on with a new one.
+Nothing here depends on a session: each operation is one statement (see `sql`) in autocommit,
+without prepared statements, advisory locks or settings that outlive a transaction. So a connection
+may break at any time, and the operation continues with a new one.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +17,9 @@ from reconciler.errors import StateError
 from reconciler.state.remote.postgres import address as postgres_address
 from reconciler.state.remote.postgres import errors as postgres_errors
 from reconciler.state.remote.postgres import sql as postgres_sql
-from reconciler.state.remote.postgres.connections import ATTEMPTS, Connections, unless
+from reconciler.state.remote.postgres.connections import Connections, unless
 from reconciler.state.remote.postgres.sql import in_schema, print_sql
+from reconciler.state.remote.postgres.tables import prepare_tables
 from reconciler.state.remote.proof import prove
 from reconciler.state.remote.storage import FencedError, StorageFinding, StoredBody, Tail
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE", "PostgresStorage", "print_sql"]
 
-LOG = logging.getLogger("reconciler.state")
 PATIENCE = 15.0
 """Seconds after which an operation has succeeded or failed, even if the server is silent."""
 PRIVILEGES_TO_READ = ("SELECT",)
@@ -72,22 +71,8 @@ class PostgresStorage:
         return f"{self._target.shown} ({self._stack}/{self._environment})"
 
     def prepare(self) -> None:
-        """Create or migrate the tables, if they are not as this version needs them.
-
-        Older tables stay as they are where the role may not change them and they hold a state.
-        """
-        deadline = self._connections.deadline()
-        for _ in range(ATTEMPTS):
-            version = self._read_version(deadline)
-            try:
-                if version == len(postgres_sql.MIGRATIONS) or self._migrate(version, deadline):
-                    return
-            except postgres_errors.MissingPermissionError as error:
-                if version is None or version < postgres_sql.NEEDED_VERSION:
-                    raise
-                LOG.info("The tables keep their version %d: %s.", version, error)
-                return
-        raise postgres_errors.incomplete_error(self._target)
+        """Create or migrate the tables; see `tables.prepare_tables`."""
+        prepare_tables(self._connections, self._target)
 
     def snapshot(self) -> StoredBody | None:
         """The newest snapshot."""
@@ -158,7 +143,7 @@ class PostgresStorage:
         try:
             yield from prove(open_scratch)
         except BaseException:
-            # What went wrong first is what matters.
+            # The first error is the relevant one.
             with suppress(StateError):
                 self._remove_state(scratch)
             raise
@@ -181,6 +166,7 @@ class PostgresStorage:
         deadline: float,
     ) -> None:
         values = {"number": segment.number, "body": segment.body, **parameters}
+        # No row: another run has the number, or it was written by an attempt whose answer was lost.
         if self._write(operation, statement, values, deadline=deadline):
             return
         values = {"number": segment.number}
@@ -232,7 +218,7 @@ class PostgresStorage:
         values = {
             "stack": self._stack,
             "environment": self._environment,
-            "lock_timeout": self._lock_timeout,
+            "lock_timeout": self._connections.lock_timeout,
             **(parameters or {}),
         }
 
@@ -248,55 +234,3 @@ class PostgresStorage:
             deadline=self._connections.deadline() if deadline is None else deadline,
             privileges=privileges,
         )
-
-    def _read_version(self, deadline: float) -> int | None:
-        """The version of the tables; None where there are none. Raises StateError for a newer."""
-        query = in_schema(postgres_sql.READ_VERSION, self._target.schema)
-
-        def work(connection: Connection) -> list[Row]:
-            with unless(postgres_errors.NO_TABLES):
-                return connection.execute(query).fetchall()
-            return []
-
-        rows = self._connections.run("read the version of the tables", work, deadline=deadline)
-        if not rows:
-            return None
-        version: int = rows[0][0]
-        if version > len(postgres_sql.MIGRATIONS):
-            raise postgres_errors.newer_error(self._target, version, len(postgres_sql.MIGRATIONS))
-        return version
-
-    def _migrate(self, version: int | None, deadline: float) -> bool:
-        """Bring the tables up to date in one transaction; False if another program was faster."""
-
-        def work(connection: Connection) -> bool:
-            with unless(postgres_errors.COLLISION), connection.transaction():
-                self._migrate_within(connection, version)
-                return True
-            return False
-
-        return self._connections.run(
-            postgres_errors.CREATE_TABLES, work, deadline=deadline, privileges=("CREATE",)
-        )
-
-    def _migrate_within(self, connection: Connection, version: int | None) -> None:
-        def execute(statement: str, **parameters: object) -> list[Row]:
-            query = in_schema(statement, self._target.schema)
-            # Without parameters psycopg accepts several statements at once.
-            cursor = connection.execute(query, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-        execute(postgres_sql.LIMIT_LOCK_WAIT, lock_timeout=self._lock_timeout)
-        if version is not None:
-            execute(postgres_sql.LOCK_VERSION)
-            version = execute(postgres_sql.READ_VERSION)[0][0]
-        elif not execute(postgres_sql.SCHEMA_EXISTS, schema=self._target.schema):
-            execute(postgres_sql.CREATE_SCHEMA)
-        for migration in postgres_sql.MIGRATIONS[version or 0 :]:
-            execute(migration)
-        execute(postgres_sql.WRITE_VERSION, version=len(postgres_sql.MIGRATIONS))
-
-    @property
-    def _lock_timeout(self) -> str:
-        """Shorter than our patience, so that the server gives up before we hang up."""
-        return f"{int(self._patience * 800)}ms"

@@ -1,4 +1,4 @@
-"""Where values were written."""
+"""The source locations of values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_path_leads_to_its_value_its_key_or_its_deepest_written_part(
 
 
 @given(st.data())
-def test_places_do_not_depend_on_what_was_looked_up_before(data: st.DataObject) -> None:
+def test_locations_do_not_depend_on_earlier_lookups(data: st.DataObject) -> None:
     fresh, used = (load_documents(TEXT, "a.yaml", Problems())[0] for _ in range(2))
     trails: list[Trail] = [
         ("spec", "tools", 0, "args", 1), ("spec", "again", "deep"), ("spec", "last"), ("spec", "shared"), ("kind",)
@@ -83,6 +83,6 @@ def test_a_path_is_written_with_dots_and_brackets(trail: Trail, text: str) -> No
 
 
 @given(st.lists(st.integers(0, 99) | st.text("ab.-_[]é", min_size=1), min_size=1, max_size=5))
-def test_a_written_path_reads_back(parts: list[Any]) -> None:
+def test_a_dotted_path_reads_back(parts: list[Any]) -> None:
     trail: Trail = tuple(parts)
     assert undotted(dotted(trail)) == trail

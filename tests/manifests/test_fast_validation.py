@@ -1,4 +1,4 @@
-"""The quick answer of the predicates and the full one of the validator are the same."""
+"""A compiled predicate accepts exactly the values that the validator accepts."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_predicate_of_the_stack_accepts_what_the_validator_accepts() -> None
 
 
 @every_kind
-def test_what_is_declined_has_a_reason(kind: Kind) -> None:
+def test_a_rejected_value_has_a_violation(kind: Kind) -> None:
     schema = spec_schema(kind)
     accepts, checker = predicate(schema), Checker(schema)
 
@@ -137,16 +137,16 @@ def test_what_is_declined_has_a_reason(kind: Kind) -> None:
 
 
 @every_kind
-def test_a_value_that_waits_for_the_apply_satisfies_every_field(kind: Kind) -> None:
+def test_a_value_known_after_apply_satisfies_every_field(kind: Kind) -> None:
     later = Reference(Address("Project", "x"))
     spec = {field.name: later for field in kind.fields}
     checker = Checker(kind_schema(kind, expressions=False)["properties"]["spec"])
     assert list(checker.findings(spec)) == []
 
 
-def test_a_keyword_that_is_not_understood_declines() -> None:
+def test_an_unsupported_keyword_rejects_every_value() -> None:
     assert predicate({"type": "string", "format": "email"})("a@b.example") is False
 
 
-def test_the_validator_has_the_last_word_on_a_keyword_that_is_not_understood() -> None:
+def test_the_validator_decides_on_an_unsupported_keyword() -> None:
     assert list(Checker({"type": "string", "format": "email"}).findings("a@b.example")) == []

@@ -1,4 +1,4 @@
-"""What is in the files of folders can be read after everything else is known to be good."""
+"""The contents of folders are read after everything else has been checked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load(folder: Path, *, whole: bool) -> Configuration:
     return load_configuration(Settings(folder, env={"OPENAI_API_KEY": KEY}), KINDS, whole=whole)
 
 
-def test_what_is_completed_is_what_is_read_at_once(folder: Path) -> None:
+def test_a_completed_configuration_equals_one_that_is_read_at_once(folder: Path) -> None:
     completed, whole = load(folder, whole=False).completed(), load(folder, whole=True)
     assert (completed.resources[0].spec, completed.digest) == (
         whole.resources[0].spec,
@@ -45,11 +45,11 @@ def test_what_is_completed_is_what_is_read_at_once(folder: Path) -> None:
     )
 
 
-def test_what_is_not_completed_has_no_digest_that_could_approve_anything(folder: Path) -> None:
+def test_an_incomplete_configuration_has_no_digest(folder: Path) -> None:
     assert load(folder, whole=False).digest == ""
 
 
-def test_every_file_that_must_not_be_read_is_told_with_the_item_that_found_it(folder: Path) -> None:
+def test_every_closed_file_is_reported_at_the_entry_that_found_it(folder: Path) -> None:
     for name in ("docs/b.md", "more/c/d.txt"):
         (folder / name).write_text(f"the key is {KEY}")
     declared = load(folder, whole=False)
@@ -63,7 +63,7 @@ def test_every_file_that_must_not_be_read_is_told_with_the_item_that_found_it(fo
     ]
 
 
-def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> None:
+def test_problems_of_files_and_of_manifests_are_reported_together(folder: Path) -> None:
     (folder / "docs/a.md").write_text(KEY)
     (folder / "other.yaml").write_text(
         "kind: Assistant\nmetadata: {name: bot}\nspec: {modle: gpt-4.1}\n"
@@ -85,7 +85,7 @@ def test_a_file_whose_name_is_no_text_is_refused(folder: Path) -> None:
     assert '"docs/c\\udcff.md": its name is not valid UTF-8' in caught.value.diagnostics[0].detail
 
 
-def test_where_a_link_leads_is_known_before_anything_is_left_to_be_read(folder: Path) -> None:
+def test_links_are_resolved_before_reading_is_deferred(folder: Path) -> None:
     (folder / "docs/hosts.md").symlink_to("/etc/hosts")
     with pytest.raises(ConfigurationError, match="problem") as caught:
         load(folder, whole=False)
