@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
-from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.fleet import (
     MOST_NOTES,
@@ -27,6 +27,7 @@ from reconciler.model.fleet import (
 )
 from reconciler.render import phrases
 from reconciler.render.escape import code_span, prose
+from reconciler.render.findings import PROBLEMS
 from reconciler.render.jsonview import document
 from reconciler.render.lines import MOST_COLUMN, Line, StyledText, line, padded
 from reconciler.render.sections import Section
@@ -63,10 +64,6 @@ _LEVELS = {
     StackStatus.INTERRUPTED: (Level.NOTE, CaseVerdict.SKIPPED),
     StackStatus.APPLIED: (Level.NONE, CaseVerdict.PASSED),
     StackStatus.IN_SYNC: (Level.NONE, CaseVerdict.PASSED),
-}
-_PROBLEMS = {
-    Severity.ERROR: (FindingRule("error", "Error"), Level.ERROR, CaseVerdict.ERROR),
-    Severity.WARNING: (FindingRule("warning", "Warning"), Level.WARNING, CaseVerdict.PASSED),
 }
 _HELP = {
     StackStatus.FAILED: "The stack could not be planned, or not all of it was applied.",
@@ -474,7 +471,7 @@ def _stack_finding(stack: StackReport) -> Finding:
 
 
 def _problem_finding(stack: StackReport, problem: Diagnostic) -> Finding:
-    rule, level, verdict = _PROBLEMS[problem.severity]
+    rule, level, verdict = PROBLEMS[problem.severity]
     return Finding(
         rule=rule,
         message=redacted(problem.summary),
