@@ -144,7 +144,7 @@ def _values(live: LiveObject) -> Iterator[tuple[str, Any]]:
 
 
 def _is_default(declared: Field, value: Any) -> bool:
-    """Whether an object has the value without a declaration of it."""
+    """Whether an object has the value by default, so that no manifest has to declare it."""
     if declared.required or declared.default is SERVER_CHOSEN:
         return False
     return same(*comparable(declared.type, value, declared.default))
