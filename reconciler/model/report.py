@@ -30,7 +30,7 @@ class PastRun(Struct, frozen=True):
 
 
 class ReportContext(Struct, frozen=True):
-    """What the renderers know of a run besides its result."""
+    """The facts about a run that renderers need besides its result."""
 
     command: str = ""
     """The words of the command without its options."""
@@ -59,7 +59,7 @@ NO_CONTEXT = ReportContext()
 
 
 class Report(Struct, frozen=True):
-    """The results of a run, and what ended it. `title` names the run, such as `drift`."""
+    """The results of a run, and the error that ended it. `title` names the run, such as `drift`."""
 
     title: str
     plan: Plan | None = None
