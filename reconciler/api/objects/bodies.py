@@ -88,7 +88,7 @@ def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]
 
 
 def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
-    """A value in the form that an update needs: for a partial update, only its changed parts."""
+    """A value in the form of an update. For a partial update: only its changed parts."""
     if field.replaces():
         return _changed_parts(field.type, value, with_hidden(field.type, live, applied))
     if field.merged:
