@@ -80,7 +80,7 @@ def no_stack(name: str) -> Any:
 
 
 class ModuleFacts(Struct, frozen=True):
-    """What `${module.…}` reads: the name of the module and its folder, relative to the stack's."""
+    """The values of `${module.…}`: the module's name, and its folder relative to the stack's."""
 
     name: str
     path: str
