@@ -41,7 +41,7 @@ class ReportContext(Struct, frozen=True):
     folder: str = ""
     """The current folder as seen from the root of the repository; empty at the root."""
     stack_file: str = "reconciler.yaml"
-    """Stands for the place of findings without one, as hosts want a file for each."""
+    """Stands for the location of findings without one, because hosts require a file."""
     history: tuple[PastRun, ...] = ()
     """The latest runs, newest first."""
     findings: tuple[Finding, ...] = ()
