@@ -333,7 +333,7 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
     if percent <= limits.max_vanished_percent:
         return []
     sentence = (
-        f"{len(gone)} of {len(recorded)} recorded objects are gone at once ({_few(gone)}), "
+        f"{len(gone):,} of {len(recorded):,} recorded objects are gone at once ({_few(gone)}), "
         f"{percent} %, "
         f"more than guards.max_vanished_percent allows ({limits.max_vanished_percent} %). The keys "
         "or the state probably belong to another organization. If the objects were really "
