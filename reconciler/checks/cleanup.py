@@ -1,4 +1,4 @@
-"""Removes what a check creates, even if the check failed or the run was stopped."""
+"""Removes the objects that a check creates, even if it failed or the run was stopped."""
 
 from __future__ import annotations
 

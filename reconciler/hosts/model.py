@@ -1,4 +1,4 @@
-"""What a code host has: notes at change requests, and issues."""
+"""The protocol of a code host: notes at change requests, and issues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is posted for reviewers: one note per stack, and one issue for its drift.
+"""Posts for reviewers: one note per stack, and one issue for its drift.
 
 The note is found again by a hidden marker and edited, so a change request with many pushes has one
 plan, not twenty. Hidden beside the marker are the digest of the plan and the commit that it was

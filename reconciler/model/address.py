@@ -24,6 +24,7 @@ class Address(Struct, frozen=True, cache_hash=True):
     name: str
     project: str | None = None
 
+    # Cached, because states and journals repeat the addresses of thousands of resources.
     @classmethod
     @lru_cache(maxsize=100_000)
     def parse(cls, text: str) -> Address:

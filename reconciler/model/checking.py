@@ -56,6 +56,7 @@ class CheckReport(Struct, frozen=True):
     interrupted: bool = False
 
     def __post_init__(self) -> None:
+        # Checks run in parallel and end in any order.
         force_setattr(
             self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.address))
         )

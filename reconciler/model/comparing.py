@@ -1,6 +1,6 @@
 """Normalization of two values of one type, so that equal forms mean equal values.
 
-The types declare what is not a difference: server defaults, aliases, unordered lists, hidden parts.
+The types declare which variations are no difference: server defaults, aliases, unordered lists, hidden parts.
 The diff therefore needs no exceptions afterwards.
 """
 

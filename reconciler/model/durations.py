@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 DAY_SECONDS = 86_400.0
+# The lookahead refuses an empty text. The bounds keep a duration far below what a date can hold.
 PATTERN = r"^(?=[0-9])(?:[0-9]{1,6}d)?(?:[0-9]{1,6}h)?(?:[0-9]{1,6}m)?(?:[0-9]{1,9}s)?$"
 """A regular expression for JSON Schema; `seconds_of` takes the same texts."""
 

@@ -24,6 +24,7 @@ class IgnoreRules(Struct, frozen=True, dict=True):
         """Whether an object is ignored; `names` include its id, `projects` the project's id."""
         if not self.patterns:
             return False
+        # A user may know an object by its name or its id, and a project by either too.
         addresses = [f"{kind}/{name}" for name in names]
         for project in projects:
             addresses += [f"{kind}/{project}/{name}" for name in names]

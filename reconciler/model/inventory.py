@@ -91,10 +91,8 @@ class Inventory(Struct, frozen=True, dict=True):
 
 
 def coverage_of(objects: Iterable[InventoryObject]) -> float | None:
-    """The managed share in per cent; None where there is nothing that could be managed.
-
-    Ignored, built-in and ended objects do not count.
-    """
+    """The managed share in per cent; None if no object could be managed."""
+    # Ignored, built-in and ended objects do not count: nobody can or wants to manage them.
     counts = Counter(entry.relation for entry in objects)
     managed = counts[ObjectRelation.MANAGED]
     manageable = managed + counts[ObjectRelation.UNMANAGED]

@@ -15,6 +15,7 @@ def read_json(text: bytes | str) -> Any:
 
     Accepts what the standard library accepts beyond JSON, such as lone surrogates.
     """
+    # msgspec is several times faster; it refuses lone surrogates, which file names can contain.
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):

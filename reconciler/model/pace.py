@@ -109,5 +109,6 @@ def label_of(origin: RunOrigin, doing: str) -> str:
 
 def plain_label(text: str) -> str:
     """A label without control, format and undecodable characters, and not too long."""
+    # Labels come from other machines and are printed on this one.
     plain = "".join(char if char.isprintable() else "\ufffd" for char in text)
     return plain if len(plain) <= _LONGEST_LABEL else f"{plain[: _LONGEST_LABEL - 1]}…"

@@ -66,6 +66,7 @@ class PolicyResult(Struct, frozen=True):
     @property
     def refuses(self) -> bool:
         """Whether the plan must not be applied because of it."""
+        # An undecided policy refuses nothing: the apply evaluates it again with the values.
         return (
             self.is_failure and self.severity is not PolicySeverity.ADVISORY and not self.override
         )

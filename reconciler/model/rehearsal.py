@@ -103,5 +103,6 @@ class Rehearsal(Struct, frozen=True):
     @property
     def passed(self) -> bool:
         """Whether no check failed and no guard refuses the plan."""
+        # A skipped check proves nothing, and fails nothing.
         failed = any(check.verdict is CaseVerdict.FAILED for check in self.checks)
         return not failed and not self.refusals

@@ -49,6 +49,7 @@ class ReportContext(Struct, frozen=True):
 
     def path_of(self, location: SourceLocation | None) -> str:
         """The path of a file as seen from the root of the repository, with forward slashes."""
+        # Code hosts attach a finding to a file, so one without a place goes to the stack file.
         file = location.file if location else self.stack_file
         return posixpath.normpath(posixpath.join(self.folder, file.replace("\\", "/")))
 

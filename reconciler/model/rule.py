@@ -39,6 +39,7 @@ class RuleKind(Declaration, frozen=True, kw_only=True):
 
     problems: Callable[[Spec], Iterable[RuleProblem]] = _none
     """Finds problems in a spec, offline and before references are resolved."""
+    # Such a rule can delete objects that no manifest names, so plans show it to the reviewer.
     removes: bool = False
     """Whether plans delete what rules of this kind match. The rule is then part of what the user
     approves."""

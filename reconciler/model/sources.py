@@ -20,7 +20,7 @@ class SecretSource(Sink, Protocol):
     """A driver that can also read secrets that it did not deliver."""
 
     def fetch(self, target: Any) -> Secret | None:
-        """The secret at a target, whoever put it there; None if there is none.
+        """The secret at a target; None if there is none.
 
         Raises SinkError with a sentence that names the place, and a hint with the cure.
         """

@@ -106,6 +106,7 @@ def carried(function: Callable[P, R]) -> Callable[P, R]:
     """The function, for another thread, with the current span of this one."""
     # Without a trace, a call costs nothing more.
     parent = CURRENT.get()
+    # Most runs are not traced, and their calls should not pay for a wrapper.
     if parent is None:
         return function
 

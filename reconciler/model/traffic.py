@@ -44,6 +44,7 @@ def trace_request(span: Span, request: SentRequest) -> None:
         "reconciler.attempt": request.attempt,
         "reconciler.waited_seconds": round(request.waited_seconds, 3),
     }
+    # The route and not the path: ids in the names of spans would make each one unique.
     failure = ""
     if request.status:
         attributes["http.response.status_code"] = request.status

@@ -38,7 +38,7 @@ _SIGNS = {
 
 
 def as_text(examination: Examination) -> str:
-    """A line for each finding, its cure below it; then what to allow; then the totals."""
+    """A line for each finding, with its cure below; then the calls to allow; then the totals."""
     findings = examination.findings
     width = max((len(finding.topic) for finding in findings), default=0)
     lines = []

@@ -143,7 +143,7 @@ def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
 
 
 def plan_findings(plan: Plan) -> Iterator[Finding]:
-    """A finding for each resource; what destroys something comes first."""
+    """A finding for each resource, destructive changes first."""
     diagnosed = {problem.address for problem in plan.diagnostics}
     for change in sorted(plan.changes, key=lambda change: not change.is_destructive):
         if _is_diagnosed(change, diagnosed):

@@ -164,7 +164,7 @@ def _time(seconds: float) -> str:
 
 
 def notes_of(stack: StackReport, *, most: int) -> Iterator[StackNote]:
-    """What destroys something first, then refusals, errors, failures and drift."""
+    """The notes of a stack: losses, refusals, problems, failures and drift, `most` of each."""
     # The totals are of the run: a report keeps a bounded number of notes of each stack.
     yield from _bounded(_losses(stack), stack.destructive, most, "destructive change")
     yield from _bounded(_refusals(stack), stack.refused, most, "refusal")
@@ -207,7 +207,7 @@ def _drift(stack: StackReport) -> Iterator[StackNote]:
 
 
 def drift_text(drift: DriftNote) -> str:
-    """What happened to an object, and who did it."""
+    """The drift of an object, and who caused it."""
     if drift.deleted:
         text = "deleted outside reconciler"
     elif drift.overdue and not drift.fields:

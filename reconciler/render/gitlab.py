@@ -1,4 +1,4 @@
-"""What GitLab's widgets on a merge request read.
+"""Reports for GitLab's widgets on a merge request.
 
 `gitlab` is a Code Quality report (`artifacts:reports:codequality`): the problems, at their lines.
 `gitlab-terraform` is what `artifacts:reports:terraform` reads: three counts.

@@ -45,7 +45,7 @@ code { overflow-wrap: anywhere; }
 
 
 def as_text(inventory: Inventory) -> str:
-    """The counts by project and kind, then the unmanaged objects, then what is unknown."""
+    """The counts by project and kind, then unmanaged objects, then unreadable lists."""
     parts = []
     rows = list(_rows(inventory))
     if rows:

@@ -82,7 +82,7 @@ class MarkdownRenderer:
         return self._fitted(head, sections, foot, "reconciler drift --full")
 
     def result(self, result: ApplyResult) -> str:
-        """How each change ended, failures first."""
+        """The outcome of each change, failures first."""
         how = "incomplete"
         if phrases.is_complete(result):
             how = "complete"

@@ -127,7 +127,7 @@ class Parts:
     # --- drift and outcomes -----------------------------------------------------------------------
 
     def drift(self, drift: Drift) -> str:
-        """What changed live, with its fields."""
+        """A drifted object, with its fields."""
         sentence = markup(phrases.drift_sentence(drift))
         head = f"{_drift_icon(drift)} {self._named(drift.address)} {sentence}"
         about = self._aside(drift.location, drift.id)
@@ -138,14 +138,14 @@ class Parts:
         return _folded(head, [" · ".join(about), fields], is_open=True)
 
     def drift_line(self, drift: Drift) -> str:
-        """What changed live, as a list item with the names of its fields."""
+        """A drifted object as a list item, with the names of its fields."""
         names = [field.dotted for field in drift.fields[:_MOST_FIELDS]]
         fields = ", ".join(code_span(shortened(name, MOST_NAME)) for name in names)
         sentence = self.spans(phrases.drift_sentence(drift)) + enclosed(": ", fields)
         return f"- {_drift_icon(drift)} {self._address(drift.address)} {sentence}\n"
 
     def outcome(self, outcome: Outcome) -> str:
-        """How a change ended, as a list item with what it says."""
+        """An outcome as a list item, with its hint, notes and changed fields."""
         text = self._outcome_head(outcome)
         if outcome.hint:
             text += f"  - {self.spans(outcome.hint)}\n"
@@ -161,7 +161,7 @@ class Parts:
         return f"{text}\n  {block}\n\n"
 
     def outcome_line(self, outcome: Outcome) -> str:
-        """How a change ended, in one line."""
+        """An outcome in one line."""
         mark, _ = MARKS[outcome.status]
         address = self._address(outcome.change.address)
         return f"- {mark} {address} {prose(phrases.outcome_verb(outcome))}\n"

@@ -218,7 +218,7 @@ def key_step(step: KeyStep) -> str:
 
 
 def job_note(change: Change) -> str:
-    """How far a running job has got; empty for anything else."""
+    """The progress of a running job; empty for anything else."""
     if not change.job_progress or change.action.destroys:
         return ""
     return f"still running ({change.job_progress})"
@@ -315,7 +315,7 @@ def cost_of(calls: int, seconds: float) -> str:
 
 
 def reading_cost(plan: Plan) -> str:
-    """What refreshing cost, and what it skipped: `1 API call in 0.2 s; 61 scopes skipped (…)`."""
+    """The cost of refreshing, and the scopes it skipped: `1 API call in 0.2 s; 61 scopes skipped (…)`."""
     refresh = plan.refresh
     parts = [cost_of(plan.calls, plan.seconds)]
     if refresh.waited_seconds >= _NOTABLE_WAIT_SECONDS:
@@ -382,7 +382,7 @@ def pending_changes(plan: Plan) -> str:
 
 
 def drift_sentence(drift: Drift) -> str:
-    """What happened to a live object."""
+    """The drift of a live object as a predicate: `was changed outside reconciler`."""
     if not drift.is_changed:
         return f"is overdue: {drift.overdue}"
     verb = "changed"
@@ -393,7 +393,7 @@ def drift_sentence(drift: Drift) -> str:
 
 
 def outcome_verb(outcome: Outcome) -> str:
-    """How a change ended: `created`, `not created`, `skipped`, `refused`."""
+    """The outcome in a word: `created`, `not created`, `skipped`, `refused`."""
     match outcome.status:
         case OutcomeStatus.APPLIED:
             return done(outcome.change)
@@ -424,7 +424,7 @@ def reported(result: ApplyResult) -> list[Outcome]:
 
 
 def complaints(outcome: CheckOutcome) -> list[str]:
-    """What a check found, a sentence each; empty if it passed."""
+    """The mismatches that a check reports, a sentence each; empty if it passed."""
     return [*filter(None, (*map(str, outcome.findings), outcome.message))]
 
 

@@ -1,4 +1,4 @@
-"""What differs between a plan that was approved and the present one."""
+"""Differences between an approved plan and the present one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def differences(approved: Plan, present: Plan) -> list[str]:
 
 
 def changes_of(plan: Plan) -> list[str]:
-    """A line for each change of a plan, what destroys first; a few, and how many more."""
+    """A line for each change of a plan, destructive ones first; a few, and how many more."""
     ordered = sorted(plan.pending, key=lambda change: not change.is_destructive)
     return _some(map(_planned, ordered))
 

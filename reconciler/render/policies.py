@@ -54,7 +54,7 @@ def totals(report: PolicyReport) -> str:
 
 
 def verdict(result: PolicyResult) -> str:
-    """What a result means, such as `fails (advisory)`."""
+    """A result in words, such as `fails (advisory)`."""
     how = str(result.severity)
     if result.override:
         how += ", overridden"

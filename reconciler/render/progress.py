@@ -1,4 +1,4 @@
-"""What a run is doing right now: a line per event, and progress bars on terminals."""
+"""Progress of a run: a line per event, and bars on terminals."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _FOR_ALL = "`reconciler rehearse --format json`"
 
 
 def as_text(rehearsal: Rehearsal) -> str:
-    """The order of the changes, the calls, the time, the checks, and what is not known."""
+    """The order of the changes, the calls, the time, the checks, and the unknowns."""
     return "\n".join(_text_blocks(rehearsal))
 
 

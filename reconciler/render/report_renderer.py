@@ -34,11 +34,11 @@ class ReportRenderer(ABC):
         return self.report(self._planned("plan", plan))
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
-        """What changed live."""
+        """Live changes."""
         return self.report(self._planned("drift", plan, is_drift=True, unmanaged=unmanaged))
 
     def result(self, result: ApplyResult) -> str:
-        """How each change ended."""
+        """The outcome of each change."""
         return self.report(
             Report(
                 self._title("apply"),
@@ -53,7 +53,7 @@ class ReportRenderer(ABC):
         return self.report(Report(self._title("check"), checks=report))
 
     def fleet(self, report: FleetReport) -> str:
-        """What a run of a fleet found."""
+        """The stacks of a fleet and their results."""
         title = self._title(f"fleet {report.command}")
         return self.report(Report(title, fleet=report))
 
@@ -70,7 +70,7 @@ class ReportRenderer(ABC):
         )
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
-        """The outputs of the stack, which are no findings."""
+        """The outputs of the stack. Formats that show findings only have none of them."""
         return self.report(Report(self._title("output"), outputs=outputs))
 
     def _planned(
@@ -90,7 +90,7 @@ class ReportRenderer(ABC):
 
 
 def distinct(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings with a number added to the key of each whose id occurred before."""
+    """The findings with unique ids: a repeated id gets a number in its key."""
     from msgspec.structs import replace
 
     # Code scanning and Code Quality take results with the same id for one result.

@@ -70,7 +70,7 @@ class Section(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What surrounds the sections, and is always shown.
+    """The text before and after the sections, which is always shown.
 
     `command` is what shows everything, and `whole` names where everything is already.
     """
@@ -122,7 +122,7 @@ class _Fitting:
         return [*texts, *_grouped(self._sections, self._lines)]
 
     def note(self) -> str:
-        """What is shown in one line only, what is not shown at all, and where everything is."""
+        """The numbers of shortened and omitted sections, and where everything is."""
         shown = {*self._full, *self._lines}
         shortened = [self._sections[at] for at in self._lines]
         missing = [section for at, section in enumerate(self._sections) if at not in shown]

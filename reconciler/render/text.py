@@ -123,7 +123,7 @@ class TextRenderer:
         return self._painted([*lines, *_refusals(plan.refusals)])
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
-        """What changed since the last apply, and how many configuration changes are pending."""
+        """Live changes since the last apply, and the number of pending configuration changes."""
         lines: list[Line] = list(self._diagnostics(plan.diagnostics))
         lines += _finding_lines(self._context.findings)
         width = _address_width(plan.drift)
@@ -138,7 +138,7 @@ class TextRenderer:
         return self._painted([*lines, line(phrases.pending_changes(plan))])
 
     def result(self, result: ApplyResult) -> str:
-        """How each change ended, the outputs, totals, and checks if any were run."""
+        """The outcome of each change, the outputs, totals, and checks if any were run."""
         outcomes = phrases.reported(result)
         width = column_width(str(outcome.change.address) for outcome in outcomes)
         lines: list[Line] = []

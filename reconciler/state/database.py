@@ -92,7 +92,7 @@ class Database:
                     # Others that wait for the connection join the batch. The last one commits.
                     if not self._queued:
                         self._commit(batch)
-            # Outside of the turn: whoever commits for us needs the connection.
+            # Outside of the turn, because the writer that commits for us needs the connection.
             self._await(batch)
 
     @contextmanager

@@ -201,7 +201,7 @@ def opener_of(
     *,
     learn: Callable[[Secret], None] = lambda _: None,
 ) -> AgeCipher:
-    """A cipher that opens what is sealed, whatever the stack declares now."""
+    """A cipher that opens sealed data, even if the stack no longer declares `encryption`."""
     value = env.get(IDENTITY_VARIABLE)
     # The variable holds a path. A user may put the key itself there, and errors about a missing
     # file would print it.

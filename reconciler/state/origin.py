@@ -1,4 +1,4 @@
-"""The origin of this process's runs, for the history and the lock."""
+"""The origin of the runs of this process, for the history and the lock."""
 
 from __future__ import annotations
 

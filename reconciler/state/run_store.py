@@ -56,6 +56,7 @@ class RunStore:
             runs.end(connection, run_id, status=status, counts=counts, at=self._clock())
             journal.prune(connection)
             runs.prune_pre_images(connection)
+        # After the commit, because VACUUM cannot run in a transaction.
         self._database.shrink()
 
     def all(self) -> Sequence[RunRecord]:

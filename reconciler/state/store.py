@@ -71,7 +71,7 @@ class StateStore:
     def open(
         cls, folder: Path, *, stack: str, environment: str, clock: Callable[[], float] = time.time
     ) -> StateStore:
-        """Open for writing; folder and file are created where absent. `clock` gives unix seconds."""
+        """Open for writing; creates the folder and the file. `clock` gives unix seconds."""
         path = state_file(folder, stack, environment)
         with _named(path):
             store = cls._ready(open_file(path), path, stack, environment, clock)
@@ -80,12 +80,11 @@ class StateStore:
 
     @classmethod
     def open_for_reading(cls, folder: Path, *, stack: str, environment: str) -> StateStore:
-        """A view of the state as it is now, empty where there is none; the disk is not touched,
-        writes are refused.
-        """
+        """A read-only copy of the state as it is now; empty if there is no file. Writes nothing."""
         path = state_file(folder, stack, environment)
         with _named(path):
             store = cls._ready(open_copy(path), path, stack, environment, time.time)
+        # After the migration, which changes the copy.
         with store.database.read() as connection:
             connection.execute("PRAGMA query_only = ON")
         store.is_read_only = True
@@ -139,6 +138,7 @@ class StateStore:
 
     def bind(self, *, server: str, organization: str) -> None:
         """Record the server and organization that the objects live in."""
+        # Every run calls this, and a write costs a sync of the disk.
         known = self.identity
         bound = replace(known, server=server, organization=organization)
         if bound == known:
@@ -155,17 +155,16 @@ class StateStore:
             return resources.serial(connection)
 
     def records(self) -> Mapping[Address, Record]:
-        """Every record, in address order; read again only where the serial says that something
-        changed.
-        """
+        """Every record, in address order. Cached until the serial changes."""
         with self.database.read() as connection:
             serial = resources.serial(connection)
+            # Every change of records grows the serial, also that of another process.
             if self._read is None or self._read[0] != serial:
                 self._read = serial, resources.read_all(connection)
             return self._read[1]
 
     def put(self, record: Record) -> None:
-        """Insert or replace a record; one that is there already just so changes nothing."""
+        """Insert or replace a record; an equal record changes nothing."""
         with self.database.write() as connection:
             resources.put(connection, record)
 
@@ -176,10 +175,9 @@ class StateStore:
                 resources.put(connection, record)
 
     def put_unchanged(self, record: Record, run_id: int, image: PreImage | None) -> None:
-        """Put a record for which nothing was called, with what the run has to undo of it, in one
-        transaction.
-        """
+        """Put a record of a change that made no call, and the pre-image that a rollback needs."""
         with self.database.write() as connection:
+            # In one transaction: a record without its pre-image could not be rolled back.
             if image is not None:
                 runs.mark_done(
                     connection, runs.keep_pre_image(connection, run_id, image), self._clock()
@@ -187,12 +185,12 @@ class StateStore:
             resources.put(connection, record)
 
     def remove(self, address: Address) -> None:
-        """Drop a record; one that is not there is no error."""
+        """Drop a record; an unknown address is no error."""
         with self.database.write() as connection:
             resources.remove(connection, address)
 
     def move(self, source: Address, target: Address) -> None:
-        """Give a record another address. Raises StateError where `source` is unknown or `target` is
+        """Give a record another address. Raises StateError if `source` is unknown or `target` is
         taken.
         """
         self.move_all({source: target})
@@ -204,7 +202,7 @@ class StateStore:
                 resources.move(connection, source, target)
 
     def held_ids(self, address: Address) -> Collection[str]:
-        """Every id that an address was ever bound to, whatever it is bound to now."""
+        """Every id that an address was ever bound to."""
         with self.database.read() as connection:
             return resources.held_ids(connection, address)
 
@@ -219,7 +217,8 @@ class StateStore:
             return resources.read_outputs(connection)
 
     def set_outputs(self, outputs: Mapping[str, Any]) -> None:
-        """Replace all outputs. The serial does not grow: they follow from the resources."""
+        """Replace all outputs."""
+        # The serial does not grow, because outputs follow from the resources.
         with self.database.write() as connection:
             resources.put_outputs(connection, outputs)
 
@@ -236,12 +235,12 @@ class StateStore:
         on_lost: Callable[[], None] = lambda: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> Iterator[Holder]:
-        """Hold the lock for a block. Raises LockedError saying who holds it, where and since when.
+        """Hold the lock for a block. Raises LockedError, which names the holder, its host and the time.
 
-        A dead holder is replaced, and handed to `on_takeover` for the notice. With `wait_seconds`, wait that
-        long for a living one, and call `on_wait` once with its description. `on_lost` is called from
-        another thread if this run loses the lock. `pause` waits some seconds before the next try; what
-        it raises ends the wait.
+        A dead holder is replaced, and passed to `on_takeover` for the notice. For a living holder, wait up to
+        `wait_seconds`, and call `on_wait` once with its description. `on_lost` is called from another
+        thread if this run loses the lock. `pause` waits some seconds before the next try; an exception
+        from it ends the wait.
         """
         holder = present_holder(command, self._clock())
         held = self._lock.hold(
@@ -263,17 +262,15 @@ class StateStore:
         self._lock.permit()
 
     def holder(self) -> Holder | None:
-        """Who holds the lock now."""
+        """The present holder of the lock, dead or alive."""
         return self._lock.holder()
 
     def unlock(self) -> Holder | None:
-        """Take the lock away from whoever holds it; gives who that was. Its writes are refused from
-        then on.
-        """
+        """Release the lock of any holder, and return that holder. Its next write is refused."""
         return self._lock.release()
 
     def rewrite(self) -> None:
-        """Store everything again, as the present format and encryption ask for. The caller holds the lock."""
+        """Store everything again in the current format and encryption. The caller holds the lock."""
         self.database.rewrite()
 
     def check(self) -> None:
@@ -286,7 +283,7 @@ class StateStore:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Say which file it is about, where a problem on opening does not say so yet."""
+    """Add the path of the file to errors that do not contain it."""
     try:
         yield
     except StateError as error:
@@ -296,6 +293,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _migrate(database: Database, stack: str, environment: str) -> None:
+    # Without the write lock first, so that opening a current state waits for no other run.
     with database.read() as connection:
         if schema.is_current(connection):
             return

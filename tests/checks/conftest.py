@@ -76,9 +76,9 @@ def checking(base_url: str, root: Path, transport: httpx.BaseTransport | None = 
 @pytest.fixture
 def check(emulator: Emulator, tmp_path: Path) -> Iterator[Checking]:
     """Checks against an emulator; files are in the test's folder."""
-    made = checking(emulator.base_url, tmp_path)
-    yield made
-    made.client.close()
+    checks = checking(emulator.base_url, tmp_path)
+    yield checks
+    checks.client.close()
 
 
 Answering = Callable[[httpx.Request], Any]
@@ -87,16 +87,19 @@ Answering = Callable[[httpx.Request], Any]
 @pytest.fixture
 def over_wire(tmp_path: Path) -> Iterator[Callable[[Answering], Checking]]:
     """Checks against a function that answers each request: with JSON, or with a whole answer."""
-    made: list[Checking] = []
+    opened: list[Checking] = []
 
     def over(answer: Answering) -> Checking:
         def handle(request: httpx.Request) -> httpx.Response:
-            found = answer(request)
-            return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
+            content = answer(request)
+            if isinstance(content, httpx.Response):
+                return content
+            return httpx.Response(200, json=content)
 
-        made.append(checking("http://127.0.0.1:1/v1", tmp_path, httpx.MockTransport(handle)))
-        return made[-1]
+        checks = checking("http://127.0.0.1:1/v1", tmp_path, httpx.MockTransport(handle))
+        opened.append(checks)
+        return checks
 
     yield over
-    for one in made:
-        one.client.close()
+    for checks in opened:
+        checks.client.close()

@@ -148,16 +148,16 @@ def test_a_key_in_an_answer_is_seen_by_nobody(
         for value in (request.response_body.get("value"), _secret_of(request.response_body))
         if value
     }
-    said = " ".join(map(str, outcome.findings))
+    text = " ".join(map(str, outcome.findings))
     assert len(outcome.findings) == 2
-    assert secret[:8] not in said
-    assert secret[::-1][:8] not in said
+    assert secret[:8] not in text
+    assert secret[::-1][:8] not in text
     assert check.redactor(f"a {secret}") == "a •••"
 
 
 def _secret_of(body: dict[str, Any]) -> Any:
-    found = body.get("client_secret")
-    return found.get("value") if isinstance(found, dict) else found
+    secret = body.get("client_secret")
+    return secret.get("value") if isinstance(secret, dict) else secret
 
 
 def test_a_refusal_is_an_answer(check: Checking) -> None:
@@ -169,11 +169,11 @@ def test_a_refusal_is_an_answer(check: Checking) -> None:
 
 
 def test_what_the_live_platform_has_ended_is_said(check: Checking) -> None:
-    found = check(
+    findings = check(
         {"operation": "getRun", "parameters": {"thread_id": "thread_1", "run_id": "run_1"}}
     ).findings
-    assert "2026-08-26" in str(found[-1])
-    assert "createAgentSession" in str(found[-1])
+    assert "2026-08-26" in str(findings[-1])
+    assert "createAgentSession" in str(findings[-1])
 
 
 def test_a_page_of_a_proxy_is_no_answer(over_wire: Callable[[Answering], Checking]) -> None:
@@ -471,8 +471,8 @@ def test_a_run_that_asks_for_outputs_without_end_is_ended_when_its_time_is_over(
 
     def answer(request: httpx.Request) -> dict[str, Any]:
         is_over = request.method == "GET" or request.url.path.endswith("/cancel")
-        found = {"status": "cancelled"} if is_over else asking
-        return {"id": "run_1", "thread_id": "thread_1", "data": [], **found}
+        state = {"status": "cancelled"} if is_over else asking
+        return {"id": "run_1", "thread_id": "thread_1", "data": [], **state}
 
     outcome = over_wire(answer)({**RUN, "wait_seconds": 0.05, "expect": {}})
     assert [str(finding) for finding in outcome.findings] == [

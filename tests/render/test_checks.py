@@ -66,7 +66,7 @@ def test_markdown_keeps_its_rows_and_its_readers_alone() -> None:
 def test_json_has_every_outcome() -> None:
     report = json.loads(json_view(REPORT))
     assert report["summary"] == {"passed": 1, "failed": 1, "error": 1, "not_run": 1}
-    assert [item["address"] for item in report["checks"]] == [
+    assert [entry["address"] for entry in report["checks"]] == [
         "Check/later",
         "Check/none",
         "Check/search/bad",

@@ -24,7 +24,7 @@ COMMAND = re.compile(r"::(error|warning|notice)( [a-z]+=[^,:\n]*(,[a-z]+=[^,:\n]
 def obeyed(text: str) -> list[str]:
     """The lines that the runner takes for commands, as its parser finds them."""
     stopped = ""
-    found = []
+    commands = []
     for line in re.split(r"\r\n|\r|\n", text):
         command = line.lstrip()
         if stopped:
@@ -34,8 +34,8 @@ def obeyed(text: str) -> list[str]:
         if command.startswith("::stop-commands::"):
             stopped = command.removeprefix("::stop-commands::")
         elif command.startswith("::") or "##[" in line:
-            found.append(line)
-    return found
+            commands.append(line)
+    return commands
 
 
 def test_an_error_is_an_annotation_at_its_line() -> None:

@@ -48,7 +48,7 @@ def test_what_is_needed_stands_to_the_right() -> None:
     texts = ElementTree.fromstring(render_graph(EDGES, "svg")).iter(
         "{http://www.w3.org/2000/svg}text"
     )
-    x = {item.text: int(item.attrib["x"]) for item in texts}
+    x = {label.text: int(label.attrib["x"]) for label in texts}
     assert x[str(BOT)] < x[str(STORE)] < x[str(PROJECT)]
 
 

@@ -72,5 +72,5 @@ def tables(page: str) -> list[str]:
     ],
 )
 def test_the_calls_of_a_kind_are_those_that_it_declares(kind: str, calls: list[str]) -> None:
-    found = [f"{word} {call.split()[0]}" for word, call in calls_of(KINDS[kind])]
-    assert list(dict.fromkeys(found)) == calls
+    declared = [f"{word} {call.split()[0]}" for word, call in calls_of(KINDS[kind])]
+    assert list(dict.fromkeys(declared)) == calls

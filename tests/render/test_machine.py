@@ -22,10 +22,10 @@ UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(
 
 
 def view(*changes: Change) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(JSON.plan(Plan("acme", "prod", changes)))[
+    views: list[dict[str, Any]] = json.loads(JSON.plan(Plan("acme", "prod", changes)))[
         "resource_changes"
     ]
-    return found
+    return views
 
 
 def test_documents_read_as_they_did() -> None:
@@ -117,11 +117,11 @@ def test_a_key_is_replaced_and_marked() -> None:
 
 
 def test_a_plan_with_errors_cannot_be_applied() -> None:
-    found = json.loads(
+    view = json.loads(
         JSON.plan(Plan("acme", "prod", (samples.STORE,), diagnostics=(samples.ERROR,)))
     )
-    assert found["errored"] is True
-    assert found["applyable"] is False
+    assert view["errored"] is True
+    assert view["applyable"] is False
 
 
 def test_an_empty_plan_has_nothing_to_apply() -> None:

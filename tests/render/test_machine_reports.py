@@ -171,8 +171,8 @@ def test_sarif_passes_the_validator_of_its_authors(tmp_path: Path) -> None:
         env={**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"},
         check=False,
     )  # fmt: skip
-    said = [line for line in done.stdout.splitlines() if re_problem(line)]
-    assert said == []
+    problems = [line for line in done.stdout.splitlines() if re_problem(line)]
+    assert problems == []
     assert f"{len(reports)} files scanned" in done.stdout
 
 

@@ -34,29 +34,29 @@ def many(number: int, **more: object) -> Plan:
         "acme",
         "prod",
         tuple(
-            structs.replace(change, address=Address("Agent", f"a{item:05}", "p"))
-            for item in range(number)
+            structs.replace(change, address=Address("Agent", f"a{index:05}", "p"))
+            for index in range(number)
         ),
     )
 
 
 def tokens(text: str) -> list[Token]:
-    found: list[Token] = []
+    flat: list[Token] = []
     for token in READER.parse(text):
-        found += [token, *(token.children or [])]
-    return found
+        flat += [token, *(token.children or [])]
+    return flat
 
 
 def assert_well_formed(text: str) -> None:
     """As a host reads it: only our own tags, all of them closed, no link or image, every fence closed."""
-    found = tokens(text)
-    tags = "".join(token.content for token in found if token.type in ("html_block", "html_inline"))
+    parsed = tokens(text)
+    tags = "".join(token.content for token in parsed if token.type in ("html_block", "html_inline"))
     assert tags.count("<details") == tags.count("</details>")
     assert tags.count("<summary>") == tags.count("</summary>")
     assert "<" not in OURS.sub("", tags)
-    assert not [token for token in found if token.type in ("link_open", "image")]
+    assert not [token for token in parsed if token.type in ("link_open", "image")]
     lines = text.split("\n")
-    for token in found:
+    for token in parsed:
         if token.type == "fence" and token.map:
             assert lines[token.map[1] - 1].strip() == token.markup
 

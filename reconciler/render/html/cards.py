@@ -58,7 +58,7 @@ class Cards:
         return self._card(drift.address, drift_word(drift), sentence, remarks, rows, is_open=True)
 
     def outcome(self, outcome: Outcome) -> str:
-        """How a change ended; open if it failed."""
+        """The outcome of a change; open if it failed."""
         change = outcome.change
         is_applied = outcome.status is OutcomeStatus.APPLIED
         lines = [outcome.hint, *outcome.refused, *outcome.notes, outcome.blame]

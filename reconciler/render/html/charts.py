@@ -18,7 +18,7 @@ _MOST_ROWS = 200
 
 
 class ChartBar(Struct, frozen=True):
-    """One row. `shown` is the value as text, and `limit` what it may be at most, if declared."""
+    """One row. `shown` is the value as text; `limit` is its declared maximum, if any."""
 
     label: str
     value: Decimal
@@ -28,7 +28,7 @@ class ChartBar(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True):
-    """Bars on a common scale. `unit` is said once, in the heading."""
+    """Bars on a common scale. Only the heading names the `unit`."""
 
     title: str
     bars: tuple[ChartBar, ...]

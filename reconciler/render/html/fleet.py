@@ -38,7 +38,7 @@ Groups = dict[StackStatus, list[StackReport]]
 
 
 def fleet_headline(report: FleetReport) -> tuple[str, str]:
-    """What the run found, in one sentence, and whether that is `good` or `bad`."""
+    """The result of the run in one sentence, and the verdict `good` or `bad`."""
     verdict = "good"
     if any(stack.status.rank <= StackStatus.DRIFTED.rank for stack in report.stacks):
         verdict = "bad"

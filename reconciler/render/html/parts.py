@@ -26,7 +26,7 @@ Entry = Change | Drift | Outcome
 
 
 def headline(report: Report) -> tuple[str, str]:
-    """What the run found or did, in one sentence, and whether that is `good`, `bad` or neither."""
+    """The result of the run in one sentence, and a verdict: `good`, `bad`, or empty for neither."""
     if report.failed:
         return "The run failed. Nothing in it says what the live objects are like now.", "bad"
     if report.fleet is not None:
@@ -54,7 +54,7 @@ def headline(report: Report) -> tuple[str, str]:
 
 
 def problems(findings: Iterable[Finding]) -> str:
-    """Findings as a list: message, place, what to do, id."""
+    """Findings as a list: message, place, remedy, id."""
     items = "".join(map(_problem, findings))
     return enclosed('<ul class="problems">\n', items, "</ul>\n")
 
@@ -105,7 +105,7 @@ def filters(words: Collection[str], first: Choice, second: Choice) -> str:
 
 
 def graph(changes: Sequence[Change]) -> str:
-    """What depends on what: the changed objects, or their kinds if there are too many."""
+    """The dependencies between changed objects, or between their kinds if there are too many."""
     edges: list[Edge] = []
     for change in changes:
         edges += product((change.address,), change.depends_on)
@@ -187,6 +187,6 @@ def _verdict(is_good: bool) -> str:
 
 
 def _edges(edges: Sequence[Edge]) -> str:
-    """The graph as text, for those who cannot see it."""
+    """The graph as text, for screen readers."""
     items = "".join(f"<li>{markup(f'{start} → {end}')}</li>" for start, end in edges)
     return f'<details><summary>As a list</summary><ul class="mono">{items}</ul></details>\n'
