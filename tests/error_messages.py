@@ -24,7 +24,7 @@ OTHER_PROGRAM = "emulator"
 """A folder whose messages come from a server, like those of the API."""
 
 SUMMARY_AT = {
-    "Problem": 0, "Absent": 0, "Diagnostic": 0,
+    "ValueProblem": 0, "Absent": 0, "Diagnostic": 0,
     "RuleProblem": 1, "SchemaFlaw": 1, "SchemaViolation": 1,
     "self._add": 2, "self._problem": 1, "self._stop": 1, "problem": 0, "_error": 1,
 }  # fmt: skip

@@ -675,7 +675,7 @@ def test_a_create_that_nobody_knows_the_end_of_refuses_the_rollback(workspace: W
         ):
             raise KeyboardInterrupt
     assert (
-        "Run 2 began to create it and did not end"
+        "Run 2 was stopped while it created the object"
         in workspace.run("rollback", "2", "--yes", expect=1).err
     )
 

@@ -349,7 +349,7 @@ def test_a_project_name_that_means_another_project_blocks_what_is_recorded_in_it
     ).snapshot()
     assert (
         snapshot.errors[at("ServiceAccount/a/ci")].summary
-        == "A project has the name of another one"
+        == "Project name reused"
     )
 
 
