@@ -1,4 +1,4 @@
-"""Turns changes that somebody made by hand into changes of the manifests."""
+"""Turns manual changes of live objects into changes of the manifests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
     """
     records = session.store.records()
     lookup = _lookup(records)
-    # The manifests are read before live state: what is edited meanwhile is noticed at the end.
+    # The manifests are read before live state, so that an edit in between is noticed at the end.
     editor = ManifestEditor(
         session.settings,
         KINDS,
@@ -65,7 +65,7 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
     )
     wanted = parse_addresses(addresses, "ADDRESS")
     _require_declared(session, wanted)
-    # A full refresh: what is written into a manifest must not come from a record.
+    # A full refresh: no value of a record may get into a manifest.
     targets = () if everything else tuple(map(str, wanted))
     plan = plan_stack(session, PlanRequest(refresh="full", target=targets), tolerant=True)
     live: dict[Address, dict[str, Any]] = {}
@@ -95,7 +95,7 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
 
 
 def write(session: Session, acceptance: Acceptance) -> None:
-    """Write the files, check that they say what is live, and note it in the state.
+    """Write the files, check that they match live state, and record that in the state.
 
     Each file is replaced as a whole. Raises StalePlanError if one was edited since it was read, and
     ReconcilerError if the result is not as asked; no file is changed then.
@@ -122,7 +122,7 @@ def write(session: Session, acceptance: Acceptance) -> None:
             # it.
             specs = _checked(session, acceptance)
         except BaseException:
-            # Ctrl-C included: manifests that nobody has checked must not stay.
+            # On Ctrl-C too: unchecked manifests must not stay.
             for change in reversed(written):
                 _replace_file(change.path, change.before)
             raise
@@ -130,7 +130,7 @@ def write(session: Session, acceptance: Acceptance) -> None:
 
 
 def _checked(session: Session, acceptance: Acceptance) -> dict[Address, Spec]:
-    """What the manifests declare now. Raises ReconcilerError unless that is what is live."""
+    """The declared specs after the edit. Raises ReconcilerError unless they match live state."""
     try:
         configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
     except ConfigurationError as error:
@@ -182,7 +182,7 @@ def _without(record: Record, names: Collection[str]) -> dict[str, Any]:
 
 
 def _moved(change: Change) -> list[str]:
-    """The fields of an object that somebody changed, in the order of the kind."""
+    """The fields that were changed outside of the manifests, in the order of the kind."""
     if change.id is None:
         return []
     names = [entry.name for entry in change.fields if entry.origin is not Origin.CONFIG]

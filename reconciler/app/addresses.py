@@ -28,8 +28,8 @@ def matching(text: str, known: Iterable[Address]) -> list[Address]:
 def renamed(source: str, target: str, known: Iterable[Address]) -> dict[Address, Address]:
     """The new address of each known address that `source` names.
 
-    The wildcards of `target` stand for what those of `source` matched, in order. Raises UsageError
-    if the two have different wildcards, and ValueError if a new address is malformed.
+    The wildcards of `target` take the texts that those of `source` matched, in order. Raises
+    UsageError if the two have different wildcards, and ValueError if a new address is malformed.
     """
     if target.endswith("/") != source.endswith("/"):
         raise UsageError(f'"{source}" and "{target}" must both end with "/", or neither')

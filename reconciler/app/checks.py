@@ -52,7 +52,7 @@ def carry_out_checks(
 
 
 def checks_after(session: Session, result: ApplyResult) -> CheckReport:
-    """Run the checks that refer to something an apply changed, directly or through others."""
+    """Run the checks that refer to a changed object, directly or through other objects."""
     changed = {outcome.change.address for outcome in result.of(OutcomeStatus.APPLIED)}
     is_concerned = _concerned_by(session, changed)
     concerned: list[Rule] = []

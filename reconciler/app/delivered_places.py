@@ -34,7 +34,7 @@ def delivered_places(
 def _opened(backend: str, stack: str, environment: str, env: Mapping[str, str]) -> StateStore:
     opener = StateOpener(stack, environment, env, time.time)
     address = parse_address(backend)
-    # The stack file says whether the state is encrypted, and is not at hand.
+    # Only the stack file says whether the state is encrypted, and there is none here.
     cipher: Cipher = ReadsBoth(lambda: opener_of(env), NoEncryption())
     if address.folder is None:
         return opener.at(address, cipher, writable=False)

@@ -79,7 +79,7 @@ def recalled_key(session: Session, writer: Address) -> Secret | None:
             except SinkError as error:
                 session.notice(f"The key of {writer} cannot be read back: {error}")
                 continue
-            # Somebody may have put another value there, which must not go out as a credential.
+            # The destination may hold another value by now, which must not go out as a credential.
             if secret is not None and OPENAI_KEY.fullmatch(secret.reveal()):
                 return secret
     return None

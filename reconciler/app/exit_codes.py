@@ -44,7 +44,7 @@ def exit_code_of(result: ApplyResult) -> int:
         return 130
     if result.of(OutcomeStatus.STALE):
         return 10
-    # A change that was started may have written something before it failed.
+    # A change that was started may have written before it failed.
     if any(outcome.refused or outcome.was_started for outcome in result.outcomes):
         return 13
     return 13 if result.of(OutcomeStatus.APPLIED) else 1

@@ -77,6 +77,11 @@ def key_of(live: LiveObject) -> ObjectKey:
     return live.kind.name, live.project, live.id
 
 
+def bound_addresses(records: Mapping[Address, Record]) -> dict[ObjectKey, Address]:
+    """The address of each object that a state binds."""
+    return {(at.kind, at.project, record.id): at for at, record in records.items()}
+
+
 class Chooser:
     """Chooses among everything that was read, of the `kinds` that are wanted."""
 
@@ -126,7 +131,7 @@ class Chooser:
         return kept
 
     def _reason(self, live: LiveObject) -> str | None:
-        """Why an object is not written; None if it is, empty if nobody misses it."""
+        """Why an object is not written; None if it is, empty if that is not worth a report."""
         kind = live.kind
         if kind.terminal_state(live.attributes) is not None:
             return f"its status is {live.attributes.get('status', 'ended')}"
@@ -138,7 +143,7 @@ class Chooser:
             return reason
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
-        # Nobody misses what exists by itself, or what the list of a project shows as well.
+        # The API makes predefined roles, and the list of a project shows its objects as well.
         is_predefined = live.attributes.get("predefined_role") is True
         if is_predefined or (live.project is None and live.id in self._of_projects(kind.name)):
             return ""
@@ -196,7 +201,7 @@ class Chooser:
                 if record is None and _settings(live) == usual:
                     continue
                 kept.append(live)
-                # What is managed already stays declared, even where it is usual by now.
+                # A managed value stays declared, even if it is a usual one.
                 managed = record.applied if record is not None else {}
                 self.norms[key_of(live)] = _values(norm, without=managed)
         count = len(objects) - len(kept)
@@ -206,7 +211,7 @@ class Chooser:
 
 
 def _is_of_the_api(kind: Kind) -> bool:
-    """Whether the API makes the objects by itself, one for each project."""
+    """Whether the API creates the objects, one for each project."""
     return kind.always_exists and kind.name not in ("User", "ProjectKey")
 
 
@@ -238,15 +243,15 @@ def _norm(kind: Kind, group: list[LiveObject]) -> LiveObject | None:
 
 
 def _known_norm(kind: Kind, live: LiveObject) -> LiveObject | None:
-    """The object of an organization in which nobody changed anything, where that is known."""
+    """The object itself if it has the initial settings of an organization, where those are known."""
     is_plain = kind.name == "DataRetention" and live.value("retention_type") in (None, "none")
     return live if is_plain else None
 
 
 def _rule(kind: Kind, count: int, projects: int) -> str:
-    what = "for the same model " if kind.name == "RateLimit" else ""
+    sharing = "for the same model " if kind.name == "RateLimit" else ""
     sentence = (
-        f"{kind.name}: {count} left out, because most projects have the same values {what}"
+        f"{kind.name}: {count} left out, because most projects have the same values {sharing}"
         "(more than half of them)."
     )
     if projects < FEWEST_PROJECTS:
@@ -281,9 +286,9 @@ def key_comments(reading: Reading) -> dict[str, str]:
         keys[str(live.value("service_account_id"))].append(live.id)
     comments = {}
     for account, ids in keys.items():
-        what = f"the key {ids[0]}" if len(ids) == 1 else f"{len(ids)} keys ({', '.join(ids)})"
+        number = f"the key {ids[0]}" if len(ids) == 1 else f"{len(ids)} keys ({', '.join(ids)})"
         comments[account] = (
-            f"The account has {what}, whose value nobody can read again. To rotate: declare a "
+            f"The account has {number}, whose value nobody can read again. To rotate: declare a "
             "ServiceAccountKey with `key: {write_to: …}`, use the new key, and delete the old one."
         )
     return comments

@@ -45,7 +45,7 @@ class ExistingManifests(Struct, frozen=True):
 
 
 class ToWrite(Struct, frozen=True):
-    """The objects to write, and what is known about them."""
+    """The objects to write, and facts about them."""
 
     objects: Mapping[Address, LiveObject]
     live: LiveState

@@ -21,6 +21,7 @@ from reconciler.app.export_choice import (
     SkippedObjects,
     addresses_of,
     ambiguous,
+    bound_addresses,
     configuration_kinds,
     key_comments,
     key_of,
@@ -170,7 +171,7 @@ class _Export:
         return ExistingManifests(frozenset(elsewhere), present)
 
     def _is_about_folder(self, problem: Diagnostic) -> bool:
-        """Whether a problem is about the folder to write: that nothing is there yet."""
+        """Whether a problem only says that the folder to write is empty."""
         if problem.severity is not Severity.ERROR or problem.summary == "No manifests":
             return True
         if problem.location is None:
@@ -195,7 +196,7 @@ class _Export:
         return {(at.kind, at.project, record.id): record for at, record in records}
 
     def _known_addresses(self) -> dict[ObjectKey, Address]:
-        return {key: record.address for key, record in self._bound_objects().items()}
+        return bound_addresses(self._records)
 
     # Choosing
 
@@ -258,7 +259,7 @@ class _Export:
         written: Collection[Address],
         wanted: Collection[str],
     ) -> bool:
-        """Whether a project is written: asked for, or the home of something that is."""
+        """Whether a project is written: it was requested, or an object in it is written."""
         address = Address(live.kind.name, name)
         if name in self._session.stack.projects or address in self._declared.elsewhere:
             return False

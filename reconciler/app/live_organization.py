@@ -45,7 +45,7 @@ class Unread(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """What to read. Empty collections stand for everything."""
+    """What to read. An empty collection means everything."""
 
     kinds: frozenset[str] = frozenset()
     projects: frozenset[str] = frozenset()
@@ -55,7 +55,7 @@ class Wanted(Struct, frozen=True):
         return not self.kinds or kind.name in self.kinds
 
     def wants_project(self, name: str | None) -> bool:
-        """Whether what is in a project is wanted; None is the organization."""
+        """Whether the objects of a project are wanted; None is the organization."""
         return not self.projects or name in self.projects
 
 

@@ -110,7 +110,7 @@ def shared_pace(session: Session) -> SharedPace | None:
         if session.sharing is None:
             return PostgresPace(address.text)
         return session.sharing.pace_database(address.text, lambda: PostgresPace(address.text))
-    except StateError:  # whoever opens the state reports it
+    except StateError:  # opening the state reports it
         return None
 
 

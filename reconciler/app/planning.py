@@ -240,7 +240,7 @@ class Planning:
 def _read_by_saved_plan(reading: RefreshSummary) -> UnchangedScopes | None:
     """The scopes of a plan that another run made: none is unchanged if that run read everything.
 
-    None if it left something out, because of its targets or of the log.
+    None if it skipped scopes, because of its targets or of the audit log.
     """
     if reading.whole and not reading.unchanged_scopes and reading.began_at:
         return UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)

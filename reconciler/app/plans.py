@@ -73,7 +73,7 @@ class PlanRequest(Struct, frozen=True):
 
     @property
     def changes_the_plan(self) -> bool:
-        """Whether it asks for something that a saved plan has already decided."""
+        """Whether it has an option that a saved plan has already decided."""
         return bool(self.target or self.replace or self.adopt)
 
     def refuse_offline(self) -> None:
@@ -135,7 +135,7 @@ def model_warnings(session: Session) -> list[Diagnostic]:
     today = datetime.now(UTC).date()
     try:
         base_url = session.base_url
-    except UsageError:  # the first call says what is wrong with it
+    except UsageError:  # the first call reports it
         return []
     return shutdown_warnings(session.declared.resources, base_url=base_url, today=today)
 

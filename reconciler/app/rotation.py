@@ -45,7 +45,7 @@ def rotation_request(
         return PlanRequest(target=wanted)
     if keep_old:
         return PlanRequest(target=wanted, rotate=wanted)
-    # Whoever names a leaked key has asked for its end.
+    # Naming the key allows its deletion: it may have leaked.
     return PlanRequest(target=wanted, rotate=wanted, revoke=True, allow_delete=wanted)
 
 

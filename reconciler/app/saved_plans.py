@@ -54,7 +54,7 @@ def bind_projects_of(session: Session, plan: Plan) -> None:
 
 
 def prove_organization(session: Session, plan: Plan) -> None:
-    """Read something with each key that a saved plan writes with, unless an answer came already.
+    """Make a read with each key that a saved plan writes with, unless an answer came already.
 
     A saved plan can begin with a create, whose answer would reveal keys of another organization
     too late.

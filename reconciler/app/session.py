@@ -103,9 +103,9 @@ class Session:
         self.program = ""
         """What runs this session, if it runs many: `fleet` or `operator`."""
         self.command = ""
-        """The words of the command, for people who share something with this run."""
+        """The words of the command, as other runs that share a limit or a lock see them."""
         self.is_background = False
-        """Whether nobody waits for this run, so that others come first where a limit is shared."""
+        """Whether the run is unattended, so that others come first where a limit is shared."""
         self.is_offline = False
         """Whether nothing may be asked over the network, a shared state included."""
         self.network_environ: Mapping[str, str] = os.environ

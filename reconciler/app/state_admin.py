@@ -42,7 +42,7 @@ def rekey(session: Session) -> None:
     """
     here = location_of(session.stack, session.settings)
     opener = opener_for(session.stack, session.settings, session.server_clock)
-    # What is stored may be encrypted for other recipients, or not at all.
+    # The stored state may be encrypted for other recipients, or not at all.
     cipher = ReadsBoth(lambda: opener_of(session.settings.env), session.cipher)
     if here.folder is None:
         _rewrite(session, opener.at(here, cipher, writable=True))

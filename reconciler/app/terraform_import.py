@@ -138,7 +138,7 @@ class _Writer:
             try:
                 return load_configuration(self._session.settings, KINDS, RULE_KINDS)
             except ConfigurationError as error:
-                if self._told_apart(error):
+                if self._adopt_twins(error):
                     continue
                 refused = self._refused(error)
                 if not refused:
@@ -158,7 +158,7 @@ class _Writer:
         files[FILE_NAME] = removed_blocks(conversion.carried_over, conversion.left_out)
         return files
 
-    def _told_apart(self, error: ConfigurationError) -> bool:
+    def _adopt_twins(self, error: ConfigurationError) -> bool:
         """Name objects of one name by their ids; False if there is nothing more to name."""
         before = len(self._adopting)
         for problem in error.diagnostics:
@@ -223,7 +223,7 @@ def _declared_elsewhere(session: Session, prefix: str) -> Iterator[Address]:
     try:
         configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
     except ConfigurationError:
-        # There may be no manifest yet. What is wrong is reported once the new ones are there.
+        # There may be no manifest yet. Problems are reported once the new ones are written.
         return
     for resource, path in with_paths(configuration.resources, session.settings.root):
         if prefix != "." and not path.startswith(f"{prefix}/"):

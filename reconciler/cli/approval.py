@@ -40,7 +40,7 @@ def check_approved(session: Session, plan: Plan, approved: str | None) -> None:
     present = plan_digest(plan)
     if present == approved:
         return
-    # If the approved plan is still at hand as a file, say what changed since.
+    # If the approved plan still exists as a file, say what changed since.
     saved = next(_saved_plans(session, approved), None)
     if saved is not None:
         head, lines = "What differs:", differences(saved, plan)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from reconciler import __version__
 
-PLAIN = (
-    """\
+PLAIN = """\
 # Posts the plan on pull requests, applies what is merged, and looks for drift at night.
 #
 # A runner forgets its files, so the state must be in a database or a bucket. Before the first run:
@@ -52,8 +51,7 @@ jobs:
       - if: github.event_name == 'schedule'
         run: reconciler drift
 """
-    """For GitHub, with single commands instead of the action."""
-)
+"""For GitHub, with single commands instead of the action."""
 
 _GITHUB = """\
 # Posts the plan at pull requests, applies the plan that was reviewed after the merge, and keeps an

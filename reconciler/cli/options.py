@@ -41,7 +41,7 @@ class GlobalOptions(Struct, frozen=True, kw_only=True, eq=False):
     override_policy: tuple[str, ...] = ()
     """`NAME=REASON` for each policy to override."""
     metrics: Path | None = None
-    """A file for metrics. For commands that look at whole stacks."""
+    """A file for metrics. For commands that read whole stacks."""
     spend: bool = False
     """Whether metrics include what was spent. For commands of fleets."""
     notify: bool = False
@@ -238,7 +238,7 @@ def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def metrics_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option of every command that looks at whole stacks, above `global_options`."""
+    """Add the option of every command that reads whole stacks, above `global_options`."""
     file = click.option(
         "--metrics",
         type=click.Path(path_type=Path),
@@ -249,7 +249,7 @@ def metrics_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option of every command that looks at a fleet, above `global_options`."""
+    """Add the option of every command that reads a fleet, above `global_options`."""
     flag = click.option(
         "--notify",
         is_flag=True,
@@ -260,7 +260,7 @@ def notify_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def spend_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option of every command that looks at a fleet, above `global_options`."""
+    """Add the option of every command that reads a fleet, above `global_options`."""
     flag = click.option(
         "--spend",
         is_flag=True,

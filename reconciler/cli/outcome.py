@@ -59,7 +59,7 @@ class RunOutcome(Struct):
     plan_path: str = ""
     """The file that the plan was saved to or loaded from."""
     findings: list[Finding] = field(default_factory=list)
-    """Results besides the plan, for every report: policies, rehearsals, diagnoses."""
+    """Results other than the plan, for every report: policies, rehearsals, diagnoses."""
     history: Callable[[], tuple[PastRun, ...]] | None = None
     """Reads the latest runs of the stack, once it is known."""
     render: Callable[[Renderer], str] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace
@@ -75,11 +76,10 @@ def strict_changes(
     ignore: tuple[str, ...],
     seen: Spec,
 ) -> list[FieldChange]:
-    """What nobody declares and what is not as it should be, as changes back, in the order of the
-    kind's fields.
+    """The changes that set undeclared fields and parts back, in the order of the kind's fields.
 
-    What has a known default has to be at it, and anything else as `seen` after the last apply.
-    Parts of `changed` fields are left out: the write of a field puts all its parts back.
+    A field with a known default goes back to it, any other to the value `seen` after the last
+    apply. Parts of `changed` fields are left out, because the write of a field sets all its parts.
     """
     if ignore == (IGNORE_ALL,):
         return []
@@ -137,7 +137,7 @@ def _is_restorable(field: Field) -> bool:
 def _strict_parts(
     kind: Kind, *, names: Collection[str], live: LiveObject, ignore: tuple[str, ...], seen: Spec
 ) -> Iterator[FieldChange]:
-    """Parts of declared fields that nobody declares, that have no known default, and that moved."""
+    """The undeclared parts of declared fields that have no known default and that moved."""
     ignored = [tuple(undotted(path)) for path in ignore]
     for field in kind.fields:
         if field.name not in names or not _has_chosen_parts(field):
@@ -150,22 +150,27 @@ def _strict_parts(
 
 
 def seen_values(kind: Kind, *, values: Spec, declared: Collection[str]) -> dict[str, Any]:
-    """What strict mode compares with later, of `values`, which are those of an object now."""
+    """The part of an object's current `values` that strict mode compares with later."""
     seen: dict[str, Any] = {}
     for field in kind.fields:
         value = values.get(field.name)
-        is_wanted = (
-            _has_chosen_parts(field) if field.name in declared else not _is_restorable(field)
-        )
-        if value is not None and is_wanted and _is_movable(field):
-            shown = with_hidden(field.type, value, None) if field.has_hidden else value
-            if not misfit(field.type, shown):
-                seen[field.name] = canonical(field.type, shown)
+        if value is None or not _is_movable(field):
+            continue
+        # Of a declared field only undeclared parts can move. A field with a known default is
+        # compared with that.
+        is_compared = not _is_restorable(field)
+        if field.name in declared:
+            is_compared = _has_chosen_parts(field)
+        if is_compared:
+            if field.has_hidden:
+                value = with_hidden(field.type, value, None)
+            if not misfit(field.type, value):
+                seen[field.name] = canonical(field.type, value)
     return seen
 
 
 def _moved_since(field: Field, live: LiveObject, seen: Spec) -> Iterator[FieldChange]:
-    """The change back to what was seen; none where nothing was, or nothing is shown."""
+    """The change back to the seen value; none if nothing was seen or is shown."""
     if field.name not in seen or not _is_movable(field):
         return
     shown = shown_value(field, live)
@@ -214,10 +219,8 @@ def drifted_fields(
         # A null that was applied requested the default, which the API may change at any time.
         if applied.get(field.name) is None or field.mutability is Mutability.FIXED:
             continue
-        asked, shown = (
-            wanted(field, applied[field.name]),
-            shown_value(field, live, applied[field.name]),
-        )
+        asked = wanted(field, applied[field.name])
+        shown = shown_value(field, live, applied[field.name])
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
         # Parts that the answer lacks are taken to be as applied: absence is no drift.
@@ -278,7 +281,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
 
 
 def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
-    """The values that a new object would not have anyway. Values that the API chooses are left out."""
+    """The values that differ from those of a new object, without values that the API chooses."""
     beyond = {}
     for name, value in values.items():
         field = kind.by_name[name]
@@ -393,16 +396,18 @@ def _changes_of(
     field: Field, value: Any, live: LiveObject, record: Record | None
 ) -> Iterator[FieldChange]:
     # Hidden and missing parts of the answer are assumed to be as applied last.
-    prior = record.applied.get(field.name) if record else None
+    prior = None if record is None else record.applied.get(field.name)
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, prior)
     if shown is _NOT_SHOWN:
         yield from _unshown_change(field, value, record)
         return
-    if same(value, shown):  # what is equal as it stands need not be made comparable first
+    # Equal values need no normal form, which costs far more than this comparison.
+    if same(value, shown):
         return
     changes = _shown_changes(field, value, shown, live, record, known=prior)
+    # A part that an answer lacks or hides never causes a replacement. Without a record it is assumed
+    # to be as declared.
     if prior is None and any(change.forces_replacement for change in changes):
-        # Nothing is replaced for what an answer lacks or hides: without a record that is taken to be as declared.
         shown = shown_value(field, live, value)
         changes = _shown_changes(field, value, shown, live, record, known=value)
     yield from changes
@@ -453,22 +458,20 @@ def _reset_of(
     field: Field, live: LiveObject, record: Record, restored: Spec
 ) -> Iterator[FieldChange]:
     is_restored = restored.get(field.name) is not None
-    if (
-        field.reset is OVERWRITTEN
-        and not is_restored
-        and record.overwritten.get(field.name) is None
-    ):
-        return  # nothing says what it was before, so nothing can be written back
+    is_former = is_restored or field.reset is OVERWRITTEN
     target = restored[field.name] if is_restored else _reset_target(field, record)
+    # Without the former value there is nothing to write back.
+    if is_former and target is None:
+        return
     applied = record.applied.get(field.name)
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, applied)
+    # A hidden field is assumed to be as applied, and so are the parts that an answer lacks.
     shown = applied if shown is _NOT_SHOWN else _as_known(field, live, shown, applied)
     after, before = comparable(field.type, target, shown, applied)
     # The API cannot clear such a field, and a change that does nothing would come back in every
     # plan.
     if (field.reset is KEEP and not is_restored) or same(after, before):
         return
-    is_former = is_restored or field.reset is OVERWRITTEN
     note = "back to what it was before" if is_former else "back to the API's default"
     yield FieldChange(
         path=(field.name,),
@@ -483,7 +486,10 @@ def _reset_of(
 def _reset_target(field: Field, record: Record) -> Any:
     if field.reset is OVERWRITTEN:
         return record.overwritten.get(field.name)
-    return default_of(field) if field.reset is None or field.reset is KEEP else field.reset
+    # A field with `KEEP` has no empty value at the API. The caller leaves it alone.
+    if field.reset is None or field.reset is KEEP:
+        return default_of(field)
+    return field.reset
 
 
 def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) -> bool:
@@ -518,17 +524,18 @@ def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[F
     if not _is_container(before) or not _is_container(after) or type(before) is not type(after):
         yield FieldChange((field.name,), before, after, origin, field.replaces())
         return
-    parts = _unlike_parts(before, after) if isinstance(before, Mapping) else (before, after)
-    differences = list(_deep(*parts)) or [((), before, after)]
-    for path, old, new in differences:
-        forces = field.replaces(path)
-        yield FieldChange(
-            (field.name, *path), old, new, origin, forces, note=_note(old, new, origin)
-        )
+    left, right = before, after
+    if isinstance(before, Mapping):
+        left, right = _unlike_parts(before, after)
+    # The comparison of the library can find nothing where ours does. Then the field changes as a
+    # whole.
+    for path, old, new in list(_deep(left, right)) or [((), before, after)]:
+        note = _note(old, new, origin)
+        yield FieldChange((field.name, *path), old, new, origin, field.replaces(path), note=note)
 
 
 def _note(before: Any, after: Any, origin: Origin) -> str:
-    """What a reader should know of a secret that is sent although nothing says that it moved."""
+    """The remark on a secret that is sent although nothing shows that it changed."""
     is_again = isinstance(after, SecretValue) and before is None and origin is not Origin.CONFIG
     if is_again:
         return "nobody can read it back, and no record says what it is: it is sent again"
@@ -538,8 +545,8 @@ def _note(before: Any, after: Any, origin: Origin) -> str:
 def _unlike_parts(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two maps without what is the same in both: of ten thousand files in a store, a few differ."""
-    # Before the library sees it, whose time grows with everything that it is given.
+    """Two maps without their equal entries: of ten thousand files in a store, a few differ."""
+    # Before the library sees them, because its time grows with everything that it is given.
     alike = {key for key, element in before.items() if key in after and same(element, after[key])}
     return (
         {key: element for key, element in before.items() if key not in alike},
@@ -552,13 +559,14 @@ def _is_container(value: Any) -> bool:
 
 
 def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
-    # Imported here: it takes as long as the rest of the program, and most objects do not differ.
+    # Imported here, because it takes as long as the rest of the program and most objects do not
+    # differ.
     from deepdiff import DeepDiff
     from deepdiff.helper import notpresent
     from deepdiff.operator import BaseOperator
 
     class AsAWhole(BaseOperator):
-        """A secret value has no parts that anybody should see."""
+        """Compares secret values as a whole: their parts must not show."""
 
         def give_up_diffing(self, level: Any, diff_instance: Any) -> bool:
             if level.t1 != level.t2:
@@ -575,18 +583,23 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
         custom_operators=[AsAWhole(types=[SecretValue])],
     )
     leaves: dict[tuple[str | int, ...], tuple[Any, Any]] = {}
-    for level in (level for levels in differences.values() for level in levels):
+    for level in chain.from_iterable(differences.values()):
         path = tuple(level.path(output_format="list"))
-        # What left a list and what came into it are two findings, and may have the same index.
         old, new = leaves.get(path, (None, None))
-        leaves[path] = (
-            old if level.t1 is notpresent else level.t1,
-            new if level.t2 is notpresent else level.t2,
-        )
-    for path in sorted(
-        leaves, key=lambda path: [(isinstance(part, str), str(part).zfill(6)) for part in path]
-    ):
+        # An element that left a list and one that came into it are two differences, and can have
+        # the same index.
+        if level.t1 is not notpresent:
+            old = level.t1
+        if level.t2 is not notpresent:
+            new = level.t2
+        leaves[path] = (old, new)
+    for path in sorted(leaves, key=_by_part):
         yield path, *leaves[path]
+
+
+def _by_part(path: Sequence[str | int]) -> list[tuple[bool, str]]:
+    # Padded, so that element 10 of a list comes after element 9.
+    return [(isinstance(part, str), str(part).zfill(6)) for part in path]
 
 
 def _overlaid(value: Any, live: Any, path: Sequence[str | int]) -> Any:

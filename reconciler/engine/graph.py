@@ -32,7 +32,8 @@ def in_dependency_order(
     for node, needed in needs.items():
         waiting[node] = len(needs.keys() & set(needed))
         if not waiting[node]:
-            heapq.heappush(ready, (key(node), next(ties), node))
+            ready.append((key(node), next(ties), node))
+    heapq.heapify(ready)
     ordered: list[Node] = []
     while ready:
         _, _, node = heapq.heappop(ready)

@@ -1,4 +1,4 @@
-"""Everything that a plan is made from, live state apart."""
+"""Everything that a plan is made from, apart from live state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reconciler.model.rule import Rule
 
 
 class PlanOptions(Struct, frozen=True):
-    """What a caller may ask of a plan beyond the differences."""
+    """The options of a plan."""
 
     # Options decide what is read as well, not only what is shown: `adopt` and `unmanaged` need
     # lists that a plain plan can do without.
@@ -29,24 +29,24 @@ class PlanOptions(Struct, frozen=True):
     unmanaged: bool = False
     """List objects that neither a manifest nor the state knows. Reads every kind in every project."""
     inventory: bool = False
-    """With `unmanaged`: read settings that always exist as well, and go on where a list cannot be read."""
+    """With `unmanaged`: read settings that always exist too, and go on if a list cannot be read."""
     targets: tuple[Address, ...] = ()
     replace: tuple[Address, ...] = ()
     budget_calls: int | None = None
     is_preview: bool = False
-    """Make a plan that is only looked at: what apply would compare with later is left out."""
+    """Leave out everything that only apply needs to compare with later."""
     rotate_now: tuple[Address, ...] = ()
-    """The resources whose keys are rotated whatever their age."""
+    """The resources whose keys are rotated at any age."""
     revoke_now: bool = False
     """Revoke the earlier keys of these resources at once."""
     offline: bool = False
     """Whether the records stand for live objects."""
     facts: bool = False
-    """Keep what the API answers beyond the fields of a kind, for policies."""
+    """Keep the attributes of answers that are no fields of the kind, for policies."""
 
 
 class PlanInputs(Struct, frozen=True):
-    """Everything a plan is made from, live state apart."""
+    """Everything that a plan is made from, apart from live state."""
 
     resources: Sequence[Resource]
     kinds: Mapping[str, Kind]
@@ -57,36 +57,38 @@ class PlanInputs(Struct, frozen=True):
     keyed_projects: Collection[str] = ()
     """The projects with a key of their own; "" is the default scope."""
     key_writers: Mapping[str, Address] = field(default_factory=dict)
-    """By project, the resource that delivers the key which opens it. It comes before what needs the key."""
+    """By project: the resource that delivers its key, and has to come before all users of the key."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     previous_outputs: Mapping[str, Any] = field(default_factory=dict)
     state_serial: int = 0
     state_is_new: bool = False
-    """The state may have been lost, so the plan searches for marked objects that nothing declares any more."""
-    # Functions where an answer costs a call or needs the time of the server: a plan that stops at
-    # an error of its manifests never asks.
+    """The state may have been lost, so the plan searches for marked objects that nothing declares."""
+    # Functions, because each answer costs a call or needs the time of the server. A plan that stops
+    # at an error of its manifests never calls them.
     recently_written: Callable[[], Mapping[Address, float]] = dict
-    """Addresses whose objects were created moments ago, each with the latest time at which that can have been.
+    """Addresses whose objects were created moments ago, each with the latest possible time of the
+    creation.
 
-    Called once the server's time is known. Lists need not show these objects yet; `consistency` says how long.
+    Called once the server's time is known. Lists need not show these objects before the end of the
+    `consistency` window.
     """
     removed: Callable[[Collection[str]], Collection[str]] = lambda _: ()
-    """Which of some ids the audit log says were deleted: those are not waited for."""
+    """Those of some ids that were deleted according to the audit log. They are not waited for."""
     consistency: ConsistencyWindow = field(default_factory=ConsistencyWindow)
     options: PlanOptions = PlanOptions()
     rules: Sequence[Rule] = ()
     server_time: Callable[[], float] = time.time
     """In unix seconds. Retention rules compare ages with it."""
-    # Reading ten thousand files takes as long as the first calls, so both go on at the same time.
+    # Reading ten thousand files takes as long as the first calls, so both happen at the same time.
     contents: Callable[[], Sequence[Resource]] | None = None
-    """The resources with the contents of their folders. Called while the first answers are awaited."""
+    """The resources with the contents of their folders. Called while the first calls are in flight."""
     pages: Mapping[Scope, int] = field(default_factory=dict)
-    """How many pages each list had when it was read last, where it had more than one."""
+    """The pages of each list at the last reading, if there was more than one."""
     sharers: int = 1
-    """How many stacks of the organization share what is read. Each of them needs some of a list."""
+    """The number of stacks of the organization that share lists. Each needs a part of a list."""
     declarable: Collection[str] = ()
     """The kinds that a manifest can declare, which an overview covers."""
     ignore: IgnoreRules = IgnoreRules()
     """Unmanaged objects that no report mentions."""
     moved: Mapping[Address, Address] = field(default_factory=dict)
-    """Addresses of records whose project has a new name, each with the address under which it is stored."""
+    """Addresses of records whose project has a new name, each with the stored address."""

@@ -1,4 +1,4 @@
-"""What exists beside what a plan is about: every object that was read, and what could not be read."""
+"""Overviews of an organization: every object that was read, and every list that was not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.model.inventory import InventoryObject, UnreadList
 
 
 class Survey(Struct, frozen=True):
-    """What was read only to see what exists."""
+    """The lists that were read for an overview alone."""
 
     scopes: frozenset[Scope] = frozenset()
     """The lists that neither a manifest nor a record needs."""
@@ -20,13 +20,13 @@ class Survey(Struct, frozen=True):
     project_ids: Mapping[str, str] = field(default_factory=dict)
     """The API's id of each project, by the project's name in scopes."""
     settings: frozenset[Scope] = frozenset()
-    """The scopes of settings that always exist, one a scope, and that were not read."""
+    """The scopes of settings that were not read. A setting always exists, once per scope."""
     project_names: Mapping[str, str] = field(default_factory=dict)
     """The names of projects that the configuration does not name, by their name in scopes."""
 
 
 class Overview(Struct, frozen=True):
-    """Every object that was read, in order of project and kind, and the lists that were not read."""
+    """Every object that was read, and the unread lists, both in order of project and kind."""
 
     objects: Sequence[InventoryObject] = ()
     unread: Sequence[UnreadList] = ()

@@ -1,4 +1,4 @@
-"""Plans from live state: everything is read, then everything is decided."""
+"""Plans from live state: everything is read before anything is decided."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def matches(match: Spec, live: LiveObject, now: float) -> bool:
 
 
 def last_use(live: LiveObject) -> tuple[str, float] | None:
-    """The attribute that tells the age best, and its value in unix seconds."""
+    """The attribute that shows the age best, and its value in unix seconds."""
     for name in TIMES:
         at = live.attributes.get(name)
         # Zero means "unknown" in some answers and would count as 1970.

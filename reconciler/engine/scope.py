@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import builtins
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
@@ -72,9 +73,11 @@ class LiveState:
         del self._listed[scope]
         del self._scopes[scope.kind, scope.project][scope]
 
-    def lacks(self, scope: Scope, id: str) -> bool:
-        """Whether a scope was listed without an object. A scope that was not listed proves nothing."""
-        return scope in self._listed and id not in self._listed[scope]
+    def lacking(self, wanted: Iterable[tuple[Scope, str]]) -> builtins.list[tuple[Scope, str]]:
+        """Those of some objects that their lists lack. A scope that was not listed proves nothing."""
+        # In one pass without further calls, because a large state has thousands of known objects.
+        listed = self._listed
+        return [(scope, id) for scope, id in wanted if scope in listed and id not in listed[scope]]
 
     def scope_of(self, kind: str, project: str | None, id: str) -> Scope:
         """The scope that lists an object. Raises ValueError if the id cannot belong to the kind."""
@@ -95,7 +98,7 @@ class LiveState:
     def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
         """An object by id; None if it was not read."""
         try:
-            # The id tells the parent, and so the list: no search through all lists of the kind.
+            # The id contains the parent, and so the list: no search through all lists of the kind.
             return self._listed.get(self.scope_of(kind, project, id), {}).get(id)
         except ValueError:
             return None

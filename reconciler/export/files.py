@@ -30,13 +30,13 @@ PROMPTS = "prompts"
 """The folder of long texts."""
 
 ORGANIZATION = "organization"
-"""The folder of what is in no project, in the layout `project`."""
+"""The folder of objects outside of projects, in the layout `project`."""
 
 DEFAULT_KEY = "default-key"
-"""The folder of what is in the project of the default key, which manifests do not name."""
+"""The folder of objects in the project of the default key, which manifests do not name."""
 
 SHARED = "shared"
-"""The folder of documents that stand for several projects."""
+"""The folder of documents that declare objects in several projects."""
 
 LONG_TEXT_LINES = 5
 LONG_TEXT_CHARACTERS = 600

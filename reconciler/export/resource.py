@@ -11,7 +11,7 @@ from reconciler.model.values import Spec
 
 
 class ExportedResource(Struct, frozen=True):
-    """What is known of one object before it is written as a manifest."""
+    """One object as it will be declared."""
 
     address: Address
     id: str

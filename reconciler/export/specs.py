@@ -1,4 +1,4 @@
-"""Live objects as specs: what a manifest would say to declare them as they are.
+"""Turns live objects into the specs that would declare them.
 
 Only what can be set is kept, without what the API fills in by itself. Ids of exported objects
 become references. Secrets are hidden by the API, and are never part of a spec.
@@ -114,7 +114,7 @@ def resource_of(
 
 
 def _undelivered(name: str, address: Address) -> tuple[dict[str, Any], str]:
-    """A destination for a secret that was shown to somebody else, and what to say of it."""
+    """A destination for a secret that was shown only at creation, and a comment on it."""
     file = "-".join(filter(None, (address.project, address.name)))
     about = (
         f"The API shows the {name.replace('_', ' ')} once, at creation, and nothing was written to "
@@ -144,14 +144,14 @@ def _values(live: LiveObject) -> Iterator[tuple[str, Any]]:
 
 
 def _is_default(declared: Field, value: Any) -> bool:
-    """Whether an object has the value by itself."""
+    """Whether an object has the value without a declaration of it."""
     if declared.required or declared.default is SERVER_CHOSEN:
         return False
     return same(*comparable(declared.type, value, declared.default))
 
 
 def is_chosen_by_api(declared: Field) -> bool:
-    """Whether the API chooses the value at creation and nobody can change it later."""
+    """Whether the API chooses the value at creation and it cannot change later."""
     is_free = not declared.required and declared.default is SERVER_CHOSEN
     is_choice = isinstance(declared.type, Text) and bool(declared.type.choices)
     return is_free and is_choice and declared.mutability is not Mutability.IN_PLACE
@@ -349,8 +349,8 @@ def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
         elif declared.readable is Readable.NEVER and _is_setting(declared):
             unseen.append(declared.name)
     if unseen:
-        what = " and ".join(filter(None, (", ".join(unseen[:-1]), unseen[-1])))
-        yield f"The API does not show {what}: what is set there stays as it is."
+        names = " and ".join(filter(None, (", ".join(unseen[:-1]), unseen[-1])))
+        yield f"The API does not show {names}: what is set there stays as it is."
 
 
 def _is_setting(declared: Field) -> bool:

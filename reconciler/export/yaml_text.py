@@ -21,7 +21,7 @@ WIDTH = 88
 
 
 class Raw(Struct, frozen=True):
-    """Text that is inserted as it is, such as an expression; only YAML's own quoting applies."""
+    """Text that is inserted verbatim, such as an expression; only YAML's own quoting applies."""
 
     text: str
 
@@ -231,13 +231,13 @@ def _text_lines(head: str, value: str | Raw, indent: int) -> Iterator[str]:
 
 
 def _fits_literal(text: str) -> bool:
-    """Whether a literal block keeps the text as it is."""
+    """Whether a literal block preserves the text."""
     starts_plainly = not text.startswith((" ", "\n", "\t"))
     return starts_plainly and not _UNQUOTABLE.search(text)
 
 
 def _fits_folded(text: str) -> bool:
-    """Whether a folded block keeps the text as it is: one line of single spaces."""
+    """Whether a folded block preserves the text: one line of single spaces."""
     if "\n" in text or "\t" in text or "  " in text or text != text.strip():
         return False
     # Other spaces are line breaks to `textwrap` and characters to YAML.

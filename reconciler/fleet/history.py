@@ -31,7 +31,7 @@ from reconciler.state.rows import plain
 
 LOG = logging.getLogger("reconciler.fleet")
 _LAST_SECONDS = 30.0
-"""How long the end of a run waits for what is not written yet."""
+"""How long the end of a run waits for entries that are not written yet."""
 
 
 def open_history(settings: Settings) -> HistoryStorage:
@@ -61,7 +61,7 @@ class FleetHistory:
     def record(self, report: StackReport, origin: RunOrigin) -> None:
         """Add one run of a stack. Raises StateError."""
         if not report.id.environment:
-            return  # the stack file cannot be read, so nobody knows which stack it is
+            return  # the stack file cannot be read, so the stack has no identity
         look = entry_of(report, origin)
 
         def change(body: bytes | None) -> bytes:

@@ -67,5 +67,5 @@ def _parsed(body: bytes | None, target: str) -> _Document:
     try:
         return msgspec.json.decode(body, type=_Document)
     except msgspec.MsgspecError as error:
-        # Beginning again would announce everything once more, and hide that something is wrong.
+        # A fresh memory would announce everything once more, and hide the problem.
         raise StateError(f"what was announced to {target} cannot be read: {error}") from error

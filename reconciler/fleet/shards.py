@@ -50,7 +50,7 @@ def divided(stacks: Sequence[FoundStack], total: int) -> list[list[FoundStack]]:
         groups.setdefault(key, []).append(stack)
     positions = {stack.id: index for index, stack in enumerate(stacks)}
     shards: list[list[FoundStack]] = [[] for _ in range(total)]
-    # Largest first, as small groups fill what is left. The key makes the order the same everywhere.
+    # Largest first, so that small groups fill the gaps. The key makes the order deterministic.
     for key in sorted(groups, key=lambda key: (-len(groups[key]), key)):
         smallest = min(range(total), key=lambda index: (len(shards[index]), index))
         shards[smallest] += groups[key]

@@ -121,13 +121,13 @@ class FleetContext(Struct, frozen=True):
     sharing: Sharing | None = None
     """The answers, connections and paces that the stacks share. Its maker closes it."""
     program: str = "fleet"
-    """What runs the stacks, for people who share something with it."""
+    """What runs the stacks, as other runs that share a limit see it."""
     is_background: bool = False
-    """Whether nobody waits for the stacks, so that others come first where a limit is shared."""
+    """Whether the run is unattended, so that others come first where a limit is shared."""
     recorder: Recorder = NoRecorder()
-    """Counts requests. Whoever runs the stacks records their results."""
+    """Counts requests. The caller records the results."""
     spend: SpendReader | None = None
-    """Reads what was spent against limits, if somebody asked for it."""
+    """Reads the costs to compare with spend limits; None if they are not wanted."""
 
 
 def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -> StackResult:
@@ -155,7 +155,7 @@ def run_stack(stack: FleetStack, request: StackRequest, context: FleetContext) -
 
 
 class _StackRun:
-    """One command on one stack. What is known when an error comes stays in the result."""
+    """One command on one stack. The result keeps every fact from before an error."""
 
     def __init__(self, stack: FleetStack, request: StackRequest, context: FleetContext) -> None:
         self._stack = stack
@@ -229,7 +229,7 @@ class _StackRun:
             return self._apply(session)
 
     def _unlocked_plan(self, session: Session, *, tolerant: bool = False) -> Plan:
-        """A plan of the state as it is without the lock.
+        """A plan of the state, read without the lock.
 
         Raises LockedError if an object is blocked in a plan during which another run wrote the state:
         what that run has just created is in the lists, and not yet in the state that was read before.

@@ -161,7 +161,7 @@ def _walk(root: Path) -> Iterator[tuple[str, Diagnostic | None]]:
 def _leaving(entry: os.DirEntry[str], name: str, top: str) -> Diagnostic | None:
     """The problem of a link to a stack outside of the fleet's folder.
 
-    A link to a folder inside needs no look: that folder is found by itself.
+    A link to a folder inside is skipped, because the walk reaches that folder anyway.
     """
     real = os.path.realpath(entry.path)
     if real == top or real.startswith(f"{top}{os.sep}"):

@@ -135,7 +135,7 @@ def _looks_of_state(
 
 
 def _look(run: RunRecord) -> HistoryEntry:
-    # Without an end, nobody knows how long the run took.
+    # Without an end, the duration of the run is unknown.
     at = run.began_at if run.ended_at is None else run.ended_at
     return HistoryEntry(
         run.command,

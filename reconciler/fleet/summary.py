@@ -36,7 +36,7 @@ _MOST_CHARACTERS = 2_000
 _VERSION = b"reconciler fleet 1\n"
 _FAILED = (OutcomeStatus.FAILED, OutcomeStatus.STALE)
 _EXIT_CODES = (10, 11, 12, 2)
-"""Exit codes of stacks by precedence, if nothing failed and nobody stopped the run."""
+"""Exit codes of stacks by precedence, if no stack failed and the run was not stopped."""
 
 
 def summarized(result: StackResult, base: Path = HERE) -> StackReport:

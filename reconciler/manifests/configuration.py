@@ -51,7 +51,8 @@ class Settings(Struct, frozen=True):
     """Called with every secret as soon as it is known, even if loading fails afterwards."""
 
     def __repr__(self) -> str:
-        return f"Settings({self.root})"  # the environment holds keys
+        # The environment holds keys, and a traceback can show every local.
+        return f"Settings({self.root})"
 
 
 class Credential(Struct, frozen=True):

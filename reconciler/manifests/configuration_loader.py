@@ -246,7 +246,7 @@ def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> 
     results = _Made()
     for instance in sorted(instances, key=_resolution_order):
         try:
-            made = resolver.made(instance)
+            made = resolver.resolve(instance)
         except NoRoomError as error:
             document = instance.document
             problems.add("Stack too large", str(error), place=document.place, address=instance.address)

@@ -20,17 +20,17 @@ from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Template, Unknown
 
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}")
-_REMEDY = "The value contains a key that is in use. Remove it from the {what} and from its version history."
+_REMEDY = "The value contains a key that is in use. Remove it from the {file_kind} and from its version history."
 
 _Texts = list[tuple[Trail, str, bool]]
 """Texts to look at: the path, the text, and whether it is a key of a map."""
 
 
 class CredentialScan:
-    """Searches values for secrets. `what` describes the kind of file, for messages."""
+    """Searches values for secrets. `file_kind` names the kind of file in messages."""
 
     def __init__(
-        self, secrets: Iterable[Secret], problems: Problems, what: str = "manifest"
+        self, secrets: Iterable[Secret], problems: Problems, file_kind: str = "manifest"
     ) -> None:
         secrets = list(secrets)
         values = [re.escape(secret.reveal()) for secret in secrets]
@@ -40,9 +40,9 @@ class CredentialScan:
         # nearly all, are searched once.
         self._suspect = re.compile("|".join([*values, "sk-", r"\$\{"]))
         self._problems = problems
-        self._what = what
+        self._file_kind = file_kind
 
-    def taken_out(
+    def without_keys(
         self, value: Any, document: Document, above: Trail = (), address: Address | None = None
     ) -> Any:
         """The value without secrets, each of which is reported; the value itself if there is none.
@@ -56,8 +56,8 @@ class CredentialScan:
         for trail, text, is_key in texts:
             if self.holds(text):
                 has_leaks = True
-                summary = f"A credential does not belong in a {self._what}"
-                detail = _REMEDY.format(what=self._what)
+                summary = f"A credential does not belong in a {self._file_kind}"
+                detail = _REMEDY.format(file_kind=self._file_kind)
                 location = document.location_of(trail, key=is_key)
                 self._problems.add(summary, detail, place=location, address=address)
             else:

@@ -38,7 +38,7 @@ _ADMIN_SCOPE = ""
 _NOT_A_KEY = "Not an API key"
 _MIN_GUESSED = 16
 """The shortest value that counts as a secret only because of the name of its variable."""
-_TELLING = frozenset(
+_SECRET_WORDS = frozenset(
     {"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"}
 )
 _LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@\S*")
@@ -185,7 +185,7 @@ def _is_secret(name: str, value: str) -> bool:
         return True
     if name.startswith(SENT_PREFIX) and len(value) >= LEAST_LENGTH:
         return True
-    if name.upper().rpartition("_")[2] not in _TELLING or len(value) < _MIN_GUESSED:
+    if name.upper().rpartition("_")[2] not in _SECRET_WORDS or len(value) < _MIN_GUESSED:
         return False
     # A variable such as SSH_KEY can also hold a path or a sentence.
     return value[0] not in "/.~" and not any(map(str.isspace, value))

@@ -39,7 +39,7 @@ class DeferredFiles:
         self._problems = problems
         self._due: defaultdict[Address, list[_Due]] = defaultdict(list)
 
-    def leave(
+    def defer(
         self, address: Address, field: str, document: Document, item_of: Mapping[str, int]
     ) -> None:
         """Defer the local files among a field's members."""

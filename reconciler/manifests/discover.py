@@ -48,6 +48,7 @@ def read_documents(
     for path in _files(files, ["."] if entries is None else list(entries), place_of, problems):
         name = shown(root / path, root)
         text = _read(files, path, name, problems)
+        # Before parsing, which would take long for the lock files of package managers.
         if text is None or not (strict or _LOOKS_LIKE_ONE.search(text)):
             continue
         for document in parsed.documents(text, name, problems, is_json=path.endswith(".json")):
@@ -75,6 +76,8 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
     file = files.root / path
     try:
         status = file.lstat()
+        # Messages quote the text of a manifest, so a link must not lead to a closed file. A plain
+        # file was found below the folder, which needs no further check.
         if status.st_nlink > 1 or not stat.S_ISREG(status.st_mode):
             files.require_open(path)
             require_file(files.root, path)

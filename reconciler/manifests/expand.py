@@ -283,7 +283,7 @@ class Expander:
             report = self._problems.reporter(document.location_of)
             metadata = Evaluator(context, report, self._room).evaluate(raw, ("metadata",))
             # Before the address is made, since every message quotes addresses.
-            metadata = self._leaks.taken_out(metadata, document, ("metadata",))
+            metadata = self._leaks.without_keys(metadata, document, ("metadata",))
         instance = Instance(document, kind, metadata, context, context.each)
         instance.address = _address(kind, metadata)
         if instance.address is None:

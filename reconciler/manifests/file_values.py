@@ -81,7 +81,7 @@ class FileValues:
             replaced[field.name] = _file_set(finder)
             address = self._instance.address
             if address is not None:
-                self._contents.leave(address, field.name, self._instance.document, finder.item_of)
+                self._contents.defer(address, field.name, self._instance.document, finder.item_of)
         elif isinstance(field.type, BundleType) and isinstance(value, list):
             replaced[field.name] = self._bundle(value, field.type, trail)
 

@@ -51,7 +51,7 @@ class ForEach:
             return Unknown(text)
 
         written = self._evaluate(document, replace(context, reference=postpone))
-        value = self._leaks.taken_out(written, document, ("for_each",))
+        value = self._leaks.without_keys(written, document, ("for_each",))
         if value is not written:
             return None
         if isinstance(value, Unknown) and self._problems.errors and not references:

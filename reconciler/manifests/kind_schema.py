@@ -101,6 +101,7 @@ def _for_each() -> dict[str, Any]:
         "description": "Creates one resource per entry of a map or list of strings; at most 10,000.",
         "markdownDescription": "Creates one resource per entry of a map or list of strings; at most 10,000. "
         "`${each.key}` and `${each.value}` insert the key and the value of the entry.",
+        # A map or a list is checked again once its expressions are evaluated.
         "type": ["object", "array", "string"],
         "items": {"type": "string"},
         "uniqueItems": True,
@@ -174,6 +175,7 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
             "prevent_destroy": flag("Refuse any plan that would delete or replace the object."),
             "ignore_changes": {
                 **described(ignored),
+                # The pattern applies to a text only, which is the word all or an expression.
                 "type": ["array", "string"],
                 "items": {"type": "string", "minLength": 1},
                 "pattern": r"^all$|\$\{" if expressions else "^all$",

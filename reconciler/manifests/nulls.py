@@ -18,6 +18,7 @@ _CONTAINERS = (dict, list)
 
 def may_be_null(declared: Field | Property) -> bool:
     """Whether null is accepted for a field or property that it does not clear. It is then dropped."""
+    # The API reads null as an omitted property, but a required one has no such meaning.
     if isinstance(declared, Property):
         return not declared.required
     return not (

@@ -26,7 +26,8 @@ normalized."""
 
 def shown(path: Path, root: Path) -> str:
     """A path for messages: relative to the current folder, else to the stack's."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", and resolve follows links
+    # Path.absolute would keep "..", and resolve would show the target of a link.
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100
     for base in (Path.cwd(), Path(os.path.abspath(root))):  # noqa: PTH100
         if absolute.is_relative_to(base):
             return absolute.relative_to(base).as_posix()
@@ -58,7 +59,8 @@ def relative(text: str) -> str:
         return text
     if not text or "\0" in text:
         raise ValueProblem("Not a path", "Write the path of a file in the stack's folder.")
-    if text.startswith("/") or os.path.isabs(text):  # noqa: PTH117 - a Path takes ten times as long to say so
+    # A Path takes ten times as long.
+    if text.startswith("/") or os.path.isabs(text):  # noqa: PTH117
         raise ValueProblem(
             "Path outside the stack",
             f'"{text}" is absolute: write it relative to the stack\'s folder.',
@@ -116,7 +118,8 @@ def require_file(root: Path, text: str) -> Path:
 
 def exists_as_spelled(root: Path, path: str) -> bool:
     """Whether a path with wildcards is the literal name of a file or folder, such as `docs/[slug]`."""
-    return os.path.exists(root / path)  # noqa: PTH110 - Path.exists raises for names that are too long
+    # Path.exists raises for names that are too long.
+    return os.path.exists(root / path)  # noqa: PTH110
 
 
 class Glob(Struct, frozen=True, dict=True):

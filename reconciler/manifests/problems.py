@@ -108,8 +108,8 @@ class Problems:
 
 
 def _masked(diagnostic: Diagnostic, redact: Redactor) -> Diagnostic:
-    """A diagnostic without secrets. An address with a secret is dropped, because a part of it would
-    mislead."""
+    """A diagnostic without secrets."""
+    # An address with a secret is dropped, because a masked one would name another resource.
     address = None
     if diagnostic.address and redact(str(diagnostic.address)) == str(diagnostic.address):
         address = diagnostic.address

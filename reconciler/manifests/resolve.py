@@ -69,12 +69,12 @@ class Resolver:
         self._inputs = inputs
         self._failed = False
 
-    def made(self, instance: Instance) -> Resource | Rule | None:
+    def resolve(self, instance: Instance) -> Resource | Rule | None:
         """The resource or rule of an instance; None, with problems reported, if it has errors."""
         self._failed = False
         evaluated = self._evaluate(instance)
         # Before validation, because its messages quote values.
-        document = self._leaks.taken_out(evaluated, instance.document, (), instance.address)
+        document = self._leaks.without_keys(evaluated, instance.document, (), instance.address)
         self._failed = self._failed or document is not evaluated
         if isinstance(instance.kind, Kind) and "spec" in document:
             document = {**document, "spec": as_manifest(instance.kind, document["spec"])}
@@ -142,6 +142,9 @@ class Resolver:
         return resource
 
     def _with_file_values(self, instance: Instance, spec: Spec) -> Spec:
+        # Most kinds name neither files nor secrets.
+        if not instance.kind.own_calls and not instance.kind.takes_secrets:
+            return spec
         note = partial(self._note, instance)
         values = FileValues(instance, self._files, self._inputs, self._contents, note)
         return values.replaced_in(spec)

@@ -12,7 +12,7 @@ from typing import Any
 MAX_RESOURCES = 100_000
 MAX_CHARACTERS = 250_000_000
 _NODE = 20
-"""The size of a node besides its text: about the characters needed to write one."""
+"""The size of a node without its text: about the number of characters needed to write one."""
 
 
 class NoRoomError(Exception):
@@ -34,6 +34,7 @@ class Room:
             raise NoRoomError(
                 f"The documents expand to more than {self._most_resources:,} resources. Split the stack into several."
             )
+        # The file limits the size of a document that is not repeated.
         if count > 1:
             self.take_characters(count * self.size(document))
 

@@ -66,6 +66,7 @@ class Document:
         value = self.value
         for part in trail:
             child = self._child(value, at, part)
+            # A missing key is reported at its map, and a value from an expression at its text.
             if child is None:
                 return self._place(at)
             value, at, key_at = child
@@ -107,6 +108,7 @@ class Document:
     def _size(self, value: Any, at: int) -> int:
         if not isinstance(value, dict | list):
             return 1
+        # Cached, because each problem below a map counts the nodes before it.
         if at not in self._sizes:
             cursor = at + 1
             if isinstance(value, dict):

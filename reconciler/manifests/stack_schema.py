@@ -1,5 +1,7 @@
-"""The schema of the stack file, `reconciler.yaml`. It is checked as written, so expressions stand
-where they may.
+"""The schema of the stack file, `reconciler.yaml`.
+
+The file is checked as it is written, before expressions are evaluated. Sections accept null, because
+a key without a value is null in YAML.
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ def _metadata() -> dict[str, Any]:
 
 
 def _shared_properties() -> dict[str, Any]:
-    """What an environment can say otherwise than the stack."""
+    """The settings that an environment can override."""
     return {
         "manifests": {
             **described(
@@ -173,6 +175,7 @@ def variables_schema() -> dict[str, Any]:
             "patternErrorMessage": "Variable names consist of letters, digits, '_' and '-', and do not start with a "
             "digit.",
         },
+        # A map with any of these keys is a declaration, and every other value is a default.
         "additionalProperties": {"if": {"type": "object", "anyOf": declares}, "then": declaration},
     }
 
@@ -227,6 +230,7 @@ def _backend() -> dict[str, Any]:
             "Where to store the state: `remote`, or `{local: {path: FOLDER}}`. The address of a remote backend comes "
             "from RECONCILER_BACKEND or --backend only."
         ),
+        # An address is refused by its pattern, with a message that says where it belongs.
         "type": ["object", "string", "null"],
         "pattern": f"^{REMOTE}$",
         "patternErrorMessage": HOW_TO_SET,
@@ -312,7 +316,7 @@ def _ignore() -> dict[str, Any]:
 
 
 def _refresh() -> dict[str, Any]:
-    left_out = Refresh()
+    defaults = Refresh()
     return {
         **described("When to read scopes even though the audit log shows no change."),
         "type": ["object", "null"],
@@ -324,14 +328,14 @@ def _refresh() -> dict[str, Any]:
                 "type": "number",
                 "minimum": 0,
                 "maximum": 8760,
-                "default": left_out.full_every_hours,
+                "default": defaults.full_every_hours,
             },
             "full_every_runs": {
                 **described("Read everything after this many applies; 0 means always."),
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 100_000,
-                "default": left_out.full_every_runs,
+                "default": defaults.full_every_runs,
             },
             "overlap_minutes": {
                 **described(
@@ -340,7 +344,7 @@ def _refresh() -> dict[str, Any]:
                 "type": "number",
                 "minimum": 1,
                 "maximum": 1440,
-                "default": left_out.overlap_minutes,
+                "default": defaults.overlap_minutes,
             },
         },
         "additionalProperties": False,

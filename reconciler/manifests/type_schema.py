@@ -61,6 +61,7 @@ def id_schema(forms: list[str]) -> dict[str, Any]:
     """The schema of ids of a kind, from their form: `ID`, or `GROUP_ID/USER_ID` for ids with a
     parent."""
     depths = [form.count("/") for form in forms]
+    # Without a parent, the form of ids is the same for all kinds.
     if not max(depths):
         return ID_SCHEMA
     # The id of a checkpoint has colons. Where a kind has several forms of parent, the id begins with

@@ -33,12 +33,12 @@ _NOT_RECORDED = (
     "/organization/costs",
     "/models",
 )
-"""What a copy has of its own."""
+"""Answers that the emulator makes itself."""
 
 _FOR_GOOD = (401, 403, 404, 410)
 
 Slot = tuple[bool, str]
-"""Whether it is the admin key, and otherwise the project's name in the configuration."""
+"""Whether the key is the admin key, and the name of its project in the configuration."""
 
 
 class _List(Struct):
@@ -53,7 +53,7 @@ class _List(Struct):
 class Capture:
     """A `ReadLog` that sends each GET once and keeps its answer. Safe to use from threads.
 
-    `redactor` masks the secrets of this run in what is kept.
+    `redactor` masks the secrets of this run in kept answers.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -98,7 +98,7 @@ class Capture:
     # Results
 
     def project_of(self, name: str | None) -> str:
-        """The id of the project whose key the name stands for; empty if no answer named it."""
+        """The id of a project by the name of its key; empty if no answer named it."""
         return self._projects.get(name or "", "")
 
     def lists(self) -> list[RecordedList]:
@@ -117,7 +117,7 @@ class Capture:
         return lists
 
     def objects(self) -> list[RecordedObject]:
-        """Every object that was read by itself."""
+        """Every object that was read singly."""
         objects = []
         for (slot, path), (template, body) in self._objects.items():
             clean = self._clean(template, body)

@@ -43,10 +43,10 @@ def refused_calls(requests: Sequence[RequestRecord], redact: Callable[[str], str
 
 
 def guessed_lists(requests: Sequence[RequestRecord], recording: Recording) -> Iterator[str]:
-    """Lists that the engine read in the copy although nobody had read them live."""
+    """Lists that the engine read in the copy and that are not in the recording."""
     known = {entry.path for entry in recording.lists}
     known |= {refusal.path for refusal in recording.refusals}
-    # What is inside of an object that the copy has created is known to be empty.
+    # A list inside an object that the copy has created is really empty.
     made = set()
     for request in requests:
         if request.method == "POST" and isinstance(request.response_body, dict):

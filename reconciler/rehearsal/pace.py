@@ -1,4 +1,4 @@
-"""How long calls take at the pace of the live API: a calculation, nobody waits.
+"""Calculates how long calls would take at the pace of the live API.
 
 Each admin route answers a number of requests a minute, whatever other routes do. So the route with
 the most calls decides. Waiting for dependencies comes on top, and so do latency and uploads.

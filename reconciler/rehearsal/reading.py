@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.api.keys import Key
-from reconciler.app.export_choice import project_names
+from reconciler.app.export_choice import bound_addresses, project_names
 from reconciler.app.live_organization import Unread, Wanted, read_organization
 from reconciler.app.plans import SEARCHED, PlanRequest, require_credentials, unchecked_plan
 from reconciler.app.session import Session
@@ -68,9 +68,7 @@ def _failures(plan: Plan) -> Iterator[str]:
 
 
 def _read_everything(session: Session) -> Iterator[str]:
-    known: dict[tuple[str, str | None, str], Address] = {}
-    for address, record in session.store.records().items():
-        known[address.kind, address.project, record.id] = address
+    known = bound_addresses(session.store.records())
     named = session.stack.projects
     reading = read_organization(
         session, Wanted(), lambda projects: project_names(projects, known, named)
@@ -138,7 +136,7 @@ def _keys(
     lists: list[RecordedList],
     objects: list[RecordedObject],
 ) -> RecordedKeys:
-    """Which credentials have a key, and how the lists of keys show it."""
+    """The credentials that have a key, each with the form in which lists of keys show it."""
     keys = session.keys
     shown = sorted(set(_shown_keys(lists, objects)))
 

@@ -39,11 +39,11 @@ class RecordedList(Struct, frozen=True):
     project: str = ""
     query: dict[str, str] = field(default_factory=dict)
     is_partial: bool = False
-    """Whether the list goes on after these items, because nobody needed the rest."""
+    """Whether the list has more items, which no reader needed."""
 
 
 class RecordedObject(Struct, frozen=True):
-    """One object that was read by itself."""
+    """One object that was read singly."""
 
     path: str
     body: dict[str, Any]

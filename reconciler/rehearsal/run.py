@@ -1,4 +1,4 @@
-"""Rehearses a plan: loads the copy, applies the plan to it for real, and checks what comes of it."""
+"""Rehearses a plan: loads the copy, applies the plan to it for real, and checks the result."""
 
 from __future__ import annotations
 

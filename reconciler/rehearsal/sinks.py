@@ -74,7 +74,7 @@ class RehearsedSinks:
         return None
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
-        """Remove what `put` kept, if it is there."""
+        """Remove the secret that `put` kept, if there is one."""
         kept = _kept(target)
         held = {**receipt, **kept} if receipt else receipt
         with suppress(SinkError):
@@ -86,7 +86,7 @@ class RehearsedSinks:
 
 
 def _kept(target: Spec) -> dict[str, Any]:
-    """The target in the temporary folder that stands for another."""
+    """The target in the temporary folder that replaces another."""
     if _FILE in target:
         return dict(target)
     name = hashlib.sha256(place_of(target).encode()).hexdigest()

@@ -28,7 +28,7 @@ from reconciler.rehearsal.recording import Recording, as_organization
 from reconciler.state import StateStore
 
 _LEFT_OUT = frozenset({"audit_log", "usage", "upload", "upload_part", "file_batch"})
-"""Records that an interrupted run may leave behind, and that nobody has to remove."""
+"""Records that an interrupted run may leave behind, and that need no removal."""
 _LABELS = ("name", "email", "filename", "model", "user_id", "group_id", "threshold_amount")
 
 

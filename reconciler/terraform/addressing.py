@@ -1,4 +1,4 @@
-"""Addresses for what was drafted: projects first, then everything in them."""
+"""Addresses for drafts: projects first, then the objects in them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def addressed(
     known: ExistingResources,
     display_names: Mapping[str, str],
 ) -> Addressing:
-    """Give everything an address. `display_names` are those of projects that nobody declares."""
+    """Give each draft an address. `display_names` are those of undeclared projects."""
     return _Namer(list(drafts), kinds, known).addressing(display_names)
 
 
@@ -88,7 +88,7 @@ class _Namer:
         for name, id in self._known.projects.items():
             yield (project_kind, None, id), Address(project_kind, name)
         for address in self._known.elsewhere:
-            # Nothing is known of the object: this only takes the name.
+            # The object is unknown, so this only takes the name.
             yield (address.kind, address.project, f" {address.name}"), address
         yield from self._known.bound.items()
 
@@ -105,7 +105,7 @@ class _Namer:
         return names
 
     def _new_projects(self, names: _Projects, display_names: Mapping[str, str]) -> dict[str, str]:
-        """Names for the projects that nobody has named, with their ids."""
+        """Names for the projects without one, with their ids."""
         taken = {str(name).casefold() for name in names.values()}
         new: dict[str, str] = {}
         for id in dict.fromkeys(drafted.project_id for drafted in self._drafts):

@@ -1,4 +1,4 @@
-"""From a Terraform state to resources: addresses, references, and what was left out and why.
+"""Converts a Terraform state to resources, and lists what it leaves out with the reasons.
 
 Conversion needs no API. Ids of objects in the same state become references; everything that is
 not carried over is listed with its reason.

@@ -1,4 +1,4 @@
-"""Drafts together with the instances and objects that they stand for."""
+"""Drafts together with their instances and objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Drafted(Struct, frozen=True):
 
     @property
     def identity(self) -> tuple[str, str | None, str]:
-        """What is the same for two declarations of one object."""
+        """Equal for two declarations of one object."""
         return self.kind, self.project_id, self.id
 
 

@@ -40,7 +40,7 @@ class Draft(Struct, frozen=True):
 
 
 class Lookup(Struct, frozen=True):
-    """What the whole state knows."""
+    """Facts from the whole state."""
 
     emails: Mapping[str, str]
     """E-mail addresses by the id of the user."""
@@ -53,10 +53,10 @@ class Lookup(Struct, frozen=True):
     find_file: FindFile = lambda path, size: None  # noqa: ARG005
     """Finds the content of an uploaded file."""
     usual_limits: Callable[[str, str, int], bool] = lambda model, name, value: False  # noqa: ARG005
-    """Whether a rate limit of a model is what the organization has anyway."""
+    """Whether a rate limit of a model is the organization's own."""
 
     def sets(self, instance: TerraformInstance, attribute: str) -> bool | None:
-        """Whether the configuration sets an attribute; None if nobody knows."""
+        """Whether the configuration sets an attribute; None if unknown."""
         if self.configured is None:
             return None
         return attribute in self.configured.get(instance.configuration_address, frozenset())
@@ -95,7 +95,7 @@ class TypeMapping(Struct, frozen=True):
     convert: Convert | None = None
     """Makes the drafts where a table cannot say it."""
     note: str = ""
-    """What is particular about the type, for the documentation."""
+    """A peculiarity of the type, for the documentation."""
 
     def drafts(self, instance: TerraformInstance, lookup: Lookup) -> Iterable[Draft]:
         """The resources that an instance becomes. Raises NotCarriedOver."""

@@ -53,7 +53,7 @@ def _rate_limit(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
         value = instance.attributes.get(attribute)
         if not isinstance(value, int | float) or lookup.sets(instance, attribute) is False:
             continue
-        # Older versions store 0 for what is not set, and 0 would switch the model off.
+        # Older versions store 0 for an unset limit, and 0 would switch the model off.
         if value == 0 and not lookup.sets(instance, attribute):
             zeros.append(name)
             continue
@@ -178,7 +178,7 @@ def _chunking(value: Any) -> dict[str, Any]:
 
 
 def _block(value: Any) -> dict[str, Any]:
-    """A block without what is not set in it."""
+    """The parts of a block that are set, with numbers as integers."""
     present = present_parts(value)
     for name, part in present.items():
         if isinstance(part, float):

@@ -1,4 +1,4 @@
-"""What the tables of several providers have in common."""
+"""Mappings that the tables of several providers share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def rate_limit(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
             left_out[name] = declared.pop(name)
     comments = {}
     if unknown and not declared:
-        # Something was set, and nothing tells what.
+        # At least one limit was set, and the state does not say which.
         declared, left_out = dict(stored), {}
     if unknown and left_out:
         listed = ", ".join(f"{name}: {value}" for name, value in left_out.items())

@@ -1,4 +1,4 @@
-"""Reads a state: the file of version 4, or what `terraform show -json` prints.
+"""Reads a state: the file of version 4, or the output of `terraform show -json`.
 
 Both become a `TerraformState`. `show -json` of a saved plan says in addition which attributes the
 configuration sets, which no state does.
@@ -298,7 +298,7 @@ def _list_of_maps(value: Any, what: str, name: str) -> list[Mapping[str, Any]]:
 
 
 def _map(value: Any) -> Mapping[str, Any]:
-    """A map, or an empty one for anything else: what is missing or edited says nothing."""
+    """A map, or an empty one for a missing or edited value."""
     return value if isinstance(value, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""What a state knows as a whole: addresses of users, names of projects, files of stores."""
+"""Facts from a whole state: addresses of users, names of projects, files of stores."""
 
 from __future__ import annotations
 
@@ -30,13 +30,8 @@ def lookup_of(state: TerraformState, find_file: FindFile) -> Lookup:
             stores.add(str(instance.attributes.get("id")))
         if instance.type.startswith("openai_vector_store_file"):
             files[str(instance.attributes.get("vector_store_id"))].append(instance.attributes)
-    emails: dict[str, str] = {}
-    # Data sources often list the users whose ids resources name.
-    for instance in (*state.instances, *state.data):
-        if instance.provider in PROVIDERS:
-            _note_emails(instance.attributes, emails)
     return Lookup(
-        emails=emails,
+        emails=_emails(state),
         configured=state.configured,
         store_files=files,
         stores=frozenset(stores),
@@ -54,19 +49,29 @@ def _limits_of(instance: TerraformInstance) -> Iterator[tuple[str, str, int]]:
         yield model, name, value
 
 
-def _note_emails(value: Any, emails: dict[str, str]) -> None:
-    """Note the e-mail addresses of users, wherever an object names both."""
+def _emails(state: TerraformState) -> dict[str, str]:
+    """The e-mail addresses of users by id, wherever a map has both."""
+    emails: dict[str, str] = {}
+    # Data sources often list the users whose ids resources name.
+    for instance in (*state.instances, *state.data):
+        if instance.provider not in PROVIDERS:
+            continue
+        for value in _maps_in(instance.attributes):
+            email, user_id = value.get("email"), value.get("user_id") or value.get("id")
+            # Invitations have an address and an id as well.
+            if isinstance(email, str) and isinstance(user_id, str) and user_id.startswith("user"):
+                emails[user_id] = email
+    return emails
+
+
+def _maps_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The maps in a value, the outer ones first."""
     if isinstance(value, Mapping):
-        email, user_id = value.get("email"), value.get("user_id") or value.get("id")
-        # Invitations have an address and an id as well.
-        if isinstance(email, str) and isinstance(user_id, str) and user_id.startswith("user"):
-            emails[user_id] = email
-        for part in value.values():
-            if isinstance(part, Mapping | list):
-                _note_emails(part, emails)
-    elif isinstance(value, list):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
         for part in value:
-            _note_emails(part, emails)
+            yield from _maps_in(part)
 
 
 def archived_projects(instances: Iterable[TerraformInstance]) -> Iterator[str]:
@@ -80,21 +85,14 @@ def archived_projects(instances: Iterable[TerraformInstance]) -> Iterator[str]:
 def names_of_projects(state: TerraformState) -> dict[str, str]:
     """Display names of projects that data sources have read."""
     names: dict[str, str] = {}
-
-    def note(value: Any) -> None:
-        if isinstance(value, Mapping):
+    for instance in state.data:
+        is_about_projects = instance.type.startswith("openai_project")
+        if instance.provider not in PROVIDERS or not is_about_projects:
+            continue
+        for value in _maps_in(instance.attributes):
             id, name = value.get("id") or value.get("project_id"), value.get("name")
             if isinstance(id, str) and id.startswith("proj_") and isinstance(name, str):
                 names[id] = name
-            for part in value.values():
-                note(part)
-        elif isinstance(value, list):
-            for part in value:
-                note(part)
-
-    for instance in state.data:
-        if instance.provider in PROVIDERS and instance.type.startswith("openai_project"):
-            note(instance.attributes)
     return names
 
 

@@ -47,13 +47,13 @@ class Server:
         return Client("http://127.0.0.1:1/v1", transport=httpx.MockTransport(self))
 
 
-def test_a_page_of_the_log_is_asked_for_only_when_it_is_wanted() -> None:
+def test_a_page_of_the_log_is_requested_on_demand() -> None:
     server = Server()
     (page,) = islice(read_log(server.client(), KEYS, LogQuery(5.5)), 1)
     assert (len(page.entries), page.has_more, len(server.asked)) == (100, True, 1)
 
 
-def test_the_last_page_of_the_log_says_that_it_is() -> None:
+def test_the_last_page_of_the_log_has_no_more() -> None:
     assert [page.has_more for page in read_log(Server().client(), KEYS, LogQuery())] == [
         True,
         False,

@@ -141,7 +141,7 @@ def test_no_more_is_read_than_is_asked_for(
     assert calls(world.emulator) == 2
 
 
-def test_a_filter_within_what_was_read_takes_no_call(
+def test_a_filter_within_the_pages_read_so_far_takes_no_call(
     world: World, join: Callable[[], Client], tail: AuditTail
 ) -> None:
     fill(world.emulator, 90)
@@ -151,7 +151,7 @@ def test_a_filter_within_what_was_read_takes_no_call(
     assert (len(page.entries), calls(world.emulator)) == (23, 0)
 
 
-def test_a_filter_beyond_what_was_read_is_asked_of_the_api(
+def test_a_filter_beyond_the_pages_read_so_far_goes_to_the_api(
     world: World, join: Callable[[], Client], tail: AuditTail
 ) -> None:
     fill(world.emulator, 330)
@@ -173,7 +173,7 @@ def test_a_write_of_any_stack_makes_the_tail_read_again(
     assert [entry.type for entry in page.entries] == ["project.created"]
 
 
-def test_a_page_says_when_it_was_asked_for_whoever_asked(
+def test_a_page_has_the_time_of_its_request_by_any_stack(
     world: World, join: Callable[[], Client], tail: AuditTail
 ) -> None:
     asked_at = world.clock.now

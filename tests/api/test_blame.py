@@ -26,7 +26,7 @@ DELETED = Suspicion("x_1", "proj_1", deleted=True)
         (DELETED, "resource.deleted", True),
     ],
 )
-def test_an_entry_is_blamed_for_what_its_type_can_do(
+def test_an_entry_is_blamed_for_changes_that_its_type_can_make(
     suspicion: Suspicion, type: str, can_be: bool
 ) -> None:
     assert suspicion.fits(type, "x_1", "proj_1") is can_be
@@ -59,7 +59,7 @@ def test_an_object_of_the_organization_is_found_whatever_project_its_entry_names
 
 
 @pytest.mark.parametrize("type", ["project.archived", "project.deleted"])
-def test_the_end_of_a_project_is_the_end_of_what_is_in_it(type: str) -> None:
+def test_the_end_of_a_project_is_blamed_for_the_end_of_its_objects(type: str) -> None:
     assert DELETED.fits(type, "proj_1", "proj_1")
     assert not CHANGED.fits(type, "proj_1", "proj_1")
     assert not DELETED.fits(type, "proj_2", "proj_2")

@@ -69,7 +69,7 @@ def test_asking_whether_an_id_is_free_does_not_take_it() -> None:
     assert not claims.is_free("file-1", F)
 
 
-def test_a_search_waits_for_what_is_being_made() -> None:
+def test_a_search_waits_for_creates_of_the_same_identity() -> None:
     claims, order = InProcessReservations(), []
 
     def make() -> None:
@@ -87,13 +87,13 @@ def test_a_search_waits_for_what_is_being_made() -> None:
     assert order == ["made", "searched"]
 
 
-def test_a_search_does_not_wait_for_what_is_unlike() -> None:
+def test_a_search_does_not_wait_for_creates_of_another_identity() -> None:
     claims = InProcessReservations()
     with claims.creating("/files", IDENTITY):
         claims.wait_for_creates("/files", {**IDENTITY, "bytes": 5})
 
 
-def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
+def test_a_created_object_is_reserved_for_its_address(world: World) -> None:
     _, id = file_in(world, F)
     assert not world.provider.reservations.is_free(id, G)
 
@@ -111,7 +111,7 @@ def test_a_lost_upload_is_not_found_in_the_file_of_another_resource(world: World
     assert orphans_of(world).find(local, [CreationWindow(world.clock())]) is None
 
 
-def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
+def test_a_lost_upload_is_found_if_the_file_is_not_reserved(world: World) -> None:
     local, id = file_by_hand(world)
     assert orphans_of(world).find(local, [CreationWindow(world.clock())]) == id
 
@@ -128,13 +128,15 @@ def finder_of(world: World) -> tuple[ObjectSearch, SearchCriteria]:
     )
 
 
-def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: World) -> None:
+def test_the_engine_does_not_find_an_object_that_a_concurrent_resource_created(
+    world: World,
+) -> None:
     finder, wanted = finder_of(world)
     file_in(world, G)
     assert finder.find(wanted) is None
 
 
-def test_what_the_engine_finds_is_claimed(world: World) -> None:
+def test_an_object_that_the_engine_finds_is_reserved(world: World) -> None:
     finder, wanted = finder_of(world)
     _, id = file_by_hand(world)
     found = finder.find(wanted)
@@ -154,7 +156,7 @@ def test_an_apply_begins_with_every_id_of_the_records_and_of_the_files_that_they
     }
 
 
-def test_a_renamed_resource_owns_what_it_had() -> None:
+def test_a_renamed_resource_keeps_its_reserved_ids() -> None:
     change = Change(G, Action.NO_OP, Reason.RENAMED, id="file-2", renamed_from=F)
     books = RecordSet(Plan("shop", "test", (change,)), {F: Record(F, "file-2")})
     assert dict(books.owned_ids(KINDS)) == {"file-2": G}

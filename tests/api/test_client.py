@@ -55,7 +55,7 @@ def always(response: Any, **rest: Any) -> Handler:
 # --- what is sent
 
 
-def test_what_was_sent_is_let_go_with_the_answer_and_not_kept_until_garbage_is_collected(
+def test_a_request_is_released_with_its_answer_and_not_at_the_next_garbage_collection(
     world: World,
 ) -> None:
     sent = io.BytesIO(b"bytes")
@@ -165,7 +165,7 @@ def test_a_refusal_for_pace_is_waited_out_in_each_of_its_shapes(world: World, st
     assert sum(world.clock.slept) <= 240
 
 
-def test_what_is_answered_with_an_error_shows_the_pace_too(
+def test_an_answer_with_an_error_counts_towards_the_pace(
     make_world: Callable[..., World],
 ) -> None:
     earlier, world = make_world(), make_world()
@@ -197,7 +197,7 @@ def test_a_long_wait_is_announced_with_its_end(world: World) -> None:
     assert began + 30 <= until <= began + 31
 
 
-def test_what_is_expected_and_how_long_it_will_take_is_known_until_it_came(
+def test_announced_calls_and_their_time_are_known_until_they_are_answered(
     make_world: Callable[..., World], clock: Clock
 ) -> None:
     world = make_world(throttle=Throttle(admin_requests_per_minute=3, clock=clock))
@@ -231,7 +231,7 @@ def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
     assert (client.in_flight.answered, client.left()) == (3, Left(0, 0.0))
 
 
-def test_no_more_requests_than_allowed_are_in_flight_whoever_sends_them(clock: Clock) -> None:
+def test_threads_together_have_no_more_requests_in_flight_than_allowed(clock: Clock) -> None:
     lock, together, in_flight, most = threading.Lock(), threading.Barrier(3), 0, 0
 
     def handler(_: httpx.Request) -> httpx.Response:
@@ -271,7 +271,7 @@ def test_who_waits_for_a_turn_leaves_the_place_to_others(clock: Clock) -> None:
         later.result()
 
 
-def test_whoever_waits_for_a_limit_that_is_only_a_guess_looks_again_twice_a_second_and_says_so_once(
+def test_a_wait_for_an_estimated_limit_is_rechecked_twice_a_second_and_announced_once(
     clock: Clock,
 ) -> None:
     answers = [httpx.Response(status, json={}) for status in (200, 200, 200, 429, 200)]
@@ -376,7 +376,7 @@ def test_an_answer_that_drips_is_given_up(clock: Clock) -> None:
     assert clock.now - began <= 2 * ANSWER_SECONDS
 
 
-def test_what_comes_after_a_route_was_given_up_three_times_is_not_tried(clock: Clock) -> None:
+def test_a_request_to_a_route_with_three_exhausted_requests_is_not_tried(clock: Clock) -> None:
     client = talking_to(always(503, json={}), clock)
     for _ in range(3):
         with pytest.raises(ApiError):
@@ -603,7 +603,7 @@ def test_a_key_of_another_project_says_what_to_set(clock: Clock) -> None:
     assert "credentials.projects.search" in caught.value.hint
 
 
-def test_a_refusal_keeps_what_the_api_says(clock: Clock) -> None:
+def test_a_refusal_keeps_the_message_of_the_api(clock: Clock) -> None:
     error = {"error": {"message": "Invalid 'name'.", "param": "name", "code": "invalid_value"}}
     client = talking_to(always(400, json=error, headers={"x-request-id": "req_7"}), clock)
     with pytest.raises(ApiError) as caught:

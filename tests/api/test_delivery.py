@@ -40,7 +40,7 @@ def test_the_key_of_a_new_account_goes_to_its_sink(world: World) -> None:
     assert keys_of(world, written.live) == [written.delivered["key"]["key_id"]]
 
 
-def test_the_receipt_tells_key_target_and_what_the_sink_said(world: World) -> None:
+def test_the_receipt_has_the_key_the_target_and_the_receipt_of_the_sink(world: World) -> None:
     delivered = account(world).delivered["key"]
     assert delivered["key_id"].startswith("key_")
     assert (delivered["target"], delivered["receipt"]) == (

@@ -73,7 +73,7 @@ def test_before_few_of_many_members_change_only_those_are_read(world: World) -> 
     assert many.read() == (canonical(FILES.type, many.applied), 1)
 
 
-def test_before_few_of_many_members_change_what_somebody_did_to_them_shows(world: World) -> None:
+def test_before_few_of_many_members_change_foreign_changes_to_them_show(world: World) -> None:
     many = Many(world)
     many.call("POST", 0, {"attributes": {"edited": True}})
     assert "000.md" not in many.read()[0]  # it lost the attributes that said what it is
@@ -91,14 +91,14 @@ def test_before_few_of_many_members_change_all_are_read_if_there_are_not_as_many
 # --- filling
 
 
-def test_a_new_store_holds_what_was_asked(world: World) -> None:
+def test_a_new_store_holds_the_desired_members(world: World) -> None:
     wanted = [member(world, f"handbook/{n}.md", f"text {n}", attributes={"n": n}) for n in range(5)]
     written = store_of(world, *wanted)
     assert in_step(world, written.live, *wanted)
     assert len(world.sent("POST", "/file_batches")) == 1
 
 
-def test_the_answer_of_a_write_is_what_a_read_finds(world: World) -> None:
+def test_the_result_of_a_write_equals_a_read(world: World) -> None:
     written = store_of(world, member(world, "a.md", attributes={"x": True}), member(world, "b.md"))
     shown = {
         item.key: (item.file_id, item.content.sha256)
@@ -142,7 +142,7 @@ def test_the_past_is_looked_up_once_however_many_files_there_are(
     assert len(asked) == len({"upload", "reattach"}) * len({"finished", "unfinished"})
 
 
-def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(
+def test_changes_of_one_store_keep_to_its_limit_a_minute(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconciler.api.objects.store_content._WRITES_PER_MINUTE", 3)
@@ -223,7 +223,7 @@ def test_a_removed_file_is_detached_and_deleted(world: World, pair: Pair) -> Non
     assert (list(read(world, live)), uploaded(world)) == (["a.md"], ["a.md"])
 
 
-def test_what_deleting_detached_is_not_detached_one_by_one(world: World) -> None:
+def test_members_that_a_deletion_detached_are_not_detached_one_by_one(world: World) -> None:
     live = store_of(
         world, *(member(world, f"{number}.md", str(number)) for number in range(5))
     ).live
@@ -239,7 +239,7 @@ def test_what_deleting_detached_is_not_detached_one_by_one(world: World) -> None
     assert read(world, live) == {}
 
 
-def test_what_stays_attached_though_its_file_is_gone_is_detached(world: World) -> None:
+def test_a_member_that_stays_attached_without_its_file_is_detached(world: World) -> None:
     live = store_of(
         world, *(member(world, f"{number}.md", str(number)) for number in range(5))
     ).live

@@ -53,7 +53,7 @@ def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> 
     assert uploaded(world) == ["a.md"]
 
 
-def test_an_upload_that_is_gone_meanwhile_is_sent_again(world: World) -> None:
+def test_a_journalled_upload_that_was_deleted_is_sent_again(world: World) -> None:
     wanted = member(world, "a.md", "a")
     live = store_of(world).live
     failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
@@ -93,7 +93,7 @@ def test_a_list_that_lags_behind_is_looked_at_again(world: World) -> None:
     assert uploaded(world) == ["a.md"]
 
 
-def test_uploads_that_cannot_be_told_apart_are_named(world: World) -> None:
+def test_uploads_that_look_alike_are_named(world: World) -> None:
     live = store_of(world).live
     world.emulator.add_fault("on=POST:/files,do=reset,when=after,times=2")
     written = sync(world, live, member(world, "x/a.md", "same"), member(world, "y/a.md", "emas"))
@@ -172,7 +172,7 @@ def test_a_file_that_is_refused_with_its_batch_is_named_and_the_rest_is_attached
     assert sorted(text.split(" ")[0] for text in written.refused) == ["b.png", "d.PNG", "e.bin"]
 
 
-def test_what_was_uploaded_for_a_refused_file_is_deleted(world: World) -> None:
+def test_the_upload_of_a_refused_file_is_deleted(world: World) -> None:
     store_of(world, member(world, "a.md", "a"), member(world, "b.png", "b"))
     assert uploaded(world) == ["a.md"]
 

@@ -36,5 +36,5 @@ def test_transport_imports_no_objects(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in OBJECTS if path.stem not in TOP], ids=name_of)
-def test_the_parts_do_not_import_what_puts_them_together(path: Path) -> None:
+def test_the_parts_do_not_import_their_users(path: Path) -> None:
     assert imports(path) & {f"reconciler.api.objects.{name}" for name in TOP} == set()

@@ -49,7 +49,7 @@ def test_an_answer_of_another_organization_is_refused_with_both_names() -> None:
         client.request("GET", "/files", key=KEY)
 
 
-def test_what_a_write_made_is_answered_and_the_next_call_is_not_sent() -> None:
+def test_the_answer_of_a_write_is_returned_and_the_next_call_is_not_sent() -> None:
     client, sent = client_of("rival", "rival")
     client.organization.expect(OF_ACME)
     assert client.request("POST", "/vector_stores", key=KEY) == {}

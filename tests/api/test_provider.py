@@ -114,7 +114,7 @@ def test_a_key_of_another_project_is_explained(
 # --- retirement
 
 
-def test_a_retired_list_says_what_came_after(world: World) -> None:
+def test_a_retired_list_names_its_successor(world: World) -> None:
     world.emulator.set_options(retire_assistants=True)
     with pytest.raises(RetiredError, match="kind Agent"):
         world.provider.list(kind("Assistant"), None)
@@ -166,7 +166,7 @@ def test_a_kind_that_answers_a_page_of_a_proxy_is_not_retired(world: World) -> N
 # --- creating
 
 
-def test_a_create_sends_what_is_set_and_the_mark(world: World) -> None:
+def test_a_create_sends_the_fields_that_are_set_and_the_mark(world: World) -> None:
     world.create(
         "VectorStore", {"name": "a", "metadata": {"team": "cx"}}, mark="acme/prod/VectorStore/it"
     )
@@ -287,7 +287,7 @@ def test_a_deleted_object_is_gone(world: World) -> None:
     assert world.provider.get(kind("Agent"), None, live.id) is None
 
 
-def test_deleting_what_is_gone_is_no_error(world: World) -> None:
+def test_deleting_an_object_that_is_gone_is_no_error(world: World) -> None:
     live = world.create("Agent", {"name": "a", "model": "gpt-5.1"}).live
     world.delete(live)
     world.delete(live)
@@ -325,7 +325,7 @@ def test_a_project_that_cannot_be_archived_is_an_error(world: World) -> None:
         world.delete(default)
 
 
-def test_a_rate_limit_gets_back_what_was_overwritten(world: World, search: str) -> None:
+def test_a_rate_limit_gets_its_overwritten_values_back(world: World, search: str) -> None:
     live = world.provider.get(kind("RateLimit"), "search", "rl-gpt-4.1")
     assert live is not None
     before = live.attributes["max_requests_per_1_minute"]
@@ -346,7 +346,7 @@ def test_a_rate_limit_without_a_memory_is_left_alone(world: World, search: str) 
     assert world.sent("POST") == []
 
 
-def test_what_was_in_an_archived_project_counts_as_gone(world: World, search: str) -> None:
+def test_objects_of_an_archived_project_count_as_gone(world: World, search: str) -> None:
     account = world.create("ServiceAccount", {"name": "a"}, project="search").live
     store = world.create("VectorStore", {"name": "a"}, project="search").live
     project = world.provider.get(kind("Project"), None, search)

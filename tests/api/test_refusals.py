@@ -43,14 +43,14 @@ def test_every_other_failure_is_about_the_whole_change(error: ApiError) -> None:
     assert not is_about_the_file(error)
 
 
-def test_a_batch_is_told_apart_by_the_extensions_that_are_named() -> None:
+def test_the_refused_members_of_a_batch_are_those_with_the_named_extensions() -> None:
     error = ApiError(
         "Files with extensions [.png, .gif] are not supported for retrieval", status=400
     )
     assert refused_members(BATCH, error) == BATCH[1:]
 
 
-def test_a_batch_is_told_apart_by_the_id_that_is_named() -> None:
+def test_the_refused_member_of_a_batch_is_the_one_with_the_named_id() -> None:
     assert refused_members(BATCH, NotFoundError("No such File object: file-b", status=404)) == [
         BATCH[1]
     ]
@@ -60,5 +60,5 @@ def test_a_404_that_names_no_file_is_about_the_store() -> None:
     assert refused_members(BATCH, NotFoundError("Vector store not found", status=404)) is None
 
 
-def test_a_refusal_without_a_name_names_nobody() -> None:
+def test_a_refusal_without_a_name_names_no_member() -> None:
     assert refused_members(BATCH, ApiError("Something is wrong", status=400)) == []

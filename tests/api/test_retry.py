@@ -44,7 +44,7 @@ def test_every_way_of_telling_a_wait_is_understood(
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5", "1 parsec", "-3s", "9" * 400 + "s"])
-def test_what_is_no_duration_is_none(text: str) -> None:
+def test_a_text_that_is_no_duration_has_no_seconds(text: str) -> None:
     assert duration(text) is None
 
 
@@ -136,7 +136,7 @@ def test_the_docs_say_how_long_a_request_can_take() -> None:
 
 
 @pytest.mark.parametrize(("told", "latest"), [(1.0, 1.1), (60.0, 61.0), (0.0, 0.0)])
-def test_a_told_wait_is_kept_and_stretched_a_little(told: float, latest: float) -> None:
+def test_a_wait_of_the_server_is_kept_and_stretched_a_little(told: float, latest: float) -> None:
     busy = FailedAttempt(ThrottledError("busy", status=429), FailureKind.THROTTLED, told)
     waits = [
         RetryPolicy(random=lambda part=part: part).wait(

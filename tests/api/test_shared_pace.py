@@ -223,7 +223,7 @@ def test_requests_so_far_are_reported_when_the_organization_becomes_known(run: R
     assert [len(request.earlier) for request in (before, *after)] == [0, 3, 0]
 
 
-def test_what_answers_name_counts_more_than_what_the_state_names() -> None:
+def test_the_organization_in_answers_outranks_that_of_the_state() -> None:
     scope = PaceScope("host", "key 1a2b3c")
     scope.suggest("org-recorded")
     assert str(scope) == "host/org-recorded"
@@ -313,7 +313,7 @@ def test_a_pace_that_was_never_set_up_is_logged_and_not_noticed(run: Run) -> Non
     assert run.throttle.problem == "the database is away"
 
 
-def test_requests_sent_meanwhile_count_when_the_pace_is_back(run: Run) -> None:
+def test_requests_sent_without_the_pace_count_when_it_is_back(run: Run) -> None:
     run.pace.limit = 6
     run.send(1)
     lost(run)

@@ -16,6 +16,7 @@ from reconciler.api.keys import Key
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.organization import Expectation
 from reconciler.api.transport.request import Request, Reuse
+from reconciler.api.transport.responses import Response
 from reconciler.api.transport.retry import RetryPolicy
 from reconciler.api.transport.shared_reads import SharedReader, SharedReads
 from reconciler.api.transport.throttle import Throttle
@@ -156,6 +157,24 @@ def answer_of(client: Client, request: Request | None = None) -> str:
     return str(client.exchange(request or read()).body["data"][0]["id"])
 
 
+@contextmanager
+def read_under_way(fleet: Fleet, workers: ThreadPoolExecutor) -> Iterator[Future[str]]:
+    """A read of another stack that has reached the server, and is answered after the block."""
+    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
+        reading = workers.submit(answer_of, fleet.client())
+        assert arrived.wait(LONG)
+        yield reading
+
+
+@contextmanager
+def write_under_way(fleet: Fleet, workers: ThreadPoolExecutor) -> Iterator[Future[Response]]:
+    """A write of another stack that has reached the server, and is answered after the block."""
+    with fleet.server.hold(f"POST {PROJECTS}") as arrived:
+        writing = workers.submit(fleet.client().exchange, write())
+        assert arrived.wait(LONG)
+        yield writing
+
+
 # --- 1. only requests that ask for it
 
 
@@ -233,9 +252,7 @@ def test_a_fresh_read_is_sent_and_its_answer_replaces_the_kept_one(fleet: Fleet)
 def test_a_fresh_read_does_not_wait_for_one_that_began_earlier(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        slow = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as slow:
         assert answer_of(fleet.client(), read(reuse=Reuse.REFRESH)) == "answer_2"
     assert slow.result(LONG) == "answer_1"
 
@@ -243,9 +260,7 @@ def test_a_fresh_read_does_not_wait_for_one_that_began_earlier(
 def test_of_two_answers_the_one_that_was_requested_later_stays(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        slow = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as slow:
         fleet.clock.now += 1
         answer_of(fleet.client(), read(reuse=Reuse.REFRESH))
     slow.result(LONG)
@@ -283,7 +298,7 @@ READS = {
     ],
     ids=["project", "archive", "group", "account", "file", "file of some project"],
 )
-def test_a_write_drops_what_it_may_have_changed(
+def test_a_write_drops_answers_that_it_may_have_changed(
     fleet: Fleet, request_: Request, left: set[str]
 ) -> None:
     planner, writer = fleet.client(), fleet.client()
@@ -320,12 +335,10 @@ def test_a_write_that_fails_drops_as_well(fleet: Fleet, status: int) -> None:
     assert answer_of(fleet.client()) != first
 
 
-def test_an_answer_that_was_requested_before_a_write_ended_is_given_to_nobody_after_it(
+def test_an_answer_requested_before_the_end_of_a_write_is_not_used_after_it(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        slow = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as slow:
         fleet.client().exchange(write())
         waiting = threading.Event()
         late = workers.submit(answer_of, fleet.client(permit=waiting.set))
@@ -376,9 +389,7 @@ def test_the_age_of_an_answer_does_not_count_its_wait_for_a_rate_limit(fleet: Fl
 def test_an_answer_that_came_during_a_write_is_dropped_at_its_end(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"POST {PROJECTS}") as arrived:
-        writing = workers.submit(fleet.client().exchange, write())
-        assert arrived.wait(LONG)
+    with write_under_way(fleet, workers) as writing:
         during = answer_of(fleet.client())
     writing.result(LONG)
     assert answer_of(fleet.client()) != during
@@ -430,9 +441,7 @@ def test_an_answer_from_before_the_last_write_in_the_state_is_not_used(fleet: Fl
 def test_an_answer_under_way_since_before_the_last_write_in_the_state_is_not_used_either(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        first = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as first:
         fleet.clock.now += 60
         waiting = threading.Event()
         writer = fleet.client(written_at=fleet.clock() - 30, permit=waiting.set)
@@ -458,7 +467,7 @@ def test_the_time_of_that_write_is_compared_by_the_clock_of_the_server(fleet: Fl
     assert len(fleet.server.received) == 2
 
 
-def test_whoever_does_not_know_the_time_of_the_server_waits_for_the_answer_that_tells_it(
+def test_a_stack_that_does_not_know_the_server_time_waits_for_an_answer_that_shows_it(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     hour = 3600.0
@@ -504,7 +513,7 @@ def reading_together(
     return first, [workers.submit(answer_of, other) for other in others], gate
 
 
-def test_whoever_comes_while_it_is_read_waits_for_it(
+def test_an_equal_read_waits_for_the_one_under_way(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     first, rest, gate = reading_together(
@@ -616,7 +625,7 @@ def refused_together(
     return futures
 
 
-def test_a_refusal_is_the_answer_of_all_who_wait_for_it_and_of_nobody_later(
+def test_a_refusal_is_the_answer_of_all_that_wait_and_of_no_later_read(
     fleet: Fleet, workers: ThreadPoolExecutor
 ) -> None:
     futures = refused_together(fleet, workers, [read(), read()], status=404)
@@ -640,7 +649,7 @@ def test_a_refused_key_is_named_as_each_stack_knows_it(
 # --- 8. one stack's answer is not another's
 
 
-def test_what_a_stack_does_to_its_answer_changes_no_other(fleet: Fleet) -> None:
+def test_a_stack_that_changes_its_answer_changes_no_other(fleet: Fleet) -> None:
     for client in (fleet.client(), fleet.client()):
         body = client.exchange(read()).body
         body["data"][0]["id"] = "changed"
@@ -725,9 +734,7 @@ def test_a_reading_is_outdated_while_another_stack_writes(
 ) -> None:
     client = fleet.client()
     answer_of(client)
-    with fleet.server.hold(f"POST {PROJECTS}") as arrived:
-        writing = workers.submit(fleet.client().exchange, write())
-        assert arrived.wait(LONG)
+    with write_under_way(fleet, workers) as writing:
         assert client.reading_age(fleet.clock() + 1) == float("inf")
     writing.result(LONG)
 
@@ -786,9 +793,7 @@ def test_waiting_for_another_stack_counts_as_waiting(
 ) -> None:
     waiting = threading.Event()
     client = fleet.client(permit=waiting.set)
-    with fleet.server.hold(f"GET {PROJECTS}") as arrived:
-        first = workers.submit(answer_of, fleet.client())
-        assert arrived.wait(LONG)
+    with read_under_way(fleet, workers) as first:
         second = workers.submit(answer_of, client)
         assert waiting.wait(LONG)
         fleet.clock.now += 30

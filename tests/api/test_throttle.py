@@ -63,7 +63,7 @@ def test_a_configured_limit_below_one_keeps_requests_apart(clock: Clock) -> None
     assert send(throttle, ADMIN, clock, 3) == [0, 120, 240]
 
 
-def test_what_got_through_before_a_refusal_becomes_the_limit(clock: Clock) -> None:
+def test_the_requests_that_succeeded_before_a_refusal_become_the_limit(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     send(throttle, ADMIN, clock, 8)
     throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
@@ -85,7 +85,7 @@ def test_one_request_goes_when_the_server_said_and_the_others_in_their_minute(cl
     assert send(throttle, ADMIN, clock, 3) == [5, W, W]
 
 
-def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(
+def test_single_successes_in_our_first_minute_set_the_spacing(
     clock: Clock,
 ) -> None:
     throttle = Throttle(clock=clock)
@@ -97,7 +97,7 @@ def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(
     assert get_through(throttle, ADMIN, clock, 2) == [8, 16]
 
 
-def test_what_an_earlier_run_left_over_is_taken_as_the_limit_for_a_minute_only(
+def test_the_allowance_that_an_earlier_run_left_is_the_limit_for_a_minute_only(
     clock: Clock,
 ) -> None:
     throttle = Throttle(clock=clock)
@@ -184,7 +184,7 @@ def test_a_limit_is_a_guess_from_a_refusal_in_the_first_minute_until_one_later(
     assert guesses == [False, True, True, False]
 
 
-def test_a_lane_without_a_limit_of_its_own_is_judged_by_what_was_measured_on_others(
+def test_a_route_without_a_measured_limit_is_estimated_by_those_of_others(
     clock: Clock,
 ) -> None:
     assert measured(clock, 4).seconds_for(OTHER, 9) == pytest.approx(2 * W)
@@ -312,7 +312,7 @@ def for_every_server(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @for_every_server
-def test_a_long_run_uses_what_it_is_given_and_is_hardly_ever_refused(
+def test_a_long_run_uses_its_allowance_and_is_hardly_ever_refused(
     clock: Clock,
     make: Callable[[int], Server],
     workers: int,
@@ -328,7 +328,7 @@ def test_a_long_run_uses_what_it_is_given_and_is_hardly_ever_refused(
 
 
 @for_every_server
-def test_what_an_earlier_run_used_costs_a_run_of_some_minutes_no_more_than_that(
+def test_an_earlier_run_costs_a_run_of_some_minutes_only_the_allowance_it_used(
     clock: Clock,
     make: Callable[[int], Server],
     workers: int,
@@ -384,7 +384,9 @@ def test_one_refusal_below_a_measured_limit_leaves_that_as_it_is(clock: Clock) -
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told how long to wait", "told nothing"])
-def test_what_others_used_for_a_while_is_used_again_soon_after(clock: Clock, tells: bool) -> None:
+def test_an_allowance_that_others_used_for_a_while_is_used_again_soon(
+    clock: Clock, tells: bool
+) -> None:
     server, end_of_others, busy = looking_back_a_minute(60), clock.now + 600, [clock.now]
 
     def shared(now: float) -> float:

@@ -53,7 +53,7 @@ def test_an_expected_call_is_open_until_its_answer_and_unsent_until_it_is_in_fli
 
 
 @pytest.mark.parametrize("is_expected", [True, False], ids=["first page", "further page"])
-def test_a_call_that_nobody_expected_is_open_while_it_is_under_way(
+def test_a_call_without_an_announcement_is_open_while_it_is_under_way(
     traffic: InFlight, is_expected: bool
 ) -> None:
     with traffic.call(LISTS, is_expected=is_expected):
@@ -61,7 +61,7 @@ def test_a_call_that_nobody_expected_is_open_while_it_is_under_way(
     assert traffic.open() == (0, {})
 
 
-def test_what_did_not_come_is_forgotten_and_what_is_under_way_is_not(traffic: InFlight) -> None:
+def test_announced_calls_are_forgotten_and_calls_under_way_are_not(traffic: InFlight) -> None:
     traffic.expect(LISTS)
     traffic.expect(LISTS)
     with traffic.call(LISTS, is_expected=True):

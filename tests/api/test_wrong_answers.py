@@ -37,7 +37,7 @@ def test_an_upload_whose_answer_names_no_file_is_found_and_not_sent_again(
 
 @every_wrong_answer
 @pytest.mark.parametrize("paths", [("a.md",), ("a.md", "b.md")], ids=["one file", "a batch"])
-def test_what_was_attached_with_a_wrong_answer_is_attached_once(
+def test_a_file_that_was_attached_with_a_wrong_answer_is_attached_once(
     world: World, wrong: str, paths: tuple[str, ...]
 ) -> None:
     world.emulator.add_fault(f"on=POST:/vector_stores/*/file*,do={wrong}")
@@ -99,7 +99,7 @@ def test_a_project_is_not_taken_to_be_archived_because_an_answer_says_nothing(wo
 
 
 @every_wrong_answer
-def test_what_has_no_id_of_its_own_is_not_created_by_an_answer_that_does_not_show_it(
+def test_an_object_without_an_id_is_not_created_by_an_answer_that_does_not_show_it(
     world: World, wrong: str
 ) -> None:
     group = world.create("Group", {"name": "Finance"}).live.id

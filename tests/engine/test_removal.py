@@ -189,6 +189,63 @@ ROWS = [
         },
     ),
     Row(
+        "a destroy of a target leaves what the target needs",
+        World(
+            [
+                declared("Project/a", {"name": "A"}, on_remove=OnRemove.DELETE),
+                declared("ServiceAccount/a/ci", {"name": "ci"}),
+            ],
+            [recorded("Project/a", "proj_a"), recorded("ServiceAccount/a/ci", "sa_1")],
+            [
+                shown("Project", "proj_a", {"id": "proj_a", "name": "A"}),
+                shown("ServiceAccount", "sa_1", {"id": "sa_1", "name": "ci"}, "a"),
+            ],
+            options=PlanOptions(destroy=True, targets=(at("ServiceAccount/a/ci"),)),
+        ),
+        {"ServiceAccount/a/ci": ("sa_1", Action.DELETE, Reason.DESTROY)},
+    ),
+    Row(
+        "a destroy forgets an object that another stack has marked since",
+        World(
+            [declared(STORE, DOCS)],
+            [recorded(STORE, "vs_1", DOCS)],
+            [store("vs_1", mark=f"blog/prod/{STORE}")],
+            options=DESTROY,
+        ),
+        {STORE: (None, Action.FORGET, Reason.OTHER_OWNER)},
+    ),
+    Row(
+        "a destroy of limits that were never written changes nothing",
+        World(
+            [declared("RateLimit/a/gpt", {"model": "gpt", "max_requests_per_1_minute": 5})],
+            live=[shown("RateLimit", "rl-1", {"id": "rl-1", "model": "gpt"}, "a")],
+            projects={"a": "proj_a"},
+            options=DESTROY,
+        ),
+        {},
+    ),
+    Row(
+        "a job that a replacement left behind and that has ended stays",
+        World(
+            [],
+            [recorded("Batch/b", "batch_2", deposed=("batch_1",))],
+            [
+                shown("Batch", "batch_1", {"id": "batch_1", "status": "completed"}),
+                shown("Batch", "batch_2", {"id": "batch_2", "status": "completed"}),
+            ],
+        ),
+        {"Batch/b": ("batch_2", Action.FORGET, Reason.ENDED_JOB)},
+    ),
+    Row(
+        "a left behind object that another stack has marked stays",
+        World(
+            [declared(STORE, DOCS)],
+            [recorded(STORE, "vs_2", DOCS, deposed=("vs_1",))],
+            [store("vs_1", mark=f"blog/prod/{STORE}"), store("vs_2", mark=STORE)],
+        ),
+        {},
+    ),
+    Row(
         "a destroy forgets what is gone already",
         World([declared(STORE, DOCS)], [recorded(STORE, "vs_1", DOCS)], options=DESTROY),
         {STORE: (None, Action.FORGET, Reason.GONE)},

@@ -99,9 +99,8 @@ def test_a_record_shows_the_stored_value_where_the_api_kept_another() -> None:
 def test_a_live_state_tells_what_a_list_lacked_from_what_was_not_listed() -> None:
     live = LiveState(ALL_KINDS)
     live.list(STORES, [store("vs_1")])
-    assert live.lacks(STORES, "vs_2")
-    assert not live.lacks(STORES, "vs_1")
-    assert not live.lacks(GROUPS, "group_1")
+    wanted = [(STORES, "vs_1"), (STORES, "vs_2"), (GROUPS, "group_1")]
+    assert live.lacking(wanted) == [(STORES, "vs_2")]
 
 
 def test_an_id_of_another_form_is_in_no_list() -> None:

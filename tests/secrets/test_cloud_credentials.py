@@ -266,7 +266,7 @@ BAD_AZURE: dict[str, tuple[Callable[[FakeAzure], dict[str, str]], str]] = {
 
 
 @pytest.mark.parametrize(("env", "message"), BAD_AZURE.values(), ids=BAD_AZURE)
-def test_what_is_wrong_with_the_environment_of_azure_is_named(
+def test_a_wrong_setting_of_azure_is_named(
     azure: FakeAzure, env: Callable[[FakeAzure], dict[str, str]], message: str
 ) -> None:
     said = refusal(AZURE, env(azure))

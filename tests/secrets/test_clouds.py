@@ -85,7 +85,7 @@ def test_a_withdrawn_key_is_nowhere_and_its_place_takes_another(cloud: Cloud) ->
     assert cloud.place(NAME) == NEW.reveal()
 
 
-def test_what_an_interrupted_put_left_is_removed(cloud: Cloud) -> None:
+def test_the_remains_of_an_interrupted_put_are_removed(cloud: Cloud) -> None:
     sinks_of(cloud.env).put(target(cloud), OLD, address=INDEXER, token=OLD_TOKEN)
     sinks_of(cloud.env).withdraw(target(cloud), {}, address=INDEXER)
     assert cloud.place(NAME) is None

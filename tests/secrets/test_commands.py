@@ -87,7 +87,7 @@ def test_the_receipt_is_the_command(sinks: SinkSet) -> None:
     assert digests.matches(KEY.reveal().encode() + b"\n", receipt["digest"])
 
 
-def test_a_failure_is_told_with_the_last_words_redacted(sinks: SinkSet) -> None:
+def test_a_failure_shows_the_last_lines_of_output_redacted(sinks: SinkSet) -> None:
     code = (
         "import sys; key = sys.stdin.read().strip(); print('x\\n' * 10, 'denied', file=sys.stderr); "
         "sys.exit(f'bad {key}' if key else 0)"

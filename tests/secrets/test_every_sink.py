@@ -138,7 +138,7 @@ def test_a_key_of_another_owner_is_never_replaced(world: World) -> None:
 
 
 @every_bed
-def test_what_somebody_else_put_there_is_never_replaced_or_removed(world: World) -> None:
+def test_a_foreign_secret_is_never_replaced_or_removed(world: World) -> None:
     if not world.bed.removes:
         return  # a command alone knows what it replaces
     world.bed.plant("indexer", world.root)
@@ -177,7 +177,7 @@ def test_a_withdrawal_of_an_old_key_leaves_the_new_one(world: World) -> None:
 
 
 @every_bed
-def test_a_withdrawal_leaves_what_somebody_else_put_there_since(world: World) -> None:
+def test_a_withdrawal_leaves_a_newer_foreign_secret(world: World) -> None:
     if not world.bed.removes:
         return  # nothing is ever removed there
     receipt = world.deliver()
@@ -348,7 +348,7 @@ def test_a_run_that_was_replaced_writes_nothing(world: World) -> None:
 
 
 @every_bed
-def test_a_place_outside_of_what_is_allowed_gets_no_key(world: World) -> None:
+def test_a_place_that_is_not_allowed_gets_no_key(world: World) -> None:
     place = place_of(world.target)
     sink = place.partition(":")[0]
     for allowed, is_allowed in (

@@ -53,7 +53,7 @@ def theirs(file: Path, content: str = "precious\n") -> None:
     file.write_text(content)
 
 
-def test_a_sink_set_is_what_a_provider_works_with(sinks: SinkSet) -> None:
+def test_a_sink_set_implements_the_protocol_of_providers(sinks: SinkSet) -> None:
     protocol: Sinks = sinks
     protocol.check(TARGET, address=INDEXER)
 
@@ -85,7 +85,7 @@ def test_equal_keys_have_different_receipts(sinks: SinkSet) -> None:
     assert one["digest"] != two["digest"]
 
 
-def test_what_lies_beside_a_key_does_not_hold_it(sinks: SinkSet, file: Path) -> None:
+def test_files_beside_a_key_do_not_hold_it(sinks: SinkSet, file: Path) -> None:
     sinks.put(TARGET, KEY, address=INDEXER, token=TOKEN)
     others = [path.read_text() for path in file.parent.iterdir() if path != file]
     assert len(others) == 1
@@ -113,7 +113,7 @@ def test_a_check_refuses_the_file_of_somebody_else(sinks: SinkSet, file: Path) -
         sinks.check(TARGET, address=INDEXER)
 
 
-def test_a_refusal_does_not_show_what_the_file_holds(sinks: SinkSet, file: Path) -> None:
+def test_a_refusal_does_not_show_the_content_of_the_file(sinks: SinkSet, file: Path) -> None:
     theirs(file)
     with pytest.raises(SinkError) as caught:
         sinks.check(TARGET, address=INDEXER)
@@ -242,7 +242,7 @@ def test_a_file_where_a_folder_should_be_is_refused(sinks: SinkSet, root: Path) 
 
 
 @pytest.mark.parametrize("path", [".", "..", "secrets/", "a\0b", "\ud800.key", "n" * 240])
-def test_what_is_no_file_name_is_refused(sinks: SinkSet, path: str) -> None:
+def test_a_path_that_is_no_file_name_is_refused(sinks: SinkSet, path: str) -> None:
     with pytest.raises(SinkError):
         sinks.check({"file": path}, address=INDEXER)
 
@@ -260,12 +260,12 @@ def test_what_is_no_file_name_is_refused(sinks: SinkSet, path: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_target_is_refused(sinks: SinkSet, target: dict[str, Any]) -> None:
+def test_a_value_that_is_no_target_is_refused(sinks: SinkSet, target: dict[str, Any]) -> None:
     with pytest.raises(SinkError, match=r"exactly one sink|no sink|not of its form"):
         sinks.check(target, address=INDEXER)
 
 
-def test_a_withdrawal_removes_what_we_left(sinks: SinkSet, file: Path) -> None:
+def test_a_withdrawal_removes_our_key(sinks: SinkSet, file: Path) -> None:
     receipt = sinks.put(TARGET, KEY, address=INDEXER, token=TOKEN)
     sinks.withdraw(TARGET, receipt, address=INDEXER)
     assert list(file.parent.iterdir()) == []
@@ -277,14 +277,14 @@ def test_a_withdrawal_goes_where_the_receipt_says(sinks: SinkSet, file: Path) ->
     assert not file.exists()
 
 
-def test_a_withdrawal_leaves_what_others_have_changed(sinks: SinkSet, file: Path) -> None:
+def test_a_withdrawal_leaves_a_file_that_others_changed(sinks: SinkSet, file: Path) -> None:
     receipt = sinks.put(TARGET, KEY, address=INDEXER, token=TOKEN)
     file.write_text("edited\n")
     sinks.withdraw(TARGET, receipt, address=INDEXER)
     assert file.read_text() == "edited\n"
 
 
-def test_a_withdrawal_of_what_is_gone_is_no_error(sinks: SinkSet, file: Path) -> None:
+def test_a_withdrawal_of_a_missing_file_is_no_error(sinks: SinkSet, file: Path) -> None:
     receipt = sinks.put(TARGET, KEY, address=INDEXER, token=TOKEN)
     file.unlink()
     sinks.withdraw(TARGET, receipt, address=INDEXER)
@@ -347,16 +347,14 @@ def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(
     assert int(ended.stdout) > 10
 
 
-def test_what_we_wrote_for_an_address_can_be_recalled_for_it_alone(
-    root: Path, sinks: SinkSet
-) -> None:
+def test_a_key_can_be_recalled_for_its_address_alone(root: Path, sinks: SinkSet) -> None:
     sinks.put(TARGET, KEY, address=INDEXER, token=TOKEN)
     fresh = SinkSet(root, Redactor(), owner="acme/prod")
     other = Address.parse("ServiceAccount/search/other")
     assert [fresh.recall(TARGET, address=address) for address in (INDEXER, other)] == [KEY, None]
 
 
-def test_what_somebody_else_wrote_is_not_recalled(sinks: SinkSet, file: Path) -> None:
+def test_a_foreign_file_is_not_recalled(sinks: SinkSet, file: Path) -> None:
     sinks.put(TARGET, KEY, address=INDEXER, token=TOKEN)
     theirs(file)
     assert sinks.recall(TARGET, address=INDEXER) is None

@@ -135,7 +135,7 @@ def test_a_sink_of_a_user_cannot_take_the_name_of_one_of_ours(installed: Install
     assert "(version 2) of HashiCorp Vault or OpenBao" in told.stdout
 
 
-def test_what_is_not_ours_is_refused_during_the_plan(installed: Installed) -> None:
+def test_a_foreign_secret_is_refused_during_the_plan(installed: Installed) -> None:
     installed.server.holes["seven"] = {"owner": "somebody", "tag": "x", "value": "theirs"}
     planned = installed.run("plan")
     assert planned.returncode == 1

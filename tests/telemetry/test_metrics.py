@@ -117,7 +117,7 @@ def test_a_plan_that_could_not_read_an_object_is_no_look() -> None:
     assert value(recorder, "reconciler_last_look_timestamp_seconds") is None
 
 
-def test_an_apply_leaves_what_it_did_not_apply() -> None:
+def test_an_apply_leaves_the_figures_of_unapplied_changes() -> None:
     recorder = PrometheusRecorder()
     planned = plan(
         change(Action.UPDATE, "done", keys=(rotation(is_due=True),)),

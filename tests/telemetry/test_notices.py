@@ -344,7 +344,7 @@ def test_a_process_that_goes_on_announces_by_itself(wall: Wall) -> None:
     assert wall.titles == ["1 drifted", "1 without drift again"]
 
 
-def test_a_process_that_ends_announces_what_is_left(wall: Wall) -> None:
+def test_a_process_that_ends_announces_the_remaining_changes(wall: Wall) -> None:
     announcer = Announcer([wall], Memory(), redact=str)
     recorder = AnnouncingRecorder(NoRecorder(), announcer, redact=str)
     recorder.record(drifted("bot"))

@@ -1,12 +1,13 @@
-"""States in the shape that the providers write, for objects that exist in an emulator."""
+"""States in the shape that the providers write, and their import."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from tests.conftest import Workspace
+from tests.conftest import Finished, Workspace
 
+OPENAI, MKDEV, JIANYUAN = "openai/openai", "mkdev-me/openai", "jianyuan/openai"
 SOURCE = 'provider["registry.terraform.io/{}"]'
 
 
@@ -52,3 +53,17 @@ def save(workspace: Workspace, document: Any, name: str = "terraform.tfstate") -
     text = document if isinstance(document, str) else json.dumps(document)
     (workspace.folder / name).write_text(text, encoding="utf-8")
     return name
+
+
+def take_over(workspace: Workspace, document: Any, *options: str) -> Finished:
+    """Import a state, and insist that it went through."""
+    workspace.emulator.clear_requests()
+    return workspace.run(
+        "import", "--from-terraform", save(workspace, document), *options, expect=0
+    )
+
+
+def insist_on_an_empty_plan(workspace: Workspace) -> None:
+    """Plan, and fail unless there is nothing to change."""
+    plan = workspace.plan()
+    assert plan.code == 0, plan.out + plan.err

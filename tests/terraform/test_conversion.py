@@ -18,9 +18,8 @@ from reconciler.terraform.documents import documents_of
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.secrets import key_values
 from reconciler.terraform.state import parse_state
-from tests.terraform.states import keyed, resource, state
+from tests.terraform.states import JIANYUAN, MKDEV, OPENAI, keyed, resource, state
 
-OPENAI, MKDEV, JIANYUAN = "openai/openai", "mkdev-me/openai", "jianyuan/openai"
 KEY = "sk-svcacct-0123456789abcdefghij"
 FRONTIER = {
     "max_requests_per_1_minute": 10_000,

@@ -12,9 +12,7 @@ from reconciler.manifests import Settings
 from reconciler.model.change import Action
 from tests.conftest import Workspace
 from tests.terraform.conftest import Organization
-from tests.terraform.states import resource, save, state
-
-OPENAI = "openai/openai"
+from tests.terraform.states import OPENAI, resource, save, state
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Examines everything that a run depends on, and says what to do about what is wrong."""
+"""Examines everything that a run depends on, and suggests a remedy for each problem."""

@@ -57,7 +57,7 @@ class KeyExaminer:
         self.calls = 0
 
     def examine(self) -> list[DoctorFinding]:
-        """A finding for each key that is there or missing."""
+        """A finding for each present or missing key."""
         findings: list[DoctorFinding] = []
         try:
             findings += self._missing()
@@ -168,7 +168,7 @@ class KeyExaminer:
         uses[_COSTS] = ["costs"]
         access = [_access(_PROJECTS, uses.pop(_PROJECTS), first)]
         if not project_id:
-            # Without a project, nobody can tell whether the lists inside of one can be read.
+            # Lists inside a project need the id of one.
             uses = {path: names for path, names in uses.items() if not is_of_project(path)}
         return access + self._access_to(uses, key, project_id)
 
@@ -343,7 +343,7 @@ def _readable(names: Sequence[str], answer: ProbeAnswer) -> ReadPermission:
     if status in _REFUSED:
         return ReadPermission.NO
     if status in _GONE:
-        # A setting that nobody has made answers 404.
+        # A setting that was never made answers 404.
         is_setting = any(name in KINDS and KINDS[name].calls.singleton for name in names)
         return ReadPermission.YES if is_setting else ReadPermission.ABSENT
     return ReadPermission.UNKNOWN

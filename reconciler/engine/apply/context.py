@@ -1,7 +1,7 @@
 """The inputs of an apply, and the state that its actions share.
 
 A caller fills an `ApplyContext`. Together with the plan it becomes an `ActionContext`, which every
-action receives: the API, the state, and the memory of what this apply has done so far.
+action receives: the API, the state, and the results of this apply so far.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ApplyContext(Struct, frozen=True):
-    """What an apply needs beside the plan."""
+    """The inputs of an apply, apart from the plan."""
 
     provider: Provider
     store: StateStore
@@ -50,7 +50,7 @@ class ApplyContext(Struct, frozen=True):
     listener: Listener | None = None
     consistency: ConsistencyWindow = field(default_factory=ConsistencyWindow)
     clock: Callable[[], float] = time.monotonic
-    # Outcomes reach reports and the state, and messages of the API can quote what was sent.
+    # Outcomes reach reports and the state, and messages of the API can quote values of the request.
     redact: Callable[[str], str] = str
     age_seconds: Callable[[], float] = lambda: 0.0
     """The present age of the live state that the plan was made from."""
@@ -124,8 +124,7 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     # Adoptions of one scope share a list instead of reading each object: an admin route answers
     # about seven requests a minute.
     adopted: dict[Scope, set[str]] = defaultdict(set)
-    # What lies in a project of this apply cannot have been listed before, so its creates need no
-    # second look at their scope.
+    # A project of this apply was empty before, so creates in it need no second look at their scope.
     new_projects = set()
     for change in plan.changes:
         kind = kinds[change.address.kind]

@@ -43,7 +43,7 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         # The old object is deleted last. If it has changed since the plan, refuse before there are
         # two objects.
         reread(change, context)
-    # Before anything is sent: what a dead run has created is used, and not created a second time.
+    # Before anything is sent: the object of an interrupted run is used instead of a second one.
     existing = _find_existing(change, desired, context)
     if existing is not None and kind.is_shown_once:
         # Its secret was shown once and is lost, so a new object takes its place.
@@ -82,7 +82,8 @@ def delete_undelivered(
     if not unknown:
         return
     criteria = _criteria(change, desired, context, tuple(unknown))
-    # Until settled, because the run may have died a moment ago, and its object may not show yet.
+    # Until settled, because the run may have died a moment ago, and new objects appear in lists
+    # late.
     live = context.search.find_until_settled(criteria, by_earlier_run=True)
     if live is not None:
         context.writer.delete(live, address=change.address, record=None, steps=journal)
@@ -124,7 +125,7 @@ def _create_new(
 ) -> Written:
     kind = context.kind_of(change)
     if kind.job is not None and not context.consistency.is_time_known():
-        # Jobs are told apart by age, which takes the server's time at which the create was sent.
+        # Jobs are distinguished by age, which takes the server's time at which the create was sent.
         context.search.learn_time(_criteria(change, desired, context))
     discarded: set[str] = set()
 

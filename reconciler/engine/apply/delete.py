@@ -58,7 +58,7 @@ def _record_of(record: Record | None, live: LiveObject) -> Record | None:
 
 
 def delete_leftovers(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
-    """Delete what unfinished runs created for an unchanged resource, and close their entries."""
+    """Delete the leftovers of unfinished runs at an unchanged resource, and close their entries."""
     kind, record = context.kind_of(change), context.records.get(change.address)
     # Only fields with calls of their own leave anything behind, such as uploads and keys.
     if change.id and kind.own_calls:

@@ -73,7 +73,7 @@ def _other_marked(
 ) -> Iterator[LiveObject]:
     """The marked objects of a scope that this run has not created; none if the list fails."""
     try:
-        # The newest page suffices: a duplicate of what this run made is about as old as this run.
+        # The newest page suffices: a duplicate is about as old as the object of this run.
         newest = writer.newest(kind, scope.project, scope.parent)
     except ReconcilerError as error:
         # A failed look must not turn an apply that succeeded into a failure.

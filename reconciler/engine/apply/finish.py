@@ -29,6 +29,7 @@ def finish_write(
         context.records.bind_project(change.address.name, written.live.id)
     context.references.remember(change, written.live)
     context.records.put(record)
+    # Last: once the entry is closed, no later run searches for the object.
     journal.finish(record)
     notes = list(written.notes)
     # The server may keep another value than it was sent. The next plan expects that value.

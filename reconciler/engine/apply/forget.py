@@ -24,7 +24,7 @@ def adopt(change: Change, context: ActionContext, journal: ChangeJournal) -> Ste
         # Without a mark nothing finds the object after a loss of the state, and another stack can
         # adopt it.
         write_mark(change, live, change.mark, context, journal)
-    # After the look at the object, so that a stale plan is reported as one.
+    # After the second read, so that a stale plan is reported as stale.
     desired = context.references.resolve(change)
     written = Written(live)
     record = context.records.after_write(change, live.kind, desired, written, before=live)

@@ -29,8 +29,8 @@ def succeed_key(change: Change, context: ActionContext, journal: ChangeJournal) 
     """Create the next key beside the present one, deliver it, and record both."""
     kind = context.kind_of(change)
     desired = context.references.resolve(change)
-    # The order is what keeps a key working at every moment: look again, tidy up, create and deliver
-    # the next key, record both, and only then revoke.
+    # In this order, a valid key is delivered at every moment: read again, delete undelivered keys,
+    # create and deliver the next key, and only then revoke.
     reread_existing(change, context, becoming=desired)
     delete_undelivered(change, desired, context, journal)
     written = create_beside(change, desired, context, journal)

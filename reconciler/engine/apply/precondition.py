@@ -101,7 +101,7 @@ def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     if not seen:
         return
     own_calls = {field.name for field in kind.own_calls}
-    # Nothing can be said of a field that one of the two reads lacks. A field with calls of its own
+    # A field that one of the two reads lacks cannot be compared. A field with calls of its own
     # may be missing from either; any other is missing where the answer does not show it.
     unread = own_calls - (seen.keys() & now.keys())
     unread |= diff.unseen_fields(kind, live) - own_calls

@@ -59,7 +59,7 @@ class RecordSet:
             return self._records.get(address)
 
     def is_saved(self, address: Address) -> bool:
-        """Whether the store has the record of an address as it is here."""
+        """Whether the store has the same record of an address."""
         with self._lock:
             return address not in self._unsaved
 
@@ -148,12 +148,14 @@ class RecordSet:
         earlier = self.get(change.address)
         # Before the earlier record is dropped: the ids of old objects outlive it.
         deposed = self._deposed_after_write(change, earlier)
+        # The record of an object that always exists goes on, with the values to restore.
         is_create = change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists
         if is_create:
             # The earlier record is of another object.
             earlier = None
         record = earlier or Record(address=change.address, id=written.live.id)
         applied = _applied(kind, desired, written.live.own_calls, earlier=earlier)
+        # Of an object that was found, nobody knows which fields its create left unset.
         if is_create and before is None:
             applied = {**_unset_fields(kind, applied), **applied}
         overwritten = dict(record.overwritten)
@@ -176,6 +178,7 @@ class RecordSet:
             self._with_lifecycle(record, change),
             id=written.live.id,
             applied=applied,
+            # The next plan compares with these values, or it would plan the same update again.
             answered={
                 **diff.answered_otherwise(kind, asked=applied, live=written.live),
                 **_seen_after_write(change, kind, record, applied, written.live),
@@ -191,6 +194,7 @@ class RecordSet:
     ) -> Record:
         """The record once another object has taken the place of one that stays for a while."""
         earlier = self.get(change.address)
+        # The values of a new object: nothing of the old one applies to it.
         applied = _applied(kind, desired, written.live.own_calls, earlier=None)
         record = self._with_lifecycle(earlier or Record(change.address, written.live.id), change)
         deposed = list(record.deposed)
@@ -213,7 +217,7 @@ class RecordSet:
         """
         record = self.get(change.address)
         base = record or Record(address=change.address, id=change.id or "")
-        # A run may have died while it changed files, so what the plan saw outranks the record.
+        # A run may have died while it changed files, so the plan's values outrank the record.
         applied = _applied(kind, desired, {**base.applied, **change.before}, earlier=record)
         return replace(
             self._with_lifecycle(base, change),
@@ -335,7 +339,7 @@ def _imported(field: Field, desired: Any, live: Any) -> Any:
 
 
 def _unset_fields(kind: Kind, applied: Spec) -> dict[str, None]:
-    """The fields that a create left without a value and that only its record can tell later."""
+    """The fields that a create left without a value, as far as only its record shows that later."""
     unset: dict[str, None] = {}
     for field in kind.fields:
         if _is_only_recorded(field) and field.name not in applied:

@@ -1,7 +1,7 @@
 """Resolves references during an apply.
 
 Objects appear step by step, so a reference is looked up when a change needs it: in the object that
-this run wrote, else in what the plan saw.
+this run wrote, else in the values of the plan.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ReferenceValues:
         if not reference.path:
             return self._id(reference, change, live)
         # The plan's own value comes first: it was approved. Where the plan says Unknown, only the
-        # object can tell.
+        # object has the value.
         sources: list[Spec] = []
         if change is not None:
             sources.append(change.after)

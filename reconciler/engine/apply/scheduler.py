@@ -1,7 +1,7 @@
 """Applies a plan: runs its steps on threads, each as soon as the steps that it needs are done.
 
-A failure skips what depends on it and nothing else. An interrupt lets the steps that run finish and
-starts no other.
+A failure skips its dependents and nothing else. An interrupt lets running steps finish and starts
+no other.
 """
 
 from __future__ import annotations
@@ -85,8 +85,7 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
     outputs: dict[str, Any] = {}
     if not plan.destroy:
         outputs = actions.references.resolve_outputs(context.outputs)
-    # Reports and policies show what was applied, where the plan could only say that it was not
-    # known.
+    # Reports and policies show the applied values in place of those that the plan did not know.
     resolved = {}
     for change in plan.pending:
         if has_unknown(change.after):
@@ -216,7 +215,9 @@ class Scheduler:
             self._context.listener.started(change)
         try:
             if step.kind is StepKind.WAIT:
-                result = wait_for_job(change, self._actions, lambda text: self._tell(change, text))
+                result = wait_for_job(
+                    change, self._actions, lambda text: self._report(change, text)
+                )
             else:
                 result = self._run_journalled(step, change)
         # The first two are ReconcilerErrors too. Other errors are defects, and end the apply.
@@ -264,7 +265,7 @@ class Scheduler:
         ) as change_journal:
             return run_action(step.kind, change, self._actions, change_journal)
 
-    def _tell(self, change: Change, text: str) -> None:
+    def _report(self, change: Change, text: str) -> None:
         if self._context.listener is not None:
             self._context.listener.told(change, self._context.redact(text))
 

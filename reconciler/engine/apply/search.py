@@ -73,6 +73,7 @@ class ObjectSearch:
         """The present object; None if it is gone."""
         if kind.readable_singly:
             live = self._reader.get(kind, address.project, id)
+        # For other kinds the API has no call for one object, such as a rate limit.
         else:
             parent, _ = kind.parent_and_id(id)
             listed = self._lists.read(kind, address.project, parent)
@@ -108,6 +109,7 @@ class ObjectSearch:
         if criteria.is_unidentifiable:
             return None
         live = self._match(criteria, self._candidates(criteria))
+        # No other address can take an object with a unique key, so it needs no reservation.
         if live is None or criteria.kind.unique_key:
             return live
         # Another thread may have reserved the same object since the list was filtered.
@@ -184,6 +186,7 @@ class ObjectSearch:
         # creates of a scope.
         share = not criteria.attempts
         listed = self._lists.read(kind, criteria.address.project, parent, share=share)
+        # Lists keep objects that have ended, and none of them is the result of a new create.
         existing = [live for live in listed if kind.terminal_state(live.attributes) is None]
         if kind.unique_key:
             return existing
@@ -200,7 +203,7 @@ class ObjectSearch:
     ) -> LiveObject | None:
         kind = criteria.kind
         mark = self._ownership.mark(criteria.address)
-        # The mark is part of the create request, so it identifies our object beyond doubt.
+        # The mark is part of the create request, so it identifies the object of our create.
         marked = [live for live in candidates if live.mark == mark]
         if kind.job is not None:
             # Earlier jobs of the address keep its mark, so inputs and age have to match too.
@@ -222,7 +225,7 @@ class ObjectSearch:
             alike = [live for live in alike if criteria.can_be_ours(live)]
         if len(alike) > 1:
             ids = ", ".join(sorted(live.id for live in alike))
-            # Which one is ours cannot be told, and a guess could delete another's object later.
+            # Nothing shows which one is ours, and a guess could delete another's object later.
             raise ApiError(
                 f"{ids} could each be what an unfinished create made",
                 hint="Keep one and delete the rest.",

@@ -1,7 +1,7 @@
-"""The steps of a plan and what each waits for.
+"""The steps of a plan and their order.
 
-A change is one step. A replacement is two, and a job whose end is waited for is one more. The order
-of steps is decided here alone; the scheduler only follows it.
+A change is one step. A replacement is two, and the wait for a job is one more. Only this module
+decides the order of steps; the scheduler follows it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reconciler.model.values import Spec
 
 
 class StepKind(StrEnum):
-    """What a step does for its change."""
+    """The part of a change that a step carries out."""
 
     WRITE = "write"
     DELETE = "delete"
@@ -56,15 +56,14 @@ def steps_of(plan: Plan) -> dict[Step, Change]:
 def dependencies_of(steps: Mapping[Step, Change]) -> dict[Step, set[Step]]:
     """The steps that each step waits for.
 
-    Writes wait for the writes of what they refer to. An object is deleted once everything that
+    Writes wait for the writes of their references. An object is deleted once everything that
     referred to it has been deleted or rewritten. A replacement deletes first, unless its change has
     `create_before_destroy`.
     """
-    # Only steps of this plan are nodes: what a plan leaves alone holds nothing up.
+    # Only steps of this plan are nodes: an address without a change delays nothing.
     needs: dict[Step, set[Step]] = {step: set() for step in steps}
     for step, change in steps.items():
-        # A leftover has no references of its own to order by: what it referred to is what its
-        # replacement refers to.
+        # The dependencies of a leftover are those of its replacement, which have an order already.
         if change.reason is Reason.LEFT_BEHIND:
             _order_left_behind(needs, steps, step)
             continue
@@ -120,7 +119,7 @@ def _order_reference(
             # References to a job may be to its results, so they wait for its end if anything does.
             target_wait = Step(target, StepKind.WAIT)
             needs[write].add(target_wait if target_wait in steps else target_write)
-    # Deletes go the other way around: users first, then what they used.
+    # Deletes go in the opposite order: dependents first, then their targets.
     if target_delete not in steps:
         return
     # A target that is deleted before its replacement exists cannot wait for its users: their

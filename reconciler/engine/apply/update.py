@@ -116,7 +116,7 @@ def settle_unchanged(change: Change, context: ActionContext, run_id: int) -> Non
     context.records.put(record)
     image = None
     if known is None or known.applied != record.applied:
-        # A manifest that declares what is true already can be rolled back too.
+        # A rollback can undo a manifest that declared the present values.
         image = PreImage(
             change.address,
             change.action.value,

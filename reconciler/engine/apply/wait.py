@@ -16,15 +16,20 @@ from reconciler.model.job import Phase
 from reconciler.model.resource import LiveObject
 
 _LONGEST_PAUSE = 15.0
+"""The longest pause between two reads, in seconds. Jobs last for minutes to hours."""
 _GROWTH = 1.5
+"""Pauses grow slowly, so that a short job is noticed soon."""
 
 
-def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], None]) -> StepResult:
-    """Wait until the job of a change has succeeded; `tell` receives each event once.
+def wait_for_job(
+    change: Change, context: ActionContext, report: Callable[[str], None]
+) -> StepResult:
+    """Wait until the job of a change has succeeded; `report` receives each event once.
 
     Raises JobError where the job fails, disappears, or exceeds its `timeout_minutes`.
     """
     kind, known = context.kind_of(change), context.references.written(change.address)
+    # A job of this apply has another id than the plan knew, if it knew any.
     id = known.id if known is not None else change.id or ""
     minutes = change.desired.get(MINUTES) or USUAL_MINUTES
     attempts = context.consistency.poll(
@@ -34,13 +39,13 @@ def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], N
         growth=_GROWTH,
         counts_requests=True,
     )
-    told: set[str] = set()
+    reported: set[str] = set()
     progress = ""
     for waited in attempts:
         # A failed read raises and ends the wait, not the job.
         live = context.reader.get(kind, change.address.project, id)
         if live is None:
-            # Lists and reads lag behind writes, so a new job may not show yet.
+            # Single reads lag behind creates too, so a new job can answer 404 for some seconds.
             if waited >= context.consistency.seconds:
                 raise JobError(f"{id} is not there any more", hint="Plan again.")
             continue
@@ -48,9 +53,9 @@ def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], N
             return StepResult(live.id)
         # Events have ids, and two can have the same text. Progress is known by its text alone.
         for key, text in context.writer.job_events(live):
-            _tell_once(key or text, text, told, tell)
+            _report_once(key or text, text, reported, report)
         progress = kind.job.progress_of(live.attributes)
-        _tell_once(progress, progress, told, tell)
+        _report_once(progress, progress, reported, report)
         if _has_succeeded(live, progress):
             # Its results are final now, so references to them have a value.
             context.references.remember(change, live)
@@ -61,10 +66,10 @@ def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], N
     )
 
 
-def _tell_once(key: str, text: str, told: set[str], tell: Callable[[str], None]) -> None:
-    if key not in told:
-        told.add(key)
-        tell(text)
+def _report_once(key: str, text: str, reported: set[str], report: Callable[[str], None]) -> None:
+    if key not in reported:
+        reported.add(key)
+        report(text)
 
 
 def _has_succeeded(live: LiveObject, progress: str) -> bool:

@@ -97,7 +97,7 @@ def bound_elsewhere(resource: Resource, spec: Spec, owner: Address) -> Diagnosti
 
 
 def absent(resource: Resource, spec: Spec, listed: Iterable[LiveObject]) -> Diagnostic:
-    """The API makes objects of the kind by itself, and has none with this natural key."""
+    """Only the API creates objects of the kind, and it has none with this natural key."""
     kind, project = resource.kind, resource.address.project
     where = f'project "{project}"' if project else "the organization"
     # Ids of models and the like are long and easily misspelled, so the nearest one is suggested.

@@ -124,5 +124,5 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         is_of_known_age = live.attributes.get("created_at") is not None
         if is_alike and is_of_known_age and live.id not in matcher.claims.members:
             alike.append(live)
-    # With two of them, one is somebody else's, and nothing tells which.
+    # One of two is somebody else's, and nothing shows which.
     return alike if len(alike) == 1 else []

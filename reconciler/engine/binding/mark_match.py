@@ -37,6 +37,7 @@ class MarkMatcher:
     ) -> Match | None:
         """The object with the mark of a resource; `renamed` is the earlier address of its record."""
         for address in self._addresses(resource, renamed):
+            # Objects of others with a copy of the mark are among these.
             unbound = self._unbound(resource, address)
             candidates = self._trusted(resource, address, unbound, inputs)
             if len(candidates) > 1:
@@ -85,7 +86,9 @@ class MarkMatcher:
         return proved
 
     def _by_unproved_mark(self, resource: Resource, unbound: list[LiveObject]) -> Match | None:
-        """An unproved mark of an address whose own object is gone: a copy, or the state is outdated."""
+        """Adopt the object with an unproved mark if that is asked for, or report it."""
+        # The address has a history, and its own object is gone. Either the mark is a copy, or the
+        # state is outdated. Nothing decides which.
         is_adopted = resource.lifecycle.adopt is True or self._options.adopt
         if len(unbound) == 1 and is_adopted:
             return unbound[0], BindingSource.ADOPTED
@@ -95,7 +98,8 @@ class MarkMatcher:
     def _job_of_undeclared_address(
         self, resource: Resource, inputs: str | None
     ) -> LiveObject | None:
-        """A job with the same inputs from an address that is no longer declared. Its mark cannot be changed."""
+        """A job with the same inputs from an address that is no longer declared."""
+        # The metadata of a job is immutable, so a renamed job keeps the mark of its old address.
         if resource.kind.job is None:
             return None
         home = (resource.address.kind, resource.address.project)

@@ -92,8 +92,8 @@ class Matcher:
             record = None
         match = self._match(resource, spec, record, renamed, inputs)
         if match is None:
-            # A match by id leaves out objects that have ended. The reason of the new one tells
-            # whether the old one was archived or deleted.
+            # A match by id leaves out objects that have ended. The reason of the create depends on
+            # whether the old object was archived or deleted.
             ended = None
             if record is not None:
                 ended = self.live.find(address.kind, address.project, record.id)

@@ -105,8 +105,8 @@ class NaturalKeys:
     def _nameless(self, resource: Resource, spec: Spec) -> Iterator[Diagnostic]:
         """Report objects that could be the resource, if answers do not show the natural key at all."""
         kind = resource.kind
-        # A computed key is no field that an answer could lack, and a missing object of a kind that
-        # exists by itself has an error already.
+        # A computed key is no field that an answer could lack, and a missing object that should
+        # always exist has an error already.
         if kind.identify is not None or kind.always_exists or kind.identity(spec) is None:
             return
         listed = self._live.objects(resource.address.kind, resource.address.project)

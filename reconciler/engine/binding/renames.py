@@ -29,7 +29,7 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
     moved: dict[Address, Address] = {}
     for address in inputs.records:
         present = _renamed(address, names)
-        # A record that is there already under the new name is the newer one.
+        # A record under the new name is the newer one.
         if present != address and present not in inputs.records:
             moved[present] = address
     # Everything that names an address follows: targets, dependencies, key writers, the journal.

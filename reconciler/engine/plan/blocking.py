@@ -35,6 +35,7 @@ def with_blocked(
     if not errors:
         return tuple(changes)
     decided = {change.address: change for change in changes}
+    # An address can have an error without a change, such as one that is no target.
     for address, error in errors.items():
         if address in decided:
             decided[address] = blocked_by(decided[address], error)

@@ -1,7 +1,7 @@
 """Compares a declared resource with its live object, and chooses an action for the differences.
 
 Everything here concerns one resource. `planner.py` compares the resources one after the other, and
-decides what the error of one means for the others.
+decides how an error of one resource affects the others.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class ResourceComparison:
             if self._live.shows(field.name):
                 continue
             value = self._desired.get(field.name)
-            # A server may omit a field at its default, and a field that nobody set.
+            # A server may omit a field at its default, and a field that was never set.
             if value is None or value == field.default:
                 continue
             if self._record is None or self._record.applied.get(field.name) is not None:
@@ -106,6 +106,7 @@ class ResourceComparison:
         """The part of the answer beyond the fields of the kind, if policies ask for it."""
         if not self._snapshot.inputs.options.facts:
             return {}
+        # The fields of the kind are in `after` and `before` already.
         facts = dict(self._live.attributes)
         for field in self._kind.fields:
             facts.pop(field.name, None)
@@ -141,6 +142,7 @@ class ResourceComparison:
     def _strict_changes(self, changes: Sequence[FieldChange]) -> list[FieldChange]:
         return diff.strict_changes(
             self._kind,
+            # Ignored fields are declared too, though they are no part of the desired values.
             declared={*self._desired, *self._resource.spec},
             changed={change.name for change in changes},
             live=self._live,
@@ -163,6 +165,7 @@ class ResourceComparison:
         # The API returns a key once. If the run died before delivery, only a new key helps.
         if self._lacks_its_key():
             return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
+        # An update writes the mark as well, so differences come before the ownership.
         if change.fields:
             reason = _update_reason(change.fields, self._binding)
             return replace(change, action=Action.UPDATE, reason=reason)
@@ -176,6 +179,7 @@ class ResourceComparison:
         # Several can apply at once. The reason that the user can influence comes first.
         if any(field_change.forces_replacement for field_change in change.fields):
             return Reason.FIELD_FORCES_REPLACEMENT
+        # Lists still contain an expired object, which the API does not revive.
         if self._kind.terminal_state(self._live.attributes) is TerminalState.REPLACE:
             return Reason.EXPIRED
         if change.address in self._snapshot.inputs.options.replace:
@@ -239,12 +243,13 @@ class ResourceComparison:
     def _warnings(self) -> Iterator[str]:
         # A job is compared by the digest of its inputs, which covers fields that are not shown.
         if self._kind.job is None:
-            yield from self._unseen_fields()
+            yield from self._incomparable_fields()
         record, desired = self._record, self._desired
         for field in diff.fixed_fields(self._kind, desired=desired, record=record):
             yield f"{field.name} can only be set at creation: the API keeps the earlier value"
         if record is None:
             return
+        # Sending the value once more would get the same answer, so it is no difference.
         for name in record.answered:
             if name in desired:
                 yield f"{name}: the API answered another value than asked, and keeps it"
@@ -252,8 +257,8 @@ class ResourceComparison:
             if applied is not None and name not in desired and _is_kept(self._kind, name):
                 yield f"{name} is not set any more, and nothing can clear it: it stays as it is"
 
-    def _unseen_fields(self) -> Iterator[str]:
-        """A sentence for each field whose difference nobody could see, and that needs a new object."""
+    def _incomparable_fields(self) -> Iterator[str]:
+        """A sentence for each field that cannot be compared and that only a new object can change."""
         for field in self._kind.fields_by_mutability.get(Mutability.REPLACES, ()):
             value = self._desired.get(field.name)
             if value is None or not diff.is_unknown(field, self._record):

@@ -30,7 +30,7 @@ from reconciler.model.values import FileSet, Reference, Spec, substitute
 
 
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
-    """An object as a spec: what the API shows, completed from the record with fields that it never
+    """An object as a spec: its live values, and the recorded values of fields that the API never
     shows."""
     shown = {}
     for field in live.kind.fields:
@@ -94,7 +94,7 @@ def _changed(
 def _is_as_applied(
     snapshot: Snapshot, record: Record, change: Change | None, spec: Spec | None
 ) -> bool:
-    """Whether no drift is possible: nothing changes, and we last wrote what is declared now.
+    """Whether no drift is possible: nothing changes, and the last write was of the declared spec.
 
     This holds for nearly every resource of nearly every plan and saves a second comparison.
     """
@@ -105,7 +105,7 @@ def _is_as_applied(
         or snapshot.resources[record.address].lifecycle.ignore_changes
     ):
         return False
-    # The cheap test first: usually the declared spec is exactly what was applied.
+    # The cheap test first: usually the declared spec is the applied one.
     if spec is None or record.applied == spec:
         return spec is not None
     # The expensive test last: values that differ only in spelling, which the cheap one cannot see.
@@ -195,6 +195,7 @@ def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> li
     """The outputs whose value changes; none if only targets are planned."""
     inputs = snapshot.inputs
     previous = inputs.previous_outputs
+    # A destroy of everything leaves nothing that an output could show.
     if inputs.options.destroy and not inputs.options.targets:
         return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
     # Outputs can depend on resources that were not selected, so they stay as they are.

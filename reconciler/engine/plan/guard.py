@@ -72,7 +72,7 @@ class KeyInUse(Struct, frozen=True):
     source: str
     """Where this run reads the key, for messages."""
     is_read_again: bool = True
-    """Whether the key is read from a file at each use, so that a new key takes over by itself."""
+    """Whether the key is read from a file at each use, so that a new key takes effect during the run."""
     is_delivered: bool = True
     """False for a key that is still to be created."""
 

@@ -1,4 +1,4 @@
-"""What updates destroy: keys, members, access, data and limits.
+"""The losses of updates: keys, members, access, data and limits.
 
 Kinds declare losses on their fields (`model/destruction.py`). Keys and collections need no
 declaration: a key that is taken away stops working, and removed members are lost.
@@ -70,7 +70,7 @@ def _sides(change: Change, name: str) -> tuple[Any, Any]:
 
 def _key_loss(type: KeySinkType, before: Any, after: Any) -> Iterator[Loss]:
     # The API cannot move a key. Another destination gets another key, and the old one stays valid
-    # until nobody uses it. A destination that is only taken away gets none.
+    # until it is unused. The removal of a destination takes no other key.
     if before is None or same(before, after):
         return
     if after is None or not type.rotates:
@@ -137,13 +137,14 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
             number = f"all {total:,}"
         noun = "member" if total == 1 else "members"
         sentence = f"removes {number} {noun} of {field.name} ({_some(lost)})"
+        # A set that is empty afterwards often means a pattern that matches nothing any more.
         yield Loss(sentence, Lost.MEMBER, count=len(lost), empties=not kept)
 
 
 def _rule_loss(
     rule: LossRule, field: Field, before: Any, after: Any, change: Change
 ) -> Iterator[Loss]:
-    # The condition must hold on both sides: a value that another mode interprets is not comparable.
+    # The condition must hold on both sides: values that two modes interpret are not comparable.
     if rule.given is not None:
         name, required = rule.given
         path = name.split(".")

@@ -39,7 +39,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
     """Make a plan. Problems of single addresses become diagnostics and block only these addresses."""
     planner = _Planner(snapshot)
     changes = planner.decide()
-    # With the problems that were found while deciding.
+    # Its diagnostics include the problems that appeared while deciding.
     snapshot = planner.snapshot
     inputs = snapshot.inputs
     return Plan(
@@ -79,7 +79,7 @@ class _Planner:
             self.declared[address] = self._or_blocked(resource, self._decide(resource))
         warnings = map(BlockingProblem, self._missing_fields.warnings())
         snapshot = self.snapshot = self.snapshot.with_problems([*self._problems, *warnings])
-        # What is to be destroyed and does not exist is no change; its record is.
+        # The destruction of an object that does not exist is no change, unless the state records it.
         changes = [
             change
             for change in self.declared.values()
@@ -120,7 +120,7 @@ class _Planner:
         error = self._errors.get(resource.address)
         if error is not None:
             return blocked_by(change, error)
-        # Deletions wait for nothing: an error never keeps what nobody wants.
+        # Deletions wait for nothing: an error elsewhere is no reason to keep an unwanted object.
         if change.action in (Action.NO_OP, Action.DELETE, Action.FORGET):
             return change
         # Sorted, so that the same plan always names the same dependency.
@@ -155,7 +155,7 @@ class _Planner:
         depends_on: Collection[Address] = self.snapshot.selection.needs[address]
         prevent_destroy = lifecycle.prevent_destroy
         if record is not None:
-            # Deletions are ordered by what the object refers to until now, too.
+            # Deletions are ordered by the references of the recorded object, too.
             depends_on = {*depends_on, *record.depends_on}
             if prevent_destroy is None:
                 prevent_destroy = record.prevent_destroy
@@ -233,7 +233,7 @@ class _Planner:
         try:
             change = comparison.change(unchanged)
         # A malformed answer is an error of this resource only. Treating it as drift would
-        # overwrite values that nobody has seen.
+        # overwrite values that the plan could not show.
         except ApiError as error:
             broken = Diagnostic(
                 "An answer cannot be used",

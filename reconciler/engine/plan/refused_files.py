@@ -21,6 +21,7 @@ def with_refusals(kind: Kind, spec: Spec, record: Record | None) -> Spec:
     if record is None:
         return spec
     marked: dict[str, FileSet] = {}
+    # Every set of files is a field with calls of its own.
     for field in kind.own_calls:
         applied, value = record.applied.get(field.name), spec.get(field.name)
         if isinstance(applied, FileSet) and isinstance(value, FileSet):

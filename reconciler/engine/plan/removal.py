@@ -29,7 +29,7 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
     # With targets, resources that the targets need are planned but not destroyed.
     if resource.address not in snapshot.selection.to_destroy:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
-    # The object belongs to another stack now. Deleting it would destroy what they manage.
+    # The object belongs to another stack now, so its deletion would destroy their resource.
     if binding.record is not None and binding.record.address in snapshot.taken:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     # An object with a unique key that was never recorded was not created by this stack.
@@ -119,7 +119,7 @@ def _superseded(snapshot: Snapshot) -> Iterator[Change]:
 def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, without restoring limits of projects that are archived anyway."""
     # Archiving a project disables everything in it. Restoring its rate limits first would cost
-    # calls and has no effect.
+    # calls of an admin route, which takes about seven a minute, and has no effect.
     archived = set()
     for change in changes:
         if change.action is Action.DELETE and snapshot.kind(change.address).defines_project:
@@ -245,8 +245,8 @@ def _orphan(
     """
     address, kind = record.address, snapshot.kind(record.address)
     change = of_record(kind, record)
-    # From the most certain to the least: what the API has retired, what cannot be judged, what
-    # belongs to others, what could not be read, what is gone. Only the rest is removed.
+    # From the most certain to the least: kinds that the API has retired, addresses with an error,
+    # objects of other owners, unreadable objects, missing objects. Only the rest is removed.
     if address in snapshot.retired:
         return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
     error = snapshot.error_of(address)
@@ -280,8 +280,8 @@ def _left_behind(snapshot: Snapshot, record: Record, *, is_retained: bool) -> It
     valid_keys: set[str] = set()
     is_retained = is_retained or (record.on_remove or kind.on_remove) is OnRemove.RETAIN
     is_declared = address in snapshot.resources and address not in snapshot.selection.to_destroy
-    # The change of a resource that stays revokes its earlier keys, once nobody uses them. Those of
-    # a retained object stay as well.
+    # The change of a resource that stays revokes its earlier keys once they are unused. Those of a
+    # retained object stay as well.
     if is_declared or is_retained:
         for entry in record.delivered.values():
             valid_keys.update(key_ids(entry))
@@ -310,7 +310,7 @@ def _forgettable(snapshot: Snapshot, address: Address) -> Change:
 
 def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Change:
     """The removal of an object of ours that no record describes."""
-    # Such an object has no record of its own, so its change starts from a minimal one.
+    # Changes start from a record, so this one gets a minimal record.
     record = Record(address=address, id=live.id, project_id=snapshot.project_id(address.project))
     reason = Reason.NOT_DECLARED
     if address in snapshot.resources or address in snapshot.inputs.records:

@@ -1,4 +1,4 @@
-"""Deletions by retention rules. `retention_match.py` decides what they match."""
+"""Deletions by retention rules. `retention_match.py` decides which objects match."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def with_retention(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     removals: dict[Address, Change] = {}
     for match in snapshot.retention_matches:
         removals[match.address] = _removal(snapshot, match)
-    # Addresses of matches are derived from ids, so they cannot collide with declared ones. Another
-    # change of such an address comes from a run that died deleting the object.
+    # Addresses of matches are made of ids, so they cannot collide with declared ones. Another
+    # change of such an address comes from an interrupted run that was deleting the object.
     others = [change for change in changes if change.address not in removals]
     return [*others, *removals.values()]
 
 
 def _removal(snapshot: Snapshot, match: RetentionMatch) -> Change:
     live, project = match.live, match.address.project
+    # No record describes the object: a rule matches only objects without an owner.
     record = Record(
         match.address,
         live.id,
@@ -40,6 +41,7 @@ def _removal(snapshot: Snapshot, match: RetentionMatch) -> Change:
         of_record(live.kind, record, Reason.RETENTION),
         action=Action.DELETE,
         before=shown_spec(live, None),
+        # Apply does not delete an object that somebody changed after the rule matched it.
         pre_image=diff.image(live.kind, live),
         location=match.rule.location,
         destructive=_loss(live),
@@ -56,6 +58,7 @@ def _loss(live: LiveObject) -> str:
     used = last_use(live)
     if used is not None:
         field, at = used
+        # In UTC, so that the same plan shows the same day everywhere.
         day = datetime.fromtimestamp(at, UTC).date().isoformat()
         texts.append(f"last used on {day}" if field == "last_active_at" else f"of {day}")
     text = " ".join(texts)

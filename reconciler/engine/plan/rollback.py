@@ -49,7 +49,7 @@ _MOST_ADDRESSES = 3
 
 
 class RunHistory(Struct, frozen=True):
-    """What is known of a run and of later runs."""
+    """The pre-images of a run and of later runs."""
 
     run_id: int
     images: Sequence[PreImage]
@@ -330,7 +330,7 @@ def _value_before(field: Field, asked: Any, before: Spec) -> Any:
 
 
 def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
-    """The members that were there. The API tells no sizes; what we asked for does."""
+    """The former members, with the sizes that we recorded: the API shows none."""
     # Keyed by path and content: the same path with other bytes is another file.
     known = _contents(asked)
     members = []

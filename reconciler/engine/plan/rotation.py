@@ -1,8 +1,8 @@
 """Which keys a plan rotates, which earlier keys it revokes, and which stay.
 
 Keys take turns: a new key is delivered beside the old one, and the old one is revoked once its
-overlap has passed and nobody uses it any more. At most two keys of an address are valid, unless
-somebody asks for more. Every time is the server's.
+overlap has passed and it is unused. At most two keys of an address are valid, unless a user
+requests another rotation. All times are the server's.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _losses(steps: list[KeyStep]) -> Iterator[Loss]:
 
 
 class _Use(Struct, frozen=True):
-    """What the API shows of an earlier key."""
+    """The use of an earlier key, as the API shows it."""
 
     is_known: bool
     """Whether its list was read."""
@@ -176,6 +176,7 @@ class _KeyField:
             return self._rotate("will be rotated: that was asked for")
         if not self._entry.get("key_id"):
             return self._without_key()
+        # The destination may hold one of the earlier keys, so it needs another delivery.
         if self._entry.get("is_open"):
             return self._rotate(
                 "will be rotated: an interrupted run may have delivered another key"
@@ -249,6 +250,7 @@ class _KeyField:
         made_at = _time(shown)
         if made_at is not None:
             return made_at
+        # Without a time in the record, the list of keys has to show it.
         live = self._use_of(str(self._entry.get("key_id"))).live
         return None if live is None else _time(live.attributes.get("created_at"))
 
@@ -263,6 +265,7 @@ class _KeyField:
         if not at_once:
             overlap = in_words(self._policy.overlap)
             return [self._keep(f"old key stays: its overlap lasts {overlap}", key_id)]
+        # A run that revoked its own key could not send another request.
         if self._is_object and self._live.attributes.get(IN_USE):
             return [self._keep(_IN_USE, key_id)]
         use = self._use_of(key_id).live
@@ -281,9 +284,10 @@ class _KeyField:
         """Whether an earlier key is revoked or stays."""
         key_id = str(key.get("key_id"))
         use = self._use_of(key_id)
-        # Without its use, nobody can say that a key is not needed. It stays.
+        # Without its use, a key may still be needed. It stays.
         if not use.is_known:
             return self._keep("old key stays: the API did not show its use", key_id)
+        # A step all the same, because its destinations have to be cleared.
         if use.live is None:
             return self._revoke(key_id, "old key will be forgotten: it does not exist any more")
         shown = use.live.attributes
@@ -315,7 +319,7 @@ class _KeyField:
         return self._revoke(key_id, f"old key will be revoked: unused for {in_words(unused)}")
 
     def _use_of(self, key_id: str) -> _Use:
-        """What the API shows of a key."""
+        """The use of a key."""
         kind, project = self._change.address.kind, self._change.address.project
         # Keys of an account are listed as objects of another kind.
         if isinstance(self._field.type, KeySinkType):

@@ -83,7 +83,7 @@ def decide(
         return UnchangedScopes(
             full_refresh_reason=f"the audit log cannot be used: {error}", setback=_in_short(error)
         )
-    # Check again: the answer of the log has told the server's time, which was a guess before.
+    # Check again: the answer of the log has the server's time, which was a guess before.
     if due := _full_refresh_due(checkpoint, policy, inputs.server_time()):
         return due
     # A scope with an entry of others is read again. All others keep the time of their own reading,
@@ -137,6 +137,7 @@ def _trustworthy(
 def _unbound(inputs: PlanInputs) -> set[ScopeKey]:
     """The scopes with a declared resource that has no record yet."""
     declared = {resource.address for resource in inputs.resources}
+    # Only the list shows whether the object of a new resource exists already.
     return set(map(scope_key, declared - inputs.records.keys()))
 
 

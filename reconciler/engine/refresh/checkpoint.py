@@ -1,6 +1,7 @@
-"""The refresh checkpoint: what an apply verified, so that the next plan can skip unchanged scopes.
+"""The refresh checkpoint: the scopes that an apply verified, so that the next plan can skip them.
 
-The checkpoint proves only that nothing has to be done. Plans read a scope after all if they find a change in it.
+The checkpoint proves only that nothing has to be done. A plan with a change in a scope reads the
+scope after all.
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ class RefreshCheckpoint(
     # The state keeps checkpoints under these names.
     rename={"verified": "seen", "newest_entries": "shown", "projects_reported": "places_told"},
 ):
-    """What earlier runs verified, wrote recently, and saw in the log. Times are unix seconds of the
-    server."""
+    """The scopes that earlier runs verified, their recent writes, and the newest log entries.
+
+    Times are unix seconds of the server.
+    """
 
     verified: Sequence[VerifiedScope] = ()
     writes: Sequence[Write] = ()

@@ -178,13 +178,10 @@ class _Collector:
             self._resources = _by_address(self._inputs.contents())
 
     def _revoke_lost_keys(self) -> None:
-        """Close projects whose key is invalid, because a run died after deleting the key's account.
-
-        The key is still in its sink, so only the missing account tells.
-        """
+        """Close projects whose key is invalid, because a run died after deleting the key's account."""
         for project, writer in self._inputs.key_writers.items():
             # The delivered key outlives its account in the sink, and using it would fail every read
-            # of the project.
+            # of the project. Only the missing account shows that it is invalid.
             record = self._inputs.records.get(writer)
             if record is not None and writer in self._inputs.ownership.unfinished:
                 scope = Scope(writer.kind, writer.project)

@@ -99,6 +99,7 @@ class Estimate:
             if (scope.kind, scope.project) not in self._trusted:
                 scopes.add(scope)
         known: dict[Scope, set[str]] = defaultdict(set)
+        # By scope, because the pages of a list depend on how many of its objects are ours.
         # A set, because records and manifests can name the same object.
         for scope, id in self._targets.known_ids(scopes):
             known[scope].add(id)
@@ -125,7 +126,7 @@ class Estimate:
             return ExpectedRead(scope, "read", len(known) if kind.readable_singly else 0)
         if only_ids and self._targets.reads_singly(scope, len(only_ids)):
             return ExpectedRead(scope, "read", len(only_ids))
-        # The state tells how many objects we own. The list can be longer, as the last reading
+        # The state has the number of our objects. The list can be longer, as the last reading
         # showed. It is not read to its end for known objects alone.
         pages = max(1, ceil(len(known) / kind.page_limit))
         if not only_ids:

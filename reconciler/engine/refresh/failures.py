@@ -181,8 +181,8 @@ def _affected_by(
     for address in snapshot.selection.selected:
         resource = snapshot.resources[address]
         is_in_scope = targets.declared_scope(resource, snapshot.current_value) == scope
-        # A resource without an object would be created. The list of the other kind tells whether it
-        # is needed.
+        # A resource without an object would be created. Whether it is needed depends on the list of
+        # the other kind.
         could_be_unnecessary = (
             resource.kind.made_unnecessary_by == scope.kind and snapshot.live_of(address) is None
         )

@@ -58,8 +58,7 @@ class MissingObjects:
         return recent
 
     def _missing(self, scopes: Collection[Scope]) -> list[tuple[Scope, str]]:
-        known = self._targets.known_ids(scopes)
-        return [(scope, id) for scope, id in known if self._reader.state.lacks(scope, id)]
+        return self._reader.state.lacking(self._targets.known_ids(scopes))
 
     def _deadlines(self) -> dict[str, float]:
         """By id of a recently written object: the time by which it must appear."""

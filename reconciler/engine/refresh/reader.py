@@ -156,10 +156,10 @@ class Reader:
     def confirm(self, wanted: Iterable[tuple[Scope, str]], *, fresh: bool = False) -> None:
         """Read objects by id that their lists lacked, and add those that exist to the state."""
         reads: list[tuple[Kind, _SingleRead]] = []
-        for scope, id in dict.fromkeys(wanted):
+        for scope, id in self.state.lacking(dict.fromkeys(wanted)):
             kind = self._kinds[scope.kind]
             # A kind that cannot be read singly stays missing here. `list_again` lists it once more.
-            if kind.readable_singly and self.state.lacks(scope, id):
+            if kind.readable_singly:
                 LOG.info("get %s %s, which is not among what was listed", scope.kind, id)
                 reads.append((kind, partial(self._single.object, scope, id, fresh=fresh)))
         self._put_all(reads)
@@ -204,7 +204,7 @@ class Reader:
         was read."""
         short: list[Scope] = []
         for scope, ids in only_ids.items():
-            if any(self.state.lacks(scope, id) for id in ids):
+            if self.state.lacking((scope, id) for id in ids):
                 self.state.forget(scope)
                 short.append(scope)
         self.read_lists(short)

@@ -22,6 +22,7 @@ class StateReader:
     calls = 0
 
     def __init__(self, records: Mapping[Address, Record]) -> None:
+        # By scope once, because every scope of a large state is asked for.
         self._scopes: dict[tuple[str, str | None], list[Record]] = defaultdict(list)
         for address, record in records.items():
             self._scopes[address.kind, address.project].append(record)
@@ -71,6 +72,7 @@ def _parent(kind: Kind, id: str) -> Parent:
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:
+    # A field with calls of its own is no attribute of an answer, so it is kept apart here too.
     own_calls: dict[str, Any] = {}
     for field in kind.own_calls:
         if field.name in record.applied:

@@ -116,7 +116,7 @@ class SurveyReader:
 
     def _find_projects(self) -> list[str]:
         """The names of all projects that can hold objects. Binds those that only the API knows."""
-        # Of several names of one project, the first one stands; each list is read once.
+        # Of several names of one project the first one counts, so that each list is read once.
         names = {id: name for name, id in reversed(self._project_ids.items())}
         ended = set()
         for live in self._projects_listed():
@@ -150,6 +150,7 @@ class SurveyReader:
         first = kinds[0]
         opened: list[str] = []
         for project in projects:
+            # Asked once per project, because all kinds of this scope use the same key.
             if self._reader.provider.can_read(first, project):
                 opened.append(project)
             else:
@@ -167,7 +168,7 @@ class SurveyReader:
         self._reader.read_lists(_in_projects(kinds, readable))
 
     def _needs_default(self, readable: Collection[str | None]) -> bool:
-        """Whether no named project stands for the project of the default key."""
+        """Whether no named project was read with the default key."""
         keyed = self._inputs.keyed_projects
         # A readable project without a key of its own was read with the default key.
         return "" in keyed and set(readable) <= set(keyed)

@@ -292,7 +292,7 @@ def _needs_look(entry: Any, value: Any) -> bool:
     """Whether a plan has to look at the keys of an object that is not a key itself."""
     if not isinstance(entry, Mapping) or not isinstance(value, Mapping):
         return False
-    # Without a recorded age, only the list of keys tells when the key is due.
+    # Without a recorded age, only the list of keys shows when the key is due.
     is_of_unknown_age = policy_of(value).every is not None and entry.get("made_at") is None
     return bool(earlier_keys(entry)) or is_of_unknown_age
 

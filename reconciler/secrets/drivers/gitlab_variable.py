@@ -215,10 +215,10 @@ class GitlabVariableSink:
         return f'the variable "{self.place(target).partition(":")[2]}" of GitLab'
 
     def _refused(self, answer: SinkResponse, target: Any, action: str) -> SinkError:
-        said = self._http.explanation(answer)
+        explanation = self._http.explanation(answer)
         message = (
             f"{self._http.server} refuses to {action} {self._shown(target)} "
-            f"(status {answer.status}{said})"
+            f"(status {answer.status}{explanation})"
         )
         if answer.status == 401:
             return SinkError(message, hint="set GITLAB_TOKEN to a token that is valid")

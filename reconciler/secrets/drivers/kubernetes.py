@@ -242,10 +242,10 @@ class KubernetesSink:
         if answer.status == 409:
             for manager in _conflicting(answer.body):
                 return self._owned_by(target, manager)
-        said = self._http.explanation(answer)
+        explanation = self._http.explanation(answer)
         message = (
             f"{self._http.server} refuses to {action} {self._shown(target)} "
-            f"(status {answer.status}{said})"
+            f"(status {answer.status}{explanation})"
         )
         if answer.status == 401:
             return SinkError(message, hint="renew the token or certificate of the kubeconfig")

@@ -276,8 +276,8 @@ class VaultSink:
         self, answer: SinkResponse, action: str, capabilities: str, path: str, *, hint: str = ""
     ) -> SinkError:
         http = self._http
-        said = http.explanation(answer)
-        message = f"{http.server} refuses to {action} (status {answer.status}{said})"
+        explanation = http.explanation(answer)
+        message = f"{http.server} refuses to {action} (status {answer.status}{explanation})"
         if answer.status == 403 and path:
             hint = f"check VAULT_TOKEN, and that its policy grants {capabilities} on {path}"
         elif answer.status in (301, 302, 307, 308):

@@ -150,7 +150,7 @@ def test_a_write_between_our_look_and_ours_is_not_overwritten(
     ],
     ids=["address", "token"],
 )
-def test_what_is_missing_is_named(
+def test_a_missing_setting_is_named(
     run: Run,
     env: dict[str, str],
     target: Mapping[str, Any],

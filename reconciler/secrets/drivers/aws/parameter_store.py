@@ -79,9 +79,9 @@ class ParameterStoreSink:
         before = None
         if tags is not None:
             before = self._newest(target)
-        mine = owner_tag(owner)
+        tag = owner_tag(owner)
         # AWS takes tags only with the first version, whose number is 1.
-        first = {OWNER: mine, _TOKEN: mark_of(1, token)}
+        first = {OWNER: tag, _TOKEN: mark_of(1, token)}
         try:
             version = self._write(target, secret.reveal(), owner, tags, first)
         except AwsError as error:
@@ -95,7 +95,7 @@ class ParameterStoreSink:
             self._replaced[token] = Replaced(before, _token_in(tags))
         # The key has arrived: a permission that is missing for labels must not look like a failure.
         with suppress(AwsError):
-            self._note(target, version, before, {OWNER: mine, _TOKEN: mark_of(version, token)})
+            self._note(target, version, before, {OWNER: tag, _TOKEN: mark_of(version, token)})
         return {"version": version, "token": token}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:
@@ -197,13 +197,13 @@ class ParameterStoreSink:
         value: str,
         owner: str,
         tags: dict[str, str] | None,
-        mine: dict[str, str],
+        own_tags: dict[str, str],
     ) -> int:
-        """Write a value, and return the number of its version. `mine` are the tags to have."""
+        """Write a value, and return the number of its version. `own_tags` are the tags to have."""
         parameter = {"Name": target["name"], "Value": value, "Type": "SecureString"}
         if tags is None:
             try:
-                answer = self._aws.write("put_parameter", Tags=_listed(mine), **parameter)
+                answer = self._aws.write("put_parameter", Tags=_listed(own_tags), **parameter)
                 return int(answer["Version"])
             except AwsError as error:
                 # An earlier attempt of this put, or somebody else, was faster.
@@ -213,14 +213,16 @@ class ParameterStoreSink:
         answer = self._aws.write("put_parameter", Overwrite=True, **parameter)
         return int(answer["Version"])
 
-    def _note(self, target: Any, version: int, before: int | None, mine: dict[str, str]) -> None:
+    def _note(
+        self, target: Any, version: int, before: int | None, own_tags: dict[str, str]
+    ) -> None:
         """Tag the token, and move the labels. AWS takes a label from the version that had it."""
         if before is not None:
             self._aws.write(
                 "add_tags_to_resource",
                 ResourceType=_TAGGED,
                 ResourceId=target["name"],
-                Tags=_listed(mine),
+                Tags=_listed(own_tags),
             )
         labels = {version: _CURRENT}
         if before is not None and before != version:
@@ -249,9 +251,9 @@ class ParameterStoreSink:
         value = str(answer["Parameter"]["Value"])
         # As a new version: readers of the plain name always get the newest.
         version = self._write(target, value, owner, {}, {})
-        mine = {OWNER: owner_tag(owner), _TOKEN: mark_of(version, before.token)}
+        own_tags = {OWNER: owner_tag(owner), _TOKEN: mark_of(version, before.token)}
         with suppress(AwsError):
-            self._note(target, version, before.version, mine)
+            self._note(target, version, before.version, own_tags)
 
 
 def _is_at(before: Replaced, version: int, tags: dict[str, str]) -> bool:

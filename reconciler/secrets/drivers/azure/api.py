@@ -153,7 +153,7 @@ class KeyVaultApi:
         """Raise SinkError unless the answer is a success or has one of the statuses `also`."""
         if answer.status in also or (answer.status == OK and isinstance(answer.body, dict)):
             return
-        said = self._http().explanation(answer)
+        explanation = self._http().explanation(answer)
         hint = "see what Azure says"
         if answer.status == _UNAUTHORIZED:
             hint = "renew the credentials of the environment, for the tenant of the vault"
@@ -162,7 +162,7 @@ class KeyVaultApi:
         elif answer.status == FORBIDDEN:
             hint = "grant the role Key Vault Secrets Officer, and open the vault's firewall"
         raise SinkError(
-            f"Azure Key Vault refuses to {action} {named(target)} (status {answer.status}){said}",
+            f"Azure Key Vault refuses to {action} {named(target)} (status {answer.status}){explanation}",
             hint=hint,
         )
 

@@ -208,7 +208,7 @@ class SecretManagerApi:
         """Raise SinkError unless the answer is a success or has one of the statuses `also`."""
         if answer.status in also or (answer.status == _OK and isinstance(answer.body, dict)):
             return
-        said = self._http().explanation(answer)
+        explanation = self._http().explanation(answer)
         hint = "see what Google Cloud says"
         if answer.status == _UNAUTHORIZED:
             hint = "renew the credentials of the environment"
@@ -218,7 +218,7 @@ class SecretManagerApi:
             )
         raise SinkError(
             f"Google Secret Manager refuses to {action} {named(target)} "
-            f"(status {answer.status}){said}",
+            f"(status {answer.status}){explanation}",
             hint=hint,
         )
 

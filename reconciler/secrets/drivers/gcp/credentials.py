@@ -103,9 +103,9 @@ def _token_of_file(file: Path, context: SinkContext) -> AccessToken:
         credentials = _credentials_in(content)
         credentials.refresh(_Transport(context))
     except (exceptions.GoogleAuthError, ValueError, KeyError) as error:
-        said = context.redactor(" ".join(str(error).split()))[:_SHOWN_CHARACTERS]
+        problem = context.redactor(" ".join(str(error).split()))[:_SHOWN_CHARACTERS]
         raise SinkError(
-            f"the credentials of {FILE_VARIABLE} give no token: {said}",
+            f"the credentials of {FILE_VARIABLE} give no token: {problem}",
             hint=f"correct the file of {FILE_VARIABLE}",
         ) from None
     expiry = credentials.expiry
