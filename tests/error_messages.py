@@ -1,6 +1,6 @@
 """Collects from the source what the program can say when something is wrong.
 
-A problem is a summary with a detail: `Problem("No manifests", …)`, `problems.add("Unknown project", …)`. An error is a
+A problem is a summary with a detail: `ValueProblem("No manifests", …)`, `problems.add("Unknown project", …)`. An error is a
 message, often with a hint: `raise UsageError("…", hint="…")`. Parts that are filled in at run time become placeholders:
 `{address.shown}` becomes `SHOWN`. docs/errors.md is made of them and of docs/errors.yaml.
 """

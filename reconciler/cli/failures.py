@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import redactor, terminal_width
+from reconciler.cli.redaction import redactor
+from reconciler.cli.streams import terminal_width
 from reconciler.errors import (
     ApiError,
     ConfigurationError,

@@ -30,9 +30,9 @@ from reconciler.cli.options import (
     report_options,
     spend_option,
 )
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import begin_reports, talk
 from reconciler.cli.session import settings_of
-from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.shards import parse_shard, stacks_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.metrics import publish_metrics, recorder_for
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk
-from reconciler.cli.streams import redactor
 from reconciler.errors import StateError, UsageError
 from reconciler.manifests import Settings
 from reconciler.model.ci import run_origin

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import redactor
+from reconciler.cli.redaction import redactor
 
 STEP_SUMMARY_BYTES = 1 << 20
 """The size limit of a step summary at GitHub."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk, writable
-from reconciler.cli.streams import redactor
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.secret import Secret

@@ -18,9 +18,9 @@ from reconciler.cli.logs import listen
 from reconciler.cli.metrics import begin_metrics
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
+from reconciler.cli.redaction import redactor
 from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
-from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings

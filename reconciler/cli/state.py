@@ -14,9 +14,9 @@ from reconciler.app.encrypted_files import decrypted, encrypted
 from reconciler.cli import state_backend
 from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession, read_text
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address

@@ -16,10 +16,6 @@ from pathlib import Path
 from typing import TextIO
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.secret import Redactor
-
-redactor = Redactor()
-"""Knows every secret of this run. All output passes through it."""
 
 _ASCII_TWINS = str.maketrans(
     {

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
