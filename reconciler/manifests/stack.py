@@ -449,8 +449,8 @@ def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> 
             report(_key_in_value(), (index,))
         # An entry for everything would disable the guards.
         elif not slash or not rest.strip("*?/"):
-            detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
-            report(ValueProblem("Too wide", detail), (index,))
+            detail = f'"{entry}" matches every object. Write an address or a narrower pattern.'
+            report(ValueProblem("Pattern too broad", detail), (index,))
         elif not is_wild(kind) and kind not in KINDS and kind not in RULE_KINDS:
             detail = f'"{kind}" is not a kind.{nearest(kind, KINDS)}'
             report(ValueProblem("Unknown kind", detail), (index,))
