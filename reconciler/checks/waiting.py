@@ -70,7 +70,9 @@ def _answered(
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
     for call in calls_of(now):
-        name = str(call.get("name"))
+        name = call.get("name")
+        if not isinstance(name, str):
+            raise ReconcilerError("A function without a name is called.")
         if name not in outputs:
             raise ReconcilerError(
                 f'The function "{name}" is called, and spec.tool_outputs has no output of it.',

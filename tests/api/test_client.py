@@ -655,6 +655,22 @@ def test_an_error_without_its_envelope_is_understood(clock: Clock, body: Any) ->
         talking_to(always(404, json=body), clock).request("GET", "/evals/x", key=KEY)
 
 
+@pytest.mark.parametrize(
+    ("error", "excerpt"),
+    [
+        ("no upstream", '("no upstream")'),
+        ({"message": "no upstream", "code": 7}, '("no upstream")'),
+        ({"message": None, "code": 7}, '("{"message": null, "code": 7}")'),
+        ({"code": 7}, '("{"code": 7}")'),
+    ],
+    ids=str,
+)
+def test_an_error_in_place_of_a_result_is_shown(clock: Clock, error: Any, excerpt: str) -> None:
+    with pytest.raises(AnswerError) as caught:
+        talking_to(always(200, json={"error": error}), clock).request("GET", "/files", key=KEY)
+    assert excerpt in str(caught.value)
+
+
 def test_no_secret_of_an_answer_reaches_a_message(clock: Clock) -> None:
     redactor = Redactor([Secret("hunter2secret")])
     text = (
