@@ -100,7 +100,7 @@ def create_once(
     `find` takes all attempts so far. It returns the object that one of them has created, or None
     where there is none to use. Raises AmbiguousError where the last attempt has no clear answer.
 
-    `api.objects.changes.create_once` is for parts of an object: those need no time windows, and are
+    `api.objects.change_context.create_once` is for parts of an object: those need no time windows, and are
     searched for after the last attempt too.
     """
     attempts: list[CreateAttempt] = []
