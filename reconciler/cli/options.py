@@ -301,11 +301,11 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def duration_option(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
-    from reconciler.cli.duration import seconds_in
+    from reconciler.model.durations import seconds_of_option
 
     if text is None:
         return None
-    return seconds_in(text, option.opts[0])
+    return seconds_of_option(text, option.opts[0])
 
 
 def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
