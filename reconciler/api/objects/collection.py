@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient, id_of
+from reconciler.api.objects.scoped_client import ScopedClient, id_of
 from reconciler.errors import AnswerError, CredentialError, NotFoundError
 from reconciler.model.calls import Parent, parent_fields
 from reconciler.model.comparing import canonical, with_hidden
