@@ -50,7 +50,7 @@ def shutdown_warnings(
     today: date,
     announced: Mapping[str, date | None] | None = None,
 ) -> list[Diagnostic]:
-    """A warning for each model whose end is near or past, with the places that name it.
+    """A warning for each model that ends soon or has ended, with the places that name it.
 
     `announced` are the ends that the server itself lists, by model. Without them, the shipped dates
     count, and only for OpenAI's own server: others may keep a model.

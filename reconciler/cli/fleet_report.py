@@ -19,7 +19,7 @@ from reconciler.state.fleet_history import LocalHistory
 
 
 def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhere: bool) -> int:
-    """Publish the report; always 0, since the runs of the past are no failure of this one."""
+    """Publish the report; always 0, because failures of earlier runs are not failures of this."""
     began = time.monotonic()
     start = moment(since, "--since", now=datetime.now(UTC)).timestamp()
     histories = _histories(fleet)

@@ -65,7 +65,7 @@ def _show_all(options: GlobalOptions, store: StateStore, limit: int | None) -> N
 def _show_one(options: GlobalOptions, store: StateStore, number: int) -> None:
     run = _view(find_run(store, number), _live_holder(store))
     changes = [_change(image) for image in store.runs.pre_images(number)]
-    # Only the pre-images of the latest runs are kept, and the counts of all.
+    # The state keeps the counts of all runs, but the pre-images of the latest runs only.
     if not changes and any(run["counts"].values()):
         click.echo("The details of this run are too old and no longer kept.", err=True)
 

@@ -101,7 +101,7 @@ class HistoryRecorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Ends the thread once it has recorded what came before.
+        # Ends the thread once it has recorded all earlier results.
         self._reports.put(None)
         self._thread.join(_LAST_SECONDS)
         if self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""The health of the stacks of a fleet: from its history, or from the runs of their states."""
+"""The status of each stack of a fleet, from the fleet's history or from the runs in its state."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class RehearsalCheck(Struct, frozen=True):
     name: str
     verdict: RehearsalVerdict
     detail: str = ""
-    """What was found; one line for each finding."""
+    """The results of the check, one per line."""
 
 
 class RouteCalls(Struct, frozen=True):
@@ -64,25 +64,25 @@ class Pace(Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """Reading and applying together."""
+        """The time for reading and applying together."""
         return self.reading_seconds + self.applying_seconds
 
 
 class RollbackPreview(Struct, frozen=True):
-    """What a rollback of the rehearsed apply would do."""
+    """The effect of a rollback of the rehearsed apply."""
 
     changes: tuple[str, ...] = ()
     """One line for each change: its action and its address."""
     obstacles: tuple[str, ...] = ()
-    """What a rollback cannot undo."""
+    """The effects that a rollback cannot undo."""
 
 
 class Rehearsal(Struct, frozen=True):
-    """What happened when a plan was applied to a copy of the organization."""
+    """The results of applying a plan to a copy of the organization."""
 
     plan: Plan
     source: str
-    """What the copy was made from, for people: the server, or the file of a recording."""
+    """The source of the copy, for people: the server, or the file of a recording."""
     read_at: float
     """When the live organization was read, in unix seconds."""
     saved_plan: str = ""
@@ -96,15 +96,15 @@ class Rehearsal(Struct, frozen=True):
     """The calls that the apply made to the copy."""
     pace: Pace = Pace(0.0)
     refusals: tuple[str, ...] = ()
-    """What guards refuse; the plan is not applied then."""
+    """The refusals of guards; the plan is not applied then."""
     api_refusals: tuple[str, ...] = ()
-    """What the API of the copy refused, by call."""
+    """The refusals of the copy's API, by call."""
     checks: tuple[RehearsalCheck, ...] = ()
     rollback: RollbackPreview | None = None
     unread: tuple[str, ...] = ()
-    """What could not be read, and so is not in the copy."""
+    """The lists that could not be read, and so are not in the copy."""
     not_modelled: tuple[str, ...] = ()
-    """What the copy does not reproduce, as far as it concerns this plan."""
+    """The features that the copy does not reproduce, as far as they concern this plan."""
     withheld_keys: tuple[str, ...] = ()
     """The keys that were created in the copy, and where an apply would deliver them."""
     faults: tuple[str, ...] = ()

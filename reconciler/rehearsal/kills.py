@@ -1,7 +1,8 @@
 """Kills an apply to the copy in the middle, and resumes it.
 
-The apply runs in a process of its own. Once the emulator has stored a certain write, and before it
-answers, that process gets SIGKILL. The object exists then, and nobody was told its id.
+The apply runs in a process of its own. That process gets SIGKILL after the emulator has stored a
+certain write, and before the emulator answers. The object then exists, and no process has received
+its id.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ from reconciler.rehearsal.stage import Stage
 Census = Counter[tuple[str, str]]
 
 CHILD_SECONDS = 600.0
-"""How long an apply in a process of its own may take."""
+"""The most seconds for an apply in a process of its own."""
 _SHOWN = 5
 
 
 class ChildTask(Struct, frozen=True):
-    """What the process that is killed needs. It goes through a pipe, and into no file."""
+    """The inputs of the process that is killed. They go through a pipe, and into no file."""
 
     folder: str
     base_url: str
@@ -177,7 +178,7 @@ def _resume(stage: Stage, place: CopyPlace, request: PlanRequest) -> Iterator[st
 
 
 def _differences(expected: Census, present: Census) -> Iterator[str]:
-    """What exists too often or too rarely after the resumed apply."""
+    """The objects that exist too often or too rarely after the resumed apply."""
     # The difference of two counters keeps positive counts only.
     for (kind, label), surplus in sorted((present - expected).items()):
         yield f"{surplus} more {kind} {label!r} than after an apply that is not killed"

@@ -52,14 +52,14 @@ RULES = (
 
 PROBLEMS = {
     Severity.ERROR: (ERROR, Level.ERROR, CaseVerdict.ERROR),
-    # A run with warnings goes on, so they fail no test case.
+    # A run with warnings continues, so they fail no test case.
     Severity.WARNING: (WARNING, Level.WARNING, CaseVerdict.PASSED),
 }
 """The rule, level and verdict of a diagnostic."""
 _OUTCOMES = {
     OutcomeStatus.FAILED: (FAILED, Level.ERROR, CaseVerdict.FAILED),
     OutcomeStatus.STALE: (STALE, Level.ERROR, CaseVerdict.FAILED),
-    # The failure that it was skipped for is the one to look at.
+    # The failure that it was skipped for is the relevant one.
     OutcomeStatus.SKIPPED: (SKIPPED, Level.NOTE, CaseVerdict.SKIPPED),
 }
 _CHECKS = {
@@ -71,7 +71,7 @@ _CHECKS = {
 
 
 def findings_of(report: Report) -> list[Finding]:
-    """Everything that a report has to say: problems first, then each resource."""
+    """All findings of a report: problems first, then each resource."""
     findings = [
         *problem_findings(report.diagnostics),
         *guard_findings(report),
@@ -159,7 +159,7 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
                 key=warning,
                 location=change.location,
             )
-    # A plan is read for what it changes, so objects that nobody declared fail no test case.
+    # A plan is read for its changes, so unmanaged objects fail no test case.
     yield from _unmanaged(plan, CaseVerdict.SKIPPED)
 
 
@@ -292,7 +292,7 @@ def _planned(change: Change) -> Finding:
     elif change.is_change:
         message = phrases.will_be(change)
         destroys = enclosed("Destroys: ", change.destroys, ".")
-    # A plan is there to be reviewed, so a loss is a warning and no failed test case.
+    # A plan is meant for review, so a loss is a warning and not a failed test case.
     if rule is DESTRUCTIVE:
         level = Level.WARNING
     lines = filter(None, (destroys, *map(phrases.key_step, change.keys)))

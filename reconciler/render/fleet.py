@@ -72,11 +72,11 @@ _HELP = {
     StackStatus.DRIFTED: "Somebody changed its objects outside reconciler.",
 }
 _QUIET = (StackStatus.APPLIED, StackStatus.IN_SYNC)
-# How many stacks of a status have their notes in text; the others have a line each.
+# The number of stacks of a status that have notes in text; the others have a line each.
 _MOST_DETAILED = 30
-# How many stacks of a status have a line in text.
+# The number of stacks of a status that have a line in text.
 _MOST_LINES = 60
-# How many notes of one kind a stack has, unless everything is shown.
+# The number of notes of one kind for a stack, unless everything is shown.
 _MOST_SHOWN = 5
 _INDENT = "      "
 
@@ -111,7 +111,7 @@ def is_quiet(status: StackStatus, command: str) -> bool:
 
 
 def is_critical(stack: StackReport) -> bool:
-    """Whether a person has to look at a stack first: it failed, was refused or loses something."""
+    """Whether a stack needs attention first: it failed, was refused or loses something."""
     return stack.status.rank <= StackStatus.REFUSED.rank or stack.destructive > 0
 
 
@@ -215,7 +215,9 @@ def drift_text(drift: DriftNote) -> str:
 
 
 def cost(report: FleetReport) -> str:
-    """The calls and the time of the run, and how many stacks the audit log alone answered for."""
+    """The calls and the time of the run, and the number of stacks that the audit log alone answered
+    for.
+    """
     text = phrases.cost_of(report.calls, report.seconds)
     by_log = sum(stack.answered_by_log for stack in report.stacks)
     if by_log:

@@ -227,7 +227,7 @@ def _step_row(number: int, step: RehearsedStep) -> list[str]:
 
 
 def _step_line(step: RehearsedStep) -> str:
-    # Markdown lists the order alone, and an outcome where it says something.
+    # Markdown lists the order alone, and outcomes only if they differ from it.
     message = enclosed(f" {step.status}: ", step.message)
     return f"{Action(step.action).symbol} {step.address}{message}"
 

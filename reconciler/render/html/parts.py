@@ -71,12 +71,12 @@ def counts(changes: Sequence[Change]) -> str:
     shown = table(["", *actions], rows, text=frozenset())
     if len(rows) <= _MOST_ROWS:
         return shown
-    # The changes themselves must not begin far below.
+    # The changes themselves must not begin far down the page.
     return f"<details><summary>By project: {len(rows):,}</summary>{shown}</details>\n"
 
 
 def tools(entries: Sequence[Entry], words: Collection[str]) -> str:
-    """Search and filters. The script shows them: without it they would do nothing."""
+    """Search and filters. The script shows them, because they do nothing without it."""
     addresses = list(map(_address, entries))
     projects = sorted(unique(filter(None, (address.project for address in addresses))))
     kinds = sorted(unique(address.kind for address in addresses))

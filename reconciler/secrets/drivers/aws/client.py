@@ -85,7 +85,7 @@ class AwsError(Exception):
         super().__init__(problem)
         self.code = code
         self.problem = problem
-        """What happened, as a clause: `AWS denies access (AccessDeniedException)`."""
+        """The failure, as a clause: `AWS denies access (AccessDeniedException)`."""
         self.hint = hint
         self.is_transient = is_transient
         """Whether another attempt may succeed."""
