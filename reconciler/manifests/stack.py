@@ -77,7 +77,7 @@ _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "ho
 
 
 class OpenStack(Struct, frozen=True):
-    """A stack, and everything that is needed to read its manifests."""
+    """A stack, and the inputs for reading its manifests."""
 
     stack: Stack
     files: Files
@@ -449,8 +449,8 @@ def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> 
             report(_key_in_value(), (index,))
         # An entry for everything would disable the guards.
         elif not slash or not rest.strip("*?/"):
-            detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
-            report(ValueProblem("Too wide", detail), (index,))
+            detail = f'"{entry}" matches every object. Write an address or a narrower pattern.'
+            report(ValueProblem("Pattern too broad", detail), (index,))
         elif not is_wild(kind) and kind not in KINDS and kind not in RULE_KINDS:
             detail = f'"{kind}" is not a kind.{nearest(kind, KINDS)}'
             report(ValueProblem("Unknown kind", detail), (index,))

@@ -41,7 +41,7 @@ class KnownKeys(Struct, frozen=True):
 
 
 class Registry:
-    """Holds the present objects, and which Stack manages which state. Thread-safe."""
+    """Holds the present objects, and the Stack that manages each state. Thread-safe."""
 
     def __init__(self, default_interval: str = DEFAULT_INTERVAL) -> None:
         self._default_interval = default_interval
@@ -65,8 +65,7 @@ class Registry:
                 return set()
             self._stacks[stack.key] = stack
             if before is not None and before.uid != stack.uid:
-                self._claims.pop(stack.key, None)
-                self._refused.pop(stack.key, None)
+                return {stack.key} | self._drop_claim(before)
         if before is None or _asks_for_run(before, stack):
             return {stack.key}
         return set()
@@ -75,9 +74,15 @@ class Registry:
         """Forget a Stack that is gone. Stacks that waited for its claim are due."""
         with self._lock:
             stack = self._stacks.pop(key, None)
-            claim = self._claims.pop(key, None) or claim_of(stack)
-            self._refused.pop(key, None)
-            return {other for other, refused in self._refused.items() if refused == claim}
+            if stack is None:
+                return set()
+            return self._drop_claim(stack)
+
+    def _drop_claim(self, gone: StackObject) -> set[ObjectKey]:
+        """Forget the claim of a Stack that is gone; the Stacks that waited for it."""
+        claim = self._claims.pop(gone.key, None) or claim_of(gone)
+        self._refused.pop(gone.key, None)
+        return {other for other, refused in self._refused.items() if refused == claim}
 
     def put_organization(self, body: Mapping[str, Any]) -> set[ObjectKey]:
         """Store an Organization of the API server."""
@@ -140,7 +145,7 @@ class Registry:
     # --- claims
 
     def claim(self, key: ObjectKey, claim: StateClaim) -> ObjectKey | None:
-        """Note what a Stack manages; the Stack that manages it already, if there is one."""
+        """Note the claim of a Stack; the Stack that has made the claim already, if any."""
         # The first Stack keeps its claim. If the older one won, it could take over a state by
         # changing its source. After a restart, the statuses say who was first.
         with self._lock:
@@ -258,8 +263,7 @@ def _age(stack: StackObject) -> tuple[str, str]:
 
 def _asks_for_run(before: StackObject, after: StackObject) -> bool:
     return (
-        before.uid != after.uid
-        or before.generation != after.generation
+        before.generation != after.generation
         or before.is_deleting != after.is_deleting
         or before.reconcile != after.reconcile
         # The operator itself removes the annotation of an approval that it used up.

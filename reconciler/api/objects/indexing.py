@@ -91,7 +91,7 @@ class Indexing(Struct):
         try:
             return self.client.exchange("GET", watch.path, ids=watch.ids)
         except NotFoundError:
-            # Reads lag as lists do: what was just attached may be unknown for some seconds.
+            # Reads lag as lists do: a new attachment may be unknown for some seconds.
             if self.settle_seconds <= 0:
                 raise
             return {"status": _IN_PROGRESS}, {}
@@ -115,8 +115,10 @@ class Indexing(Struct):
     def _reason(self, file: Spec) -> str:
         error: Any = file.get("last_error")
         if not isinstance(error, Mapping):
-            return str(file.get("status"))
+            error = {}
         sentence = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+        if not sentence:
+            sentence = str(file.get("status") or "no reason is given")
         # The message may quote the file.
         return clean(sentence, self.client.http.redactor).rstrip(".")
 

@@ -21,7 +21,7 @@ from reconciler.model.tracing import CURRENT
 from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
 
 _RECHECK_SECONDS = 0.5
-"""How often a request asks for a token while its rate limit is an estimate."""
+"""The pause between two requests for a token while the rate limit is an estimate."""
 
 
 class Attempt(NamedTuple):
@@ -123,7 +123,7 @@ class AttemptSender:
                 wait = min(wait, _RECHECK_SECONDS)
             waited_seconds += wait
             with self._in_flight.waiting():
-                self._waits.sleep(wait)
+                self._waits.sleep(wait, after_stop=request.after_stop)
 
     def check_permitted(self) -> None:
         """Raise if the run was replaced, or uses keys of another organization."""

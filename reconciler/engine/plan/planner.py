@@ -57,7 +57,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
 
 class _Planner:
-    """Decides about one resource after the other."""
+    """Decides on one resource at a time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -213,7 +213,7 @@ class _Planner:
             fields=tuple(fields),
             after=after,
             wait_for_job=bool(after.get(WAIT)),
-            # The plan could not look, or a run died while creating: apply searches before it
+            # The plan could not search, or a run died while creating: apply searches before it
             # creates.
             verify_before_create=self.snapshot.is_unreadable(address)
             or address in ownership.unfinished,
@@ -284,7 +284,7 @@ def _output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> l
     """The outputs whose value changes; none if only targets are planned."""
     inputs = snapshot.inputs
     previous = inputs.previous_outputs
-    # A destroy of everything leaves nothing that an output could show.
+    # A destroy of everything leaves no value for an output.
     if inputs.options.destroy and not inputs.options.targets:
         return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
     # Outputs can depend on resources that were not selected, so they stay as they are.
