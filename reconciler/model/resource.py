@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -203,3 +203,8 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
         if value is not None:
             shown[declared.name] = value
     return shown
+
+
+def by_address(resources: Iterable[Resource]) -> dict[Address, Resource]:
+    """The resources by their addresses, which are unique in a configuration."""
+    return {resource.address: resource for resource in resources}

@@ -21,6 +21,7 @@ from reconciler.engine.selection import select
 from reconciler.errors import UsageError
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.provider import LiveReader
+from reconciler.model.resource import by_address
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet
 
@@ -77,7 +78,7 @@ class Estimate:
     ) -> None:
         self._inputs = inputs
         self._targets = ReadTargets(inputs, select(inputs))
-        self._resources = {resource.address: resource for resource in inputs.resources}
+        self._resources = by_address(inputs.resources)
         self._provider = provider
         self._unchanged = frozenset(unchanged)
         self._is_shared = is_shared
