@@ -79,7 +79,7 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
 
 
 def check_guards(session: CommandSession, plan: Plan, request: PlanRequest) -> None:
-    """Raise GuardError if a guard refuses the plan. The report of any failure includes the plan."""
+    """As `app.plans.check_guards`; the report of any failure includes the plan with its refusals."""
     plan = refused(session, plan, request)
     if plan.refusals:
         raise GuardError(plan.refusals)
