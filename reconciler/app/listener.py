@@ -1,4 +1,4 @@
-"""What follows a run as a whole: its waits and its two phases, beside its changes."""
+"""Follows a run as a whole: its waits and its two phases, in addition to its changes."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def find_run(store: StateStore, number: int) -> RunRecord:
 
 
 def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
-    """The plan that undoes a run; raises ConfigurationError with everything that prevents it."""
+    """The plan that undoes a run; raises ConfigurationError with every reason that prevents it."""
     records = session.store.records()
     history = _history(session.store, run)
     before = rollback_target(history, records, KINDS, begun=session.ownership.unfinished)

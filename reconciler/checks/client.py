@@ -49,7 +49,7 @@ class CheckClient(Struct, frozen=True):
             _texts(parameters, (name for name in parameters if name in operation.query)),
             form,
             self.client.beta,
-            # A call that leaves nothing behind can be sent again; of others, the method decides.
+            # A call without lasting effects can be sent again; for others, the method decides.
             repeatable=True if harmless else None,
             accepts_errors=True,
         )

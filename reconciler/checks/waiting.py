@@ -103,7 +103,7 @@ _Answers = list[tuple[dict[str, Any], str]]
 
 
 def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
-    # Nothing of an answer has a known shape, not even where the status promises it.
+    # No part of an answer has a certain shape, not even if its status promises one.
     required = _map_at(_map_at(now, "required_action"), "submit_tool_outputs")
     calls = required.get("tool_calls")
     if not isinstance(calls, list):
@@ -177,5 +177,5 @@ def _cancelled(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> d
         answer = client.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
         return _state_after(client, waiting, now, answer)
     except ReconcilerError:
-        # The work has ended meanwhile, or the server is down. The check is about neither.
+        # The work has ended meanwhile, or the server is down. The check tests neither.
         return now

@@ -62,7 +62,7 @@ def plan(
     help="Also count objects that a stack does not manage, those of other stacks included.",
 )
 @click.option("--blame", is_flag=True, help="Look up in the audit log who made each change.")
-# In full, because nothing but a full reading finds changes that the audit log does not report.
+# A full refresh, because it finds changes that the audit log does not report.
 @run_options(Command.DRIFT, refresh="full")
 def drift(
     fleet: CommandFleet, request: StackRequest, run: FleetOptions, unmanaged: bool, blame: bool

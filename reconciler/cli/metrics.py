@@ -153,7 +153,7 @@ class _CommandMetrics:
                 ended_at=time.time(),
             )
         )
-        # A run that failed early has made no call, and must not open a client only for metrics.
+        # A run that failed early made no call. Do not open a client only for metrics.
         if self._session.has_client:
             self._recorder.limits(self._organization, self._session.client.admin_limits())
         grouping = {"stack": id.name, "environment": id.environment}

@@ -313,7 +313,8 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def with_options(**values: Any) -> Any:
-        # The command's module has imported this already; `--version` has not, and stays fast.
+        # The module of the command has imported this already. `--version` imports no command and
+        # stays fast.
         from reconciler.app.plans import PlanRequest
 
         given = {name: values.pop(name) for name in _PLANNING_NAMES}

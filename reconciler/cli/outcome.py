@@ -1,8 +1,8 @@
 """The outcome of a run, so that every report file ends with it.
 
-A CI job posts the report file of a run, or trusts it. A run that fails must not leave the report of
-the last good run behind, so its errors and refusals overwrite it. That happens here, around every
-command. Commands themselves publish only results.
+A CI job posts or trusts the report file of a run. A failed run must not leave the report of the
+last successful run behind, so its errors and refusals overwrite that report. This module does so
+around every command. Commands themselves publish only results.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def reported(outcome: RunOutcome, arguments: Sequence[str]) -> Iterator[None]:
             _report(outcome, stop)
         raise
     except BrokenPipeError:
-        # The reader of standard output has left, which is no failure of the run.
+        # The reader of standard output has closed it, which is not a failure of the run.
         raise
     except click.ClickException as error:
         _know_reports(outcome, error, arguments)
@@ -153,7 +153,7 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
     outcome.render = partial(failure_report, failure)
     if prints:
         _print(options, error, outcome.render)
-    # A report that cannot be written is the very failure that ended the run.
+    # The report that cannot be written is itself the failure that ended the run.
     _save(options, failure)
 
 

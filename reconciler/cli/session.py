@@ -72,7 +72,7 @@ class CommandSession(Session):
 
     def close(self) -> None:
         """Close the session."""
-        # Reports are written later, and need the history of the state that is closed here.
+        # Reports are written later, and need the history of this state.
         if wants(self.options, "html"):
             self.past_runs()
         super().close()

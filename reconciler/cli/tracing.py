@@ -64,7 +64,7 @@ def begin_trace(options: GlobalOptions) -> None:
     span.__enter__()
 
     def end(code: int) -> None:
-        # Known only now: the span begins before the stack file is read.
+        # The span begins before the stack file is read, so this is known only now.
         plan = options.outcome.plan
         if plan is not None:
             span.set("reconciler.stack", plan.stack)

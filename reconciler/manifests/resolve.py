@@ -86,8 +86,8 @@ class Resolver:
                 detail = f"{instance.kind.name} has no valid metadata.name."
                 self._problems.add("Not a name", detail, place=instance.document.name_place)
             return None
-        # An unknown without a problem here has its problem elsewhere: a variable without a value,
-        # or an unread file.
+        # An unknown without a problem here has its problem at its source: a variable without a
+        # value, or an unread file.
         is_unknown = isinstance(document.get("spec"), Unknown)
         is_unknown = is_unknown or has_unknown([document.get("lifecycle")])
         if findings or self._failed or is_unknown:

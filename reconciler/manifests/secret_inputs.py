@@ -80,7 +80,7 @@ class SecretInputs:
         return named
 
     def _place(self, target: Any) -> SecretValue:
-        """A place of a secret manager, which is not read now."""
+        """A place in a secret manager, which is not read here."""
         if not all(isinstance(leaf, str | int) for leaf in walk(target)):
             detail = (
                 "The place of a secret must be known before apply, so it cannot be a reference."

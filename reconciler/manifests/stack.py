@@ -77,7 +77,7 @@ _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "ho
 
 
 class OpenStack(Struct, frozen=True):
-    """A stack, and everything that is needed to read its manifests."""
+    """A stack, and the inputs for reading its manifests."""
 
     stack: Stack
     files: Files

@@ -221,7 +221,7 @@ def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
         )
     limit: Any = error.validator_value
     types = [limit] if isinstance(limit, str) else limit
-    # Null is accepted, but never what an author of a wrong value means.
+    # Null is accepted, but the author of a wrong value never means null.
     wanted = [_NAMES[name] for name in types if name != "null"]
     separator = " or "
     if "true or false" in wanted:

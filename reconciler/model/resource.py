@@ -153,7 +153,7 @@ SEEN = "(seen)"
 
 
 class Record(Struct, frozen=True):
-    """What the state remembers of a resource: the object it is bound to, and facts that the API does not show."""
+    """The recorded facts about a resource: its object, and values that the API does not show."""
 
     address: Address
     id: str
@@ -179,8 +179,8 @@ class Record(Struct, frozen=True):
 
     @property
     def seen(self) -> Spec:
-        """The values after the last apply of what no manifest sets: whole fields, and fields with parts that are
-        not set. In normal form. Only of strict resources.
+        """The values, after the last apply, of fields and parts that no manifest sets. In normal
+        form. Only for strict resources.
         """
         seen: Spec = self.answered.get(SEEN, {})
         return seen

@@ -19,7 +19,7 @@ TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
 
 class ReadyReason(Struct, frozen=True):
-    """What a reason of `Ready` means, and whether progress needs a person."""
+    """The meaning of a reason of `Ready`, and whether progress needs a person."""
 
     meaning: str
     is_blocked: bool = False
@@ -100,7 +100,7 @@ class Judgement(Struct, frozen=True):
 
     @property
     def entry(self) -> ReadyReason:
-        """What the reason means."""
+        """The table entry of the reason."""
         return REASONS.get(self.reason, REASONS["Unexpected"])
 
 
@@ -137,7 +137,7 @@ def _explained(result: StackResult) -> str:
     if plan is not None and result.status is StackStatus.REFUSED:
         sentences += plan.refusals[:_MOST_NAMED]
         if len(plan.refusals) > _MOST_NAMED:
-            sentences.append(f"{len(plan.refusals) - _MOST_NAMED} more refusals")
+            sentences.append(f"{len(plan.refusals) - _MOST_NAMED:,} more refusals")
     for diagnostic in result.diagnostics[:_MOST_NAMED]:
         place = diagnostic.location or diagnostic.address or ""
         sentences.append(f"{place} {diagnostic.summary}: {diagnostic.detail}")
@@ -145,7 +145,7 @@ def _explained(result: StackResult) -> str:
         failed = [outcome for outcome in result.result.outcomes if outcome.message]
         for outcome in failed[:_MOST_NAMED]:
             sentences.append(f"{outcome.change.address}: {outcome.message}")
-    # Blocked resources explain a run that has nothing else to say. Otherwise they repeat it.
+    # Blocked resources explain a run without another explanation. Otherwise they repeat it.
     if not sentences and plan is not None:
         for change in plan.blocked[:_MOST_NAMED]:
             sentences.append(f"{change.address}: {change.blocked}")
@@ -192,7 +192,7 @@ def conditions_of(
 def ready_condition(
     judgement: Judgement, *, is_ready: bool, generation: int, previous: Any, now: str
 ) -> dict[str, Any]:
-    """The condition `Ready` of an object that has no other."""
+    """The condition `Ready` of an object that has no other condition."""
     make = _ConditionMaker(previous, generation, now).make
     return make("Ready", TRUE if is_ready else FALSE, judgement.reason, judgement.message)
 

@@ -68,7 +68,7 @@ def _post_key(name: str, context: ChangeContext, live: LiveObject) -> NewKey:
 
 
 def shown_key(context: ChangeContext, shown: Any) -> NewKey | None:
-    """The key in an answer, None where it is incomplete. The redactor knows its value from then."""
+    """The key in an answer, None where it is incomplete. Registers its value with the redactor."""
     if not isinstance(shown, Mapping):
         return None
     id, value = shown.get("id"), shown.get("value")

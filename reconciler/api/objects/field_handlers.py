@@ -34,7 +34,7 @@ class FileSetLimits(Struct, frozen=True):
 
 
 class FieldHandlers:
-    """One handler for each type of field, made and imported once a field of its type is met.
+    """One handler for each type of field, imported and created at the first field of its type.
 
     `recorded` are the records of the state.
     """

@@ -66,7 +66,7 @@ class HttpReader:
     def share_lists(self) -> None:
         """Read a list that several kinds are in once for all of them, from now on.
 
-        For runs that write nothing: what is read once is taken to stay as it is.
+        Only for runs that write nothing: a list that was read once is assumed to stay the same.
         """
         self._shared = _SharedLists()
 
@@ -286,7 +286,7 @@ class _SharedLists:
         self._lock = Lock()
 
     def items(self, key: Hashable, read: Callable[[], _Items]) -> _Items:
-        """The items of a list. Whoever comes while it is read waits; an error is not kept."""
+        """The items of a list. Concurrent callers wait for one read; errors are not kept."""
         with self._lock:
             lock = self._locks.setdefault(key, Lock())
         with lock:

@@ -204,7 +204,7 @@ class HttpWriter:
 
 
 def _claim(context: ChangeContext, identity: Spec) -> AbstractContextManager[None]:
-    """Keeps other stacks of a fleet from creating an object that only its identity tells apart."""
+    """Claim an identity, so that no other stack of the fleet creates an object with it."""
     client, kind = context.client, context.kind
     shared = client.http.shared
     # Where the API keeps keys unique, it refuses a second object itself.

@@ -116,8 +116,8 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
     if isinstance(after, FileSet):
         kept = {member.key: member for member in after.members}
     known = {member.key for member in before.members}
-    # A renamed file has another key and the same content. Counted, because of two equal files that
-    # go, one may come back under another name.
+    # A renamed file has another key and the same content. Contents are counted: of two equal files
+    # that are removed, one may return under another name.
     arriving: Counter[str] = Counter()
     for key, member in kept.items():
         if member.content and key not in known:

@@ -57,7 +57,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
 
 class _Planner:
-    """Decides about one resource after the other."""
+    """Decides on one resource at a time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -213,7 +213,7 @@ class _Planner:
             fields=tuple(fields),
             after=after,
             wait_for_job=bool(after.get(WAIT)),
-            # The plan could not look, or a run died while creating: apply searches before it
+            # The plan could not search, or a run died while creating: apply searches before it
             # creates.
             verify_before_create=self.snapshot.is_unreadable(address)
             or address in ownership.unfinished,

@@ -42,7 +42,7 @@ _NOT_UNDONE = frozenset(
         Reason.RETENTION.name,
     }
 )
-"""Reasons of changes that a rollback has nothing to undo of."""
+"""Reasons of changes that leave nothing for a rollback to undo."""
 
 _MOST_ADDRESSES = 3
 """The most addresses that a warning lists."""
@@ -95,8 +95,8 @@ def rollback_target(
             changed.add(image.record.address)
         if image.action == Action.CREATE and address in begun and address not in records:
             obstacles.append(_unsettled(history.run_id, address))
-        # An object that existed before the run stays: a deletion would destroy what somebody else
-        # had made.
+        # An object that existed before the run stays: a delete would destroy the work of somebody
+        # else.
         if _is_released(image, kind):
             to_release.add(address)
         former = _former(image, records, kind)

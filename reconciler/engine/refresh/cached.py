@@ -45,7 +45,7 @@ class CachedReader:
         self._logged: set[str] = set()
         self._answers: dict[Hashable, Any] = {}
         self.has_read = False
-        """Whether anything was asked of the API."""
+        """Whether any request was sent to the API."""
         self._lock = Lock()
 
     @property
@@ -101,7 +101,7 @@ class CachedReader:
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """One object. A caller that polls needs `fresh`, because absence is cached as well."""
-        # The records answer in full: what the log shows unchanged is as we left it.
+        # The records answer in full: a scope without changes in the log is as we left it.
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
@@ -124,7 +124,7 @@ class CachedReader:
         for _, id in parent:
             where += f" in {id}"
         if scope in trust.scopes:
-            # When the scope was read, not when the log was: this is how old the values are.
+            # The age of the values counts from the reading of the scope, not of the log.
             read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
             sentence = f"{where}: unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
