@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from reconciler.api.transport.client import ANSWER_SECONDS
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.errors import UsageError
-
-LONGEST_SECONDS = 86_400.0
-"""The longest wait that an environment variable can set."""
+from reconciler.model.durations import LONGEST_WAIT_SECONDS
 
 
 def settle_seconds(env: Mapping[str, str]) -> float:
@@ -31,8 +29,8 @@ def seconds_of(env: Mapping[str, str], variable: str, default: float) -> float:
     except ValueError:
         seconds = math.nan
     # Also false for NaN, which no comparison accepts. Clocks cannot add much longer waits.
-    if not seconds <= LONGEST_SECONDS:
+    if not seconds <= LONGEST_WAIT_SECONDS:
         raise UsageError(
-            f'{variable} is "{text}": write a number of seconds, at most {LONGEST_SECONDS:.0f}',
+            f'{variable} is "{text}": write a number of seconds, at most {LONGEST_WAIT_SECONDS:.0f}',
         )
     return max(0.0, seconds)

@@ -70,7 +70,9 @@ def _answered(
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
     for call in calls_of(now):
-        name = str(call.get("name"))
+        name = call.get("name")
+        if not isinstance(name, str):
+            raise ReconcilerError("A function without a name is called.")
         if name not in outputs:
             raise ReconcilerError(
                 f'The model called the function "{name}", which spec.tool_outputs does not list.',

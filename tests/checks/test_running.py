@@ -460,6 +460,25 @@ def test_a_function_without_an_output_ends_the_run(
     assert threads.seen[-3] == "POST /threads/thread_1/runs/run_1/cancel"
 
 
+def test_a_function_without_a_name_is_not_called_none(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": None, "arguments": "{}"}}
+    asking = {
+        "status": "requires_action",
+        "required_action": {"submit_tool_outputs": {"tool_calls": [call]}},
+    }
+
+    def answer(request: httpx.Request) -> dict[str, Any]:
+        return {"id": "run_1", "thread_id": "thread_1", "data": [], **asking}
+
+    outcome = over_wire(answer)(RUN)
+    assert (outcome.status, outcome.message) == (
+        CheckStatus.ERROR,
+        "A function without a name is called.",
+    )
+
+
 def test_a_run_that_asks_for_outputs_without_end_is_ended_when_its_time_is_over(
     over_wire: Callable[[Answering], Checking],
 ) -> None:
