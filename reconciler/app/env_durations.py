@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from reconciler.api.transport.client import ANSWER_SECONDS
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.errors import UsageError
-from reconciler.model.durations import LONGEST_WAIT_SECONDS
+from reconciler.model.durations import LONGEST_SECONDS
 
 
 def settle_seconds(env: Mapping[str, str]) -> float:
@@ -29,8 +29,8 @@ def seconds_of(env: Mapping[str, str], variable: str, default: float) -> float:
     except ValueError:
         seconds = math.nan
     # Also false for NaN, which no comparison accepts. Clocks cannot add much longer waits.
-    if not seconds <= LONGEST_WAIT_SECONDS:
+    if not seconds <= LONGEST_SECONDS:
         raise UsageError(
-            f'{variable} is "{text}": write a number of seconds, at most {LONGEST_WAIT_SECONDS:.0f}',
+            f'{variable} is "{text}": write a number of seconds, at most {LONGEST_SECONDS:.0f}',
         )
     return max(0.0, seconds)
