@@ -288,7 +288,7 @@ def key_comments(reading: Reading) -> dict[str, str]:
     for account, ids in keys.items():
         number = f"the key {ids[0]}" if len(ids) == 1 else f"{len(ids)} keys ({', '.join(ids)})"
         comments[account] = (
-            f"The account has {number}, whose value nobody can read again. To rotate: declare a "
+            f"The account has {number}, whose value cannot be read again. To rotate: declare a "
             "ServiceAccountKey with `key: {write_to: …}`, use the new key, and delete the old one."
         )
     return comments

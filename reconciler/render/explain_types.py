@@ -123,7 +123,7 @@ def _from() -> Property:
     return Property(
         "from",
         Object(tuple(map(_property_of, source_classes()))),
-        "A place of a secret manager that RECONCILER_ALLOW_SOURCES allows.",
+        "A secret in a secret manager that RECONCILER_ALLOW_SOURCES allows.",
     )
 
 
