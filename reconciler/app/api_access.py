@@ -48,8 +48,12 @@ def client_of(session: Session, traffic: TrafficObserver | None) -> Client:
         observer=traffic,
         environ=session.network_environ,
     )
-    expect_declared(client, stack)
-    follow_organization(session, client)
+    try:
+        expect_declared(client, stack)
+        follow_organization(session, client)
+    except BaseException:
+        client.close()
+        raise
     return client
 
 
