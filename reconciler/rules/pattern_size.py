@@ -41,20 +41,20 @@ def expanded_size(pattern: str) -> float:
         return _rough_size(pattern)
     # The sizes of the parts of each open group; the first is the whole pattern.
     groups: list[list[int]] = [[0]]
-    for token in _TOKEN.findall(pattern):
-        repeat = _REPEAT.fullmatch(token)
+    for part in _TOKEN.findall(pattern):
+        repeat = _REPEAT.fullmatch(part)
         if repeat is not None:
             groups[-1][-1] *= _count(*repeat.groups())
-        elif token == "{":
+        elif part == "{":
             # For the regex package, it may begin an approximate match such as `{e<=1}`.
             return _rough_size(pattern)
-        elif token.startswith("("):
+        elif part.startswith("("):
             groups.append([1])
-        elif token == ")" and len(groups) > 1:
+        elif part == ")" and len(groups) > 1:
             size = sum(groups.pop())
             groups[-1].append(size)
         else:
-            groups[-1].append(len(token))
+            groups[-1].append(len(part))
     # A group that is not closed is an error, which the compiler reports.
     return sum(chain.from_iterable(groups))
 
