@@ -28,10 +28,10 @@ def seconds_in_env(
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    least, bounds = -math.inf, f", at most {longest:.0f}"
+    least, bounds = -math.inf, f"at most {longest:.0f}"
     if shortest is not None:
-        least, bounds = shortest, f" from {shortest:.0f} to {longest:.0f}"
+        least, bounds = shortest, f"from {shortest:.0f} to {longest:.0f}"
     # Also false for NaN, which no comparison accepts.
     if not least <= seconds <= longest:
-        raise UsageError(f'{variable} is "{text}": write a number of seconds{bounds}')
+        raise UsageError(f'{variable} is "{text}": write a number of seconds, {bounds}')
     return max(0.0, seconds)

@@ -178,16 +178,16 @@ def open_state(
     # The old place keeps its content, and a run that went on with it would create everything again.
     try:
         moved_to = store.remarks.moved_to
-        if moved_to and not accept_moved:
-            raise StateError(
-                f"the state {address.shown} was moved to {moved_to}",
-                hint="Set RECONCILER_BACKEND or --backend to that address. To move it back, run "
-                "there: reconciler state migrate --to ADDRESS. To read what is left here, use "
-                "`state export`.",
-            )
     except BaseException:
         store.close()
         raise
+    if moved_to and not accept_moved:
+        store.close()
+        raise StateError(
+            f"the state {address.shown} was moved to {moved_to}",
+            hint="Set RECONCILER_BACKEND or --backend to that address. To move it back, run there: "
+            "reconciler state migrate --to ADDRESS. To read what is left here, use `state export`.",
+        )
     return store
 
 
