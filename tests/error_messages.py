@@ -1,6 +1,6 @@
 """Collects from the source what the program can say when something is wrong.
 
-A problem is a summary with a detail: `Problem("No manifests", …)`, `problems.add("Unknown project", …)`. An error is a
+A problem is a summary with a detail: `ValueProblem("No manifests", …)`, `problems.add("Unknown project", …)`. An error is a
 message, often with a hint: `raise UsageError("…", hint="…")`. Parts that are filled in at run time become placeholders:
 `{address.shown}` becomes `SHOWN`. docs/errors.md is made of them and of docs/errors.yaml.
 """
@@ -24,7 +24,7 @@ OTHER_PROGRAM = "emulator"
 """A folder whose messages come from a server, like those of the API."""
 
 SUMMARY_AT = {
-    "Problem": 0, "Absent": 0, "Diagnostic": 0,
+    "ValueProblem": 0, "Absent": 0, "Diagnostic": 0,
     "RuleProblem": 1, "SchemaFlaw": 1, "SchemaViolation": 1,
     "self._add": 2, "self._problem": 1, "self._stop": 1, "problem": 0, "_error": 1,
 }  # fmt: skip

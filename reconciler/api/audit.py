@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport import pages
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
@@ -40,7 +40,7 @@ Culprits = Mapping[tuple[str, str | None], str]
 
 
 class AuditQuery(Struct, frozen=True):
-    """Filters: from a time on, in unix seconds, by types, projects and resources."""
+    """Filters of the audit log: start time in unix seconds, entry types, projects and resources."""
 
     since: float | None = None
     types: Sequence[str] = ()
@@ -104,7 +104,7 @@ def log_request(keys: KeyRing, query: Query, reuse: Reuse = Reuse.NEVER) -> Requ
 def log_pages(
     fetch: Callable[[Query], Response], query: Query, clock: ServerClock
 ) -> Iterator[LogPage]:
-    """The pages of a query whose answers `fetch` gets."""
+    """The pages of a query. `fetch` requests each one."""
     asked_at = math.inf
 
     def body(parameters: Query) -> Mapping[str, Any]:
@@ -118,7 +118,7 @@ def log_pages(
 
 
 def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:
-    """The ids among `ids` whose removal is logged since a time, in unix seconds.
+    """The subset of `ids` whose removal the log shows since `since`, in unix seconds.
 
     Costs one call. Raises from the `ApiError` tree where the log cannot be read.
     """
@@ -171,11 +171,10 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 
 class Suspicion(Struct, frozen=True):
-    """An object that somebody changed, or deleted, and the kinds of entries that can tell of it.
+    """A changed or deleted object, and the types of log entries that can explain the change.
 
-    `project_id` is None for the organization's own objects. `types` are the beginnings of the types
-    of entries about such objects; none where that is not known. `can_be_reset` where a deletion
-    leaves the object with its defaults.
+    `project_id` is None for the organization's own objects. `types` are prefixes of entry types,
+    empty if they are unknown. `can_be_reset` is true if a delete resets the object to its defaults.
     """
 
     id: str
@@ -205,14 +204,14 @@ class Suspicion(Struct, frozen=True):
     def _is_effect_of(self, type: str) -> bool:
         verb = type.rpartition(".")[2]
         if self.deleted:
-            # Removing a member is an update of what it belongs to.
+            # The log shows the removal of a member as an update of its parent.
             return verb in _REMOVING or type in self.types
         # A deletion resets objects that always exist, such as limits.
         return verb not in _MAKING and (verb not in _REMOVING or self.can_be_reset)
 
 
 def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> Culprits:
-    """For objects, as id and project id, a sentence about the newest entry that can be the cause.
+    """A sentence about the newest entry that can explain each object, by id and project id.
 
     Costs at most five calls. Raises from the `ApiError` tree where the log cannot be read.
     """

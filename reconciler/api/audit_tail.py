@@ -6,11 +6,11 @@ backwards and only as far as a stack asks, and answers each query from these pag
 order, the pages and `has_more` are those that the API would answer. The pages are shared reads
 (`api.transport.shared_reads`), so a write of any stack drops them.
 
-Where an apply reads the log at its end, it reads the tail as well. No page that it gets was asked for
-before the last write of its own stack ended, and each page says when it was asked for.
+At its end, an apply reads the log through the tail as well. Every page that it gets was requested
+after the last write of its own stack, and has the time of its request.
 
-A query with filters may reach further back than all that the stacks have wanted so far. Then it goes
-to the API as it is, which takes one call.
+A query with filters may reach further back than the pages read so far. It then goes to the API
+unchanged, as one call.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class _NotKeptError(Exception):
 def _answer(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
     may_send = not _has_filter(query)
 
-    # The whole log up to what a filter asks for may be very long. So a query with a filter takes
-    # pages that are there, and else goes to the API itself.
+    # Reading the whole log back to the start of a filtered query may take many pages. So a filtered
+    # query uses pages that were read already, and otherwise goes to the API.
     def fetch(parameters: Query) -> Response:
         request = log_request(keys, parameters, Reuse.ALLOWED)
         if may_send:
@@ -93,7 +93,7 @@ def _answer(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]
     except _NotKeptError:
         yield from read_log(client, keys, query, reuse=Reuse.ALLOWED)
         return
-    # A caller that wants more than a page reads on in the whole log, whose pages others use too.
+    # A caller that needs more than a page continues in the whole log, whose pages other stacks use.
     may_send = True
     yield first
     yield from answers

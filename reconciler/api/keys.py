@@ -166,8 +166,8 @@ class KeyRing:
         # credential is missing: the objects would be created in another project.
         if own is None:
             return learnt or self._sourced(self._default)
-        # A key in a sink is read once a run, so one that this run made for the same resource is
-        # newer. The key of another resource may be allowed less.
+        # A key in a sink is read once a run, so a key that this run created for the same resource
+        # is newer. The key of another resource may have fewer permissions.
         return renewed or self._sourced(own) or learnt
 
     def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:

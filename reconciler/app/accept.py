@@ -32,7 +32,7 @@ from reconciler.model.change import Change, Origin, Plan
 from reconciler.model.comparing import comparable, same
 from reconciler.model.diagnostic import nearest
 from reconciler.model.kind import Field
-from reconciler.model.resource import SEEN, Record, without_seen
+from reconciler.model.resource import SEEN, Record, by_address, without_seen
 from reconciler.model.values import Reference, Spec, Unknown, has_unknown, substitute, value_at
 from reconciler.rules import RULE_KINDS
 
@@ -97,8 +97,8 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
 def write(session: Session, acceptance: Acceptance) -> None:
     """Write the files, check that they match live state, and record that in the state.
 
-    Each file is replaced as a whole. Raises StalePlanError if one was edited since it was read, and
-    ReconcilerError if the result is not as asked; no file is changed then.
+    Each file is replaced as a whole. Raises StalePlanError if a file was edited since it was read,
+    and ReconcilerError if the result does not match live state; no file is changed then.
     """
     for change in acceptance.files:
         try:
@@ -118,8 +118,8 @@ def write(session: Session, acceptance: Acceptance) -> None:
             for change in acceptance.files:
                 _replace_file(change.path, change.after)
                 written.append(change)
-            # Loaded again as any run would, because an edit of YAML that looks right need not mean
-            # it.
+            # Load the manifests again as any run would: an edit of YAML can look right and mean
+            # something else.
             specs = _checked(session, acceptance)
         except BaseException:
             # On Ctrl-C too: unchecked manifests must not stay.
@@ -139,7 +139,7 @@ def _checked(session: Session, acceptance: Acceptance) -> dict[Address, Spec]:
             hint="Edit them by hand.",
         ) from error
     lookup = _lookup(session.store.records())
-    resources = {resource.address: resource for resource in configuration.resources}
+    resources = by_address(configuration.resources)
     specs: dict[Address, Spec] = {}
     for address, fields in acceptance.fields.items():
         spec = specs[address] = resources[address].resolved(lookup) if address in resources else {}
@@ -154,7 +154,7 @@ def _checked(session: Session, acceptance: Acceptance) -> dict[Address, Spec]:
 
 
 def _record(session: Session, acceptance: Acceptance, specs: Mapping[Address, Spec]) -> None:
-    """Note in the state what was accepted: it is no drift any more."""
+    """Record the accepted values in the state, so that they are no longer drift."""
     store = session.writable()
     records = store.records()
     for address, fields in acceptance.fields.items():
@@ -172,7 +172,7 @@ def _record(session: Session, acceptance: Acceptance, specs: Mapping[Address, Sp
 
 
 def _without(record: Record, names: Collection[str]) -> dict[str, Any]:
-    """What was answered, without what strict mode saw of fields that are accepted."""
+    """The answered values, without those that strict mode saw of accepted fields."""
     answered = without_seen(record.answered)
     seen = {name: value for name, value in record.seen.items() if name not in names}
     return {**answered, SEEN: seen} if seen else answered
@@ -201,12 +201,12 @@ def _unwritable(declared: Field, change: Change) -> str:
 
 
 def _seen(record: Record | None, name: str) -> Any:
-    """What strict mode compares a field with."""
+    """The value that strict mode compares a field with."""
     return None if record is None else record.seen.get(name)
 
 
 def _value(declared: Field, change: Change, lookup: Callable[[Reference], Any], seen: Any) -> Any:
-    """The value for the manifest; MISSING where the field is not to be set."""
+    """The value for the manifest; MISSING if the field must stay unset."""
     desired = substitute(change.desired.get(declared.name), lookup)
     value = accepted(declared.type, desired, change.before.get(declared.name), seen)
     if value is None:

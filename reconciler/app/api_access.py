@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.app.session import Session
 
 _FILE_CALLS = 4
-"""At most so many calls at a time about the files of one object."""
+"""The most parallel calls about the files of one object."""
 
 
 def client_of(session: Session, traffic: TrafficObserver | None) -> Client:
@@ -41,7 +41,7 @@ def client_of(session: Session, traffic: TrafficObserver | None) -> Client:
         answer_seconds=answer_seconds(session.settings.env),
         parallelism=session.parallelism,
         server_clock=session.server_clock,
-        # The listener is made with the client, and asks it for figures, so it cannot come first.
+        # The listener needs figures of the client, so the client comes first.
         on_wait=lambda reason, until: session.progress.waiting(reason, until),
         stop=session.stop,
         permit=session.state.permit,

@@ -74,7 +74,7 @@ def apply_checked_plan(
     to what it changed. Failures are outcomes of the result.
     """
     refuse_while_waiting(session.store)
-    # Only now: a plan that is never applied must not leave a key of digests in the state.
+    # Not earlier: a plan that is never applied must not leave a key of digests in the state.
     if any(ALL_KINDS[change.address.kind].takes_secrets for change in plan.pending):
         plan = digests_of(session, keep=True).plan(plan)
     started = time.monotonic()
@@ -88,7 +88,7 @@ def apply_checked_plan(
         result = with_culprits(session, result)
         _record(session, result, run_id)
     except LeaseLostError:
-        # The caller reports what was done; leaving `locked` raises the error again.
+        # The caller reports the results; leaving `locked` raises the error again.
         LOG.info("the lock was lost, so the end of run %d is not recorded", run_id)
     # A saved plan was made by another run, and waiting for approval does not count.
     planned = 0.0 if session.applies_saved_plan else plan.seconds
@@ -135,7 +135,7 @@ def _context(session: Session, run_id: int) -> ApplyContext:
 def _record(session: Session, result: ApplyResult, run_id: int) -> None:
     """Save the outputs, the refresh checkpoint, the caches and the end of the run."""
     store, succeeded = session.store, is_complete(result)
-    # Once more: by now an answer has named the organization.
+    # Once more: an answer may have named the organization since.
     record_origin(session)
     # An output that could not be resolved keeps its last value while it is still declared.
     declared = {} if result.plan.destroy else session.configuration.stack.outputs

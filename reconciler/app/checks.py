@@ -37,7 +37,7 @@ def carry_out_checks(
     may_cost: Callable[[Rule], bool],
     left_out: Iterable[CheckOutcome] = (),
 ) -> CheckReport:
-    """Run checks. The report also lists the outcomes of those that were left out."""
+    """Run checks. The report also lists the outcomes of `left_out`."""
     stack = session.configuration.stack
     started, calls = time.monotonic(), session.client.calls
     outcomes = run_checks(rules, _tools(session, may_cost)) if rules else []

@@ -1,4 +1,4 @@
-"""Where the keys of a stack are, by its state alone: without its files, and without the API."""
+"""Lists where the keys of a stack are, from its state alone: no manifests and no API."""
 
 from __future__ import annotations
 

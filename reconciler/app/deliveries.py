@@ -1,4 +1,4 @@
-"""Keys that a stack delivers: where they go, what the state knows of them, and reading them back."""
+"""The keys that a stack delivers: their destinations, their receipts, and reading them back."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def recalled_key(session: Session, writer: Address) -> Secret | None:
 
 
 def _destinations(session: Session, writer: Address) -> list[Any]:
-    """The `write_to` of each key of a resource: as delivered last, else as its manifest has it."""
+    """The `write_to` of each key of a resource: as last delivered, else as declared."""
     record = session.store.records().get(writer)
     receipts = record.delivered.values() if record is not None else ()
     recorded = [receipt.get("target") for receipt in receipts if isinstance(receipt, Mapping)]

@@ -1,8 +1,8 @@
 """Asks the destinations of a plan's keys whether they would take them.
 
 An apply asks once more before it creates a key. A plan asks first, so that a reviewer reads the
-reason. What only this process lacks (a credential, an address, a package) is a warning: the apply
-may run where it is there.
+reason. If only this process lacks a credential, an address or a package, that is a warning: the
+process that applies the plan may have it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _deliveries(change: Change) -> Iterator[_CheckedDelivery]:
 
 
 def _freed(change: Change) -> Iterator[str]:
-    """The places that a change takes a key from, so that another key can go there."""
+    """The destinations that lose a key in a change, so that another key can go there."""
     for name in _key_fields(change):
         if change.action is Action.DELETE or name in change.field_names:
             yield from places_of(_write_to(change.before, name))
@@ -91,7 +91,7 @@ def _problem(sinks: Sinks, delivery: _CheckedDelivery) -> Diagnostic | None:
     except SinkError as error:
         is_setup = isinstance(error, SinkSetupError)
         return Diagnostic(
-            "Destination not checked" if is_setup else "Destination takes no key",
+            "Destination not checked" if is_setup else "Destination refuses the key",
             _sentences(error),
             change.address,
             change.location,

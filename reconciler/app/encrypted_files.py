@@ -9,7 +9,7 @@ from reconciler.state.envelope import Content, disclose, enclose
 
 
 def check_can_encrypt(session: Session) -> None:
-    """Raise StateError for whatever would keep `encrypted` from its work after a long run."""
+    """Raise StateError if `encrypted` could not work, before a long run depends on it."""
     session.cipher.seal(b"", "")
 
 

@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping
 
 from reconciler.errors import UsageError
-
-LONGEST_SECONDS = 86_400.0
-"""The longest wait that an environment variable can set. Clocks cannot add much longer ones."""
+from reconciler.model.durations import LONGEST_WAIT_SECONDS
 
 
 def seconds_in_env(
@@ -17,7 +15,7 @@ def seconds_in_env(
     default: float,
     *,
     shortest: float | None = None,
-    longest: float = LONGEST_SECONDS,
+    longest: float = LONGEST_WAIT_SECONDS,
 ) -> float:
     """The seconds in a variable, or the default if it is empty. Raises UsageError naming it.
 

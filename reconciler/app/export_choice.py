@@ -1,4 +1,4 @@
-"""Which live objects an export writes, what it leaves out and why, and how they are named."""
+"""Chooses the live objects that an export writes, gives reasons for the others, and names them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEYS = frozenset({"AdminKey", "ServiceAccountKey"})
 
 
 def configuration_kinds() -> frozenset[str]:
-    """The kinds that describe how an organization is set up. Work that was done is none of them."""
+    """The kinds that set up an organization, without the kinds of work that was done in it."""
     return frozenset(
         kind.name
         for kind in KINDS.values()
@@ -42,7 +42,7 @@ def configuration_kinds() -> frozenset[str]:
 
 
 def kinds_left_out() -> list[str]:
-    """A sentence about each group of kinds that is written only where it is named."""
+    """A sentence about each group of kinds that is written only if it is named."""
     jobs = ", ".join(kind.name for kind in KINDS.values() if kind.job is not None)
     reasons = {jobs: "work that was done once", **_TRANSIENT}
     return [f"{names}: {reason}. --kind writes them." for names, reason in reasons.items()]
@@ -73,7 +73,7 @@ class SkipReasons:
 
 
 def key_of(live: LiveObject) -> ObjectKey:
-    """Identifies an object."""
+    """The key that identifies an object."""
     return live.kind.name, live.project, live.id
 
 
@@ -83,7 +83,7 @@ def bound_addresses(records: Mapping[Address, Record]) -> dict[ObjectKey, Addres
 
 
 class Chooser:
-    """Chooses among everything that was read, of the `kinds` that are wanted."""
+    """Chooses among all objects that were read, limited to `kinds`."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Chooser:
             yield from objects
 
     def left_out(self) -> list[SkippedObjects]:
-        """What was not chosen, by reason."""
+        """The objects that are not written, by reason."""
         return self._skipped.grouped()
 
     def _of_kind(self, kind: Kind) -> list[LiveObject]:
@@ -211,7 +211,7 @@ class Chooser:
 
 
 def _is_of_the_api(kind: Kind) -> bool:
-    """Whether the API creates the objects, one for each project."""
+    """Whether the API itself creates the objects, one for each project."""
     return kind.always_exists and kind.name not in ("User", "ProjectKey")
 
 
@@ -232,7 +232,7 @@ def _settings(live: LiveObject) -> str:
 
 
 def _norm(kind: Kind, group: list[LiveObject]) -> LiveObject | None:
-    """An object with the settings that most have; None where no settings are those of most."""
+    """An object with the most common settings; None if no settings have a majority."""
     if group[0].project is None:
         return _known_norm(kind, group[0])
     alike: dict[str, list[LiveObject]] = defaultdict(list)
@@ -262,7 +262,7 @@ def _rule(kind: Kind, count: int, projects: int) -> str:
 
 
 def usual_values(objects: Iterable[LiveObject]) -> dict[tuple[str, str], Any]:
-    """By kind and field: what the API chose for more than half of at least two objects."""
+    """By kind and field: the API's choice for more than half of at least two objects."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     totals: Counter[str] = Counter()
     for live in objects:
@@ -280,7 +280,7 @@ def usual_values(objects: Iterable[LiveObject]) -> dict[tuple[str, str], Any]:
 
 
 def key_comments(reading: Reading) -> dict[str, str]:
-    """By service account: what to say about its keys."""
+    """By service account: a comment about its keys."""
     keys: dict[str, list[str]] = defaultdict(list)
     for live in reading.objects("ServiceAccountKey"):
         keys[str(live.value("service_account_id"))].append(live.id)
@@ -295,7 +295,7 @@ def key_comments(reading: Reading) -> dict[str, str]:
 
 
 def ambiguous(reading: Reading, objects: Mapping[Address, LiveObject]) -> frozenset[Address]:
-    """The objects that only their id tells from others, so that manifests have to name it."""
+    """The objects that only their id identifies, so that manifests must name it."""
     # With a unique key, no second object can be like it.
     kinds = {address.kind for address in objects if not KINDS[address.kind].unique_key}
     alike: Counter[tuple[Any, ...]] = Counter()
@@ -314,7 +314,7 @@ _KIND_AND_PROJECT = 2
 
 
 def _identity_key(live: LiveObject) -> tuple[Any, ...]:
-    """The natural key with kind and project; those two alone where there is none."""
+    """The natural key with kind and project; kind and project alone if there is none."""
     identity = live.kind.identity(live.attributes) or {}
     return (live.kind.name, live.project, *identity.items())
 
@@ -339,7 +339,7 @@ def project_names(
 def addresses_of(
     objects: Collection[LiveObject], known: Mapping[ObjectKey, Address]
 ) -> dict[ObjectKey, Address]:
-    """An address for each object; those of what they refer to are used in their names."""
+    """An address for each object. Names use the addresses of the objects that they refer to."""
     first = [live for live in objects if not _refers_by_name(live.kind)]
     chosen = addresses([_unnamed(live, {}) for live in first], known)
     names = _names_by_id(chosen)
@@ -361,7 +361,7 @@ def _unnamed(live: LiveObject, names: Mapping[str, str]) -> Unnamed:
 
 
 def _label(live: LiveObject, names: Mapping[str, str]) -> tuple[str, str]:
-    """What a person calls an object, and what tells it from another of the same label."""
+    """The label of an object for people, and the text that tells equal labels apart."""
     kind = live.kind
     if kind.calls.singleton:
         return live.project or "organization", ""

@@ -1,4 +1,4 @@
-"""What an export was asked for, and whether it can be done at all."""
+"""The options of an export, and the check that it can be carried out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the manifests of an export and loads them, without what turns out not to be declarable."""
+"""Writes and loads the manifests of an export, and drops objects that cannot be declared."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from reconciler.rules import RULE_KINDS
 
 HEADER = "Written by `reconciler export`. Edit freely."
 _ROUNDS = 5
-"""How often objects that turn out not to be declarable are left out before the export gives up."""
+"""The most rounds of leaving out objects that cannot be declared before the export gives up."""
 
 
 class ExistingManifests(Struct, frozen=True):
     """What manifests declare before an export."""
 
     elsewhere: frozenset[Address] = frozenset()
-    """By manifests outside the folder of the export."""
+    """By manifests outside of the export's folder."""
     present: Mapping[Address, str] = field(default_factory=dict)
     """By manifests in the folder: the file of each."""
 
@@ -53,7 +53,7 @@ class ToWrite(Struct, frozen=True):
     """The objects that manifests have to name by id."""
     norms: Mapping[ObjectKey, Mapping[str, Any]]
     key_comments: Mapping[str, str]
-    """By the id of a service account: what to say about its keys."""
+    """By the id of a service account: a comment about its keys."""
     file_names: Mapping[str, str]
     """The names of files, by id."""
 
@@ -86,11 +86,12 @@ class ManifestWriter:
     def write(self) -> Configuration | None:
         """Write the manifests and load them; None if there is nothing to write.
 
-        What cannot be declared after all is left out. Raises UsageError where a file would be lost.
+        Objects that cannot be declared are left out. Raises UsageError if a file would be lost.
         """
         objects = self._to_write.objects
         problems: ConfigurationError | None = None
-        # Leaving an object out can make another one undeclarable: what refers to it, for one.
+        # Leaving an object out can make another one undeclarable, such as an object that refers to
+        # it.
         for _ in range(_ROUNDS):
             self._write(objects)
             if not self.files and not self.stale_files:
@@ -132,7 +133,7 @@ class ManifestWriter:
         self.stale_files = self._stale_files()
 
     def _refuse_losses(self, files: Collection[str], written: Collection[Address]) -> None:
-        """Refuse to lose a declaration, or to make it twice.
+        """Refuse to lose a declaration, or to duplicate it.
 
         An object whose declaration is lost counts as undeclared, and a plan would delete it.
         """
@@ -168,7 +169,7 @@ class ManifestWriter:
         made = self._made(kept, known)
         refused = kept.keys() - made.keys()
         if refused:
-            # What refers to them has to name them by id.
+            # Objects that refer to one of these must name it by id.
             known = self._known(_only(kept, made))
             again = {at for at, resource in made.items() if _refers_to(resource, refused)}
             made |= self._made(_only(kept, again), known)
@@ -209,7 +210,7 @@ class ManifestWriter:
         return replace(resource, comments={**resource.comments, "": about_keys})
 
     def left_out(self) -> list[SkippedObjects]:
-        """What cannot be declared, by reason."""
+        """The objects that cannot be declared, by reason."""
         skipped = SkipReasons()
         for address, reason in self._refused.items():
             id = self._to_write.objects[address].id
@@ -248,5 +249,5 @@ def _refers_to(resource: ExportedResource, addresses: Collection[Address]) -> bo
 
 
 def _has_own_id(kind: str) -> bool:
-    """Whether the id of such an object names it alone, in every scope."""
+    """Whether the id of such an object is unique across scopes."""
     return kind == "User" or not KINDS[kind].unique_key

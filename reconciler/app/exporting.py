@@ -1,6 +1,6 @@
 """Exports the live organization: reads it once, writes manifests, and binds what they declare.
 
-Nothing is written to the API. The plan that proves the result is made offline, from what was read.
+Nothing is written to the API. The plan that proves the result uses the objects already read.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Export:
         try:
             resources = load_configuration(session.settings, KINDS, RULE_KINDS).resources
         except ConfigurationError as error:
-            # The folder to write is empty or about to be replaced, so its problems are none.
+            # The folder to write is empty or about to be replaced, so ignore its problems.
             if not all(self._is_about_folder(problem) for problem in error.diagnostics):
                 raise
         session.use_configuration(Configuration(stack, (), ""))

@@ -33,7 +33,7 @@ def sentences(*texts: str) -> str:
 
 
 def translated(error: Exception) -> Exception:
-    """An error of the machine, not of this program, described by its cause."""
+    """An error of the operating system, described by its cause."""
     if isinstance(error, MemoryError):
         return ReconcilerError(
             "There is not enough memory.",

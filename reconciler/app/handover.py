@@ -1,7 +1,7 @@
-"""The time between an import from Terraform and the day Terraform lets the objects go.
+"""The handover of objects from Terraform: from the import until Terraform releases them.
 
-Until then both would change the same objects. The state remembers it, and everything that writes
-to the API refuses.
+During the handover, both programs would change the same objects. So the state records it, and every
+command that writes to the API refuses.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _REFUSAL = (
 
 
 def begin_handover(store: StateStore, source: str) -> None:
-    """Remember that Terraform still manages objects of this state; `source` names its state."""
+    """Record that Terraform still manages objects of this state; `source` names its state."""
     store.remarks.put(_WAITING, source)
 
 
 def end_handover(store: StateStore) -> None:
-    """Forget it: Terraform has let go."""
+    """End the handover: Terraform has released the objects."""
     store.remarks.drop(_WAITING)
 
 
 def is_waiting(store: StateStore) -> bool:
-    """Whether Terraform still manages objects of this state, as far as anybody has said."""
+    """Whether the handover is still recorded."""
     return store.remarks.get(_WAITING) is not None
 
 

@@ -1,4 +1,4 @@
-"""What follows a run as a whole: its waits and its two phases, beside its changes."""
+"""Follows a run as a whole: its waits and its two phases, in addition to its changes."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class SilentListener:
     def started(self, change: Change) -> None:
         """Ignore the start of a change."""
 
-    def told(self, change: Change, text: str) -> None:
-        """Ignore a message of a job."""
+    def job_event(self, change: Change, text: str) -> None:
+        """Ignore an event of a job."""
 
     def finished(self, outcome: Outcome) -> None:
         """Ignore the end of a change."""

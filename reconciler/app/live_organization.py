@@ -26,7 +26,7 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "vault_id": ("Vault",),
     "eval_id": ("Eval",),
 }
-"""By the field that names a parent: the kinds of the parent in the organization and in a project."""
+"""By the field that names a parent: the parent's kind in the organization and in a project."""
 
 _OF_A_KEY = "files, stores, agents and the other objects that take a key of the project"
 _MOST_NAMED = 5
@@ -41,7 +41,7 @@ class Unread(Struct, frozen=True):
     project: str | None
     reason: str
     is_expected: bool = False
-    """Whether it was not asked for: the server has no such objects, or no key for them is set."""
+    """Whether the list was not requested: the server has no such objects, or no key is set."""
 
 
 class Wanted(Struct, frozen=True):
@@ -92,7 +92,7 @@ def read_organization(session: Session, wanted: Wanted, name_projects: NameProje
 
 class _OrganizationReader:
     def __init__(self, session: Session, wanted: Wanted, name_projects: NameProjects) -> None:
-        # Several kinds are in one list, and a reading writes nothing that would change it.
+        # Several kinds share one list, and this run writes nothing that would change it.
         session.provider.share_lists()
         self._session = session
         self._wanted = wanted
@@ -161,7 +161,7 @@ class _OrganizationReader:
             yield from self._scopes_of(kind)
 
     def _kinds(self) -> list[Kind]:
-        """The wanted kinds, and those in which they lie."""
+        """The wanted kinds, and the kinds of their parents."""
         names = {kind.name for kind in KINDS.values() if self._wanted.wants_kind(kind)}
         for kind in KINDS.values():
             if kind.name in names:
@@ -278,7 +278,7 @@ class _OrganizationReader:
             more = ", …" if len(without) > _MOST_NAMED else ""
             shown = ", ".join(without[:_MOST_NAMED]) + more
             reason = (
-                f"{len(without)} projects have no key of their own in credentials.projects "
+                f"{len(without):,} projects have no key of their own in credentials.projects "
                 f"({shown}), so only what OPENAI_API_KEY shows was read"
             )
             self._note(_OF_A_KEY, None, reason, is_expected=True)

@@ -50,7 +50,7 @@ def shutdown_warnings(
     today: date,
     announced: Mapping[str, date | None] | None = None,
 ) -> list[Diagnostic]:
-    """A warning for each model whose end is near or past, with the places that name it.
+    """A warning for each model that ends soon or has ended, with the places that name it.
 
     `announced` are the ends that the server itself lists, by model. Without them, the shipped dates
     count, and only for OpenAI's own server: others may keep a model.
@@ -101,7 +101,7 @@ def _warning(model: str, end: date, places: list[tuple[Resource, str]], today: d
         where = f" ({place})" if place else ""
         lines.append(f"{resource.address}: {path}{where}")
     if len(places) > _MOST_PLACES:
-        lines.append(f"and {len(places) - _MOST_PLACES} more")
+        lines.append(f"and {len(places) - _MOST_PLACES:,} more")
     resource, path = places[0]
     return Diagnostic(
         f"The model {model} {when}",

@@ -73,7 +73,7 @@ def record_origin(session: Session) -> None:
     store, here = session.store, normal_form(session.base_url)
     known, seen = store.identity, session.client.organization.seen
     is_elsewhere = known.server not in ("", here) or known.organization not in ("", seen)
-    # An unused state may move anywhere. To find out reads every record, so only where it matters.
+    # An unused state may move anywhere. The check reads every record, so it comes last.
     if is_elsewhere and _is_unused(store):
         store.bind(server=here, organization=seen)
         return

@@ -57,14 +57,14 @@ def token_source(session: Session) -> TokenSource:
 
 
 def follow_organization(session: Session, client: Client) -> None:
-    """Let the pace know the organization as soon as an answer names it."""
+    """Give the pace the name of the organization once an answer has it."""
     throttle = _shared_throttle(session)
     if throttle is not None:
         client.organization.follow(throttle.scope.see)
 
 
 def suggest_organization(session: Session) -> None:
-    """Let the pace know the organization that the state names."""
+    """Give the pace the name of the organization in the state."""
     throttle = _shared_throttle(session)
     if throttle is not None:
         throttle.scope.suggest(session.store.identity.organization)
@@ -73,7 +73,7 @@ def suggest_organization(session: Session) -> None:
 def _shared_throttle(session: Session) -> SharedThrottle | None:
     if isinstance(session.throttle, Throttle):
         return None
-    # Most runs share no pace, so what one takes is loaded where the state is in Postgres.
+    # Most runs share no pace, so its modules are imported only for a state in Postgres.
     from reconciler.api.transport.shared_pace import SharedThrottle
 
     return session.throttle if isinstance(session.throttle, SharedThrottle) else None

@@ -56,9 +56,9 @@ _LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
 class Planning:
     """Reads live state for the plan of one run, and afterwards saves what it verified.
 
-    `log` reads the audit log; None to ask the API. It may answer with pages that were read for
-    another stack, but at the end of an apply only with such that were asked for after the last
-    write of this one. `sharers` is as in `PlanInputs`.
+    `log` reads the audit log; None to ask the API. It may return pages that were read for another
+    stack, but at the end of an apply only pages requested after the last write of this stack.
+    `sharers` is as in `PlanInputs`.
     """
 
     def __init__(
@@ -98,20 +98,20 @@ class Planning:
             inputs,
             self._provider,
             unchanged.scopes,
-            beside=self._provider.calls - calls,
+            log_calls=self._provider.calls - calls,
             is_shared=self._is_shared,
         )
         provider = CachedReader(
             self._provider, StateReader(inputs.records), unchanged, inputs.pages
         )
         plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
-        # Records are good enough to see that nothing changed, and not to write from.
+        # Records are sufficient to detect that nothing changed, but not to write from.
         again = scopes_to_reread(plan, unchanged, inputs.kinds)
         if again:
             unchanged = unchanged.without(again, "something is to be done there")
             provider.set_unchanged(unchanged)
             plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
-        # A plan with targets has not looked at the rest, so it proves nothing about it.
+        # A plan with targets has not read the rest, so it proves nothing about it.
         self._unchanged = None if inputs.options.targets else unchanged
         self._inputs = inputs
         return replace(
@@ -140,7 +140,7 @@ class Planning:
         writes = self._writes(result, store, run_id)
         outcome = RefreshOutcome(result, writes, plan.refresh.began_at, store.serial)
         if unchanged is None or plan.destroy or result.interrupted:
-            # What was not read keeps its entries, unless a run in between has changed the state.
+            # Unread scopes keep their entries, unless another run has changed the state since.
             if checkpoint is not None and checkpoint.serial == plan.state_serial:
                 updated = checkpoint_after_saved_plan(checkpoint, outcome, policy=self._policy)
                 store.remarks.put(CHECKPOINT, updated.dump())
@@ -202,7 +202,7 @@ class Planning:
             outcome,
             reading=reading,
             read_from=window.needed_from,
-            # A page may have been read for another stack, a moment ago.
+            # A page may have been read for another stack shortly before.
             ended_at=min(reading.asked_at, self._client.server_clock()),
             inputs=replace(inputs, records=store.records()) if inputs is not None else None,
         )
@@ -215,7 +215,7 @@ class Planning:
             inputs,
             self._provider,
             checkpoint.by_scope if checkpoint else (),
-            beside=1 if self._sharers == 1 else 0,  # another stack may have read the log
+            log_calls=1 if self._sharers == 1 else 0,  # another stack may have read the log
             is_shared=self._is_shared,
         )
         return self._log(query)
@@ -225,8 +225,8 @@ class Planning:
         return self._provider.is_list_shared(kind, scope.project, scope.parent)
 
     def _costs(self, inputs: PlanInputs) -> Costs:
-        def calls(trusted: Collection[ScopeKey]) -> int:
-            return Estimate(inputs, self._provider, trusted, is_shared=self._is_shared).calls
+        def calls(unchanged: Collection[ScopeKey]) -> int:
+            return Estimate(inputs, self._provider, unchanged, is_shared=self._is_shared).calls
 
         def pending() -> set[ScopeKey]:
             plan = collect_and_plan(
@@ -248,7 +248,7 @@ def _read_by_saved_plan(reading: RefreshSummary) -> UnchangedScopes | None:
 
 
 def _is_in_audit_log(plan: Plan) -> bool:
-    """Whether the log reports anything of the plan, so that a checkpoint can save calls."""
+    """Whether the log covers any object of the plan, so that a checkpoint can save calls."""
     names = {change.address.kind for change in plan.changes}
     return any(is_reported_in_audit_log(ALL_KINDS[name]) for name in names)
 

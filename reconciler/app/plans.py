@@ -50,7 +50,7 @@ from reconciler.model.rule import Rule
 
 LOG = logging.getLogger("reconciler.app")
 SEARCHED = "searched"
-"""The key in the state that says: an apply searched every scope for marked objects, and finished."""
+"""The key in the state for: a completed apply searched every scope for marked objects."""
 
 
 class PlanRequest(Struct, frozen=True):
@@ -73,7 +73,7 @@ class PlanRequest(Struct, frozen=True):
 
     @property
     def changes_the_plan(self) -> bool:
-        """Whether it has an option that a saved plan has already decided."""
+        """Whether any option is set that a saved plan has already decided."""
         return bool(self.target or self.replace or self.adopt)
 
     def refuse_offline(self) -> None:
@@ -109,7 +109,7 @@ def plan_stack(
     today = datetime.now(UTC).date().isoformat()
     for sentence in retired(kinds, base_url=session.base_url, today=today):
         session.notice(f"Warning: {sentence}")
-    # A tolerant plan is of drift, and what rules match is none.
+    # A tolerant plan shows drift only, and matches of rules are not drift.
     rules = () if tolerant else session.declared.rules
     plan = unchecked_plan(session, request, rules=rules)
     if not tolerant and request.refresh != "none":
@@ -152,7 +152,7 @@ def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Ru
     store = session.store
     digests = digests_of(session, keep=False, is_offline=request.refresh == "none")
     inputs = plan_inputs(session, request, digests, rules=rules)
-    # Renamed projects have changed it, and the apply has to go by the same.
+    # Renamed projects have changed the digest, and the apply must compare the same one.
     session.ownership = inputs.ownership
     session.read_at = time.monotonic()
     if request.refresh == "none":
@@ -176,7 +176,7 @@ def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Ru
 def plan_inputs(
     session: Session, request: PlanRequest, digests: SecretDigests, *, rules: Sequence[Rule] = ()
 ) -> PlanInputs:
-    """What a plan of the session is made from. Makes no call."""
+    """The inputs of a session's plan. Makes no call."""
     declared, store = session.declared, session.store
     records = with_deliveries(store.records(), session.ownership.deliveries, ALL_KINDS)
     known = {*records, *(resource.address for resource in declared.resources)}
@@ -238,7 +238,7 @@ def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
             plan = with_policies(session, plan)
         policy_refusals = refusals_of(plan.policies)
     known = {*session.store.records(), *(change.address for change in plan.changes)}
-    # --allow-delete can name a rule, for whatever the rule deletes.
+    # --allow-delete can name a rule, for all objects that the rule deletes.
     known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
     named = select_addresses(request.allow_delete, "--allow-delete", known)
     for address in named:
@@ -278,8 +278,8 @@ def retired(kinds: Iterable[Kind], *, base_url: str, today: str) -> list[str]:
 
 def _limits(session: Session) -> Limits:
     guards = session.stack.guards
-    # A single missing object is suspicious once the server is another one, and while nobody has
-    # seen that the objects of an imported Terraform state are in this organization.
+    # A single missing object is suspicious if the server changed, or if no run has confirmed yet
+    # that the objects of an imported Terraform state are in this organization.
     store = session.store
     is_doubtful = has_moved(store, session.base_url) or is_waiting(store)
     return Limits(
@@ -291,10 +291,10 @@ def _limits(session: Session) -> Limits:
 
 
 def _vanished_warnings(session: Session, plan: Plan) -> list[Diagnostic]:
-    """A warning where so many objects are missing that a guard would refuse a plan to apply."""
+    """A warning if so many objects are missing that a guard would refuse to apply the plan."""
     warnings = []
     for sentence in vanished(plan, _limits(session)):
-        summary, detail = "Recorded objects are gone at once", f"{sentence}."
+        summary, detail = "Many recorded objects are missing", f"{sentence}."
         warnings.append(Diagnostic(summary, detail, severity=Severity.WARNING))
     return warnings
 

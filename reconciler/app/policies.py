@@ -1,7 +1,7 @@
-"""The policies of a run: those of the manifests and of trusted folders, and what they say.
+"""The policies of a run, from manifests and trusted folders, and their results.
 
-Policies of a trusted folder (`--policies`) come from outside of the change that is reviewed, so no
-manifest can weaken, except or replace them.
+Policies of a trusted folder (`--policies`) come from outside of the reviewed change, so no manifest
+can weaken, except or replace them.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def with_live_policies(session: Session, plan: Plan) -> Plan:
 
 
 def offline_report(session: Session) -> tuple[PolicyReport, tuple[Diagnostic, ...]]:
-    """What can be decided of the declared resources without a call, and the warnings."""
+    """The results that need no call, over declared resources, and the warnings."""
     policies = policies_of(session)
     chosen = _judging_plans(policies)
     if not chosen:
@@ -238,7 +238,7 @@ def offline_report(session: Session) -> tuple[PolicyReport, tuple[Diagnostic, ..
 
 
 def decided(session: Session, result: ApplyResult) -> PolicyReport:
-    """The policies that the plan left undecided, with the values that the apply has provided."""
+    """The policies that the plan left undecided, evaluated with the values from the apply."""
     applied = {outcome.change.address: outcome for outcome in result.of(OutcomeStatus.APPLIED)}
     pending = {change.address for change in result.plan.pending}
     # A change that was not applied has no values: the next plan judges it again.
@@ -302,7 +302,7 @@ def _warnings(judged: Iterable[Judged]) -> tuple[Diagnostic, ...]:
 
 
 def refusals_of(report: PolicyReport) -> list[str]:
-    """A sentence for each result that refuses a plan, with where it is and what to do."""
+    """A sentence for each result that refuses a plan, with its location and the remedy."""
     refusing = report.refusing
     numbers = Counter(result.policy for result in refusing)
     trusted = {summary.name: summary.is_trusted for summary in report.policies}

@@ -1,4 +1,4 @@
-"""What the command line says about policies, which no manifest can say."""
+"""The policy options of the command line, which no manifest can set."""
 
 from __future__ import annotations
 

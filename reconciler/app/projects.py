@@ -56,7 +56,7 @@ class Projects(Struct, frozen=True):
 def declared_limits(session: Session) -> dict[str, Decimal]:
     """The monthly spend limits that manifests declare, in US dollars, by the name of the project.
 
-    Empty if the manifests cannot be read: what was spent is worth showing without them.
+    Empty if the manifests cannot be read: costs are useful without limits.
     """
     try:
         resources = session.configuration.resources

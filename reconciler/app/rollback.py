@@ -46,7 +46,7 @@ def find_run(store: StateStore, number: int) -> RunRecord:
 
 
 def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
-    """The plan that undoes a run; raises ConfigurationError with everything that prevents it."""
+    """The plan that undoes a run; raises ConfigurationError with every reason that prevents it."""
     records = session.store.records()
     history = _history(session.store, run)
     before = rollback_target(history, records, KINDS, begun=session.ownership.unfinished)
@@ -158,9 +158,9 @@ def _changed_files(plan: Plan, stack: Stack) -> Iterator[Diagnostic]:
                 uploader.check(local)
             except StalePlanError:
                 yield Diagnostic(
-                    "A file is not what it was",
-                    f'"{local.path}" had the SHA-256 {local.sha256} before the run, and does not '
-                    "have it now. Only its digest is kept: put the file back as it was, or leave "
-                    "this address out by naming others with --target.",
+                    "File changed since the run",
+                    f'"{local.path}" had the SHA-256 {local.sha256} before the run and has another '
+                    "one now. The state keeps only the digest: restore the file, or exclude this "
+                    "address by naming the others with --target.",
                     address=change.address,
                 )

@@ -1,4 +1,4 @@
-"""Plans that only rotate keys, whatever else the manifests or live objects changed."""
+"""Plans that only rotate keys, and ignore all other changes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rotation_request(
 
 
 def plan_rotation(session: Session, request: PlanRequest) -> Plan:
-    """A plan of key steps alone. Raises UsageError where an object has to be created first."""
+    """A plan with key steps alone. Raises UsageError if an object has to be created first."""
     if not request.target:  # without targets, it would be a plan of everything
         return Plan(session.stack.name, session.stack.environment, ())
     plan = plan_stack(session, request)

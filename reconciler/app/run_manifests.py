@@ -1,4 +1,4 @@
-"""The manifests of one run, loaded at their first use, or only the stack file where that is enough."""
+"""The manifests of one run, loaded at their first use. Often the stack file alone is enough."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from reconciler.rules import RULE_KINDS
 
 
 class RunManifests:
-    """What the manifests of a run declare. Raises ConfigurationError with every problem.
+    """The declarations of a run. Raises ConfigurationError with every problem.
 
     The state helps with loading: it has the parsed form of files that did not change, digests of
     secrets that must be in no file, and the outputs of other stacks.

@@ -79,8 +79,8 @@ class RunState:
             self.opened.close()
 
     def _open(self, stack: Stack, *, writable: bool) -> StateStore:
-        # The caches ask first and get along without a state, so a failure is kept: a backend that
-        # does not answer is waited for once.
+        # The caches ask first and can do without a state, so the failure is kept: the timeout of an
+        # unreachable backend must be waited for only once.
         if self._error is not None:
             raise self._error
         try:

@@ -45,7 +45,7 @@ def check_still_valid(session: Session, plan: Plan) -> None:
 
 
 def bind_projects_of(session: Session, plan: Plan) -> None:
-    """Tell the provider the project ids that a saved plan holds."""
+    """Give the provider the project ids of a saved plan."""
     for change in plan.changes:
         if change.address.project and change.project_id:
             session.provider.bind_project(change.address.project, change.project_id)

@@ -1,8 +1,8 @@
 """Keyed digests of the secrets that manifests name, which plans and records hold in their place.
 
-A plan has to show whether a secret changed. It holds a digest whose key is random for each state
-and never leaves it: plans are published and states exported, and with the key beside the digest
-anybody could try guesses. A lost state no longer knows what was sent, so secrets are sent once more.
+A plan must show whether a secret changed. It holds a digest whose key is random for each state and
+never leaves it: plans are published and states exported, and a digest with its key would let
+anybody test guesses. If the state is lost, secrets are sent once more.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def new_key() -> str:
 def digests_of(session: Session, *, keep: bool, is_offline: bool = False) -> SecretDigests:
     """The digests of a session's secrets; `keep` saves a new key in the state.
 
-    With `is_offline`, nothing is asked over the network, so secret managers are not read.
+    With `is_offline`, secret managers are not read.
     """
     key = key_of(session.store, new=session.new_digest_key, keep=keep)
     if is_offline:
@@ -60,7 +60,7 @@ def key_of(store: StateStore, *, new: str, keep: bool) -> str:
 
 
 def no_secret(value: SecretValue) -> str:
-    """What to say of a secret that is not there."""
+    """The message for a missing secret."""
     return f"There is no secret in {value.source}."
 
 
@@ -127,9 +127,9 @@ class SecretDigests:
                     missing[self._reason(value)] = None
             if missing:
                 reasons = " ".join(missing)
-                detail = f"{reasons} So it is not known whether the secret changed."
+                detail = f"{reasons} Whether the secret changed is unknown."
                 yield Diagnostic(
-                    "A secret is not here",
+                    "Secret not available",
                     detail,
                     resource.address,
                     resource.location,

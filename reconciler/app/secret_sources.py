@@ -1,8 +1,8 @@
-"""Reads the secrets that manifests name, from wherever they are.
+"""Reads the secrets that manifests name, from all their sources.
 
-A variable and a file are read when manifests are loaded. A place in a secret manager is read here,
-once a plan compares its value or an apply sends it, and each place once a run. A place that cannot
-be read is like a secret that is not set: the plan says so and goes on with the rest.
+Variables and files are read when manifests are loaded. A secret manager is read here, when a plan
+compares its value or an apply sends it, and once a run for each secret. A secret that cannot be
+read counts as not set: the plan reports it and continues.
 """
 
 from __future__ import annotations

@@ -101,19 +101,19 @@ class Session:
         self.lock_wait = 0.0
         """How many seconds to wait for another run that holds the lock."""
         self.program = ""
-        """What runs this session, if it runs many: `fleet` or `operator`."""
+        """The program that runs many sessions: `fleet` or `operator`."""
         self.command = ""
-        """The words of the command, as other runs that share a limit or a lock see them."""
+        """The words of the command, as shown to other runs that share a limit or a lock."""
         self.is_background = False
-        """Whether the run is unattended, so that others come first where a limit is shared."""
+        """Whether the run is unattended, and so gives way to others at a shared limit."""
         self.is_offline = False
-        """Whether nothing may be asked over the network, a shared state included."""
+        """Whether to make no network request, not even for a shared state."""
         self.network_environ: Mapping[str, str] = os.environ
         """The settings of proxy and certificates."""
         self.sharing = sharing
         server = base_url or settings.env.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
         self.server_clock = sharing.server_clock(server) if sharing else ServerClock()
-        # Asked each time: commands set `is_offline` after they have made the session.
+        # Evaluated at each call: commands set `is_offline` after they create the session.
         self.state = RunState(self.settings, self.server_clock, is_offline=lambda: self.is_offline)
         self.manifests = RunManifests(self.settings, self.state)
         self.read_at = -math.inf
@@ -212,12 +212,12 @@ class Session:
 
     @cached_property
     def sinks(self) -> Sinks:
-        """Where the keys of this stack are delivered."""
+        """The destinations of this stack's keys."""
         return self._closed_at_end(sinks_of(self))
 
     @cached_property
     def sources(self) -> SecretSources:
-        """Where the secrets come from that are sent to the API."""
+        """The sources of the secrets that are sent to the API."""
         stack = self.declared.stack
         return SecretSources(
             stack.read_secret,
@@ -247,7 +247,9 @@ class Session:
 
     @cached_property
     def cipher(self) -> Cipher:
-        """Encrypts for the recipients that the stack declares; without any, not at all."""
+        """Encrypts for the recipients that the stack declares; without recipients, stores plain
+        text.
+        """
         return cipher_of(self.stack.recipients, self.settings.env, learn=self.settings.learn)
 
     @cached_property
@@ -269,7 +271,7 @@ class Session:
 
     @property
     def consistency(self) -> ConsistencyWindow:
-        """How long to search for an object that was written a moment ago."""
+        """The search times for objects that were just written."""
         return ConsistencyWindow(
             seconds=settle_seconds(self.settings.env),
             clock=self.server_clock,

@@ -1,7 +1,7 @@
 """What the sessions of a fleet share: answers, connections, the pace and the server's clock.
 
-Sessions of one process may share these whatever their stacks, servers and keys are: each part is
-kept for what it belongs to. A session without a `Sharing` has its own of each.
+Sessions of one process may share these for any stacks, servers and keys: each part belongs to its
+server, organization or key. A session without a `Sharing` has its own parts.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ T = TypeVar("T")
 class Sharing:
     """The shared parts of one fleet run. Leaving its `with` block closes the connections.
 
-    `stacks` is how many stacks of one organization share it, at most: a long list that each of them
-    needs an object of is read once for all of them. Answers are used for `max_age_seconds`.
+    `stacks` is the most stacks of one organization that share it: a long list is read once for all
+    stacks that need an object of it. Answers are used for `max_age_seconds`.
     `settle_seconds` is how long lists may lack what was written. Safe to use from threads.
     """
 
@@ -74,7 +74,7 @@ class Sharing:
         return self._once(self._clocks, base_url.rstrip("/"), ServerClock)
 
     def throttle(self, base_url: str, stack: Stack) -> Throttle:
-        """The pace of a stack's organization and key. The lowest configured pace counts."""
+        """The pace of a stack's organization and key. The lowest configured pace applies."""
         credentials = stack.credentials
         secret = _secret(credentials.admin) or _secret(credentials.default)
         pace = stack.admin_requests_per_minute
@@ -82,7 +82,8 @@ class Sharing:
             return Throttle(admin_requests_per_minute=pace)
         key = (normal_form(base_url), stack.organization, secret)
         throttle = self._once(self._throttles, key, Throttle)
-        # Each stack lowers it: a stack file that asks for less holds for all of its organization.
+        # Each stack can lower it: a lower limit in one stack file applies to its whole
+        # organization.
         throttle.limit(pace)
         return throttle
 

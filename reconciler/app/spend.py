@@ -1,7 +1,7 @@
 """How much of the monthly spend limits is used: a figure for metrics, on request.
 
-The limits are those of the plan and cost nothing. What was spent takes one admin call, which an
-organization makes at most once in an interval, whatever the number of its stacks.
+The limits are part of the plan and take no call. The costs take one admin call, at most once in an
+interval for an organization, regardless of the number of its stacks.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def migrate(session: Session, target: BackendAddress) -> None:
     opener = opener_for(session.stack, session.settings, session.server_clock)
     with locked(session, "state migrate"):
         with closing(opener.at(target, session.cipher, writable=True)) as copy:
-            # The same place by another address: the copy sees the lock that we have just taken.
+            # The new address is the same storage: the copy sees the lock that we have just taken.
             if copy.holder() == session.store.holder():
                 raise UsageError(f"{target.shown} and {here.shown} are the same state")
             _copy(session, session.store, copy)
@@ -61,7 +61,7 @@ def rekey(session: Session) -> None:
 
 
 def check(session: Session) -> Iterator[StorageFinding]:
-    """Prove that the backend honours what locking and fencing need, and that the state there is whole."""
+    """Prove that the backend supports locking and fencing, and that its state is complete."""
     here = location_of(session.stack, session.settings)
     if here.folder is None:
         opener = opener_for(session.stack, session.settings, session.server_clock)
@@ -89,7 +89,7 @@ def _check_content(session: Session) -> StorageFinding:
 def _file(
     opener: StateOpener, folder: Path, cipher: Cipher, path: Path
 ) -> Callable[[], StateStore]:
-    """Opens the local state in a file, which is plain or encrypted by its name."""
+    """Open the local state in a file, whose name shows whether it is encrypted."""
     if path == opener.log_path(folder):
         return lambda: opener.encrypted_file(folder, cipher)
     return lambda: opener.plain_file(folder, writable=True)
@@ -100,7 +100,8 @@ def _convert(
 ) -> None:
     """Copy a local state into the other kind of file. The caller removes the old file."""
     with closing(old()) as source, holding(session, source, "state rekey"):
-        # A kill after this line of an earlier attempt leaves a complete copy, and only the removal to do.
+        # If an earlier attempt was killed after this line, the copy is complete, and only the
+        # removal is left.
         if not source.remarks.moved_to:
             with closing(new()) as copy:
                 _copy(session, source, copy)

@@ -29,7 +29,7 @@ _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 3600.0
 
 
 class ReadsBoth:
-    """The cipher of a state that may be encrypted: `opener` is asked for one that opens it then.
+    """The cipher of a state that may be encrypted: `opener` provides the cipher of an encrypted one.
 
     Seals with `sealer`.
     """
@@ -175,7 +175,7 @@ def open_state(
     address = location_of(stack, settings)
     cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
     store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
-    # The old place keeps its content, and a run that went on with it would create everything again.
+    # The old address keeps its content, and a run that used it would create everything again.
     try:
         moved_to = store.remarks.moved_to
     except BaseException:

@@ -119,7 +119,7 @@ class _Writer:
         self._prefix = prefix
         self._layout = layout
         self._adopting: set[Address] = set()
-        """What only its id tells from another object of its name."""
+        """The objects that only their id tells from others of the same name."""
         self.conversion = convert(state, KINDS, known)
         self.changed: set[Path] = set()
         """The files whose content changed, below the folder."""
@@ -191,7 +191,7 @@ def _target(root: Path, folder: str) -> tuple[Path, str]:
     return target, target.relative_to(root).as_posix()
 
 
-# --- what the stack has already
+# --- declarations that the stack has already
 
 
 def _known(session: Session, prefix: str) -> ExistingResources:
@@ -285,7 +285,7 @@ def _project_lines(projects: Mapping[str, str]) -> str:
 
 
 def _reads(configuration: Configuration, conversion: Conversion) -> bool:
-    """Whether the stack reads what was written."""
+    """Whether the stack reads the written manifests."""
     declared = {resource.address for resource in configuration.resources}
     return all(resource.address in declared for resource in conversion.resources)
 

@@ -577,7 +577,7 @@ def _narrowed(
     try:
         name = project(scope)
     except _ABSORBED:
-        return value.of(narrowing.kind)  # the body raises the same where it matters
+        return value.of(narrowing.kind)  # the body raises the same error where it matters
     return value.of(narrowing.kind, name)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with an expression, and why an evaluation has no result."""
+"""Errors of expressions, and the reasons why an evaluation has no result."""
 
 from __future__ import annotations
 

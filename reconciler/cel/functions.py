@@ -310,7 +310,7 @@ def _part(name: str, read: Callable[[datetime], int]) -> Implementation:
 
 
 def _clock(name: str, read: Callable[[datetime], int], unit: timedelta) -> Implementation:
-    """Of a timestamp, the part of its time; of a duration, its whole length in a unit."""
+    """For a timestamp, a part of its time; for a duration, its whole length in a unit."""
 
     def call(_: Budget, value: Any) -> int:
         if isinstance(value, timedelta):
@@ -328,7 +328,7 @@ def _clock(name: str, read: Callable[[datetime], int], unit: timedelta) -> Imple
 def _has_value(_: Budget, value: Any) -> bool:
     if not isinstance(value, Optional):
         raise _wrong("hasValue", value)
-    # Whether the value exists can itself be unknown.
+    # Whether the value exists may be unknown too.
     if type(value.value) is Later and value.value.may_be_absent:
         known(value.value)
     return value.has_value

@@ -1,4 +1,4 @@
-"""Lists of resources that can be narrowed to a kind and a project."""
+"""Lists of resources with an index by kind and project."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
@@ -49,7 +49,7 @@ class CheckClient(Struct, frozen=True):
             _texts(parameters, (name for name in parameters if name in operation.query)),
             form,
             self.client.beta,
-            # A call that leaves nothing behind can be sent again; of others, the method decides.
+            # A call without lasting effects can be sent again; for others, the method decides.
             repeatable=True if harmless else None,
             accepts_errors=True,
         )

@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import side_by_side
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.change_context import side_by_side
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.client import Client
 from reconciler.checks.budget import Budgets, described
@@ -137,7 +137,7 @@ class _Check(Struct, frozen=True):
 
     def _called(self, client: CheckClient, operation: Operation) -> list[CheckFinding]:
         cleanup = Cleanup(client, operation, self.spec)
-        # Before the call, because what the list has then must stay.
+        # Before the call: the items in the list at this time must stay.
         cleanup.look_before()
         try:
             return self._judged(client, operation, cleanup)
@@ -162,7 +162,7 @@ class _Check(Struct, frozen=True):
                 seconds=self.spec.get("wait_seconds", WAIT_SECONDS),
                 outputs=self.spec.get("tool_outputs") or {},
             )
-            # A budget of seconds is for the work, and not for what is read afterwards.
+            # A budget of seconds covers the work, and not the reads after it.
             if body is not answer.body:
                 seconds += time.monotonic() - began
             lists = self._lists(client, operation, body)

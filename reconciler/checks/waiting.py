@@ -41,7 +41,7 @@ def wait(
             left = ends_at - time.monotonic()
             if left <= 0:
                 ended = _ended(client, waiting, _cancelled(client, waiting, now))
-                message = f"were over, and it was {status}; it was cancelled"
+                message = f"elapsed while it was {status}; it was cancelled"
                 return ended, [CheckFinding("wait_seconds", message)]
             if status == waiting.asks:
                 now = _answered(client, waiting, now, outputs)
@@ -75,12 +75,12 @@ def _answered(
             raise ReconcilerError("A function without a name is called.")
         if name not in outputs:
             raise ReconcilerError(
-                f'The function "{name}" is called, and spec.tool_outputs has no output of it.',
-                hint="Give what it is to answer: text, or JSON that is sent as text.",
+                f'The model called the function "{name}", which spec.tool_outputs does not list.',
+                hint="Add its output: a text, or JSON that is sent as text.",
             )
         answers.append((call, _output_text(outputs[name])))
     if not answers or waiting.answer is None:
-        raise ReconcilerError("Something else than the outputs of functions is asked for.")
+        raise ReconcilerError("The run waits for an action other than function outputs.")
     answer = client.follow(waiting.answer, now, body=body_of(answers))
     return _state_after(client, waiting, now, answer)
 
@@ -105,7 +105,7 @@ _Answers = list[tuple[dict[str, Any], str]]
 
 
 def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
-    # Nothing of an answer has a known shape, not even where the status promises it.
+    # No part of an answer has a certain shape, not even if its status promises one.
     required = _map_at(_map_at(now, "required_action"), "submit_tool_outputs")
     calls = required.get("tool_calls")
     if not isinstance(calls, list):
@@ -179,5 +179,5 @@ def _cancelled(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> d
         answer = client.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
         return _state_after(client, waiting, now, answer)
     except ReconcilerError:
-        # The work has ended meanwhile, or the server is down. The check is about neither.
+        # The work has ended meanwhile, or the server is down. The check tests neither.
         return now

@@ -1,1 +1,1 @@
-"""The command line: one file a command, and the wiring of everything else."""
+"""The command line: one file for each command, and the code that connects all other packages."""

@@ -10,9 +10,9 @@ import click
 from reconciler.app.accept import Acceptance, prepare, write
 from reconciler.cli.applying import ask_or_refuse
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.manifests.accepting import Refused
 from reconciler.render.escape import terminal

@@ -11,6 +11,7 @@ import click
 
 from reconciler.app.exit_codes import final_exit_code
 from reconciler.app.plans import PlanRequest, with_refusals
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import (
     as_printed,
     as_printed_result,
@@ -21,7 +22,6 @@ from reconciler.cli.reporting import (
     text_renderer,
 )
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.change import Plan
 

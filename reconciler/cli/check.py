@@ -28,7 +28,7 @@ def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) ->
     """
     with CommandSession(options) as session:
         rules = _chosen(session, addresses)
-        # A check that somebody names may cost what it costs.
+        # A check that the user names may cost money.
         may_cost = costly or bool(addresses)
         # A check that is interrupted still deletes the objects that it created.
         with session.interrupts.finishing_first():

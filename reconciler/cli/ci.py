@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.groups import WholeSummaries
+from reconciler.cli.command_group import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import talk
 from reconciler.errors import UsageError
@@ -129,8 +129,8 @@ def _posted(report: Path, json_file: Path | None) -> Posted:
     from reconciler.hosts.review import Posted
 
     text = _read(report)
-    # An empty file is the beginning of a run that was killed. The green plan of an earlier run must
-    # not stay on the pull request.
+    # A killed run leaves its report empty. The successful plan of an earlier run must not stay on
+    # the pull request.
     if not text.strip():
         return Posted(_NO_REPORT, _NO_REPORT.partition("\n")[0].lstrip("# "))
     headline = text.partition("\n")[0].lstrip("# ").strip()

@@ -57,7 +57,7 @@ def command(
         days_of_period = period.days(today)
         charts: list[Chart] = []
         if wants(options, "html"):
-            # The page shows all three views, for which one further read is enough.
+            # The page shows all three views, and one further read serves them.
             details = read(group_by=("project_id", "line_item"))
             limits = declared_limits(session)
             for view in _GROUPS:
@@ -178,7 +178,7 @@ def _markdown(rows: Sequence[dict[str, Any]], by: str, totals: Mapping[str, Deci
 
 def _csv(rows: Sequence[dict[str, Any]], by: str) -> str:
     columns = [by, "amount", "currency"]
-    # Names of projects are not unique, so their ids stand beside them.
+    # Names of projects are not unique, so the table shows their ids too.
     if by == "project" and rows:
         columns.insert(1, "project_id")
     return csv_table(columns, [[row[name] or "" for name in columns] for row in rows])

@@ -37,7 +37,7 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
         request.refuse_offline()
         require_credentials(session)
         with locked(session, "destroy"):
-            # Terraform still manages imported objects then, and would create them again.
+            # Until the handover ends, Terraform would create imported objects again.
             refuse_while_waiting(session.store)
             plan = with_policies(session, plan_stack(session, replace(request, destroy=True)))
             session.options.outcome.plan = plan

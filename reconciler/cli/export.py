@@ -99,7 +99,7 @@ def command(
         try:
             result = export(session, request)
         except BaseException:
-            # Nothing is left behind: a second try with --stack would be refused.
+            # Leave nothing behind: a second attempt with --stack would be refused.
             if new_stack_file is not None and not folder.exists():
                 new_stack_file.unlink(missing_ok=True)
             raise
@@ -114,7 +114,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
     root = session.settings.root
     present = next((file for file in STACK_FILES if (root / file).exists()), None)
     if present is not None:
-        # Another name is another state, which an export must not begin by accident.
+        # Another name means another state, which an export must not start by accident.
         if name is not None:
             raise UsageError(
                 f"--stack {name}: there is a stack file already, {present}",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import redactor, terminal_width
+from reconciler.cli.redaction import redactor
+from reconciler.cli.streams import terminal_width
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -103,7 +104,7 @@ def _clean_lines(text: str) -> list[str]:
 
 
 def _translated(error: Exception) -> Exception:
-    """An error of the machine, not of this program, described by its cause."""
+    """An error of the operating system, described by its cause."""
     if isinstance(error, OSError) and not _has_current_folder():
         return UsageError(
             "The current folder no longer exists.",
@@ -120,7 +121,7 @@ def _translated(error: Exception) -> Exception:
         return clearer
     encoding = sys.getfilesystemencoding()
     if isinstance(error, UnicodeEncodeError) and error.encoding == encoding:
-        # UTF-8 and mbcs express every name, so that the fault lies elsewhere.
+        # UTF-8 and mbcs encode every name, so the cause is another one.
         if encoding in ("utf-8", "mbcs"):
             return error
         return UsageError(
@@ -200,5 +201,5 @@ def _wrapped(text: str) -> str:
     from reconciler.render.lines import StyledText, plain, wrapped
 
     width = terminal_width()
-    # Indented and wrapped as one text, then the indent of the first line is taken off again.
+    # Wrap the text with the indent, then remove the indent of the first line.
     return plain(wrapped((StyledText("  "), StyledText(text.lstrip())), width + 2))[2:].rstrip("\n")

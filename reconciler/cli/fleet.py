@@ -7,11 +7,11 @@ from functools import partial
 import click
 from msgspec.structs import replace
 
+from reconciler.cli.command_group import WholeSummaries
 from reconciler.cli.fleet_list import MATRIX, list_stacks
 from reconciler.cli.fleet_options import CommandFleet, FleetChoice, choice_options, run_options
 from reconciler.cli.fleet_report import report_fleet
 from reconciler.cli.fleet_run import apply_fleet, run_and_report
-from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options, lock_option, report_options
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.stack_run import StackRequest
@@ -62,7 +62,7 @@ def plan(
     help="Also count objects that a stack does not manage, those of other stacks included.",
 )
 @click.option("--blame", is_flag=True, help="Look up in the audit log who made each change.")
-# In full, because nothing but a full reading finds changes that the audit log does not report.
+# A full refresh, because it finds changes that the audit log does not report.
 @run_options(Command.DRIFT, refresh="full")
 def drift(
     fleet: CommandFleet, request: StackRequest, run: FleetOptions, unmanaged: bool, blame: bool

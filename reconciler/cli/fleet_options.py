@@ -17,7 +17,6 @@ from reconciler.app.plans import PlanRequest
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.sharing import Sharing
 from reconciler.app.spend import SpendReader
-from reconciler.cli.duration import seconds_in
 from reconciler.cli.fleet_telemetry import FleetTelemetry
 from reconciler.cli.interrupts import Interrupts, listening
 from reconciler.cli.logs import listen
@@ -30,20 +29,21 @@ from reconciler.cli.options import (
     report_options,
     spend_option,
 )
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import begin_reports, talk
 from reconciler.cli.session import settings_of
-from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.shards import parse_shard, stacks_of
 from reconciler.fleet.stack_run import FleetContext, StackRequest
 from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks
 from reconciler.manifests import Settings
+from reconciler.model.durations import seconds_of_option
 from reconciler.model.fleet import Command
 from reconciler.state.address import parse_address, secret_parts
 
 _MOST_REPEATED = 3
-"""How often the same notice of different stacks is shown."""
+"""How many times the same notice of different stacks is shown."""
 
 CommandFunction = Callable[..., Any]
 
@@ -100,7 +100,7 @@ class CommandFleet:
         settings = settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
-        # `-e` may be a pattern here, so it must not become the environment of every stack.
+        # `-e` may be a pattern here, and must not become the environment of every stack.
         self.settings: Settings = replace(settings, environment=None, learn=redactor.add)
         self.stacks = _chosen(self.settings, options, choice)
         self.telemetry = FleetTelemetry(options, self.settings, _grouping(options, choice))
@@ -135,7 +135,7 @@ class CommandFleet:
 
 
 def _grouping(options: GlobalOptions, choice: FleetChoice) -> str:
-    """The label that keeps the metrics of this part of the fleet apart at a Pushgateway."""
+    """The label that separates the metrics of this part of the fleet at a Pushgateway."""
     parts = (options.chdir.resolve().name, options.env, *choice.stacks, choice.shard)
     return " ".join(part for part in parts if part)
 
@@ -177,7 +177,7 @@ def choice_options(function: CommandFunction) -> CommandFunction:
 
 
 def run_options(command: Command, *, refresh: str) -> Callable[[CommandFunction], CommandFunction]:
-    """Add all options of a command that runs stacks, which reads live state as `refresh` says.
+    """Add all options of a command that runs stacks. `refresh` is its default refresh mode.
 
     The command receives the stacks as `fleet`, the treatment of each as `request`, and how the
     fleet runs as `run`. It adds its own options to the request.
@@ -187,7 +187,7 @@ def run_options(command: Command, *, refresh: str) -> Callable[[CommandFunction]
         @wraps(function)
         def with_run(**values: Any) -> Any:
             options: GlobalOptions = values.pop("options")
-            # Before the stacks are searched, as every other mistake of the command line.
+            # Check before the search for stacks, like every other mistake in the command line.
             run = _fleet_options(
                 values.pop("at_once"), values.pop("stack_timeout"), values.pop("max_failures")
             )
@@ -223,7 +223,7 @@ def run_options(command: Command, *, refresh: str) -> Callable[[CommandFunction]
 def _fleet_options(at_once: int, timeout: str | None, max_failures: int | None) -> FleetOptions:
     seconds = None
     if timeout is not None:
-        seconds = seconds_in(timeout, "--stack-timeout")
+        seconds = seconds_of_option(timeout, "--stack-timeout")
     return FleetOptions(at_once=at_once, timeout=seconds, max_failures=max_failures)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.metrics import publish_metrics, recorder_for
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk
-from reconciler.cli.streams import redactor
 from reconciler.errors import StateError, UsageError
 from reconciler.manifests import Settings
 from reconciler.model.ci import run_origin
@@ -40,7 +40,7 @@ class FleetTelemetry:
         self._announcer: Announcer | None = None
         if options.notify:
             self._announcer, self._history = new_announcer(settings, self.recorder)
-        # After the command, which knows only then the status of stacks that wait for others.
+        # After the command, because the status of stacks that wait for others is known only then.
         if self._metrics is not None or self._announcer is not None:
             options.outcome.ended.append(lambda _: self._publish())
 

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import redactor
+from reconciler.cli.redaction import redactor
 
 STEP_SUMMARY_BYTES = 1 << 20
 """The size limit of a step summary at GitHub."""
@@ -24,8 +24,9 @@ _BROKEN = {
     "html": "#&#35;[",
     "junit": "#&#35;[",
 }
-"""`##[` in the escapes of each format, which begins a command anywhere in a line. Other formats get a
-zero-width space in it."""
+"""The escape of `##[` in each format. `##[` begins a command anywhere in a line. Other formats get
+a zero-width space in it.
+"""
 
 
 def without_commands(text: str) -> str:

@@ -32,7 +32,7 @@ def command(options: GlobalOptions, kind: str) -> int:
     declared = (resource.address for resource in resources if resource.kind.defines_project)
     projects = {address.name: address for address in declared}
     edges = {}
-    # References do not show everything that an apply waits for.
+    # An apply waits for more objects than references show.
     for resource in resources:
         address = resource.address
         needs = set(resource.references)

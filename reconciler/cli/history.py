@@ -17,6 +17,7 @@ from reconciler.model.change import Reason
 from reconciler.model.run_origin import RunOrigin
 from reconciler.render.jsonview import document
 from reconciler.render.tables import markdown_table, text_table
+from reconciler.render.values import tally
 from reconciler.state import StateStore
 from reconciler.state.process import Process
 from reconciler.state.runs import PreImage, RunRecord
@@ -64,7 +65,7 @@ def _show_all(options: GlobalOptions, store: StateStore, limit: int | None) -> N
 def _show_one(options: GlobalOptions, store: StateStore, number: int) -> None:
     run = _view(find_run(store, number), _live_holder(store))
     changes = [_change(image) for image in store.runs.pre_images(number)]
-    # Only the pre-images of the latest runs are kept, and the counts of all.
+    # The state keeps the counts of all runs, but the pre-images of the latest runs only.
     if not changes and any(run["counts"].values()):
         click.echo("The details of this run are too old and no longer kept.", err=True)
 
@@ -148,7 +149,7 @@ def _runs(table: Callable[..., str], runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(run: Mapping[str, Any]) -> Sequence[str]:
-    counts = ", ".join(f"{number} {word}" for word, number in run["counts"].items() if number)
+    counts = ", ".join(tally(run["counts"]))
     if not counts and run["status"] == "done":
         counts = "none"
     return (

@@ -14,8 +14,8 @@ from reconciler.app.applying import locked
 from reconciler.app.handover import end_handover
 from reconciler.app.terraform_import import Imported, check_still_waiting, import_terraform_state
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.export.files import FileLayout
 from reconciler.render.escape import terminal as clean

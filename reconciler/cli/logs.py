@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import redactor
+from reconciler.cli.redaction import redactor
 from reconciler.render.escape import json_safe, terminal
 
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}

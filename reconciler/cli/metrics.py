@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk, writable
-from reconciler.cli.streams import redactor
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.secret import Secret
@@ -153,7 +153,7 @@ class _CommandMetrics:
                 ended_at=time.time(),
             )
         )
-        # A run that failed early has made no call, and must not open a client only for metrics.
+        # A run that failed early made no call. Do not open a client only for metrics.
         if self._session.has_client:
             self._recorder.limits(self._organization, self._session.client.admin_limits())
         grouping = {"stack": id.name, "environment": id.environment}

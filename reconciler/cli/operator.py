@@ -12,7 +12,7 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.logs import listen
 from reconciler.cli.operator_telemetry import operator_telemetry
 from reconciler.cli.options import GlobalOptions, global_options, notify_option, spend_option
-from reconciler.cli.streams import redactor
+from reconciler.cli.redaction import redactor
 from reconciler.errors import UsageError
 from reconciler.manifests.shared_state import ADDRESS_VARIABLE
 

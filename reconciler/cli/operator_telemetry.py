@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.cli.fleet_telemetry import new_announcer
 from reconciler.cli.metrics import new_recorder
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import redactor
+from reconciler.cli.redaction import redactor
 from reconciler.cli.tracing import new_traces
 from reconciler.errors import UsageError
 from reconciler.manifests import Settings

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import Struct, field
-from msgspec.structs import replace
 
 from reconciler.cli.outcome import RunOutcome
 from reconciler.model.formats import PLAIN_FORMATS, REPORT_FORMATS
 
 
-class GlobalOptions(Struct, frozen=True, kw_only=True, eq=False):
-    """The options of every command. Lists keep the order of the command line."""
+class GlobalOptions:
+    """The options of every command. Lists keep the order of the command line.
+
+    No struct or dataclass: to import or make one takes longer than all that `--version` does.
+    """
 
     chdir: Path = Path()
     env: str | None = None
@@ -55,12 +56,23 @@ class GlobalOptions(Struct, frozen=True, kw_only=True, eq=False):
     """Whether reports cut nothing. For commands with reports of every format."""
     command: str = ""
     """The words of the command, without options: `state import`."""
-    outcome: RunOutcome = field(default_factory=RunOutcome)
+    outcome: RunOutcome
     """The results of the run so far."""
+
+    def __init__(self, **given: Any) -> None:
+        unknown = given.keys() - self.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"no such options: {', '.join(sorted(unknown))}")
+        self.outcome = RunOutcome()
+        vars(self).update(given)
 
     def __repr__(self) -> str:
         # The address of a backend may hold a password, so the options print without their values.
         return f"<GlobalOptions of {self.command!r}>"
+
+    def replaced(self, **given: Any) -> GlobalOptions:
+        """A copy with other values."""
+        return GlobalOptions(**{**vars(self), **given})
 
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options overridden by `values`; None and empty values override nothing."""
@@ -69,7 +81,7 @@ class GlobalOptions(Struct, frozen=True, kw_only=True, eq=False):
         for name in ("var", "var_file", "allow_env", "allow_sinks", "allow_sources", "report"):
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
-        merged = replace(self, **given)
+        merged = self.replaced(**given)
         # A failure from here on is reported in the way that the options ask for.
         self.outcome.options = merged
         return merged
@@ -196,7 +208,7 @@ def global_options(
         outcome = context.find_object(RunOutcome) or RunOutcome()
         base = context.find_object(GlobalOptions) or GlobalOptions(outcome=outcome)
         # Options of some commands, such as --metrics, are fields too. Each command takes its own.
-        names = [name for name in GlobalOptions.__struct_fields__ if name in values]
+        names = [name for name in GlobalOptions.__annotations__ if name in values]
         given = {name: values.pop(name) for name in names}
         given |= {
             "formats": tuple(dict.fromkeys((*PLAIN_FORMATS, *formats))),
@@ -292,13 +304,13 @@ def duration_option(
     context: click.Context, option: click.Parameter, text: str | None
 ) -> float | None:
     """The seconds of an option's duration; raises `click.UsageError`."""
-    from reconciler.cli.duration import seconds_in
     from reconciler.errors import UsageError
+    from reconciler.model.durations import seconds_of_option
 
     if text is None:
         return None
     try:
-        return seconds_in(text, option.opts[0])
+        return seconds_of_option(text, option.opts[0])
     except UsageError as error:
         # click has not read all options yet. Its own errors are written to the reports of those too.
         raise click.UsageError(str(error), context) from error
@@ -309,7 +321,8 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def with_options(**values: Any) -> Any:
-        # The command's module has imported this already; `--version` has not, and stays fast.
+        # The module of the command has imported this already. `--version` imports no command and
+        # stays fast.
         from reconciler.app.plans import PlanRequest
 
         given = {name: values.pop(name) for name in _PLANNING_NAMES}

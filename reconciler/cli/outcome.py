@@ -1,8 +1,8 @@
 """The outcome of a run, so that every report file ends with it.
 
-A CI job posts the report file of a run, or trusts it. A run that fails must not leave the report of
-the last good run behind, so its errors and refusals overwrite it. That happens here, around every
-command. Commands themselves publish only results.
+A CI job posts or trusts the report file of a run. A failed run must not leave the report of the
+last successful run behind, so its errors and refusals overwrite that report. This module does so
+around every command. Commands themselves publish only results.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from reconciler.cli.options import GlobalOptions
@@ -43,31 +42,32 @@ _WITH_A_RESULT = (
 """The commands whose standard output is a result for programs, so that a failure is one too."""
 
 
-class RunOutcome(Struct):
+class RunOutcome:
     """The results of this run so far. The options of its command hold it."""
 
-    options: GlobalOptions | None = None
-    """The options, as far as click has read them."""
-    plan: Plan | None = None
-    """The plan that was made or loaded. The report of a later failure includes it."""
-    result: ApplyResult | None = None
-    """The result of an apply."""
-    ended: list[Callable[[int], None]] = field(default_factory=list)
-    """Functions to call with the exit code once the command has ended."""
-    fleet: FleetReport | None = None
-    """The report of a run of a fleet."""
-    plan_path: str = ""
-    """The file that the plan was saved to or loaded from."""
-    findings: list[Finding] = field(default_factory=list)
-    """Results other than the plan, for every report: policies, rehearsals, diagnoses."""
-    history: Callable[[], tuple[PastRun, ...]] | None = None
-    """Reads the latest runs of the stack, once it is known."""
-    render: Callable[[Renderer], str] | None = None
-    """Renders the latest result."""
-    is_printed: bool = False
-    """Whether standard output has a result."""
-    lost_report: bool = False
-    """Whether a report could not be written."""
+    def __init__(self) -> None:
+        self.options: GlobalOptions | None = None
+        """The options, as far as click has read them."""
+        self.plan: Plan | None = None
+        """The plan that was made or loaded. The report of a later failure includes it."""
+        self.result: ApplyResult | None = None
+        """The result of an apply."""
+        self.ended: list[Callable[[int], None]] = []
+        """Functions to call with the exit code once the command has ended."""
+        self.fleet: FleetReport | None = None
+        """The report of a run of a fleet."""
+        self.plan_path: str = ""
+        """The file that the plan was saved to or loaded from."""
+        self.findings: list[Finding] = []
+        """Results other than the plan, for every report: policies, rehearsals, diagnoses."""
+        self.history: Callable[[], tuple[PastRun, ...]] | None = None
+        """Reads the latest runs of the stack, once it is known."""
+        self.render: Callable[[Renderer], str] | None = None
+        """Renders the latest result."""
+        self.is_printed: bool = False
+        """Whether standard output has a result."""
+        self.lost_report: bool = False
+        """Whether a report could not be written."""
 
     def exit_code(self, code: int) -> int:
         """The final exit code: a lost report turns success into an error."""
@@ -86,7 +86,7 @@ def reported(outcome: RunOutcome, arguments: Sequence[str]) -> Iterator[None]:
             _report(outcome, stop)
         raise
     except BrokenPipeError:
-        # The reader of standard output has left, which is no failure of the run.
+        # The reader of standard output has closed it, which is not a failure of the run.
         raise
     except click.ClickException as error:
         _know_reports(outcome, error, arguments)
@@ -101,7 +101,6 @@ def _know_reports(
     outcome: RunOutcome, error: click.ClickException, arguments: Sequence[str]
 ) -> None:
     """Find the report files in a command line that click could not read."""
-    from msgspec.structs import replace
 
     from reconciler.cli.options import GlobalOptions
     from reconciler.model.formats import ALL_FORMATS
@@ -119,8 +118,8 @@ def _know_reports(
     context = getattr(error, "ctx", None)
     if context is not None:
         command = " ".join(context.command_path.split()[1:])
-    outcome.options = replace(
-        outcome.options or GlobalOptions(outcome=outcome),
+    options = outcome.options or GlobalOptions(outcome=outcome)
+    outcome.options = options.replaced(
         report=tuple(reports),
         formats=ALL_FORMATS,
         command=command or "reconciler",
@@ -154,13 +153,13 @@ def _report(outcome: RunOutcome, error: BaseException) -> None:
     outcome.render = partial(failure_report, failure)
     if prints:
         _print(options, error, outcome.render)
-    # A report that cannot be written is the very failure that ended the run.
+    # The report that cannot be written is itself the failure that ended the run.
     _save(options, failure)
 
 
 def _print(options: GlobalOptions, error: BaseException, render: Callable[[Renderer], str]) -> None:
+    from reconciler.cli.redaction import redactor
     from reconciler.cli.reporting import echo, renderer
-    from reconciler.cli.streams import redactor
     from reconciler.errors import ConfigurationError
 
     to = renderer(options)
@@ -174,8 +173,8 @@ def _print(options: GlobalOptions, error: BaseException, render: Callable[[Rende
 
 
 def _save(options: GlobalOptions, failure: RunFailure) -> None:
+    from reconciler.cli.redaction import redactor
     from reconciler.cli.reporting import renderer_of, reports_of, save_report
-    from reconciler.cli.streams import redactor
     from reconciler.errors import UsageError
     from reconciler.model.formats import REPORT_FORMATS
     from reconciler.render.failures import failure_report, plain_failure

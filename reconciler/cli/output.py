@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import reports_of, save_report
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
 from reconciler.render import get

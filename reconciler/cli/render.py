@@ -10,9 +10,9 @@ import click
 
 from reconciler.app.addresses import matching
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.export.expanded import expanded_json, expanded_yaml
 from reconciler.model.diagnostic import nearest

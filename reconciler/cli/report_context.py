@@ -70,7 +70,7 @@ def _past_run(run: RunRecord) -> PastRun:
 
 
 def _whole(options: GlobalOptions) -> tuple[str, ...]:
-    """Report files of this run with the full result, then the page of the CI job."""
+    """The report files of this run with the full result, then the page of the CI job."""
     names = []
     for report in options.report:
         path, _, name = report.rpartition(":")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.streams import UNKNOWN_WIDTH, OutputError, redactor, terminal_width
+from reconciler.cli.redaction import redactor
+from reconciler.cli.streams import UNKNOWN_WIDTH, OutputError, terminal_width
 from reconciler.errors import UsageError
 from reconciler.model.formats import REPORT_FORMATS
 

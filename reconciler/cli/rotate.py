@@ -38,7 +38,7 @@ def command(
     Without ADDRESS, look at every key of the stack. After a leak, use --now, which delivers a
     new key and then revokes the old one, even if it is in use.
     """
-    # Without addresses every key would be revoked at once, and its users cut off.
+    # Without addresses, every key would be revoked at once, which would break its readers.
     if now and not addresses:
         raise UsageError("--now rotates only what you name", hint="Name the addresses of the keys.")
     if keep_old and not now:

@@ -18,9 +18,9 @@ from reconciler.cli.logs import listen
 from reconciler.cli.metrics import begin_metrics
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.progress import ProgressReporter
+from reconciler.cli.redaction import redactor
 from reconciler.cli.report_context import past_runs, wants
 from reconciler.cli.reporting import begin_reports, talk
-from reconciler.cli.streams import redactor
 from reconciler.cli.tracing import begin_trace
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.manifests import Settings
@@ -72,7 +72,7 @@ class CommandSession(Session):
 
     def close(self) -> None:
         """Close the session."""
-        # Reports are written later, and need the history of the state that is closed here.
+        # Reports are written later, and need the history of this state.
         if wants(self.options, "html"):
             self.past_runs()
         super().close()

@@ -7,8 +7,8 @@ import os
 import click
 
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
+from reconciler.cli.redaction import redactor
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 from reconciler.render.escape import terminal
 from reconciler.render.values import count

@@ -16,10 +16,6 @@ from pathlib import Path
 from typing import TextIO
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.secret import Redactor
-
-redactor = Redactor()
-"""Knows every secret of this run. All output passes through it."""
 
 _ASCII_TWINS = str.maketrans(
     {
@@ -36,13 +32,13 @@ UNKNOWN_WIDTH = 100
 
 
 def terminal_width() -> int:
-    """The width of the terminal within what tables and sentences can be read at, in characters."""
+    """The width of the terminal, limited to a readable width for tables and sentences."""
     return min(max(_columns(), 60), 120)
 
 
 def _columns() -> int:
-    # shutil.get_terminal_size does the same. Its module imports every compression library, which
-    # takes longer than all that `--version` does.
+    # shutil.get_terminal_size does the same, but its module imports every compression library,
+    # which takes longer than all of `--version`.
     with suppress(KeyError, ValueError):
         if (columns := int(os.environ["COLUMNS"])) > 0:
             return columns
@@ -155,7 +151,7 @@ def prepare() -> None:
 
 
 def _prepared(stream: TextIO, name: str, *, optional: bool) -> TextIO:
-    # A stream of a test or of an embedding program has no encoding to care for.
+    # A stream of a test or of an embedding program, whose encoding does not matter.
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     return Output(stream, name, optional=optional)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk
-from reconciler.cli.streams import redactor
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def begin_trace(options: GlobalOptions) -> None:
     span.__enter__()
 
     def end(code: int) -> None:
-        # Known only now: the span begins before the stack file is read.
+        # The span begins before the stack file is read, so this is known only now.
         plan = options.outcome.plan
         if plan is not None:
             span.set("reconciler.stack", plan.stack)

@@ -14,9 +14,9 @@ from reconciler.app.policies import (
     refusals_of,
 )
 from reconciler.cli.options import GlobalOptions, policy_options, report_options
+from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import echo, publish, renderer, save_reports, talk, text_renderer
 from reconciler.cli.session import CommandSession
-from reconciler.cli.streams import redactor
 from reconciler.errors import ConfigurationError, GuardError
 from reconciler.manifests import Configuration
 from reconciler.model.diagnostic import Severity

@@ -1,1 +1,1 @@
-"""From three states to a plan, and from a plan to outcomes. Knows kinds only by what they declare."""
+"""Turns three states into a plan, and a plan into outcomes. Reads kinds only as declarations."""

@@ -31,7 +31,9 @@ _comparisons = Comparisons()
 STRICT_NOTE = "strict: no manifest sets it"
 """The remark on a field that strict mode compares with the API's default."""
 MOVED_NOTE = "strict: no manifest sets it, and it moved since the last apply"
-"""The remark on a field or a part without a known default, which strict mode compares with what was seen."""
+"""The remark on a field or part without a known default, which strict mode compares with the value
+seen after the last apply.
+"""
 
 
 def diff_fields(
@@ -76,7 +78,7 @@ def strict_changes(
     ignore: tuple[str, ...],
     seen: Spec,
 ) -> list[FieldChange]:
-    """The changes that set undeclared fields and parts back, in the order of the kind's fields.
+    """The changes that reset undeclared fields and parts, in the order of the kind's fields.
 
     A field with a known default goes back to it, any other to the value `seen` after the last
     apply. Parts of `changed` fields are left out, because the write of a field sets all its parts.
@@ -208,12 +210,12 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
 def drifted_fields(
     kind: Kind, *, live: LiveObject, record: Record, ignore: tuple[str, ...]
 ) -> list[FieldChange]:
-    """The changes at the API since our last write, from what we applied to what is there."""
+    """The changes at the API since our last write, from the applied to the live values."""
     # Jobs are immutable, so every difference is one of representation.
     if kind.job is not None:
         return []
     changes: list[FieldChange] = []
-    # Drift is relative to our last write. What the manifest says by now is irrelevant.
+    # Drift is relative to our last write. The present manifest is irrelevant.
     applied = without_ignored(record.applied, live=live, ignore=ignore)
     for field in kind.fields:
         # A null that was applied requested the default, which the API may change at any time.
@@ -273,7 +275,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
             or misfit(field.type, shown)
         ):
             continue
-        # A part that the answer lacks was not stored differently, as far as anybody can tell.
+        # An answer that lacks a part does not show that the part was stored differently.
         left, right = comparable(field.type, value, with_missing(field.type, shown, value))
         if not same(left, right):
             otherwise[name] = right
@@ -405,8 +407,8 @@ def _changes_of(
     if same(value, shown):
         return
     changes = _shown_changes(field, value, shown, live, record, known=prior)
-    # A part that an answer lacks or hides never causes a replacement. Without a record it is assumed
-    # to be as declared.
+    # A part that an answer lacks or hides never causes a replacement. Without a record, its value
+    # is assumed to be as declared.
     if prior is None and any(change.forces_replacement for change in changes):
         shown = shown_value(field, live, value)
         changes = _shown_changes(field, value, shown, live, record, known=value)
@@ -494,11 +496,11 @@ def _reset_target(field: Field, record: Record) -> Any:
 
 def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) -> bool:
     """Whether the API keeps its own value, as it did when we last requested this one."""
-    # Both halves have to be known: what was asked for then, and what the API made of it.
+    # Both must be known: the requested value, and the value that the API made of it.
     if record is None or field.name not in record.answered or field.name not in record.applied:
         return False
     applied = record.applied[field.name]
-    # The same question has had this answer before, so asking again would change nothing.
+    # The same request was answered with this value before, so repeating it would change nothing.
     question = comparable(field.type, asked, applied, applied)
     answer = comparable(field.type, record.answered[field.name], shown)
     return same(*question) and same(*answer)
@@ -546,7 +548,7 @@ def _unlike_parts(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two maps without their equal entries: of ten thousand files in a store, a few differ."""
-    # Before the library sees them, because its time grows with everything that it is given.
+    # Before the library sees them, because its time grows with the size of its input.
     alike = {key for key, element in before.items() if key in after and same(element, after[key])}
     return (
         {key: element for key, element in before.items() if key not in alike},

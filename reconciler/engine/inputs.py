@@ -1,4 +1,4 @@
-"""Everything that a plan is made from, apart from live state."""
+"""The inputs of a plan, apart from live state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PlanOptions(Struct, frozen=True):
 
 
 class PlanInputs(Struct, frozen=True):
-    """Everything that a plan is made from, apart from live state."""
+    """The inputs of a plan, apart from live state."""
 
     resources: Sequence[Resource]
     kinds: Mapping[str, Kind]
@@ -57,7 +57,7 @@ class PlanInputs(Struct, frozen=True):
     keyed_projects: Collection[str] = ()
     """The projects with a key of their own; "" is the default scope."""
     key_writers: Mapping[str, Address] = field(default_factory=dict)
-    """By project: the resource that delivers its key, and has to come before all users of the key."""
+    """By project: the resource that delivers its key and must precede all users of the key."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     previous_outputs: Mapping[str, Any] = field(default_factory=dict)
     state_serial: int = 0

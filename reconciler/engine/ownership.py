@@ -80,7 +80,7 @@ class Ownership(Struct):
 
 def parse_mark(mark: str | None) -> tuple[str, Address | None]:
     """Owner as `stack/environment`, and address; None for text that is not a mark."""
-    # Metadata is free text that anyone can edit, so anything may be in there.
+    # Metadata is free text that anyone can edit, so accept any text here.
     parts = (mark or "").split("/", 2)
     if len(parts) != 3 or not all(parts):
         return "", None

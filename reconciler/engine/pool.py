@@ -51,8 +51,8 @@ class WorkerPools:
             # running.
             self._has_ended = True
         for pool in self._pools.values():
-            # Without waiting. A call can hang for as long as its timeout, and the journal tells the
-            # next run what it was about.
+            # Without waiting: a call can hang for as long as its timeout, and the journal tells the
+            # next run about it.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def submit(self, kind: Kind, work: Callable[..., Result], *arguments: object) -> Future[Result]:

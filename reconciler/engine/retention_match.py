@@ -140,10 +140,11 @@ def _is_unowned(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
 
 
 def _wanted_ids(snapshot: Snapshot) -> set[str]:
-    """All texts in everything of ours, which include the ids of all objects that are ours or
-    referenced."""
+    """All texts in all our resources and objects. They include the ids of all objects that are ours
+    or that ours refer to.
+    """
     inputs = snapshot.inputs
-    # Outputs too: somebody outside may use an id that nothing else here names.
+    # Outputs too: somebody outside may use an id that only an output contains.
     sources: list[Any] = [inputs.outputs, inputs.previous_outputs]
     for resource in inputs.resources:
         sources += (resource.spec, resource.lifecycle.adopt)

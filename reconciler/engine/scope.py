@@ -41,8 +41,8 @@ class LiveState:
 
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.kinds = kinds
-        # Several sorts of "not read", because each permits other conclusions. Only a listed scope
-        # proves that an object is absent.
+        # Each kind of "not read" permits other conclusions. Only a listed scope proves that an
+        # object is absent.
         self.unreadable: set[Scope] = set()
         """Scopes that may exist but that no key opens."""
         self.failed: dict[Scope, ApiError] = {}
@@ -52,7 +52,9 @@ class LiveState:
         self.unsearched: dict[Scope, ApiError | CredentialError] = {}
         """Optional lists that were refused or had no key."""
         self.unread: dict[Scope, ApiError | CredentialError] = {}
-        """Lists that only an overview wants, and that were refused or had no key. Nothing is known of them."""
+        """Lists that only an overview needs, and that were refused or had no key. Their objects are
+        unknown.
+        """
         self._unreadable_kinds: set[tuple[str, str | None]] = set()
         self._listed: dict[Scope, dict[str, LiveObject]] = {}
         self._scopes: dict[tuple[str, str | None], dict[Scope, None]] = defaultdict(dict)
@@ -74,7 +76,9 @@ class LiveState:
         del self._scopes[scope.kind, scope.project][scope]
 
     def lacking(self, wanted: Iterable[tuple[Scope, str]]) -> builtins.list[tuple[Scope, str]]:
-        """Those of some objects that their lists lack. A scope that was not listed proves nothing."""
+        """The objects among `wanted` that their lists lack. A scope that was not listed proves
+        nothing.
+        """
         # In one pass without further calls, because a large state has thousands of known objects.
         listed = self._listed
         return [(scope, id) for scope, id in wanted if scope in listed and id not in listed[scope]]

@@ -1,4 +1,4 @@
-"""Everything that planning needs, as one frozen value.
+"""The snapshot: everything that planning needs, frozen in one value.
 
 `refresh.collect` makes it from the API's answers and the state's records; `plan/` decides from it.
 No lookup makes a call or reads a clock, so the same snapshot always gives the same plan.
@@ -56,14 +56,15 @@ class Snapshot(Struct, frozen=True, dict=True):
     bindings: Mapping[Address, Binding]
     """The selected resources with their objects."""
     taken: Mapping[Address, Address | None] = {}
-    """Recorded addresses whose objects carry a newer mark of another owner: its address, or None
-    for another stack."""
+    """Recorded addresses whose objects carry a newer mark of another owner, each with the owner's
+    address, or None for another stack.
+    """
     leftovers: Leftovers = Leftovers()
     """Leftovers of interrupted runs, and objects with a copied mark."""
     retention_matches: Sequence[RetentionMatch] = ()
     """Matches of retention rules, without objects that a collection contains."""
     overview: Overview = Overview()
-    """Every object that was read, and the lists that were not, where the caller asked for unmanaged objects."""
+    """Every object that was read, and all unread lists, if unmanaged objects were requested."""
     missing_projects: frozenset[str] = frozenset()
     """Declared or recorded projects that do not exist. Nothing in them can exist."""
     search_failed: bool = False

@@ -3,8 +3,8 @@
 - `resource`: one object and the declaration that it would have.
 - `naming`: addresses from natural keys.
 - `specs`: live objects as specs, with references in place of ids.
-- `references`: rings of references, which manifests cannot have.
-- `fold`: documents that repeat in many projects, as one with `for_each`.
+- `references`: cycles of references, which manifests cannot have.
+- `fold`: one document with `for_each` for documents that repeat in many projects.
 - `files`: manifests in folders, as a person would write them.
 - `yaml_text`: the text of a document.
 """

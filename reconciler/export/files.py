@@ -371,7 +371,7 @@ _Path = tuple[str, ...]
 class _Prompts:
     """Long texts, each in a file of its own, named after its resource.
 
-    Where several would have one name, all of them take the project, the kind and the field along.
+    If several texts would have one name, each name includes the project, the kind and the field.
     """
 
     def __init__(self, documents: Iterable[YamlDocument], prefix: str) -> None:
@@ -410,7 +410,7 @@ class _Prompts:
                     continue
                 ((document, at),) = alike
                 chosen[id(document), at] = f"{PROMPTS}/{name}.md"
-            # Added only now: a name must not depend on the order within the round.
+            # Add names only after the round, so that no name depends on the order within it.
             taken.update(map(_stem_of_prompt, chosen.values()))
         return chosen
 

@@ -14,16 +14,16 @@ from reconciler.model.json_codec import sorted_json
 from reconciler.model.values import encode
 
 FEWEST = 3
-"""How often a document has to repeat to be folded."""
+"""The fewest repetitions of a document that are folded."""
 
 _EACH_KEY, _EACH_VALUE = Raw("${each.key}"), Raw("${each.value}")
 
 
 def folded(documents: Iterable[YamlDocument]) -> list[YamlDocument]:
-    """The documents, with one for each that several projects have alike.
+    """The documents, with one in place of all that several projects have alike.
 
-    Documents are alike if they differ in their project alone, in a name that is that of the
-    project, and in the id that they adopt.
+    Documents are alike if they differ only in their project, in a name that equals the project's
+    name, and in the id that they adopt.
     """
     groups: dict[bytes, list[YamlDocument]] = defaultdict(list)
     result: list[YamlDocument] = []

@@ -1,8 +1,8 @@
 """Addresses for objects that have none: slugs of their natural keys.
 
 A name depends on the objects alone and not on their order, so a second export gives the same
-names. Where several objects of one scope would share a name, each takes the name of its parent
-along, and where that is not enough, the end of its id.
+names. If several objects of one scope would share a name, each name includes its parent's name and,
+if that is not enough, the end of its id.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Unnamed(Struct, frozen=True):
     """The name of its project in the configuration; None for the organization."""
     id: str
     label: str
-    """What a person calls it, such as the value of its natural key. May be empty."""
+    """The label for people, such as the value of its natural key. May be empty."""
     parent: str = ""
-    """What tells it from an object of the same label: its owner, group or domain."""
+    """The text that tells it from an object with the same label: its owner, group or domain."""
 
     @property
     def key(self) -> ObjectKey:
@@ -125,7 +125,7 @@ def _distinct(members: list[Unnamed], taken: set[str]) -> dict[ObjectKey, str]:
                 names[alike[0].key] = name
             else:
                 rest += alike
-        # Added only now: a name of this round must not depend on the order within the round.
+        # Add names only after the round, so that no name depends on the order within it.
         taken.update(names.values())
     for unnamed in rest:
         names[unnamed.key] = _numbered(_by_id(unnamed), taken)
@@ -175,7 +175,7 @@ def _joined(base: str, end: str) -> str:
 
 
 def _cut(name: str) -> str:
-    """The name without the words that are too many."""
+    """The name without its excess words."""
     if len(name) <= MAX_NAME:
         return name
     shorter = name[: MAX_NAME + 1].rpartition("-")[0]

@@ -1,4 +1,4 @@
-"""Rings of references, which live objects can have and manifests cannot."""
+"""Cycles of references, which live objects can have and manifests cannot."""
 
 from __future__ import annotations
 

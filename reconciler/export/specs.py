@@ -1,7 +1,7 @@
 """Turns live objects into the specs that would declare them.
 
-Only what can be set is kept, without what the API fills in by itself. Ids of exported objects
-become references. Secrets are hidden by the API, and are never part of a spec.
+A spec contains only values that can be set and that the API does not fill in by itself. Ids of
+exported objects become references. The API hides secrets, so no spec contains one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Unexportable(Exception):
 
 
 class ReferenceTargets(Struct, frozen=True):
-    """What specs can refer to."""
+    """The objects that specs can refer to."""
 
     ids: Mapping[str, Address]
     """The addresses of exported objects by their own id, where the id names one object alone."""
@@ -60,9 +60,9 @@ class ReferenceTargets(Struct, frozen=True):
     is_secret_header: Callable[[str], bool] = lambda _: False
     """Whether a header of this name carries a credential."""
     usual: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    """By kind and field: what the API chose for most objects, where it chooses at creation."""
+    """By kind and field: the API's choice for most objects, for fields that it sets at creation."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What people call objects that are not exported, by id: the names of files."""
+    """The labels of objects that are not exported, by id: the names of files."""
 
 
 class _Notes(Struct):
@@ -144,7 +144,7 @@ def _values(live: LiveObject) -> Iterator[tuple[str, Any]]:
 
 
 def _is_default(declared: Field, value: Any) -> bool:
-    """Whether an object has the value without a declaration of it."""
+    """Whether an object has the value by default, so that no manifest has to declare it."""
     if declared.required or declared.default is SERVER_CHOSEN:
         return False
     return same(*comparable(declared.type, value, declared.default))
@@ -158,7 +158,7 @@ def is_chosen_by_api(declared: Field) -> bool:
 
 
 def _is_usual(declared: Field, value: Any, kind: Kind, known: ReferenceTargets, norm: Spec) -> bool:
-    """Whether a value is the one that the API gave most others."""
+    """Whether a value is the API's usual one."""
     if declared.required or declared.name in kind.natural_key:
         return False
     usual = known.usual.get((kind.name, declared.name), norm.get(declared.name))
@@ -207,7 +207,7 @@ def _settable_text(type_: Text, value: Any) -> Any:
 
 
 def _folded(type_: Text, value: str) -> str:
-    """A value in the form that the kind gives it; people's own case of letters stays."""
+    """A value in the normal form of the kind; the case of letters in names of people stays."""
     folded = type_.fold(value) if type_.fold else value
     return value if folded == value.casefold() else folded
 
@@ -330,7 +330,7 @@ def _with_name(id: str, known: ReferenceTargets) -> str:
 
 
 def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
-    """Sentences about what the API does not show."""
+    """Sentences about values that the API does not show."""
     unseen = []
     for declared in kind.fields:
         members = live.own_calls.get(declared.name)
@@ -366,7 +366,7 @@ def _is_partly_hidden(declared: Field, live: LiveObject) -> bool:
 
 
 def _shape_fields(kind: Kind, values: Mapping[str, Any]) -> frozenset[str]:
-    """The fields of other forms than the one that is written."""
+    """The fields of forms other than the written one."""
     if not kind.shapes:
         return frozenset()
     shape = next((form for form in kind.shapes if form.fits(values)), None)

@@ -1,4 +1,4 @@
-"""YAML as a person writes it: block style, short collections in one line, quotes where needed.
+"""Writes YAML like a person: block style, short collections in one line, quotes where needed.
 
 Only what manifests can contain is supported: JSON values with text keys. The output is also read
 correctly by parsers of YAML 1.1, which take `no` and `12:30` for something else than text.

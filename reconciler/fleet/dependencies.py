@@ -1,4 +1,4 @@
-"""Which stacks of a fleet read outputs of others, from the text of their manifests.
+"""Finds the stacks whose outputs other stacks of a fleet read, from the text of manifests.
 
 Evaluating manifests would take as long as planning. A mention in a comment only adds an order.
 """
@@ -24,7 +24,7 @@ Needs = Mapping[int, frozenset[int]]
 
 
 def needs_of(stacks: Sequence[FoundStack]) -> Needs:
-    """What each stack needs. Stacks outside of the fleet are not waited for."""
+    """The needs of each stack. Stacks outside of the fleet are not waited for."""
     # By state, because one name can be a stack in several environments.
     at = {stack.state: index for index, stack in enumerate(stacks) if not stack.problems}
     names: dict[Path, frozenset[str]] = {}

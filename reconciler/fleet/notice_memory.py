@@ -1,7 +1,7 @@
-"""Remembers what was announced beside the history of the fleet, in a document for each target.
+"""Remembers announced notices next to the history of the fleet, in a document for each target.
 
-Without it, every run would announce all that is wrong. A document has the shape of a history without
-entries, so whoever reads the histories skips it.
+Without it, every run would announce every problem again. A document has the shape of a history
+without entries, so readers of histories skip it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STACK = ".notices"
 
 
 class _Document(Struct):
-    """What was announced to one target."""
+    """The notices announced to one target."""
 
     stack: str = _STACK
     environment: str = ""
@@ -35,8 +35,8 @@ class StoredNoticeMemory:
 
     def announced(self, target: str) -> Mapping[str, Mapping[str, str]]:
         """The announced topics of each stack, and their cases."""
-        # The storage has no read of one document. A write that changes nothing shows, too, that the
-        # memory can be written before anything is sent.
+        # The storage cannot read a single document. A write that changes nothing also proves that
+        # the memory is writable before anything is sent.
         known: dict[str, dict[str, str]] = {}
 
         def look(body: bytes | None) -> bytes:
@@ -67,5 +67,5 @@ def _parsed(body: bytes | None, target: str) -> _Document:
     try:
         return msgspec.json.decode(body, type=_Document)
     except msgspec.MsgspecError as error:
-        # A fresh memory would announce everything once more, and hide the problem.
+        # An empty memory would announce everything once more, and hide the problem.
         raise StateError(f"what was announced to {target} cannot be read: {error}") from error

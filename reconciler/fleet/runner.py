@@ -1,8 +1,8 @@
 """Runs a command on all stacks of a fleet, some of them side by side.
 
-Results come as stacks end. Nothing that one stack does ends the others: it has its own session, its
-own signal to stop, and a result whatever happens. A stack that reads outputs of another waits for
-it during an apply, and is left out if that one was not applied.
+Results arrive as stacks end. No stack can end the others: each has its own session, its own stop
+signal, and always a result. During an apply, a stack that reads outputs of another one waits for
+it, and is left out if the other one was not applied.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
 from reconciler.model.tracing import carried
 
 _POLL_SECONDS = 0.2
-"""How soon a signal to stop, and the end of a stack's time, are noticed."""
+"""The polling interval for a stop signal and for the time limit of a stack."""
 _SETTLED = frozenset({StackStatus.APPLIED, StackStatus.IN_SYNC})
 """The statuses after an apply whose outputs others can read."""
 
@@ -41,7 +41,7 @@ class FleetOptions(Struct, frozen=True):
     timeout: float | None = None
     """Seconds after which a stack is stopped; its calls in flight are finished."""
     max_failures: int | None = None
-    """After so many failed stacks no further one is started."""
+    """The number of failed stacks after which no further one starts."""
 
 
 class FleetJob(Struct, frozen=True):
@@ -138,14 +138,14 @@ class _FleetRun:
             self._results.put(result)
 
     def next_result(self) -> StackResult:
-        """The next result. Passes a signal to stop on while it waits."""
+        """The next result. Forwards a stop signal while it waits."""
         while True:
             self._watch()
             with suppress(queue.Empty):
                 return self._results.get(timeout=_POLL_SECONDS)
 
     def stop(self) -> None:
-        """Start no further stack, and end those that run after their calls in flight."""
+        """Start no further stack, and end running stacks after their calls in flight."""
         with self._changed:
             self._is_stopped = True
             for running in self._running.values():
@@ -166,7 +166,7 @@ class _FleetRun:
                     running.stop.set()
 
     def _take(self) -> int | None:
-        """The next stack whose turn it is, once there is one; None at the end."""
+        """The next stack to run, once there is one; None at the end."""
         with self._changed:
             while not self._ready:
                 if len(self._ended) + len(self._running) == len(self._jobs):
@@ -191,7 +191,7 @@ class _FleetRun:
         job, running = self._jobs[index], self._running[index]
         if job.known is not None:
             return job.known
-        # Before the signal to stop: a stack that cannot be run says so in a stopped run too.
+        # Check before the stop signal: a stack that cannot run reports that in a stopped run too.
         left_out = self._left_out(index)
         if left_out is not None:
             return left_out
@@ -269,7 +269,7 @@ def _cyclic(jobs: Sequence[FleetJob], needs: Needs) -> Iterator[tuple[int, tuple
         names = " → ".join(str(jobs[index].stack.id) for index in cycle)
         detail = f"Each reads an output of the next: {names}. Remove one of the references."
         for index in cycle[:-1]:
-            yield index, (Diagnostic("Stacks that wait for each other", detail),)
+            yield index, (Diagnostic("Cycle of stacks", detail),)
 
 
 def _turns(jobs: Sequence[FleetJob]) -> list[tuple[int, int]]:

@@ -88,7 +88,7 @@ class FleetStack(Struct, frozen=True):
 
 
 class StackRequest(Struct, frozen=True):
-    """What to do with a stack."""
+    """The treatment of a stack."""
 
     command: Command
     plan: PlanRequest = PlanRequest()
@@ -108,7 +108,7 @@ class StackRequest(Struct, frozen=True):
 
 
 class FleetContext(Struct, frozen=True):
-    """What the stacks of a fleet share."""
+    """The shared parts of a fleet's stacks."""
 
     base_url: str | None = None
     """Overrides OPENAI_BASE_URL."""
@@ -121,9 +121,9 @@ class FleetContext(Struct, frozen=True):
     sharing: Sharing | None = None
     """The answers, connections and paces that the stacks share. Its maker closes it."""
     program: str = "fleet"
-    """What runs the stacks, as other runs that share a limit see it."""
+    """The program that runs the stacks, as shown to other runs that share a limit."""
     is_background: bool = False
-    """Whether the run is unattended, so that others come first where a limit is shared."""
+    """Whether the run is unattended, and so gives way to others at a shared limit."""
     recorder: Recorder = NoRecorder()
     """Counts requests. The caller records the results."""
     spend: SpendReader | None = None
@@ -206,7 +206,7 @@ class _StackRun:
         return replace(result, spend_share=self._context.spend.share(session, result.plan))
 
     def _keep_facts(self, session: Session) -> None:
-        """Remember what the calls so far showed, whatever ends the run."""
+        """Keep the facts from the calls so far, whatever ends the run."""
         if session.has_client:
             self.calls = session.client.calls
             self.shared_answers = session.client.shared_answers
@@ -225,7 +225,7 @@ class _StackRun:
             return self._of_plan(plan)
         request.plan.refuse_offline()
         require_credentials(session)
-        with locked(session, "fleet apply"):
+        with locked(session, session.command):
             return self._apply(session)
 
     def _unlocked_plan(self, session: Session, *, tolerant: bool = False) -> Plan:
@@ -266,7 +266,7 @@ class _StackRun:
         # As late as possible: an approval can be withdrawn while the plan is made.
         if not plan.is_empty:
             request.confirm(planned)
-        result = apply_checked_plan(session, plan, command="fleet apply", check=request.check)
+        result = apply_checked_plan(session, plan, command=session.command, check=request.check)
         # Leaving the lock raises again if it was lost, and what was done must be reported.
         self._applied = _of_apply(planned, result)
         return self._applied
@@ -313,7 +313,7 @@ class _StackRun:
 
     def _failed(self, error: Exception) -> StackResult:
         status = next((own for kind, own in _STATUSES if isinstance(error, kind)), None)
-        # The first that fits: some of the errors are derived from later ones.
+        # The first match counts: some of the errors are derived from later ones.
         reason = next((own for kind, own in _REASONS if isinstance(error, kind)), "Unexpected")
         if isinstance(error, OSError):
             reason = "SystemFailed"
@@ -343,7 +343,7 @@ class _StackRun:
 
 
 def _lock_and_serial(store: StateStore) -> tuple[int, Holder | None]:
-    """Differs from an earlier one if another run has begun or written since."""
+    """A value that differs once another run has begun or written."""
     return store.serial, store.holder()
 
 

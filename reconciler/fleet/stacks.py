@@ -36,13 +36,13 @@ class FoundStack(Struct, frozen=True):
     id: StackId
     root: Path
     environment: str | None = None
-    """What `-e` would say; None for a stack that declares no environments."""
+    """The value of `-e`; None for a stack that declares no environments."""
     organization: str = ""
     """As the stack file spells it; empty if it names none."""
     backend: str = ""
     """`remote`, or `local:PATH` as the stack file spells the path."""
     state: tuple[str, ...] = ()
-    """What identifies the state. Two stacks with the same one would overwrite each other."""
+    """The identity of the state. Two stacks with the same state would overwrite each other."""
     problems: tuple[Diagnostic, ...] = ()
     """Why the stack cannot be run."""
     shares_state: bool = False
@@ -201,7 +201,7 @@ def _stacks_in(
 def _stack(
     settings: Settings, folder: str, outline: StackOutline, environment: EnvironmentOutline
 ) -> FoundStack:
-    # An address that is given for the fleet is the place of every state, whatever stack files say.
+    # An address given for the fleet applies to every state and overrides stack files.
     place = settings.backend or settings.env.get("RECONCILER_BACKEND", "").strip()
     return FoundStack(
         StackId(folder, environment.name, outline.name),

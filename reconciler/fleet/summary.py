@@ -1,4 +1,4 @@
-"""Reduces results of stacks to what a report and the history keep of them.
+"""Reduces results of stacks to the parts that a report and the history keep.
 
 A plan of a large stack takes megabytes. A `StackReport` has counts, and a bounded number of
 addresses and sentences.
@@ -143,7 +143,7 @@ def _with_outcomes(report: StackReport, result: ApplyResult) -> StackReport:
             skipped.append(outcome)
         elif outcome.status in _FAILED or outcome.refused:
             failed.append(outcome)
-    # Skipped last: they follow from the others, which must not be cut off.
+    # Skipped stacks last: their cause is among the others, which must not be cut off.
     failed += skipped
     return replace(
         report,

@@ -1,4 +1,4 @@
-"""Stacks that cannot be planned yet, because they read outputs of stacks that are not applied yet.
+"""Finds stacks that wait: they read outputs of stacks that are not applied yet.
 
 On its own such a stack is an error. In a fleet it is pending: an apply of all stacks gets there.
 """
@@ -56,7 +56,7 @@ def _waiting(report: StackReport, needed: Sequence[StackId]) -> StackReport:
 
 
 def lacks_outputs(report: StackReport) -> bool:
-    """Whether missing outputs are all that keeps a stack from being planned."""
+    """Whether missing outputs are the only obstacle to planning a stack."""
     if report.status is not StackStatus.FAILED or not report.diagnostics:
         return False
     # A report keeps the first problems only, and the others may be of any kind.

@@ -1,8 +1,8 @@
 """Code hosts: posts reports to pull requests and issues of GitHub and GitLab.
 
-A host forgets nothing that somebody wrote: notes and issues are found by a hidden marker, and only
-those of our own account count, because anybody can write a marker. `review.py` composes and reads
-what is posted; `github.py` and `gitlab.py` speak to the hosts.
+A host deletes no text of other people: notes and issues are found by a hidden marker, and only
+those of our own account count, because anybody can write a marker. `review.py` composes and parses
+posts; `github.py` and `gitlab.py` call the hosts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests to a code host: a few attempts, short time limits, and errors that are sentences."""
+"""Requests to a code host: few attempts, short time limits, and errors in sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 from reconciler.errors import HostError
 
 _TIMEOUT_SECONDS = 20.0
-# How many seconds to wait before each attempt but the first.
+# The seconds to wait before each attempt except the first.
 _PAUSES = (1.0, 3.0)
 _BUSY = (429, 500, 502, 503, 504)
 _MOST_PAGES = 50

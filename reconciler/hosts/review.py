@@ -22,9 +22,9 @@ _BEGIN = "<!-- reconciler:earlier -->"
 _END = "<!-- /reconciler:earlier -->\n\n</details>"
 _HEADLINE = re.compile(r"<!-- reconciler:headline (.*?) -->")
 _DIGEST = re.compile(r"<!-- reconciler:plan ([0-9a-f]{64}) of ([0-9a-f]{7,64}) -->")
-# A hyphen before another: two of them, in a run of any length, would end the comment.
+# The second of two hyphens: two hyphens, in a run of any length, would end the comment.
 _NO_END = re.compile(r"-(?=-)")
-# A run of anything else becomes one dash, so that no name can end the comment of a marker.
+# Any other run of characters becomes one dash, so that no name can end the comment of a marker.
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9._/@]+")
 
 
@@ -92,7 +92,7 @@ def approved_digest(host: Host, commit: str, key: str) -> str:
             hint="Its last plan failed or was never posted. Plan again in a new change request.",
         )
     digest, head = approval.groups()
-    # Commits that were pushed after the plan are merged, and nobody has reviewed what they do.
+    # Commits that were pushed after the plan are merged too, and nobody has reviewed their effect.
     if head != request.head:
         raise HostError(
             f"the plan of {key} at the change request {request.number} is of the commit "

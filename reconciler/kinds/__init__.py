@@ -105,6 +105,6 @@ KINDS: Mapping[str, Kind] = {
 """Every kind by name, in the order in which a newcomer would read about them."""
 
 ALL_KINDS: Mapping[str, Kind] = {**KINDS, CHAT_COMPLETION.name: CHAT_COMPLETION}
-"""All that a plan can be about: the kinds that manifests declare, and what only rules of retention
-remove.
+"""Every kind that a plan can contain: the kinds that manifests declare, and those that only
+retention rules remove.
 """

@@ -1,4 +1,5 @@
-"""Vault credentials: what agents use to authenticate to the servers that they call (beta).
+"""Vault credentials: the secrets with which agents authenticate to the servers that they call
+(beta).
 
 The API accepts secrets and never returns them. A manifest names the source of each; the state keeps
 digests, from which a plan detects a rotated secret. Secrets change in place; changing the target

@@ -229,7 +229,7 @@ KIND = Kind(
                     ("allowed_domains",),
                     given=_RESTRICTED,
                 ),
-                # In a list of blocked domains, fewer entries permit more.
+                # In a list of blocked domains, fewer entries permit more domains.
                 LossRule(When.LOSES, Lost.LIMIT, "allows access to {items}", ("blocked_domains",)),
                 LossRule(When.GAINS, Lost.ACCESS, "blocks access to {items}", ("blocked_domains",)),
             ),

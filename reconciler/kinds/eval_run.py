@@ -135,7 +135,7 @@ KIND = Kind(
             Text(min_length=1),
             "The display name; defaults to the resource's name.",
             defaults_to_name=True,
-            # Another name is no reason to grade everything again.
+            # A changed name is no reason to grade everything again.
             mutability=Mutability.FIXED,
         ),
         job_metadata(),

@@ -20,7 +20,8 @@ KIND = Kind(
     natural_key=("workload_identity_provider_id", "name"),
     parent_sources={"workload_identity_provider_id": ("WorkloadIdentityProvider",)},
     destroys="matching tokens are no longer accepted",
-    # A rule can end with its provider, its service account or its project, under their event types.
+    # A rule can end together with its provider, service account or project. The log reports that
+    # under their event types.
     audit_events=(
         "workload_identity_provider_mapping.",
         "workload_identity_provider.",

@@ -105,7 +105,7 @@ KIND = Kind(
     mark="metadata",
     # The API deletes no jobs: a running one is stopped, and its model is a product of its own.
     removal=Removal.CANCEL,
-    # The model took hours and money to train, and programs may call it that no manifest declares.
+    # The model took hours and money to train, and undeclared programs may call it.
     on_remove=OnRemove.RETAIN,
     job=Job(
         succeeded=("succeeded",),

@@ -13,7 +13,7 @@ from reconciler.model.values import Spec
 
 
 def _by_id(spec: Spec) -> Spec:
-    """Answers show the address beside the id, which tells enough."""
+    """Answers show the address beside the id, so the id is enough."""
     if spec.get("user_id") is None or "email" not in spec:
         return spec
     return {name: value for name, value in spec.items() if name != "email"}

@@ -33,7 +33,8 @@ KIND = Kind(
     doc="The rate limits of one model in one project. Only the limits set here are managed.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/rate_limits",
-    # Ids of rows look like `rl-MODEL`, but nothing promises that: the list maps models to ids.
+    # Ids of rows look like `rl-MODEL`, but the API does not promise that form, so the list maps
+    # models to ids.
     natural_key=("model",),
     always_exists=True,
     # There is no call for one row, and one page has all of them.

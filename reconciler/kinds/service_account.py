@@ -23,7 +23,7 @@ KIND = Kind(
     # Names are not unique, and accounts have no metadata for a mark.
     natural_key=("name",),
     destroys="its keys stop working immediately",
-    # Changes of custom roles can change what an account may do without an entry about the account.
+    # Changes of custom roles can change the permissions of an account without an entry about it.
     audit_events=("service_account.", "role."),
     fields=(
         Field(
@@ -37,8 +37,8 @@ KIND = Kind(
             Text(choices=("member", "owner")),
             "The account's role in the project. If omitted, an account with a key is a member, "
             "and one without a key has no role.",
-            # Answers can say `none`, and no call accepts it: a role can be changed and not taken
-            # away.
+            # Answers can contain `none`, which no call accepts: a role can be changed but not
+            # removed.
             reset=KEEP,
             # The create call accepts no role, so an update sends it right after.
             on_create=False,

@@ -42,7 +42,7 @@ KIND = Kind(
             "`name` and `description` in its front matter; all other files must be in or below "
             "its folder.",
             required=True,
-            # A skill always has a version, so there is nothing to clear.
+            # A skill always has a version, so it cannot be cleared.
             reset=KEEP,
         ),
     ),

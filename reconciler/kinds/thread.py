@@ -18,7 +18,7 @@ RETIREMENT = Retirement(
     sentence="The live platform retired threads and their messages on 2026-08-26, together with "
     "assistants. Use kind Conversation there; kinds Thread and Message work only on servers "
     "that still have the /threads endpoints.",
-    # Threads cannot be listed, so the list that was retired with them tells.
+    # Threads cannot be listed, so the list that was retired with them shows whether they exist.
     probe="/assistants",
 )
 

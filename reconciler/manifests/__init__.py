@@ -1,4 +1,4 @@
-"""From text to desired state: documents, expressions, validation, resources."""
+"""Turns text into desired state: documents, expressions, validation, resources."""
 
 from reconciler.manifests.closed import Remembered
 from reconciler.manifests.configuration import (

@@ -39,7 +39,7 @@ MISSING: Any = object()
 
 _MOST_NAMED = 3
 _OTHERS = "(others)"
-"""Stands for readers of a value that are not resources, such as other environments."""
+"""Stands for readers of a value other than resources, such as other environments."""
 
 
 class Refused(Struct, frozen=True):
@@ -68,7 +68,7 @@ class _Proposal(Struct, frozen=True):
     file: str
     edit: Edit
     shared: frozenset[str]
-    """Who reads the edited text, by address."""
+    """The addresses that read the edited text."""
 
     @property
     def start(self) -> tuple[str, int]:
@@ -80,7 +80,7 @@ class ManifestEditor:
     """Reads the manifests of a stack once, and collects changes to them.
 
     `identify` returns the present value of a reference, and `refer` the reference that has a value;
-    both None where there is none.
+    both return None if there is none.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class ManifestEditor:
             self._refused.append(Refused(address, name, f"{error}", place))
 
     def result(self) -> tuple[list[FileChange], list[Refused], set[tuple[Address, str]]]:
-        """The changes of files, what was refused, and the fields that were accepted."""
+        """The changed files, the refused values, and the accepted fields."""
         refused = [*self._refused, *self._conflicting()]
         # A field can need several edits. If one of them is refused, none is written.
         refused_fields = _fields_of(refused)
@@ -188,7 +188,7 @@ class ManifestEditor:
     # What an edit has to know
 
     def evaluate(self, raw: Any, instance: Instance) -> Any:
-        """The present value of something written in a document; references are ids."""
+        """The present value of an expression or text of a document; references become ids."""
         project = instance.address.project if instance.address else None
 
         def reference(text: str) -> Any:
@@ -209,7 +209,7 @@ class ManifestEditor:
         return frozenset(self._addresses.get(id(instance.document), ()))
 
     def readers_of(self, expression: Expression) -> frozenset[str]:
-        """Who reads a variable or a file, by address."""
+        """The addresses that read a variable or a file."""
         return self._readers.get((expression.source, expression.name), frozenset())
 
     def refer(self, id: str) -> str | None:
@@ -380,7 +380,7 @@ class _FieldEdits:
     # Expressions
 
     def _trace(self, node: ManifestNode, raw: str, new: Any) -> None:
-        """Change the value where an expression takes it from."""
+        """Change the value at the source of an expression."""
         parts = parse(raw)
         expression = parts[0]
         if len(parts) != 1 or not isinstance(expression, Expression):

@@ -46,8 +46,9 @@ def _nothing() -> Collection[str]:
 
 
 class Remembered(Struct, frozen=True):
-    """What the state knows of secrets that were delivered or sent. Both functions are called only
-    when needed."""
+    """The secrets that the state knows from deliveries and applies. Both functions are called only
+    when needed.
+    """
 
     paths: Callable[[], Collection[str]] = _nothing
     """Returns the files that keys were delivered to, relative to the stack's folder."""
@@ -87,7 +88,7 @@ class ClosedFiles:
         self._hidden: dict[str, frozenset[str] | None] = {}
 
     def withhold(self, path: Path) -> None:
-        """Close a file that holds a key, or will."""
+        """Close a file that holds a key, or will hold one."""
         # Path.resolve would raise for a link to itself.
         self.withheld.add(os.path.realpath(path))
 
@@ -245,7 +246,7 @@ class ClosedFiles:
             if path.endswith(_PROOFS):
                 continue
             content = _content(path).strip()
-            # A file can be equal to a shorter text by chance.
+            # A file can equal a shorter text by chance.
             if len(content) >= _SHORTEST_COPY_BYTES:
                 contents.add(content)
         # For the same reason, only a longer content is searched inside of other files.

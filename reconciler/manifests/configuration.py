@@ -70,7 +70,7 @@ class Credential(Struct, frozen=True):
 
     @property
     def is_unset(self) -> bool:
-        """Whether nothing says where the key is: its variable is not set."""
+        """Whether the source of the key is missing: its variable is not set."""
         return self.secret is None and self.file is None and self.from_sink is None
 
 
@@ -132,7 +132,7 @@ class Stack(Struct, frozen=True):
     backend_path: Path = Path(STATE_FOLDER)
     """The folder of a local state."""
     backend_place: SourceLocation | None = None
-    """Where `backend: remote` stands."""
+    """The source location of `backend: remote`."""
     needs_remote: bool = False
     """Whether the stack says `backend: remote`."""
     recipients: tuple[str, ...] = ()

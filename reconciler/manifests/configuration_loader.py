@@ -249,7 +249,9 @@ def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> 
             made = resolver.resolve(instance)
         except NoRoomError as error:
             document = instance.document
-            problems.add("Too much", str(error), place=document.place, address=instance.address)
+            problems.add(
+                "Stack too large", str(error), place=document.place, address=instance.address
+            )
             break
         if isinstance(made, Resource):
             results.resources.setdefault(made.address, (made, instance.document))

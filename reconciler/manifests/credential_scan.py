@@ -36,7 +36,7 @@ class CredentialScan:
         values = [re.escape(secret.reveal()) for secret in secrets]
         self.redact = Redactor(secrets)
         self._holds = re.compile("|".join(values)) if values else None
-        # One pattern for everything that needs a closer look, so that all other texts, which are
+        # One pattern for all texts that need a closer look, so that the other texts, which are
         # nearly all, are searched once.
         self._suspect = re.compile("|".join([*values, "sk-", r"\$\{"]))
         self._problems = problems

@@ -98,7 +98,7 @@ def check_destinations(
     for destination in written.values():
         if destination.file:
             files[destination.file] = destination
-    # Once all files are known, since a folder and a file in it can be declared in either order.
+    # After all files are known, since a folder and a file in it can be declared in either order.
     for destination in files.values():
         if above := folder_among(destination.file, files):
             holder = files[above].resource.address

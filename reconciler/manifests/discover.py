@@ -92,7 +92,7 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
 def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
     """Whether a document is a manifest, rather than a file of another program."""
     if isinstance(value, list):
-        # Not a manifest, but an author who wrote a list of documents needs the error.
+        # A list of documents is not a manifest, but its author needs the error.
         return any(map(_has_kind_and_spec, value))
     if not isinstance(value, Mapping) or not ("kind" in value or "spec" in value):
         return False

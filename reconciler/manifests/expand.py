@@ -52,7 +52,7 @@ class Instance(Struct):
 
 
 class _Scope(Struct, frozen=True):
-    """What documents can read, and the modules that contain them, outermost first."""
+    """The names that documents can read, and the modules that contain them, outermost first."""
 
     context: Context
     modules: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class Expander:
                 self._room.take_resources(len(entries.pairs), repeated)
                 instances = list(self._instances(document, kind, entries.pairs, scope.context))
             except NoRoomError as error:
-                self._problems.add("Too much", str(error), place=document.place)
+                self._problems.add("Stack too large", str(error), place=document.place)
                 self._declared.complete = False
                 raise _Stop from error
             if entries.is_postponed:
@@ -172,8 +172,8 @@ class Expander:
             return True
         report = self._problems.reporter(document.location_of)
         value = Evaluator(context, report).evaluate(document.value["when"], ("when",))
-        # Without any error, an unknown value is a reference. Otherwise its cause may have been
-        # reported already, where the value comes from.
+        # Without an error, an unknown value is a reference. With one, its cause may have been
+        # reported at the source of the value.
         if isinstance(value, Unknown) and not self._problems.errors:
             detail = "The value of when must be known before apply."
             report(ValueProblem("Cannot decide when", detail), ("when",))
@@ -188,7 +188,7 @@ class Expander:
         return value is True
 
     def _leave_out(self, document: Document, kind: Declaration, context: Context) -> None:
-        """Note the address, so that a reference to it can say why it does not exist."""
+        """Note the address, so that errors about references to it can say why it does not exist."""
         metadata = Evaluator(context, _ignore).evaluate(document.value.get("metadata"))
         address = _address(kind, metadata)
         if address is not None and not self._leaks.holds(str(address)):

@@ -39,7 +39,7 @@ _DEFAULT_FORMS = 'Write a number, true, false, null, "text" or another expressio
 
 
 class ExpressionSource(Enum):
-    """What an expression reads from."""
+    """The namespaces that an expression reads from."""
 
     VARIABLE = "var"
     ENVIRONMENT = "env"
@@ -64,7 +64,7 @@ class Expression(Struct, frozen=True):
     path: tuple[str, ...]
     text: str
     default: Expression | Literal | None = None
-    """What holds where the value is absent or null; None if the expression has no `??`."""
+    """The default if the value is absent or null; None if the expression has no `??`."""
     parts: tuple[str | Expression, ...] = ()
     """The texts and expressions that make up `name`, for a reference that contains expressions."""
 
@@ -74,13 +74,13 @@ Lookup = Callable[[str], Any]
 
 
 def no_stack(name: str) -> Any:
-    """The outputs of another stack, where none can be read. Raises Problem."""
+    """Stands for the outputs of other stacks if none can be read. Raises Problem."""
     detail = f'"${{stack.{name}.…}}" cannot be read here: only manifests and outputs can.'
     raise ValueProblem("No outputs of other stacks", detail)
 
 
 class ModuleFacts(Struct, frozen=True):
-    """What `${module.…}` reads: the name of the module and its folder, relative to the stack's."""
+    """The values of `${module.…}`: the module's name, and its folder relative to the stack's."""
 
     name: str
     path: str
@@ -97,7 +97,7 @@ class Context(Struct, frozen=True):
     each: tuple[str, Any] | None = None
     module: ModuleFacts | None = None
     stack: Lookup = no_stack
-    """Maps the name of another stack to its outputs; an Unknown where nothing can be asked."""
+    """Maps the name of another stack to its outputs; returns an Unknown if none can be read."""
 
 
 @lru_cache(maxsize=20_000)
@@ -294,8 +294,8 @@ def evaluate_text(text: str, context: Context) -> Any:
                 return Unknown(text)
             pieces = value.parts if isinstance(value, Template) else (_inline(value, part),)
         for piece in pieces:
-            # Adjacent texts are joined, so that equal templates compare equal whatever they were
-            # made of.
+            # Adjacent texts are joined, so that equal templates compare equal regardless of their
+            # parts.
             if isinstance(piece, str) and joined and isinstance(joined[-1], str):
                 joined[-1] += piece
             else:
@@ -399,7 +399,8 @@ def _module(part: Expression, module: ModuleFacts | None) -> str:
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
     if each is None:
         raise ValueProblem(
-            "No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.'
+            "each outside for_each",
+            f'"${{{part.text}}}" is only valid in a document with for_each.',
         )
     if part.name == "key":
         return each[0]

@@ -1,4 +1,4 @@
-"""Replaces the values of a spec that name a file, a folder or a secret with what they name."""
+"""Replaces names of files, folders and secrets in a spec with their contents."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FileValues:
         return {**spec, **replaced} if replaced else spec
 
     def _replace(self, field: Field, value: Any, trail: Trail, replaced: dict[str, Any]) -> None:
-        """Put what a field names into `replaced`, if its value names files."""
+        """Put the files that a field names into `replaced`, if its value names files."""
         if isinstance(field.type, LocalFileType) and isinstance(value, str):
             file = self._local_file(value, trail)
             self._warn_if_empty(file, trail)
@@ -86,14 +86,14 @@ class FileValues:
             replaced[field.name] = self._bundle(value, field.type, trail)
 
     def _with_sources(self, field: Field, value: Any) -> Any:
-        """A value with the sources of secrets in place of what names them."""
+        """A value with the sources of secrets in place of their names."""
         return with_sources(field.type, value, self._inputs, self._report, ("spec", field.name))
 
     def _report(self, problem: ValueProblem, trail: Trail) -> None:
         self._note(SchemaViolation(trail, problem.summary, problem.detail))
 
     def _is_known(self, value: Any, trail: Trail) -> bool:
-        """Whether everything is known that decides which files to read."""
+        """Whether all values are known that decide which files to read."""
         if isinstance(value, Reference | Template):
             detail = (
                 f"{dotted(trail)} must be known before apply, so it cannot contain a reference."
@@ -143,7 +143,7 @@ class FileValues:
         if self._lacks_members:
             return members
         try:
-            return bundle_of({member.key: member for member in members.members}, type, self._files)
+            return bundle_of(members.by_key, type, self._files)
         except ValueProblem as problem:
             self._report(problem, trail)
             return members
@@ -184,7 +184,7 @@ class MemberFinder:
                 )
             self._put(index, key, Member(key, self._content(path), **shared))
         if not paths and entry.get("allow_empty") is not True:
-            # A build step that did not run looks the same as a folder that was emptied on purpose.
+            # A build step that did not run looks the same as a folder emptied on purpose.
             raise ValueProblem(
                 "No files",
                 f'"{entry["path"]}" matches no file. If this is intended, add `allow_empty: true`.',

@@ -42,8 +42,8 @@ MAX_FILE_BYTES = 8 << 30
 class Files:
     """Access to the stack's folder, restricted to what manifests may read.
 
-    It is the only way to a file. All checks are here and in `ClosedFiles`, where one reading shows
-    that every method applies them.
+    It is the only way to a file. All checks are here and in `ClosedFiles`, so that one reading
+    shows that every method applies them.
     """
 
     def __init__(
@@ -103,9 +103,7 @@ class Files:
         real = require_inside(self.root, self.root / relative(path), path)
         # After links are resolved, since a link in the folder can lead out of it.
         if not real.is_relative_to(self.root / SENT_FOLDER):
-            raise ValueProblem(
-                "Not a file of secrets", f'"{path}" points outside "{SENT_FOLDER}/".'
-            )
+            raise ValueProblem("Not a secret file", f'"{path}" points outside "{SENT_FOLDER}/".')
         self._closed.require_no_key(path, str(real))
         if not real.exists():
             return None
@@ -131,7 +129,7 @@ class Files:
         try:
             # lstat, because a link needs the closer check of `content`.
             status = os.lstat(real) if real is not None else None
-        except (OSError, ValueError):  # `content` reports what it is
+        except (OSError, ValueError):  # `content` reports the type of the file
             status = None
         if status is None or not stat.S_ISREG(status.st_mode):
             return self.content(path)
@@ -233,7 +231,7 @@ class Files:
             return None
         try:
             return _opened_regular(real, os.O_NOFOLLOW)
-        except (OSError, ValueError):  # the careful path reports what it is
+        except (OSError, ValueError):  # the careful path reports the type of the file
             return None
 
     def _plain_place(self, path: str) -> str | None:

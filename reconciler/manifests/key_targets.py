@@ -23,7 +23,7 @@ class KeyTargets:
         self._root = root
         self._manifests = manifests
         folders = (os.path.realpath(state), str(root / STATE_FOLDER))
-        # A state folder that contains the stack would leave no place for a key.
+        # If the state folder contains the stack, closing it would leave no place for a key.
         own = [folder for folder in folders if not root.is_relative_to(folder)]
         self._states = tuple(f"{folder}{os.sep}" for folder in own)
         self._folders: dict[str, _Folder] = {}

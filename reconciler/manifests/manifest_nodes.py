@@ -1,7 +1,7 @@
 """The YAML nodes of manifest files, found by the path of the value that they write.
 
-An edit needs more than the value: the offset of its text, its indentation, whether brackets
-surround it, and who else reads the same text.
+An edit needs more than the value: the offset of its text, its indentation, the brackets around it,
+and the other readers of the same text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reconciler.model.paths import dotted
 
 
 class ManifestNode(Struct, frozen=True):
-    """One node of a file, and what an edit of it needs to know."""
+    """One node of a file, with the facts that an edit needs."""
 
     file: str
     yaml_node: Any
@@ -32,7 +32,7 @@ class ManifestNode(Struct, frozen=True):
     in_flow: bool
     """Whether it stands inside brackets or braces."""
     shared: frozenset[str]
-    """Who else reads the value, by address."""
+    """The addresses of other readers of the value."""
     trail: tuple[str | int, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""The schema of `module.yaml`, which declares what a module takes and gives."""
+"""The schema of `module.yaml`, which declares the variables and outputs of a module."""
 
 from __future__ import annotations
 

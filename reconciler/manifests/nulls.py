@@ -1,4 +1,5 @@
-"""Removes what only answers of the API contain: nulls that mean "not set", and wrapped texts.
+"""Removes two forms that only answers of the API contain: nulls that mean "not set", and wrapped
+texts.
 
 A GET answers null for values that were never sent, and wraps some texts into an object. An answer
 can be pasted into a manifest, where such a null equals an omitted field. A null in a nullable field

@@ -80,7 +80,7 @@ class SecretInputs:
         return named
 
     def _place(self, target: Any) -> SecretValue:
-        """A place of a secret manager, which is not read now."""
+        """A place in a secret manager, which is not read here."""
         if not all(isinstance(leaf, str | int) for leaf in walk(target)):
             detail = (
                 "The place of a secret must be known before apply, so it cannot be a reference."
@@ -99,7 +99,7 @@ class SecretInputs:
         simple = relative(path)
         if not simple.startswith(f"{SENT_FOLDER}/"):
             detail = f'"{path}" is not in "{SENT_FOLDER}/": only files in that folder can be sent as secrets.'
-            raise ValueProblem("Not a file of secrets", detail)
+            raise ValueProblem("Not a secret file", detail)
         return SecretValue(f"file {simple}")
 
     def _read(self, source: str) -> Secret | None:

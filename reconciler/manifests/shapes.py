@@ -43,7 +43,7 @@ def _any_shape() -> re.Pattern[str]:
 
 
 def credential_in(text: str) -> str:
-    """What a text seems to contain, such as "a GitHub token"; empty if no known credential."""
+    """The credential that a text seems to contain, such as "a GitHub token"; empty if none."""
     match = _any_shape().search(text)
     if match is None:
         return ""

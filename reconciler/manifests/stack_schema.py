@@ -230,7 +230,7 @@ def _backend() -> dict[str, Any]:
             "Where to store the state: `remote`, or `{local: {path: FOLDER}}`. The address of a remote backend comes "
             "from RECONCILER_BACKEND or --backend only."
         ),
-        # An address is refused by its pattern, with a message that says where it belongs.
+        # An address is refused by its pattern, with a message that names its proper place.
         "type": ["object", "string", "null"],
         "pattern": f"^{REMOTE}$",
         "patternErrorMessage": HOW_TO_SET,

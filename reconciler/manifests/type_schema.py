@@ -116,7 +116,7 @@ def is_json(value: Any) -> bool:
 
 
 def field_markdown(field: Field) -> str:
-    """The documentation of a field, with what an author has to know before changing it."""
+    """The documentation of a field, with the consequences of changing it."""
     facts = [field.doc, _limits(field.type)]
     if field.required:
         facts.append("Required.")
@@ -327,7 +327,7 @@ class _FileEntrySchemas:
             }
         }
         # All properties stand at the top, because editors complete an empty entry from there. The
-        # branches only say which of them go together.
+        # branches only say which of them can be combined.
         local = self._local()
         return {
             **self._types.typed("object", False),

@@ -205,7 +205,7 @@ def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) 
     for source, given in (("--allow-env", names), (ALLOW_VARIABLE, listed)):
         for name in given:
             allowed.add(name)
-            # A pattern would allow variables that nobody has in mind.
+            # A pattern would allow variables that its author does not expect.
             if not _VARIABLE.fullmatch(name):
                 detail = f'{source}: "{name}" is not the name of an environment variable. Use exact names, not patterns.'
                 problems.add("Not a name", detail)

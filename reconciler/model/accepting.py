@@ -1,4 +1,4 @@
-"""Live values in the form of a manifest: what to write so that the manifest matches the object."""
+"""Writes live values in the form of a manifest, so that the manifest matches the object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from reconciler.model.types import (
 def accepted(kind: Type, desired: Any, live: Any, seen: Any = None) -> Any:
     """`live` in the form of a manifest, as close to `desired` as possible; None without a value.
 
-    What equals the live value keeps its spelling. Parts that only the server sets are left out, and
+    Values that equal the live value keep their spelling. Parts that only the server sets are left
+    out, and
     so are those that nobody set and that are at their default. With `seen`, the value after the
     last apply, parts that the server chose and that moved since are written down.
     """
@@ -78,7 +79,7 @@ def _object(
         if part is None:
             continue
         if part.is_hidden:
-            # Answers never contain it, so the declared value is the only one there is.
+            # Answers never contain it, so only the declared value is known.
             if name in known:
                 result[name] = known[name]
             continue
@@ -89,7 +90,7 @@ def _object(
 
 
 def _is_notable(part: Property, value: Any, seen: Mapping[str, Any] | None) -> bool:
-    """Whether a part that no manifest sets has to be written down."""
+    """Whether a part that no manifest sets must be written."""
     # A manifest without it would be invalid.
     if part.required:
         return True
@@ -103,7 +104,7 @@ def _list(kind: ListOf, desired: Any, live: list[Any], seen: Any) -> list[Any]:
     """The live items; those that were declared keep their spelling, in sets also their order."""
     declared = list(desired) if isinstance(desired, list | tuple) else []
     if isinstance(seen, list | tuple) and len(seen) == len(live) == len(declared):
-        # Nothing came or went, so what moved is inside of the items.
+        # No items were added or removed, so the differences are inside of the items.
         triples = zip(declared, live, seen, strict=True)
         return [accepted(kind.item, own, now, before) for own, now, before in triples]
     unused = list(range(len(declared)))

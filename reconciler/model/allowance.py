@@ -6,8 +6,8 @@ for any text within one part of a path, `**` for any number of parts. Without gl
 allowed that the credentials of a sink can write to.
 
 Reading has the opposite default. Credentials often open more than a stack needs, and a pull request
-could have any of it sent to the API. So `RECONCILER_ALLOW_SOURCES` and `--allow-sources` name what
-may be read, and without them nothing may.
+could have any of it sent to the API. So nothing may be read unless `RECONCILER_ALLOW_SOURCES` or
+`--allow-sources` names it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ class Comparison(NamedTuple):
     """A desired value beside an answer."""
 
     misfit: str
-    """What `misfit` says of the answer. Unless it is empty, the other values mean nothing."""
+    """The phrase from `misfit` about the answer. If it is not empty, the other values are
+    meaningless.
+    """
     shown: Any
     """The answer, completed with known parts."""
     after: Any
@@ -75,8 +77,8 @@ class Comparisons:
         earlier = self._known.get(question)
         if earlier is not None:
             return earlier[1]
-        # Values of one configuration repeat or they do not. A bounded table keeps the second case
-        # from using memory.
+        # Values of one configuration either repeat or never do. A bounded table limits memory in
+        # the second case.
         if len(self._known) >= self._MOST:
             self._known.clear()
         comparison = _compared(kind, desired, shown, known, path)
@@ -140,7 +142,7 @@ def _object_with_missing(
     for part in kind.properties:
         before = known.get(part.name)
         if before is None and _is_untagged(part.type, result.get(part.name)):
-            # Without its tag nobody can say what the part is, so it counts as missing.
+            # Without its tag, the part cannot be identified, so it counts as missing.
             del result[part.name]
         elif part.name in result:
             result[part.name] = with_missing(part.type, result[part.name], before)

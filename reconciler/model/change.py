@@ -170,7 +170,9 @@ class Change(Struct, frozen=True):
     pre_image: Spec = field(default_factory=dict)
     """The live values that the plan compared. Apply refuses the change if they differ by then."""
     facts: Spec = field(default_factory=dict)
-    """What else the API answers of the object, such as `created_at`: for policies, and only if there are any."""
+    """Other attributes of the object in the API's answer, such as `created_at`: for policies, and
+    only if there are any.
+    """
 
     depends_on: tuple[Address, ...] = ()
     """The addresses to create before this one, and to delete after it."""
@@ -184,7 +186,7 @@ class Change(Struct, frozen=True):
     sets_on_remove: bool = False
     """Whether the manifest sets `on_remove`, instead of inheriting it from the kind."""
     strict: bool = False
-    """Whether the record keeps what the API chose, for strict mode to compare with."""
+    """Whether the record keeps the values that the API chose, for strict mode to compare with."""
     renamed_from: Address | None = None
     mark: str = ""
     """The ownership mark that an adoption writes; empty if it writes none."""
@@ -207,18 +209,18 @@ class Change(Struct, frozen=True):
     matched_by: Address | None = None
     """The retention rule that matched the object. Such an object belongs to no resource."""
     losses: tuple[Loss, ...] = ()
-    """What an update in place destroys."""
+    """The losses of an update in place."""
     keys: tuple[KeyStep, ...] = ()
     """What happens to the keys of the object. Where nothing else does, the change is an update without fields."""
     blocked: str = ""
-    """Why nothing can be done about the address in this plan: its own error, or that of a resource it depends on.
+    """Why this plan cannot change the address: its own error, or that of a resource it depends on.
 
     Such a change is a no-op that apply reports as failed (`Reason.BLOCKED`) or skipped (`Reason.WAITS`).
     """
 
     @property
     def is_change(self) -> bool:
-        """Whether there is something to do, even if only in the state."""
+        """Whether the change does anything, even if only in the state."""
         return self.action is not Action.NO_OP
 
     @property
@@ -239,7 +241,7 @@ class Change(Struct, frozen=True):
 
     @property
     def destroys(self) -> str:
-        """What the change destroys, as clauses separated by semicolons; empty if nothing."""
+        """The losses of the change, as clauses separated by semicolons; empty if there are none."""
         clauses = [loss.sentence for loss in self.losses]
         is_archived = self.action is Action.DELETE and self.removal is Removal.ARCHIVE
         if self.action.destroys and self.destructive:
@@ -251,7 +253,9 @@ class Change(Struct, frozen=True):
 
     @property
     def is_destructive(self) -> bool:
-        """Whether the change destroys something. Restoring earlier values and forgetting an ended job do not."""
+        """Whether the change destroys anything. Restoring earlier values and forgetting an ended
+        job do not.
+        """
         if self.losses:
             return True
         # A job that has ended is only forgotten; its results stay at the API.
@@ -276,7 +280,7 @@ class Drift(Struct, frozen=True):
     blame: str = ""
     """Who changed it, according to the audit log; empty if the log was not read."""
     overdue: str = ""
-    """Which key should have been rotated by now, as a clause; empty if none."""
+    """The key that should have been rotated by now, as a clause; empty if none."""
 
     @property
     def is_changed(self) -> bool:
@@ -323,7 +327,7 @@ class RefreshSummary(
     whole: bool = False
     """Whether the plan covers all resources, instead of only targets."""
     setback: str = ""
-    """Why no scope could be skipped, if users should know; empty otherwise."""
+    """Why no scope could be skipped, for users; empty if they need not know."""
     is_offline: bool = False
     """Whether nothing was read."""
     began_at: float = 0.0
@@ -391,7 +395,7 @@ class Plan(Struct, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the plan does nothing."""
         return not self.pending
 
     @property
@@ -420,13 +424,13 @@ class Outcome(Struct, frozen=True):
     status: OutcomeStatus
     id: str | None = None
     message: str = ""
-    """The API's error message, or what a skipped change waited for."""
+    """The API's error message, or the failed dependency of a skipped change."""
     hint: str = ""
     request_id: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     changed_since_plan: tuple[FieldChange, ...] = ()
-    """What someone else changed since the plan, for stale changes."""
+    """Changes by others since the plan, for stale changes."""
     blame: str = ""
     """Who changed it, according to the audit log."""
     was_started: bool = False

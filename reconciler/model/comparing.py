@@ -257,7 +257,7 @@ def _part(part: Property, value: Mapping[str, Any]) -> Any:
 
 
 def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = False) -> None:
-    # null, {} and [] mostly all mean "nothing here": the API answers any of them for a part that is not set.
+    # Null, {} and [] mostly mean "empty": the API answers any of them for an unset part.
     if value is None or (not keeps_empty and value in ({}, [])):
         return
     target[name] = value

@@ -20,7 +20,7 @@ class FindingStatus(StrEnum):
 
 
 class DoctorFinding(Struct, frozen=True):
-    """One sentence about one topic. `cure` says what to do; it is empty if nothing is needed."""
+    """One sentence about one topic. `cure` is the remedy; empty if none is needed."""
 
     topic: str
     status: FindingStatus

@@ -166,7 +166,7 @@ def _status_since(entries: tuple[HistoryEntry, ...]) -> float:
 
 
 def _drift_after(entry: HistoryEntry, before: float | None) -> float | None:
-    """Since when there is drift after a run; `before` is the same before it."""
+    """The start of the present drift after a run; `before` is the start before that run."""
     if entry.status in _WITHOUT_READ:
         return before
     if entry.status is StackStatus.APPLIED or not entry.drifted:

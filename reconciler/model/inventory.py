@@ -29,7 +29,7 @@ class InventoryObject(Struct, frozen=True):
     id: str
     """The id, with the ids of the parent where it is unique only there."""
     label: str
-    """The name of the object, or what identifies it instead."""
+    """The name of the object, or another text that identifies it."""
     relation: ObjectRelation
     project: str | None = None
     """The project's name: that of the configuration, else that at the API."""

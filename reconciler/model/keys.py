@@ -23,10 +23,12 @@ from reconciler.model.sinks import EARLIER_KEYS, targets_of
 from reconciler.model.values import Spec
 
 OVERLAP_SECONDS = 7 * DAY_SECONDS
-"""How long an earlier key stays valid at least, unless `rotate.overlap` says otherwise."""
+"""The least time that an earlier key stays valid, unless `rotate.overlap` sets another."""
 
 UNUSED_SECONDS = DAY_SECONDS
-"""How long an earlier key must be unused before it is revoked, unless the manifest says otherwise."""
+"""The least time that an earlier key must be unused before its revocation, unless the manifest sets
+another.
+"""
 
 PREVIOUS = EARLIER_KEYS
 KEPT = "kept"
@@ -35,7 +37,7 @@ _OF_ONE_KEY = ("key_id", "target", "receipt", "made_at", "expires_at")
 
 
 class KeyAction(StrEnum):
-    """What happens to a key."""
+    """The action of a plan on a key."""
 
     ROTATE = "rotate"
     """A new key is created and delivered, and the current one becomes an earlier key."""
@@ -74,9 +76,9 @@ class RotationPolicy(Struct, frozen=True):
     every: float | None = None
     """The age at which a key is rotated; None for never."""
     overlap: float = OVERLAP_SECONDS
-    """How long an earlier key stays valid at least."""
+    """The least time that an earlier key stays valid."""
     unused: float = UNUSED_SECONDS
-    """How long an earlier key must be unused before it is revoked."""
+    """The least time that an earlier key must be unused before it is revoked."""
 
 
 def policy_of(value: Any) -> RotationPolicy:

@@ -373,7 +373,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     destroys: str = ""
     """What a deletion destroys, as a clause for the plan; empty if nothing of value is lost."""
     terminal_states: Mapping[tuple[str, Any], TerminalState] = struct_field(default_factory=dict)
-    """By attribute and value: what it means that an object has that value."""
+    """By attribute and value: the effect of an object that has that value."""
     read_only_when: Mapping[tuple[str, Any], str] = struct_field(default_factory=dict)
     """By attribute and value: the reason why an object with that value must not be changed or removed here."""
     held_for_removal: bool = False
@@ -385,7 +385,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     made_unnecessary_by: str | None = None
     """A kind whose object with the same natural key fulfils the purpose of this one: a user, of an invite."""
     absent: str = ""
-    """What to do where a declared object of a kind that cannot be created does not exist: one or two sentences."""
+    """The remedy if a declared object of a kind that cannot be created does not exist: one or two
+    sentences.
+    """
 
     audit_events: tuple[str, ...] = ()
     """Prefixes of the audit log event types that together report every change of such objects. Empty if the log
@@ -564,7 +566,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         return None
 
     def terminal_state(self, attributes: Spec) -> TerminalState | None:
-        """What it means that an object has these attributes; None if it has not ended."""
+        """The terminal state of an object with these attributes; None if it has not ended."""
         for (name, value), ended in self.terminal_states.items():
             if attributes.get(name) == value:
                 return ended

@@ -13,14 +13,14 @@ _LONGEST_LABEL = 120
 
 
 class PaceUser(Struct, frozen=True):
-    """The identity of a run as other runs see it. It informs people and proves nothing."""
+    """The identity of a run, as shown to other runs. It informs people and proves nothing."""
 
     id: str
     """Random, one for each process. Tokens are shared fairly between ids."""
     label: str = ""
     """As in `octocat (ci, apply payments/production)`."""
     is_background: bool = False
-    """Whether nobody waits for this run: others get two tokens for each of its."""
+    """Whether the run is unattended: other runs get two tokens for each of its tokens."""
 
 
 class PaceRequest(Struct, frozen=True):
@@ -51,7 +51,7 @@ class PaceAnswer(Struct, frozen=True):
     ages: Sequence[float] = ()
     """How long ago each request of the last window was sent, oldest first."""
     others: Sequence[str] = ()
-    """Labels of other runs that use the pace. They come from elsewhere: untrusted."""
+    """Labels of other runs that use the pace. Untrusted, because other machines write them."""
 
 
 class RunUse(Struct, frozen=True):

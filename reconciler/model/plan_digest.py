@@ -1,9 +1,9 @@
-"""The digest of a plan: what a reviewer approves, in 64 characters.
+"""The digest of a plan: 64 characters that a reviewer approves.
 
 Two plans have the same digest if they would do the same to the same objects for the same reasons.
-The digest covers each change with its values before and after, and the outputs. It leaves out what
-no reviewer approves: times, calls, the position of a document in its file, warnings, objects that
-stay as they are, and the secrets behind references.
+The digest covers each change with its values before and after, and the outputs. It leaves out
+times, calls, the position of a document in its file, warnings, unchanged objects, and the secrets
+behind references, because no reviewer approves them.
 """
 
 from __future__ import annotations

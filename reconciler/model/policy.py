@@ -15,7 +15,7 @@ from reconciler.model.diagnostic import SourceLocation
 
 
 class PolicySeverity(StrEnum):
-    """What a failing policy does to a plan."""
+    """The effect of a failing policy on a plan."""
 
     ADVISORY = "advisory"
     """It is reported."""
@@ -46,7 +46,7 @@ class PolicyResult(Struct, frozen=True):
     outcome: PolicyOutcome
     severity: PolicySeverity
     message: str = ""
-    """What is wrong, why it is undecided, or the reason of the exception."""
+    """The failure, the reason why it is undecided, or the reason of the exception."""
     location: SourceLocation | None = None
     """Of the resource; of the policy where nothing declares the resource; of a rule that is an error."""
     policy_location: SourceLocation | None = None
@@ -73,7 +73,7 @@ class PolicyResult(Struct, frozen=True):
 
 
 class PolicySummary(Struct, frozen=True):
-    """One policy, and how many resources it has which outcome for."""
+    """One policy, and the number of its resources by outcome."""
 
     name: str
     severity: PolicySeverity

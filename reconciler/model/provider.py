@@ -110,7 +110,9 @@ class Written(Struct, frozen=True):
 
 
 class ExpectedValue(Struct, frozen=True):
-    """What a plan knows of a field. It limits a second read to what the change touches."""
+    """The part of a plan about a field. It limits a second read to the parts that the change
+    touches.
+    """
 
     seen: Any
     """The value that the plan saw, in comparable form."""
@@ -263,7 +265,7 @@ class LiveWriter(Protocol):
     def delete_leftovers(
         self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps
     ) -> None:
-        """Delete what unfinished runs created for the object; leaves the object itself alone."""
+        """Delete leftovers of unfinished runs for the object; leaves the object itself alone."""
 
 
 class Provider(LiveReader, LiveWriter, Protocol):

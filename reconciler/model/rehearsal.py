@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from reconciler.model.change import ApplyResult, Plan
-from reconciler.model.finding import CaseVerdict
+
+
+class RehearsalVerdict(StrEnum):
+    """The result of a check. Each is a verdict of a finding too, except that no check has errors."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class RehearsalCheck(Struct, frozen=True):
     """One claim about the plan, and whether the rehearsal confirmed it."""
 
     name: str
-    verdict: CaseVerdict
+    verdict: RehearsalVerdict
     detail: str = ""
-    """What was found; one line for each finding."""
+    """The results of the check, one per line."""
 
 
 class RouteCalls(Struct, frozen=True):
@@ -55,25 +64,25 @@ class Pace(Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """Reading and applying together."""
+        """The time for reading and applying together."""
         return self.reading_seconds + self.applying_seconds
 
 
 class RollbackPreview(Struct, frozen=True):
-    """What a rollback of the rehearsed apply would do."""
+    """The effect of a rollback of the rehearsed apply."""
 
     changes: tuple[str, ...] = ()
     """One line for each change: its action and its address."""
     obstacles: tuple[str, ...] = ()
-    """What a rollback cannot undo."""
+    """The effects that a rollback cannot undo."""
 
 
 class Rehearsal(Struct, frozen=True):
-    """What happened when a plan was applied to a copy of the organization."""
+    """The results of applying a plan to a copy of the organization."""
 
     plan: Plan
     source: str
-    """What the copy was made from, for people: the server, or the file of a recording."""
+    """The source of the copy, for people: the server, or the file of a recording."""
     read_at: float
     """When the live organization was read, in unix seconds."""
     saved_plan: str = ""
@@ -87,15 +96,15 @@ class Rehearsal(Struct, frozen=True):
     """The calls that the apply made to the copy."""
     pace: Pace = Pace(0.0)
     refusals: tuple[str, ...] = ()
-    """What guards refuse; the plan is not applied then."""
+    """The refusals of guards; the plan is not applied then."""
     api_refusals: tuple[str, ...] = ()
-    """What the API of the copy refused, by call."""
+    """The refusals of the copy's API, by call."""
     checks: tuple[RehearsalCheck, ...] = ()
     rollback: RollbackPreview | None = None
     unread: tuple[str, ...] = ()
-    """What could not be read, and so is not in the copy."""
+    """The lists that could not be read, and so are not in the copy."""
     not_modelled: tuple[str, ...] = ()
-    """What the copy does not reproduce, as far as it concerns this plan."""
+    """The features that the copy does not reproduce, as far as they concern this plan."""
     withheld_keys: tuple[str, ...] = ()
     """The keys that were created in the copy, and where an apply would deliver them."""
     faults: tuple[str, ...] = ()
@@ -104,5 +113,5 @@ class Rehearsal(Struct, frozen=True):
     def passed(self) -> bool:
         """Whether no check failed and no guard refuses the plan."""
         # A skipped check proves nothing, and fails nothing.
-        failed = any(check.verdict is CaseVerdict.FAILED for check in self.checks)
+        failed = any(check.verdict is RehearsalVerdict.FAILED for check in self.checks)
         return not failed and not self.refusals

@@ -30,7 +30,7 @@ class PastRun(Struct, frozen=True):
 
 
 class ReportContext(Struct, frozen=True):
-    """What the renderers know of a run besides its result."""
+    """The facts about a run that renderers need besides its result."""
 
     command: str = ""
     """The words of the command without its options."""
@@ -41,7 +41,7 @@ class ReportContext(Struct, frozen=True):
     folder: str = ""
     """The current folder as seen from the root of the repository; empty at the root."""
     stack_file: str = "reconciler.yaml"
-    """Stands for the place of findings without one, as hosts want a file for each."""
+    """Stands for the location of findings without one, because hosts require a file."""
     history: tuple[PastRun, ...] = ()
     """The latest runs, newest first."""
     findings: tuple[Finding, ...] = ()
@@ -59,7 +59,7 @@ NO_CONTEXT = ReportContext()
 
 
 class Report(Struct, frozen=True):
-    """The results of a run, and what ended it. `title` names the run, such as `drift`."""
+    """The results of a run, and the error that ended it. `title` names the run, such as `drift`."""
 
     title: str
     plan: Plan | None = None

@@ -1,4 +1,4 @@
-"""Where a run was started: by whom, on which machine, and from which CI job."""
+"""The origin of a run: the person, the machine, and the CI job that started it."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ Receipt = Mapping[str, Any]
 
 
 class SinkContext(Struct, frozen=True):
-    """What a driver gets to work with."""
+    """The inputs of a driver."""
 
     env: Mapping[str, str]
     """The environment: the only source of addresses and credentials."""
@@ -72,7 +72,8 @@ class SinkContext(Struct, frozen=True):
     run or from the state."""
     was_begun: Callable[[str, str], bool]
     """Whether a delivery to a place for an owner began and its outcome was not recorded: by this
-    run, or by one that died. What lies there may be ours."""
+    run, or by one that died. The value there may be ours.
+    """
     withheld: tuple[Secret, ...] = ()
     """The keys that this run authenticates to the API with. No program gets them."""
 
@@ -127,8 +128,8 @@ class Sink(Protocol):
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:
         """Remove the key of a receipt, unless somebody changed it since.
 
-        An empty receipt stands for an interrupted `put`: whatever it left is removed. Succeeds
-        where there is nothing to remove.
+        An empty receipt stands for an interrupted `put`, whose traces are removed. Succeeds if
+        there is nothing to remove.
         """
 
 

@@ -9,8 +9,9 @@ from decimal import Decimal
 from msgspec import Struct, field
 
 PEAKS = frozenset({"usage_bytes"})
-"""Figures that measure a level instead of a flow. Over several days the maximum counts, since a sum
-would be meaningless."""
+"""Figures that measure a level instead of a flow. Over several days the maximum counts, because a
+sum would be meaningless.
+"""
 
 
 class Period(Struct, frozen=True):

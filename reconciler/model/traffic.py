@@ -1,4 +1,4 @@
-"""What a client reports about its requests, for metrics: never an id, a query, a header or a body."""
+"""Reports of a client's requests, for metrics: never an id, a query, a header or a body."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Text(Struct, frozen=True):
     min_length: int | None = None
     pattern: str | None = None
     pattern_hint: str = ""
-    """What a text that matches is, as a noun: `a duration such as 90d`."""
+    """A noun for texts that match: `a duration such as 90d`."""
     # Enums of the API grow without notice. Closed ones are those whose values this program has to
     # understand.
     choices: tuple[str, ...] = ()

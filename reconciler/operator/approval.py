@@ -1,4 +1,4 @@
-"""Decides whether a plan may be applied. Nothing else in the operator does.
+"""Decides whether a plan may be applied. No other module of the operator decides that.
 
 Only `decide` makes a `Grant`, and an apply needs one. A grant names the Stack, its mode and the plan
 that it covers. `still_holds` checks it against the Stack just before the first write.
@@ -28,7 +28,7 @@ class Grant(Struct, frozen=True):
     digest: str
     """The only plan that may be applied; empty for any plan that no guard refuses."""
     approval: str = ""
-    """The digest in the annotation, which the apply uses up; empty in the mode apply."""
+    """The digest in the annotation, which the apply removes; empty in the mode apply."""
 
 
 class ApprovalVerdict(StrEnum):
@@ -70,7 +70,7 @@ def decide(stack: StackObject, planned: StackResult, *, destroy: bool = False) -
         return Decision(ApprovalVerdict.NOT_PERMITTED)
     if plan.is_empty:
         return Decision(ApprovalVerdict.NOTHING)
-    # Named one by one, so that a mode that is added later writes nothing by accident.
+    # Listed one by one, so that a mode added later writes nothing by accident.
     if spec.mode is Mode.APPLY or spec.mode is Mode.APPROVE:
         return _decide_writing(stack, spec.mode, planned, destroy=destroy)
     return Decision(ApprovalVerdict.NOT_PERMITTED)
@@ -123,5 +123,5 @@ def differences(approved: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str
             parts.append(f"{new.get('action')} {address} has other values")
     shown = parts[:MAX_DIFFERENCES]
     if len(parts) > len(shown):
-        shown.append(f"{len(parts) - len(shown)} more")
+        shown.append(f"{len(parts) - len(shown):,} more")
     return ", ".join(shown)

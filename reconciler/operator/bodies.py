@@ -9,7 +9,7 @@ from typing import Any
 
 
 def mapping_at(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object under a name; empty if there is none, or something else."""
+    """The object under a name; empty if there is none, or a value of another type."""
     value = body.get(name)
     if isinstance(value, Mapping):
         return value

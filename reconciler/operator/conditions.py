@@ -19,7 +19,7 @@ TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
 
 class ReadyReason(Struct, frozen=True):
-    """What a reason of `Ready` means, and whether progress needs a person."""
+    """The meaning of a reason of `Ready`, and whether progress needs a person."""
 
     meaning: str
     is_blocked: bool = False
@@ -41,50 +41,50 @@ def _blocked(meaning: str) -> ReadyReason:
 
 
 REASONS: Mapping[str, ReadyReason] = {
-    "InSync": _ready("Live objects are as the manifests declare."),
-    "Applied": _ready("The plan was applied, all of it."),
-    "Observed": _ready("Live objects were read. The mode never writes."),
-    "Suspended": _calm("`suspend` is true, so there are no runs."),
+    "InSync": _ready("Live objects match the manifests."),
+    "Applied": _ready("The entire plan was applied."),
+    "Observed": _ready("Live objects were read. The mode does not write."),
+    "Suspended": _calm("`suspend` is true. There are no runs."),
     "Destroyed": _calm("The Stack is being deleted, and its objects are gone."),
     "AwaitingApproval": _calm("The plan waits for the annotation with its digest."),
-    "ApprovalOutdated": _blocked("The annotation names another plan than the present one."),
-    "SpecInvalid": _blocked("The spec cannot be used."),
+    "ApprovalOutdated": _blocked("The annotation approves a plan other than the current one."),
+    "SpecInvalid": _blocked("The spec is invalid."),
     "SourceNotFound": _blocked("The ConfigMap or the folder does not exist."),
     "SourceInvalid": _blocked("The source is not a stack, or leaves its folder."),
-    "SourceMoved": _calm("The source changed during the run. The run is repeated."),
+    "SourceMoved": _calm("The source changed during the run. The run is retried."),
     "OrganizationNotFound": _blocked("The Organization does not exist."),
     "OrganizationNotAllowed": _blocked(
         "The Organization does not allow the namespace of the Stack."
     ),
-    "OrganizationInvalid": _blocked("The Organization cannot be used."),
+    "OrganizationInvalid": _blocked("The Organization is invalid."),
     "OrganizationMismatch": _blocked(
         "Keys, state and stack file belong to different organizations."
     ),
-    "KeyNotFound": _blocked("A Secret with a key does not exist or lacks it."),
-    "KeyRefused": _blocked("The API refuses a key."),
+    "KeyNotFound": _blocked("A Secret with an API key does not exist, or lacks the key."),
+    "KeyRefused": _blocked("The API refuses an API key."),
     "CredentialMissing": _blocked("The stack needs a key that nothing provides."),
     "StackNameTaken": _blocked("Another Stack manages the same stack name and environment."),
     "ConfigurationInvalid": _blocked("The manifests have errors."),
-    "RequestInvalid": _blocked("A setting cannot be used."),
+    "RequestInvalid": _blocked("A setting is invalid."),
     "GuardRefused": _blocked("A guard or a policy refuses the plan."),
-    "PolicyFailed": _blocked("A policy over live objects fails."),
+    "PolicyFailed": _blocked("A policy for live objects fails."),
     "ResourceBlocked": _blocked("A resource has an error."),
     "ResourceUnreadable": _blocked("A managed object cannot be read."),
     "NotConverging": _blocked(
-        "Applies of the same source always leave changes. Runs become rarer."
+        "Each apply of the same source leaves changes. Runs become less frequent."
     ),
-    "DeletionNotPermitted": _blocked("`deletionPolicy` is Delete, and the mode never writes."),
+    "DeletionNotPermitted": _blocked("`deletionPolicy` is Delete, but the mode does not write."),
     "ApplyFailed": _blocked("No change was applied."),
     "ApplyIncomplete": _blocked("Some changes were applied."),
     "SinkFailed": _blocked("A key could not be delivered."),
-    "PlanStale": _calm("Something changed between plan and apply. The run is repeated."),
-    "Locked": ReadyReason("Another run has held the lock of the state for long."),
-    "Interrupted": _calm("The run was stopped. It is repeated."),
+    "PlanStale": _calm("Something changed between plan and apply. The run is retried."),
+    "Locked": ReadyReason("Another run has held the lock of the state for more than ten minutes."),
+    "Interrupted": _calm("The run was stopped. It is retried."),
     "StateUnavailable": ReadyReason("The shared state cannot be reached or read."),
-    "ApiFailed": ReadyReason("The API cannot be reached, or fails."),
-    "Throttled": ReadyReason("The API allows no more requests for now."),
-    "SystemFailed": ReadyReason("The operating system refused something."),
-    "Unexpected": ReadyReason("A fault of this program. The log has more."),
+    "ApiFailed": ReadyReason("The API cannot be reached, or returns errors."),
+    "Throttled": ReadyReason("The API's rate limit is exhausted."),
+    "SystemFailed": ReadyReason("A call to the operating system failed."),
+    "Unexpected": ReadyReason("An internal error. The log has details."),
 }
 """Every reason of the condition `Ready`; `Blocked` has the same one while it is true."""
 
@@ -100,7 +100,7 @@ class Judgement(Struct, frozen=True):
 
     @property
     def entry(self) -> ReadyReason:
-        """What the reason means."""
+        """The table entry of the reason."""
         return REASONS.get(self.reason, REASONS["Unexpected"])
 
 
@@ -122,7 +122,7 @@ def judge(mode: Mode, result: StackResult, verdict: ApprovalVerdict) -> Judgemen
     if verdict is ApprovalVerdict.OUTDATED:
         return Judgement("ApprovalOutdated", "Another plan was approved.")
     if result.status is StackStatus.IN_SYNC:
-        return Judgement("InSync", "Live objects are as the manifests declare.")
+        return Judgement("InSync", "Live objects match the manifests.")
     if verdict is ApprovalVerdict.NOT_PERMITTED:
         return Judgement("Observed", f"The mode {mode} reports changes and makes none.")
     return Judgement("InSync", "Only the state changes.")
@@ -137,7 +137,7 @@ def _explained(result: StackResult) -> str:
     if plan is not None and result.status is StackStatus.REFUSED:
         sentences += plan.refusals[:_MOST_NAMED]
         if len(plan.refusals) > _MOST_NAMED:
-            sentences.append(f"{len(plan.refusals) - _MOST_NAMED} more refusals")
+            sentences.append(f"{len(plan.refusals) - _MOST_NAMED:,} more refusals")
     for diagnostic in result.diagnostics[:_MOST_NAMED]:
         place = diagnostic.location or diagnostic.address or ""
         sentences.append(f"{place} {diagnostic.summary}: {diagnostic.detail}")
@@ -145,7 +145,7 @@ def _explained(result: StackResult) -> str:
         failed = [outcome for outcome in result.result.outcomes if outcome.message]
         for outcome in failed[:_MOST_NAMED]:
             sentences.append(f"{outcome.change.address}: {outcome.message}")
-    # Blocked resources explain a run that has nothing else to say. Otherwise they repeat it.
+    # Blocked resources explain a run without another explanation. Otherwise they repeat it.
     if not sentences and plan is not None:
         for change in plan.blocked[:_MOST_NAMED]:
             sentences.append(f"{change.address}: {change.blocked}")
@@ -192,7 +192,7 @@ def conditions_of(
 def ready_condition(
     judgement: Judgement, *, is_ready: bool, generation: int, previous: Any, now: str
 ) -> dict[str, Any]:
-    """The condition `Ready` of an object that has no other."""
+    """The condition `Ready` of an object that has no other condition."""
     make = _ConditionMaker(previous, generation, now).make
     return make("Ready", TRUE if is_ready else FALSE, judgement.reason, judgement.message)
 

@@ -1,7 +1,7 @@
 """The custom resource definitions of the operator, as Kubernetes installs them.
 
-The schemas are written here once. `python -m reconciler.operator.crds` prints them as YAML, which
-is what `deploy/kubernetes/crds.yaml` holds. `resources.py` reads what they admit.
+The schemas are defined only here. `python -m reconciler.operator.crds` prints them as YAML, which
+is the content of `deploy/kubernetes/crds.yaml`. `resources.py` parses objects that they accept.
 
 The group is the name of the program as a domain. Kubernetes wants a domain so that groups of
 different projects do not clash, and reserves `*.k8s.io` alone.
@@ -24,13 +24,13 @@ ORGANIZATIONS = "organizations"
 APPROVE = f"{GROUP}/approve"
 """The annotation that approves the plan with a digest."""
 RECONCILE = f"{GROUP}/reconcile"
-"""The annotation whose change, to any text, asks for a run at once."""
+"""The annotation whose change, to any text, requests a run at once."""
 SOURCE_LABEL = f"{GROUP}/source"
 """The label of ConfigMaps that stacks may name. The operator watches no other ConfigMap."""
 STACK_LABEL = f"{GROUP}/stack"
 """The label of Secrets that hold keys of a Stack: the uid of the Stack."""
 FINALIZER = f"{GROUP}/stack"
-"""Keeps a Stack until what its deletion policy says is done."""
+"""Keeps a Stack until the action of its deletion policy is done."""
 
 MODES = ("observe", "plan", "approve", "apply")
 DELETION_POLICIES = ("Retain", "Delete")

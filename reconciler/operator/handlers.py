@@ -44,7 +44,7 @@ def watch(
 ) -> None:
     """Watch until `stop` is set, in this thread. Without namespaces, the whole cluster.
 
-    Raises whatever kopf cannot recover from, such as a definition that is gone.
+    Raises every error that kopf cannot recover from, such as a deleted definition.
     """
     asyncio.run(_watch(_registry(changes, cluster), namespaces, stop))
 

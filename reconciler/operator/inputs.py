@@ -41,7 +41,7 @@ class Obstacle(Exception):
 
 
 class OperatorOptions(Struct, frozen=True):
-    """The settings of the operator that runs need."""
+    """The settings of the operator for its runs."""
 
     env: Mapping[str, str]
     """The environment of sessions, without API keys."""
@@ -104,7 +104,7 @@ class InputReader:
         namespace = stack.key.namespace
         with ExitStack() as cleanup:
             root, revision = self._source(namespace, spec, cleanup)
-            # Those of the Organization come first, and a Stack can only add to them.
+            # The paths of the Organization come first, and a Stack can only add to them.
             placed = [(organization.key.namespace, place) for place in limits.policies]
             placed += [(namespace, place) for place in spec.policies]
             folders = tuple(self._policy_folder(*each, cleanup) for each in placed)
@@ -135,7 +135,8 @@ class InputReader:
             raise Obstacle("ConfigurationInvalid", " ".join(sentences)) from error
         except ReconcilerError as error:
             raise Obstacle("ConfigurationInvalid", str(error)) from error
-        # Without a name the folder would count, which is another one in each run of a ConfigMap.
+        # Without a name, the folder would identify the stack, and a ConfigMap has another folder in
+        # each run.
         if declared.file is None or not declared.is_named:
             raise Obstacle(
                 "SourceInvalid",
@@ -218,7 +219,8 @@ class InputReader:
         env = {**options.env, **variables}
         if limits.organization_id is not None:
             env["OPENAI_ORG_ID"] = limits.organization_id
-        # A Stack may deliver keys to its own namespace, and elsewhere only what others allow.
+        # A Stack may deliver keys to its own namespace, and elsewhere only with the permission of
+        # others.
         own = f"kubernetes:{namespace}/**"
         return Settings(
             root=root,

@@ -64,7 +64,7 @@ def session_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _holds_key(name: str, value: str) -> bool:
-    # By value too: a stack file could name a variable of any other name as its key.
+    # By value too: a stack file could use a variable of any other name as its key.
     return name.startswith("OPENAI_") or OPENAI_KEY.fullmatch(value.strip()) is not None
 
 

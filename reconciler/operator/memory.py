@@ -1,6 +1,7 @@
-"""What the operator remembers of Stacks between runs.
+"""The operator's memory of Stacks between runs.
 
-Lost with the process, at the cost of one run: whatever has to survive a restart stands in the status.
+It is lost with the process, at the cost of one run. Facts that must survive a restart are in the
+status.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ BUSY_SECONDS = 600.0
 
 
 class StackMemory:
-    """What is known of one Stack from its earlier runs."""
+    """The facts about one Stack from its earlier runs."""
 
     def __init__(self, stack: StackObject) -> None:
         self.uid = stack.uid
         self.id = stack_id(stack.key, None)
-        """How metrics name the Stack."""
+        """The name of the Stack in metrics."""
         self.number = _last_number(stack)
         """The number of the latest run."""
         self.applies = 0

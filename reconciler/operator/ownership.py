@@ -4,7 +4,7 @@ Every Secret that a Stack fills has a label with the uid of the Stack. With the 
 it also has an owner reference, so that Kubernetes deletes the Secret with the Stack. With Retain, keys
 stay in use after the Stack is gone.
 
-The state says where the keys are. To list Secrets, the operator would need the right to read all.
+The state names the Secrets with keys. Listing Secrets would need the right to read all of them.
 """
 
 from __future__ import annotations

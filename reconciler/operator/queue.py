@@ -1,4 +1,5 @@
-"""Decides which Stack is reconciled next, and when again. Starts no threads and calls no API.
+"""Decides which Stack is reconciled next, and when it runs again. Starts no threads and calls no
+API.
 
 Times are those of a monotonic clock, so a correction of the system clock changes nothing.
 """
@@ -30,15 +31,15 @@ _SOON = 2.0
 
 
 class Next(StrEnum):
-    """How a run ended, for the time of the next one."""
+    """The end of a run, which determines the time of the next one."""
 
     DONE = "done"
     SOON = "soon"
-    """Something changed during the run."""
+    """The inputs changed during the run."""
     FAILED = "failed"
-    """It may succeed later without anybody's help."""
+    """A retry may succeed without a change."""
     BLOCKED = "blocked"
-    """Somebody has to change something first, and the change wakes the Stack."""
+    """Somebody has to make a change first, and the change wakes the Stack."""
     BUSY = "busy"
     """Another run holds the lock."""
     LOOPING = "looping"
@@ -48,7 +49,7 @@ class Next(StrEnum):
 
 
 class RunEnd(Struct, frozen=True):
-    """The end of a run, for the time of the next one."""
+    """The end of a run, which determines the time of the next one."""
 
     next: Next
     interval: float = 0.0
@@ -152,7 +153,7 @@ class WorkQueue:
             return delay
 
     def close(self) -> None:
-        """Hand out nothing more, and end all waits."""
+        """Return no more Stacks, and end all waits."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

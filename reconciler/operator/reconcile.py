@@ -1,6 +1,6 @@
 """One run of one Stack: source, keys, plan, decision, apply, status.
 
-Everything that stops a run becomes a condition. Only a fault of this program raises.
+Every obstacle to a run becomes a condition. Only a defect of this program raises.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ LOG = logging.getLogger("reconciler.operator")
 _NO_RECORDER = NoRecorder()
 
 ANSWER_SHARE = 0.5
-"""The share of an interval that an answer may be old which another stack has read."""
+"""The share of an interval that an answer read for another Stack may be old."""
 
 
 class Ended(Struct, frozen=True):
-    """How a run ended: what follows, and what the status says."""
+    """The end of a run: when to run again, and the new status."""
 
     outcome: RunEnd
     judgement: Judgement
@@ -103,8 +103,8 @@ class Reconciler:
         self._telemetry = StackTelemetry(recorder, redactor)
 
     def reconcile(self, key: ObjectKey, stop: threading.Event) -> RunEnd:
-        """Do what a Stack needs now. Setting `stop` ends it after the calls in flight."""
-        # From the registry: the event that woke the Stack may be older than what is known by now.
+        """Reconcile a Stack. Setting `stop` ends it after the calls in flight."""
+        # From the registry: the event that woke the Stack may be older than the registry.
         stack = self._registry.stack(key)
         if stack is None:
             self._forget(key)
@@ -143,7 +143,7 @@ class Reconciler:
     def _maintain(self, stack: StackObject, memory: StackMemory, stop: threading.Event) -> RunEnd:
         if stack.spec is None:
             return self._stopped(stack, memory, Obstacle("SpecInvalid", stack.problem)).outcome
-        # Before the first apply, since a deletion must find the finalizer once objects exist.
+        # Before the first apply, because a deletion must find the finalizer once objects exist.
         if not self._writer.align_finalizer(stack):
             return RunEnd(Next.SOON, stack.interval)
         if stack.spec.suspend:
@@ -161,8 +161,8 @@ class Reconciler:
             # The files of ConfigMaps exist only inside of the block.
             with self._inputs.of(stack, spec) as inputs:
                 claim = self._inputs.claimed(stack, inputs.settings)
-                # Before the first write: a process that dies after it leaves a status that says
-                # where the state and the Secrets are.
+                # Before the first write: if the process dies after it, the status still names the
+                # state and the Secrets.
                 self._writer.record_claim(stack, claim)
                 self._telemetry.identify(
                     current.memory, stack_id(stack.key, spec.environment, claim.stack)
@@ -194,7 +194,7 @@ class Reconciler:
 
     def _stopped(self, stack: StackObject, memory: StackMemory, problem: Obstacle) -> Ended:
         judgement = Judgement(problem.reason, str(problem))
-        # A source that moved is read again in a moment, and the status need not flicker.
+        # A source that moved is read again in a moment, so the status need not change.
         if problem.reason != "SourceMoved":
             self._writer.write(stack, RunFacts(judgement, number=memory.number))
         if not judgement.entry.is_blocked:
@@ -230,10 +230,11 @@ class Reconciler:
         memory.note_end(result, generation=stack.generation, revision=inputs.revision, now=now)
         ended = _ended(current.stack, memory, result, judgement)
         if result.reason == "KeyRefused":
-            # A key that was rotated in its Secret works in the next run, not after the cache ends.
+            # After a key was rotated in its Secret, the next run must not wait for the cache to
+            # expire.
             self._keys.forget(inputs.organization)
-        # Another run that holds the lock for a moment is no news, and a run that a signal stopped is
-        # repeated by the next process.
+        # If another run holds the lock for a moment, the status need not say so. A run that a
+        # signal stopped is repeated by the next process.
         is_quiet = ended.outcome.next is Next.BUSY and not memory.is_long_busy(now)
         is_interrupted = run.stop.is_set() and result.status is StackStatus.INTERRUPTED
         if not is_quiet and not is_interrupted:
@@ -281,7 +282,7 @@ class Reconciler:
 
 
 def _version(stack: StackObject) -> tuple[str, int]:
-    """What changes with every change of the spec."""
+    """A value that changes with every change of the spec."""
     return stack.uid, stack.generation
 
 
@@ -297,7 +298,7 @@ def _judged(
     plan = result.plan
     if plan is not None and judgement.reason == "AwaitingApproval":
         text = (
-            f"Changes: {summary_of(plan)}. Destructive: {len(plan.destructive)}. Approve with: "
+            f"Changes: {summary_of(plan)}. Destructive: {len(plan.destructive):,}. Approve with: "
             f"kubectl annotate stack {stack.key.name} -n {stack.key.namespace} "
             f"{APPROVE}={result.digest} --overwrite"
         )
@@ -355,7 +356,7 @@ def _looping(memory: StackMemory, result: StackResult) -> str:
         addresses = [str(change.address) for change in result.plan.pending]
     named = ", ".join(addresses[:3])
     if len(addresses) > 3:
-        named += f" and {len(addresses) - 3} more"
+        named += f" and {len(addresses) - 3:,} more"
     return (
         f"{memory.applies} applies of the same source in a row left changes: {named}. Something "
         "changes them back, or the API keeps other values than the manifests declare."

@@ -41,7 +41,7 @@ class KnownKeys(Struct, frozen=True):
 
 
 class Registry:
-    """Holds the present objects, and which Stack manages which state. Thread-safe."""
+    """Holds the present objects, and the Stack that manages each state. Thread-safe."""
 
     def __init__(self, default_interval: str = DEFAULT_INTERVAL) -> None:
         self._default_interval = default_interval
@@ -145,7 +145,7 @@ class Registry:
     # --- claims
 
     def claim(self, key: ObjectKey, claim: StateClaim) -> ObjectKey | None:
-        """Note what a Stack manages; the Stack that manages it already, if there is one."""
+        """Note the claim of a Stack; the Stack that has made the claim already, if any."""
         # The first Stack keeps its claim. If the older one won, it could take over a state by
         # changing its source. After a restart, the statuses say who was first.
         with self._lock:

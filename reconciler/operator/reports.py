@@ -73,10 +73,10 @@ class StatusWriter:
     def write(self, stack: StackObject, facts: RunFacts, *, is_run: bool = True) -> None:
         """Write the status after a run, if it has news or a heartbeat is due. Raises KubeError.
 
-        `is_run` is False for a Stack that is suspended, which has no heartbeat.
+        `is_run` is False for a suspended Stack, which has no heartbeat.
         """
         current = self._registry.stack(stack.key)
-        # A new Stack under the same name has nothing to do with the run.
+        # A new Stack under the same name is unrelated to the run.
         if current is None or current.uid != stack.uid:
             return
         # The run was about the generation that it began with. What is kept comes from the present
@@ -127,7 +127,7 @@ class StatusWriter:
             self._registry.put_organization(answer)
 
     def record_claim(self, stack: StackObject, claim: StateClaim) -> None:
-        """Write what a Stack manages into its status, before the first run writes anything.
+        """Write the claim of a Stack into its status, before the first run writes anything.
 
         After a restart the status says which Stack manages a state, and in which state the places of
         Secrets are. Raises KubeError and Obstacle.

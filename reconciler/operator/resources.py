@@ -52,7 +52,7 @@ class ObjectKey(Struct, frozen=True, order=True):
 
 
 class Mode(StrEnum):
-    """How far the operator may go with a Stack."""
+    """How much the operator may do with a Stack."""
 
     OBSERVE = "observe"
     PLAN = "plan"
@@ -61,7 +61,7 @@ class Mode(StrEnum):
 
 
 class DeletionPolicy(StrEnum):
-    """What happens to the objects of a Stack that is deleted."""
+    """What happens to the objects of a deleted Stack."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
@@ -96,7 +96,9 @@ class ConfigMapReference(Struct, frozen=True):
 
 
 class StackSource(Struct, frozen=True, rename="camel"):
-    """Where a stack file and its manifests are. Exactly one of `config_map` and `path` is given."""
+    """The location of a stack file and its manifests. Exactly one of `config_map` and `path` is
+    set.
+    """
 
     config_map: ConfigMapReference | None = None
     path: RelativePath | None = None
@@ -104,7 +106,7 @@ class StackSource(Struct, frozen=True, rename="camel"):
 
 
 class PolicyPlace(Struct, frozen=True, rename="camel"):
-    """Where policies are. Exactly one of both is given."""
+    """The location of policies. Exactly one of the two is set."""
 
     config_map: ConfigMapReference | None = None
     path: RelativePath | None = None
@@ -147,13 +149,13 @@ class SecretKey(Struct, frozen=True):
 
 
 class KeySource(Struct, frozen=True, rename="camel"):
-    """Where a key for the API is."""
+    """The location of a key for the API."""
 
     secret_ref: SecretKey
 
 
 class ProjectKey(Struct, frozen=True, rename="camel"):
-    """Where the key of a project is, and the variable that stack files name it by."""
+    """The location of a project's key, and the variable name for it in stack files."""
 
     variable: Annotated[str, Meta(max_length=128, pattern=_pattern(KEY_VARIABLE_PATTERN))]
     secret_ref: SecretKey
@@ -178,7 +180,7 @@ class OrganizationSpec(Struct, frozen=True, rename="camel"):
     policies: Annotated[tuple[PolicyPlace, ...], Meta(max_length=MAX_REFERENCES)] = ()
 
     def secrets(self) -> tuple[tuple[str, SecretKey], ...]:
-        """The environment variable of each key, and where the key is."""
+        """The environment variable of each key, and the location of the key."""
         keys = [(entry.variable, entry.secret_ref) for entry in self.project_keys]
         if self.default_key is not None:
             keys.insert(0, ("OPENAI_API_KEY", self.default_key.secret_ref))
@@ -213,7 +215,7 @@ class StackObject(Struct, frozen=True):
 
     @property
     def has_finalizer(self) -> bool:
-        """Whether the object stays until we let it go."""
+        """Whether the object stays until the operator removes its finalizer."""
         return FINALIZER in self.finalizers
 
     @property
@@ -321,7 +323,7 @@ def _deletion_policy(body: Mapping[str, Any]) -> DeletionPolicy:
 
 
 def key_in(body: Mapping[str, Any]) -> ObjectKey:
-    """The key of an object of the API server, as it is there."""
+    """The key of an object as the API server has it."""
     metadata = mapping_at(body, "metadata")
     return ObjectKey(str(metadata.get("namespace")), str(metadata.get("name")))
 

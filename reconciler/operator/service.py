@@ -166,13 +166,13 @@ class OperatorService:
         stop = threading.Event()
         with self._lock:
             self._running[key] = stop
-            # The shutdown may have passed over this run while it was not yet in the list.
+            # The shutdown may have missed this run before it was in the list.
             if self._stop.is_set():
                 stop.set()
         try:
             return self._reconciler.reconcile(key, stop)
         except Exception:
-            # A fault in the run of one Stack must not end the operator.
+            # A defect in the run of one Stack must not end the operator.
             LOG.exception("%s: unexpected error", key)
             return RunEnd(Next.FAILED, _FAULT_INTERVAL)
         finally:
@@ -249,7 +249,7 @@ class OperatorService:
         """List everything, and retry until it succeeds. False if stopped before."""
         pause = _FIRST_PAUSE
         while not stop.is_set():
-            # An API server that is out of reach is no reason to restart this process.
+            # An unreachable API server is no reason to restart this process.
             self._ticked = self._clock()
             try:
                 self._kube.require_definitions()
@@ -292,7 +292,7 @@ class OperatorService:
 
 
 class SourceRevisions:
-    """The revisions of source folders at their last comparison. No event tells of a new one."""
+    """The revisions of source folders at their last comparison. No event announces a new one."""
 
     def __init__(self, sources: SourceFolder) -> None:
         self._sources = sources
@@ -321,7 +321,7 @@ class SourceRevisions:
 
 
 def _has_other_spec(before: StackObject, after: StackObject | None) -> bool:
-    """Whether a run for the earlier Stack is of no use any more."""
+    """Whether a run for the earlier Stack has become useless."""
     if after is None or before.uid != after.uid:
         return True
     return before.generation != after.generation or before.is_deleting != after.is_deleting

@@ -1,4 +1,4 @@
-"""What metrics and notices learn of the runs of Stacks."""
+"""Reports the runs of Stacks to metrics and notices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.operator.runs import not_begun, stack_id
 from reconciler.telemetry.recorder import Recorder
 
 _ANNOUNCED = ("AwaitingApproval", "ApprovalOutdated")
-"""Reasons that a result cannot know, because they come from the annotation of the Stack."""
+"""Reasons that a result cannot contain, because they come from the annotation of the Stack."""
 
 
 class StackTelemetry:

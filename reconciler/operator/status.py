@@ -1,4 +1,4 @@
-"""The status of a Stack as a value: the facts of a run, and what is kept of earlier runs."""
+"""The status of a Stack as a value: the facts of a run, and the values kept from earlier runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LONGEST_TEXT = 64
 
 
 class RunFacts(Struct, frozen=True):
-    """What a run adds to a status. `result` is None for a run that never reached the stack."""
+    """The facts of a run for a status. `result` is None for a run that never reached the stack."""
 
     judgement: Judgement
     result: StackResult | None = None
@@ -220,7 +220,7 @@ def _drift_message(plan: Plan) -> str:
         event = "is gone" if drift.deleted else "was changed"
         named.append(f"{drift.address} {event}")
     if len(changed) > len(named):
-        named.append(f"{len(changed) - len(named)} more")
+        named.append(f"{len(changed) - len(named):,} more")
     return f"{', '.join(named)}."
 
 
@@ -263,7 +263,7 @@ _OF_A_PLAN = ("AwaitingApproval", "ApprovalOutdated")
 
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Transition]:
-    """What changed between two statuses that deserves an Event: one for each new reason or plan."""
+    """The changes between two statuses that deserve an Event: one for each new reason or plan."""
     earlier = by_type(before.get("conditions"))
     # By reason: Ready and Blocked change together and would cause two Events that say the same.
     made: dict[str, Transition] = {}

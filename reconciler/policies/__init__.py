@@ -1,4 +1,4 @@
-"""Policies over plans and live objects: compiling, evaluating and testing them."""
+"""Policies over plans and live objects: compiles, evaluates and tests them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Exception_(Struct, frozen=True):  # noqa: N801 - not an error
 
 
 class Match(Struct, frozen=True):
-    """Which resources a policy is about. Empty means all."""
+    """The resources that a policy applies to. Empty means all."""
 
     kinds: frozenset[str] = frozenset()
     actions: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ class Match(Struct, frozen=True):
         return action not in REMOVING
 
     def fits_environment(self, environment: str) -> bool:
-        """Whether the policy is meant for an environment at all."""
+        """Whether the policy applies to an environment at all."""
         return not self.environments or _fits(environment, self.environments)
 
 
@@ -70,7 +70,7 @@ def _fits(name: str | None, patterns: tuple[str, ...]) -> bool:
 
 
 class Test(Struct, frozen=True):
-    """An example with the outcome that the policy must have for it."""
+    """An example, and the outcome that the policy must have for it."""
 
     name: str
     given: Mapping[str, Any]
@@ -98,12 +98,12 @@ class Policy(Struct, frozen=True):
 
     @property
     def judges_plan(self) -> bool:
-        """Whether it judges resources as they will be."""
+        """Whether it judges planned resources."""
         return self.on in ("plan", "both")
 
     @property
     def judges_live(self) -> bool:
-        """Whether it judges objects as they are."""
+        """Whether it judges live objects."""
         return self.on in ("live", "both")
 
 

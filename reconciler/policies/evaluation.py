@@ -1,4 +1,4 @@
-"""Evaluates policies for resources, and fails closed: what cannot be evaluated is a failure."""
+"""Evaluates policies for resources. A policy that cannot be evaluated counts as failed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RunBudget:
         )
 
     def take(self, given: tuple[int, float], budget: Budget) -> None:
-        """Subtract the steps and seconds that a policy used of those it was given."""
+        """Subtract the steps and seconds that a policy used from its budget."""
         steps, seconds = given
         self._left -= steps - max(budget.total, 0)
         self._seconds -= seconds - max(budget.seconds, 0.0)
@@ -169,7 +169,7 @@ class _Judge:
         return Judged(summary, tuple(self._results), tuple(_exception_warnings(policy, now)))
 
     def _evaluate(self, chosen: Sequence[Subject], now: datetime) -> None:
-        # Millions of passes go through this loop, so it does no more than it must.
+        # Millions of passes go through this loop, so it does only the necessary work.
         evaluate, scope = self._policy.rule.prepared(self._scope, self._budget), self._scope
         passed = 0
         for subject in chosen:
@@ -213,7 +213,7 @@ class _Judge:
         )
 
     def _location(self, subject: Subject, outcome: PolicyOutcome) -> SourceLocation | None:
-        """Where to correct it: the rule if it cannot be evaluated, else the resource."""
+        """The location to correct: the rule if it cannot be evaluated, else the resource."""
         policy = self._policy
         if outcome is PolicyOutcome.ERROR:
             return policy.locations.get("rule") or policy.location

@@ -1,7 +1,7 @@
 """Prepares the resources that policies judge: each as a map of plain values.
 
 Values that only an apply provides become `Later`, and a rule that depends on one is undecided.
-Of a secret, a rule sees the source only.
+A rule sees only the source of a secret.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _member(member: Member) -> dict[str, Any]:
 def planned_subjects(
     plan: Plan, around: Surroundings, applied: Collection[Address] = ()
 ) -> Subjects:
-    """The resources of a plan as they will be, and those that it removes as they are.
+    """The planned resources of a plan, and the live objects that it removes.
 
     The ids of new objects are known for changes that were `applied`.
     """

@@ -57,7 +57,7 @@ def _complaint(policy: Policy, test: Test, now: datetime) -> str:
 
 
 def given_subjects(policy: Policy, given: Mapping[str, Any], now: datetime) -> Subjects:
-    """The one resource of a test, with everything around it. Raises InvalidTestError."""
+    """The one resource of a test, with its surroundings. Raises InvalidTestError."""
     if not isinstance(given, Mapping):
         raise InvalidTestError("given is a map of the variables of the rule, such as resource.")
     _known_keys(given, tuple(VARIABLES), "given")

@@ -1,4 +1,4 @@
-"""Keeps what GET requests answered, so that each is sent once and a recording can be made of them."""
+"""Keeps the answers to GET requests, so that each is sent once, and makes recordings of them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Capture:
         """Every path that the API refused for good."""
         refusals = []
         for (slot, path), error in self._refusals.items():
-            # Other errors may have been of that moment, and would not come again.
+            # Other errors may have been temporary.
             if error.status in _FOR_GOOD:
                 message = self._redactor(str(error).split("\n")[0])
                 project = self._project(slot)
@@ -170,7 +170,7 @@ class Capture:
             return
         query = {name: str(value) for name, value in request.query.items() if name not in _CURSORS}
         key = (slot, path, _query(query))
-        # A first page begins the list again, so that nothing is in it twice.
+        # A first page begins the list again, so that no item is in it twice.
         if request.is_first_page or key not in self._lists:
             self._lists[key] = _List(slot, path, query, request.path)
         self._lists[key].items += [item for item in items if isinstance(item, dict)]

@@ -1,7 +1,7 @@
 """The copy of an organization on a local emulator, and sessions that work on it.
 
-Nothing of the original is touched: the state is a copy in a temporary folder, keys are delivered
-there and nowhere else, and no secret of a manifest is sent.
+The original stays untouched: the state is a copy in a temporary folder, keys are delivered only
+there, and no secret of a manifest is sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reconciler.rehearsal.sinks import RehearsedSinks
 from reconciler.state import StateStore
 
 SETTLE_SECONDS = 0.2
-"""How long to look for an object in a copy whose lists do not lag."""
+"""The search time for an object in a copy whose lists do not lag."""
 _PLACEHOLDER = Secret("placeholder-of-a-rehearsal")
 _LEAST_HIDDEN = 24
 
@@ -65,7 +65,7 @@ class CopyKeys(Struct, frozen=True):
 
 
 def keys_for(recording: Recording) -> CopyKeys:
-    """A key for each credential that had one. It looks like the original in its redacted form."""
+    """A key for each credential that had one, with the same redacted form."""
     keys = recording.keys
     homes: dict[str, str] = {}
 
@@ -91,7 +91,7 @@ def _like(shown: str, prefix: str = "sk-proj-") -> str:
 
 
 class CopyPlace(Struct, frozen=True):
-    """Where a copy is. It can be handed to another process."""
+    """The location of a copy. It can be handed to another process."""
 
     folder: Path
     """A temporary folder for the state and the keys that are delivered."""
@@ -125,7 +125,7 @@ def prepare_state(
     for name, key in stored.items():
         path = place.delivery_folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Before there is anything to read: a mode that is set later leaves a moment for others.
+        # Before the folder has any content: setting the mode later would leave a moment for others.
         path.touch(mode=0o600)
         path.write_text(f"{key}\n", encoding="utf-8")
     with StateStore.open(
@@ -206,7 +206,7 @@ class CopySession(Session):
 
     @property
     def withheld(self) -> Sequence[str]:
-        """What an apply would have delivered, one line for each key."""
+        """The keys that an apply would have delivered, one line for each."""
         return () if self._delivery_sinks is None else self._delivery_sinks.withheld
 
     def reveal(self, value: SecretValue) -> Secret:
@@ -220,7 +220,7 @@ class CopySession(Session):
         return self._original_sources or RecordedSources(allowed_sources(self.settings))
 
     def use_placeholders(self) -> None:
-        """From now on, take a secret that cannot be read as present. For the apply."""
+        """From now on, treat an unreadable secret as present. For the apply."""
         if isinstance(self.sources, RecordedSources):
             self.sources.is_applying = True
 
@@ -233,7 +233,7 @@ class RecordedSources(SecretSources):
         self.is_applying = False
 
     def read(self, value: SecretValue) -> Secret | None:
-        """A placeholder for an apply. Nothing for a plan, which then takes it as unchanged."""
+        """A placeholder for an apply; None for a plan, which treats it as unchanged."""
         del value
         return _PLACEHOLDER if self.is_applying else None
 
@@ -244,7 +244,8 @@ def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
     credentials = stack.credentials
 
     def taken(credential: Credential | None, key: str) -> Credential | None:
-        # A credential in a file is read from there: `prepare_state` writes the copy's key into it.
+        # A credential in a file is read from the file: `prepare_state` writes the copy's key into
+        # it.
         if credential is None or credential.file is not None:
             return credential
         return Credential(credential.source, Secret(key) if key else None)
@@ -280,6 +281,6 @@ def stored_keys(configuration: Configuration, keys: CopyKeys) -> dict[str, str]:
 
 
 def clock_of(recording: Recording) -> Callable[[], float]:
-    """A clock that goes on from the moment of the recording."""
+    """A clock that starts at the time of the recording."""
     offset = recording.read_at - time.time()
     return lambda: time.time() + offset

@@ -1,7 +1,8 @@
 """Kills an apply to the copy in the middle, and resumes it.
 
-The apply runs in a process of its own. Once the emulator has stored a certain write, and before it
-answers, that process gets SIGKILL. The object exists then, and nobody was told its id.
+The apply runs in a process of its own. That process gets SIGKILL after the emulator has stored a
+certain write, and before the emulator answers. The object then exists, and no process has received
+its id.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ReconcilerError
 from reconciler.manifests import Settings
 from reconciler.model.change import OutcomeStatus, Plan
-from reconciler.model.finding import CaseVerdict
-from reconciler.model.rehearsal import RehearsalCheck
+from reconciler.model.rehearsal import RehearsalCheck, RehearsalVerdict
 from reconciler.rehearsal.copies import CopyKeys, CopyPlace, CopySession
 from reconciler.rehearsal.planning import plan_in_copy
 from reconciler.rehearsal.stage import Stage
@@ -37,12 +37,12 @@ from reconciler.rehearsal.stage import Stage
 Census = Counter[tuple[str, str]]
 
 CHILD_SECONDS = 600.0
-"""How long an apply in a process of its own may take."""
+"""The most seconds for an apply in a process of its own."""
 _SHOWN = 5
 
 
 class ChildTask(Struct, frozen=True):
-    """What the process that is killed needs. It goes through a pipe, and into no file."""
+    """The inputs of the process that is killed. They go through a pipe, and into no file."""
 
     folder: str
     base_url: str
@@ -84,12 +84,12 @@ def kill_and_resume(
     task = _task(stage, place, settings, plan_file)
     killed = _run_and_kill(stage, task, at)
     if killed is not None:
-        return RehearsalCheck(name, CaseVerdict.FAILED, killed)
+        return RehearsalCheck(name, RehearsalVerdict.FAILED, killed)
     problems = list(_resume(stage, place, request))
     problems += _differences(expected, stage.census())
     if problems:
-        return RehearsalCheck(name, CaseVerdict.FAILED, "\n".join(problems))
-    return RehearsalCheck(name, CaseVerdict.PASSED)
+        return RehearsalCheck(name, RehearsalVerdict.FAILED, "\n".join(problems))
+    return RehearsalCheck(name, RehearsalVerdict.PASSED)
 
 
 def _task(stage: Stage, place: CopyPlace, settings: Settings, plan_file: Path) -> ChildTask:
@@ -178,7 +178,7 @@ def _resume(stage: Stage, place: CopyPlace, request: PlanRequest) -> Iterator[st
 
 
 def _differences(expected: Census, present: Census) -> Iterator[str]:
-    """What exists too often or too rarely after the resumed apply."""
+    """The objects that exist too often or too rarely after the resumed apply."""
     # The difference of two counters keeps positive counts only.
     for (kind, label), surplus in sorted((present - expected).items()):
         yield f"{surplus} more {kind} {label!r} than after an apply that is not killed"

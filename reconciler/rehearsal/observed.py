@@ -1,4 +1,4 @@
-"""What the requests to a copy say about an apply."""
+"""Evaluates the requests to a copy during an apply."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def calls_by_route(requests: Sequence[RequestRecord]) -> list[RouteCalls]:
 
 
 def refused_calls(requests: Sequence[RequestRecord], redact: Callable[[str], str]) -> Iterator[str]:
-    """A sentence for each call that was refused; looking for an absent object is none."""
+    """A sentence for each refused call; looking for an absent object does not count."""
     seen: dict[str, None] = {}
     for request in requests:
         is_lookup = request.method == "GET" and request.status == 404
@@ -46,7 +46,7 @@ def guessed_lists(requests: Sequence[RequestRecord], recording: Recording) -> It
     """Lists that the engine read in the copy and that are not in the recording."""
     known = {entry.path for entry in recording.lists}
     known |= {refusal.path for refusal in recording.refusals}
-    # A list inside an object that the copy has created is really empty.
+    # A list inside an object that the copy has created is empty at the API too.
     made = set()
     for request in requests:
         if request.method == "POST" and isinstance(request.response_body, dict):

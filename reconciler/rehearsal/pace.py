@@ -1,7 +1,7 @@
 """Calculates how long calls would take at the pace of the live API.
 
 Each admin route answers a number of requests a minute, whatever other routes do. So the route with
-the most calls decides. Waiting for dependencies comes on top, and so do latency and uploads.
+the most calls decides. Waiting for dependencies, latency and uploads take additional time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from reconciler.model.rehearsal import Pace, RouteCalls
 
 REQUESTS_PER_MINUTE = 7.0
-"""What an admin route of the live API answers, as observed."""
+"""The requests a minute that an admin route of the live API accepts, as observed."""
 
 
 def pace_of(

@@ -1,4 +1,4 @@
-"""Plans that are made or taken over in a copy."""
+"""Plans in a copy: made there, or transferred from a saved plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAN_AGAIN = "Plan again."
 def plan_in_copy(copy: Session, request: PlanRequest) -> Plan:
     """Plan against the copy, reading all of it; raises ConfigurationError.
 
-    The audit log of a copy begins empty, so it cannot say what changed.
+    The audit log of a copy begins empty, so it cannot show changes.
     """
     check_policies(copy)
     whole = replace(request, refresh="full", budget=None)

@@ -1,4 +1,4 @@
-"""Reads the live organization once, with GET requests alone, and makes a recording of it."""
+"""Reads the live organization once, with GET requests only, and makes a recording of it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from reconciler.rehearsal.recording import (
 )
 
 _SHOWN_END = 3
-"""How many characters a redacted key has to show at its end."""
+"""The fewest characters that a redacted key has to show at its end."""
 
 
 def read_live(session: Session, request: PlanRequest, *, whole: bool) -> Recording:
-    """Read what a plan needs; with `whole`, everything that the keys open.
+    """Read the objects that a plan needs; with `whole`, everything that the keys can read.
 
     Lists that are refused are noted, and the rest is read. Raises ConfigurationError for problems
     of the manifests, CredentialError and ApiError where nothing can be read at all.
@@ -43,13 +43,13 @@ def read_live(session: Session, request: PlanRequest, *, whole: bool) -> Recordi
     session.client.reads = capture
     unread: list[str] = []
     try:
-        # A full refresh: what the audit log lets a plan skip would be missing from the copy.
+        # A full refresh: scopes that the audit log lets a plan skip would be missing from the copy.
         plan = unchecked_plan(
             session, replace(request, refresh="full"), rules=session.declared.rules
         )
         unread += _failures(plan)
         with session.progress.reading():
-            # The capture answers what the plan has read already.
+            # The capture answers with what the plan has already read.
             if whole:
                 unread += _read_everything(session)
             else:
@@ -84,7 +84,7 @@ def _sentence(unread: Unread) -> str:
 
 
 def _read_keys(session: Session, plan: Plan) -> None:
-    """Read the keys of projects in which the plan touches keys, as an apply does to find them."""
+    """Read the keys of projects in which the plan changes keys, as an apply does to find them."""
     kind = next(
         kind for kind in KINDS.values() if kind.shows_key and "{project}" in kind.collection
     )

@@ -1,8 +1,8 @@
-"""Recordings: what reading the live organization answered, as a file.
+"""Recordings: the answers from reading the live organization, as a file.
 
-A recording holds answers of the API and the records of the state. It holds no secret: keys are
-there in the redacted form that the API shows, and hidden fields are left out. It does hold names
-and email addresses.
+A recording holds answers of the API and the records of the state. It contains no secret: keys have
+the redacted form that the API shows, and hidden fields are left out. It does contain names and
+e-mail addresses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VERSION = 1
 _Header = tuple[str, str]
 """The name and value of an HTTP header."""
 _Word = Annotated[str, Meta(pattern="^[!-~]*$")]
-"""What goes into a header: printable ASCII without spaces. Recordings may come from elsewhere."""
+"""The characters of a header: printable ASCII without spaces. Recordings are untrusted."""
 _LATEST = 32_503_680_000
 """The year 3000, in unix seconds."""
 _RECORD_AGAIN = "Record again with `reconciler rehearse --record FILE`."
@@ -68,7 +68,7 @@ class RecordedKey(Struct, frozen=True):
 
 
 class RecordedKeys(Struct, frozen=True):
-    """Which credentials of the stack had a key."""
+    """The credentials of the stack that had a key."""
 
     admin: RecordedKey | None = None
     default: RecordedKey | None = None
@@ -107,7 +107,7 @@ class Recording(Struct, frozen=True):
     unread: list[str]
     calls: list[RecordedCalls]
     has_unfinished_work: bool = False
-    """Whether an interrupted run had left work, which the recording lacks."""
+    """Whether an interrupted run had left unfinished work, which the recording lacks."""
 
 
 class _RecordingEnvelope(Struct):
@@ -216,7 +216,7 @@ def check_belongs(recording: Recording, *, stack: str, environment: str, name: s
 
 
 def check_age(recording: Recording, *, now: float, max_days: float, name: str) -> None:
-    """Raise UsageError for a recording that is too old to say much about the organization."""
+    """Raise UsageError for a recording that is too old to represent the organization."""
     days = (now - recording.read_at) / 86_400
     if days > max_days:
         raise UsageError(
@@ -226,7 +226,7 @@ def check_age(recording: Recording, *, now: float, max_days: float, name: str) -
 
 
 def as_organization(recording: Recording, keys: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """What the emulator loads; `keys` are those that the copy accepts."""
+    """The organization as the emulator loads it; `keys` are those that the copy accepts."""
     return {
         "organization": recording.organization,
         "lists": msgspec.to_builtins(recording.lists),

@@ -20,10 +20,10 @@ from reconciler.kinds import ALL_KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.finding import CaseVerdict
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
+    RehearsalVerdict,
     RehearsedStep,
     RollbackPreview,
     RouteCalls,
@@ -50,7 +50,7 @@ SECOND_IS_EMPTY = "A second plan is empty"
 
 
 class RehearsalRequest(Struct, frozen=True):
-    """What to rehearse."""
+    """The plan to rehearse, and how."""
 
     planning: PlanRequest = PlanRequest()
     saved: Plan | None = None
@@ -73,7 +73,7 @@ def rehearse(
     source: StateStore | None,
     dump: Callable[[Plan], str],
 ) -> Rehearsal:
-    """Rehearse a plan on a copy of what was recorded.
+    """Rehearse a plan on a copy of the recorded organization.
 
     The session is that of the original and makes no call. `name` says where the recording comes
     from. `source` is the state to copy, None for the recorded one. `dump` writes a saved plan.
@@ -164,7 +164,7 @@ class _Rehearser:
         for fault in self._request.faults:
             emulator.add_fault(fault)
         result = apply_checked_plan(copy, begun.plan, command="apply")
-        # Faults are for the apply alone: what follows has to tell what it left.
+        # Faults apply to the apply alone: the steps after it examine its result.
         emulator.clear_faults()
         requests = emulator.requests
         self._guessed = tuple(guessed_lists([*planned, *requests], self._stage.recording))
@@ -182,7 +182,7 @@ class _Rehearser:
             return plan_in_copy(copy, self._request.planning)
         return saved_plan_in_copy(copy, saved, self._stage.recording)
 
-    # What follows it
+    # The steps after the apply
 
     def _followed_up(self, place: CopyPlace, rehearsal: Rehearsal) -> Rehearsal:
         result = rehearsal.result
@@ -202,7 +202,7 @@ class _Rehearser:
         return replace(rehearsal, rollback=rollback)
 
     def _later_request(self) -> PlanRequest:
-        """The request of a plan after the apply: what was to be replaced has been."""
+        """The request of a plan after the apply: requested replacements are done."""
         request = replace(self._request.planning, replace=(), budget=None)
         saved = self._request.saved
         if saved is None:
@@ -214,7 +214,7 @@ class _Rehearser:
         return replace(request, destroy=saved.destroy, target=targets, adopt=adopts)
 
     def _left(self, place: CopyPlace, plan: Plan) -> list[str]:
-        """What a second plan still wants to do."""
+        """The changes that a second plan still contains."""
         try:
             with self._stage.session(place) as copy:
                 second = plan_in_copy(copy, self._later_request())
@@ -243,7 +243,7 @@ class _Rehearser:
         )
 
     def _kill(self, rehearsal: Rehearsal, census: Census) -> None:
-        # The emulator counts what it has stored, and nothing of a refused call is.
+        # The emulator counts stored objects, and stores nothing for a refused call.
         writes = [route for route in rehearsal.applying if route.writes]
         made = sum(route.calls - route.refused for route in writes)
         for at in self._request.kill_at:
@@ -251,8 +251,8 @@ class _Rehearser:
                 self._checks.append(
                     RehearsalCheck(
                         f"An apply that is killed at write {at} resumes",
-                        CaseVerdict.SKIPPED,
-                        f"the apply makes {made} writes",
+                        RehearsalVerdict.SKIPPED,
+                        f"the apply makes {made:,} writes",
                     )
                 )
                 continue
@@ -271,18 +271,20 @@ class _Rehearser:
     # Checks
 
     def _check(self, name: str, problems: Sequence[str]) -> None:
-        verdict = CaseVerdict.FAILED if problems else CaseVerdict.PASSED
+        verdict = RehearsalVerdict.FAILED if problems else RehearsalVerdict.PASSED
         shown = list(problems[:_SHOWN])
         if len(problems) > _SHOWN:
-            shown.append(f"… and {len(problems) - _SHOWN} more")
+            shown.append(f"… and {len(problems) - _SHOWN:,} more")
         redacted = self._session.redactor("\n".join(shown))
         self._checks.append(RehearsalCheck(name, verdict, redacted))
 
     def _skip(self, *names: str) -> None:
-        self._checks += [RehearsalCheck(name, CaseVerdict.SKIPPED) for name in names]
+        self._checks += [RehearsalCheck(name, RehearsalVerdict.SKIPPED) for name in names]
 
     def _not_modelled(self, rehearsal: Rehearsal) -> Iterator[str]:
-        """What the copy does not reproduce, as far as it concerns the kinds of the plan."""
+        """The features that the copy does not reproduce, as far as they concern the kinds of the
+        plan.
+        """
         loaded = self._stage.loaded
         paths = _paths_of(rehearsal.plan)
         sentences = loaded["not_modelled"].items()
@@ -315,7 +317,9 @@ def _blocked(plan: Plan) -> list[str]:
 
 
 def _unapplied(result: ApplyResult) -> list[str]:
-    """What was planned and not applied; addresses that could not be planned are a check of their own."""
+    """The planned changes that were not applied. A separate check covers addresses that could not
+    be planned.
+    """
     lines: list[str] = []
     refused: list[str] = []
     for outcome in result.outcomes:

@@ -46,7 +46,7 @@ class RehearsedSinks:
         self.withheld: list[str] = []
 
     def check(self, target: Spec, *, address: Address) -> None:
-        """Raise SinkError for a target of the wrong form. Whether it takes a key is not known."""
+        """Raise SinkError for a target of the wrong form. Whether it takes a key is unknown."""
         del address
         place_of(target)
 
@@ -81,12 +81,12 @@ class RehearsedSinks:
             self._files.withdraw(kept, held, address=address)
 
     def close(self) -> None:
-        """Close what the sinks hold open."""
+        """Close the open resources of the sinks."""
         self._files.close()
 
 
 def _kept(target: Spec) -> dict[str, Any]:
-    """The target in the temporary folder that replaces another."""
+    """The target in the temporary folder that replaces another target."""
     if _FILE in target:
         return dict(target)
     name = hashlib.sha256(place_of(target).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The place of a rehearsal: an emulator with the copy, and fresh copies of the state."""
+"""The stage of a rehearsal: an emulator with the copy, and fresh copies of the state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LABELS = ("name", "email", "filename", "model", "user_id", "group_id", "thresho
 
 
 class Stage:
-    """An emulator that can be set back to the recording, and states to go with it.
+    """An emulator that can be reset to the recording, with matching states.
 
     `session` is that of the original; it makes no call here. `source` is its state, or None to use
     the recorded one.
@@ -53,7 +53,7 @@ class Stage:
         self.loaded: dict[str, Any] = {}
         """What the emulator says about the copy."""
         self.is_recorded = source is None
-        """Whether nothing but the recording is known: no state, no secret."""
+        """Whether only the recording is known: no state, no secret."""
         self._session = session
         self._source = source
         self._keys: CopyKeys = keys_for(recording)
@@ -119,7 +119,7 @@ class Stage:
                 if kind in _LEFT_OUT:
                     continue
                 for record in store.all(kind):
-                    # The API makes those, and an apply cannot change them.
+                    # The API creates those, and an apply cannot change them.
                     if not record.body.get("predefined_role"):
                         counts[kind, _label(kind, record.body)] += 1
         return counts
@@ -127,12 +127,12 @@ class Stage:
 
 def _label(kind: str, body: dict[str, Any]) -> str:
     if kind == "api_key":
-        return ""  # an interrupted run replaces a key that was lost by one of another name
+        return ""  # an interrupted run replaces a lost key by one of another name
     return next((str(body[name]) for name in _LABELS if body.get(name) is not None), "")
 
 
 class OrderListener(SilentListener):
-    """Keeps the outcomes in the order in which changes end."""
+    """Keeps outcomes in the order in which changes end."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)

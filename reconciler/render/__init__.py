@@ -5,7 +5,7 @@ outside through `escape`, because a name can act on a terminal or in a page.
 
 - One module for each format has a class with the protocol `Renderer`: `text`, `json`, `markdown`,
   `html`, and `junit`, `sarif`, `gitlab` and `github` on the base `report_renderer`.
-- What the formats share: `phrases` has the sentences, `findings` one statement for each subject,
+- Shared by the formats: `phrases` has the sentences, `findings` one statement for each subject,
   `field_rows` the fields of a change.
 - Layout: `lines` for terminals, `sections` for comments with a limit, `tables`, `jsonview`.
 - Results of other commands, such as `doctor` or `inventory`, have a module each, with a function for

@@ -1,4 +1,4 @@
-"""A progress bar for one phase, with an estimate of the time left and what is running."""
+"""A progress bar for one phase, with an estimate of the time left and the running changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API calls that a declaration leads to, for the pages of kinds and the coverage report.
+"""The API calls of a declaration, for the pages of kinds and the coverage report.
 
 A call is a pair of an operation (`create`, `list`, …) and `METHOD path`.
 """

@@ -240,7 +240,7 @@ def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:
 def _field_facts(field: Field) -> Iterator[str]:
     if field.mutability is not Mutability.IN_PLACE:
         yield MUTABILITIES[field.mutability]
-    # Whether the API shows a field that it never gets is no question.
+    # Whether the API shows a field that it never receives is irrelevant.
     if field.client_only:
         yield "not sent to the API"
     elif field.readable in READABILITIES:

@@ -39,14 +39,14 @@ from reconciler.render.values import (
     is_long,
 )
 
-# Values that are new as a whole need less room than differences, which are what a review is about.
+# A new value as a whole needs less room than a difference, which is the subject of a review.
 MOST_BLOCK_LINES = 16
 MOST_DIFF_LINES = 200
 MOST_ADOPTED_FIELDS = 4
 
 
 class RowLayout(NamedTuple):
-    """How much a row may show: values up to `width` characters take one line.
+    """The space of a row: values up to `width` characters take one line.
 
     Longer ones are abbreviated, unless `full`.
     """
@@ -89,7 +89,7 @@ def rows_of(change: Change, layout: RowLayout) -> list[FieldRow]:
 
 
 def _recognizable(before: Spec, layout: RowLayout) -> list[FieldRow]:
-    """The first short fields of an object that is adopted: an id alone does not say whose it is."""
+    """The first short fields of an adopted object, because an id alone says too little."""
     short = {name: value for name, value in before.items() if not is_container(value)}
     rows = [row for row in listing(short, sign="=", layout=layout) if row.value is not None]
     if layout.full:

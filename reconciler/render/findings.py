@@ -50,15 +50,16 @@ RULES = (
 )  # fmt: skip
 """The rules of this module, in the order of their importance. Others may come with a report."""
 
-_PROBLEMS = {
+PROBLEMS = {
     Severity.ERROR: (ERROR, Level.ERROR, CaseVerdict.ERROR),
-    # A run with warnings goes on, so they fail no test case.
+    # A run with warnings continues, so they fail no test case.
     Severity.WARNING: (WARNING, Level.WARNING, CaseVerdict.PASSED),
 }
+"""The rule, level and verdict of a diagnostic."""
 _OUTCOMES = {
     OutcomeStatus.FAILED: (FAILED, Level.ERROR, CaseVerdict.FAILED),
     OutcomeStatus.STALE: (STALE, Level.ERROR, CaseVerdict.FAILED),
-    # The failure that it was skipped for is the one to look at.
+    # The failure that it was skipped for is the relevant one.
     OutcomeStatus.SKIPPED: (SKIPPED, Level.NOTE, CaseVerdict.SKIPPED),
 }
 _CHECKS = {
@@ -70,7 +71,7 @@ _CHECKS = {
 
 
 def findings_of(report: Report) -> list[Finding]:
-    """Everything that a report has to say: problems first, then each resource."""
+    """All findings of a report: problems first, then each resource."""
     findings = [
         *problem_findings(report.diagnostics),
         *guard_findings(report),
@@ -115,7 +116,7 @@ def drift_id(drift: Drift) -> str:
 
 def problem_id(problem: Diagnostic) -> str:
     """The id of the finding about a diagnostic."""
-    rule, _, _ = _PROBLEMS[problem.severity]
+    rule, _, _ = PROBLEMS[problem.severity]
     about = str(problem.address or _file_of(problem))
     return finding_id(rule, about, _problem_key(problem))
 
@@ -128,7 +129,7 @@ def has_errors(diagnostics: Sequence[Diagnostic]) -> bool:
 def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
     """A finding for each diagnostic; two about one subject differ in their summaries."""
     for problem in diagnostics:
-        rule, level, verdict = _PROBLEMS[problem.severity]
+        rule, level, verdict = PROBLEMS[problem.severity]
         yield Finding(
             rule=rule,
             message=problem.summary,
@@ -158,7 +159,7 @@ def plan_findings(plan: Plan) -> Iterator[Finding]:
                 key=warning,
                 location=change.location,
             )
-    # A plan is read for what it changes, so objects that nobody declared fail no test case.
+    # A plan is read for its changes, so unmanaged objects fail no test case.
     yield from _unmanaged(plan, CaseVerdict.SKIPPED)
 
 
@@ -257,7 +258,7 @@ def _policy_verdict(result: PolicyResult) -> CaseVerdict:
         return CaseVerdict.ERROR
     if result.refuses:
         return CaseVerdict.FAILED
-    # An advisory policy that fails is a warning, as in `_PROBLEMS`.
+    # An advisory policy that fails is a warning, as in `PROBLEMS`.
     if result.is_failure:
         return CaseVerdict.PASSED
     return CaseVerdict.SKIPPED
@@ -291,7 +292,7 @@ def _planned(change: Change) -> Finding:
     elif change.is_change:
         message = phrases.will_be(change)
         destroys = enclosed("Destroys: ", change.destroys, ".")
-    # A plan is there to be reviewed, so a loss is a warning and no failed test case.
+    # A plan is meant for review, so a loss is a warning and not a failed test case.
     if rule is DESTRUCTIVE:
         level = Level.WARNING
     lines = filter(None, (destroys, *map(phrases.key_step, change.keys)))

@@ -131,7 +131,7 @@ FORMATS: dict[str, Callable[[Inventory], str]] = {
 
 
 def totals(inventory: Inventory) -> str:
-    """How many objects there are, the coverage, and what it took to find out."""
+    """The number of objects, the coverage, and the cost of reading them."""
     number = count(len(inventory.objects), "object")
     listed = enclosed(": ", ", ".join(tally(_counts(inventory.objects))))
     sentences = [f"{number}{listed}.", f"{_coverage(inventory)}."]

@@ -61,7 +61,7 @@ _ACTIONS = {
     Action.ADOPT: ["no-op"],
     Action.FORGET: ["forget"],
 }
-# Reasons of Terraform for what is like its own; the others are in `reconciler.reason` alone.
+# Terraform's reasons for similar cases; the others are in `reconciler.reason` alone.
 _ACTION_REASONS = {
     Reason.FIELD_FORCES_REPLACEMENT: "replace_because_cannot_update",
     Reason.REQUESTED: "replace_by_request",
@@ -100,7 +100,7 @@ class JsonRenderer:
         failed = (*result.of(OutcomeStatus.FAILED), *result.of(OutcomeStatus.STALE))
         view = {
             **self._head(result.plan),
-            # What was applied once cannot be applied again.
+            # An applied plan cannot be applied again.
             "applyable": False,
             "complete": phrases.is_complete(result),
             "errored": bool(failed),

@@ -14,7 +14,9 @@ from reconciler.render.escape import terminal
 
 _HANGING = 2
 MOST_COLUMN = 44
-"""The width beyond which a text no longer widens its column: one long name is not worth it."""
+"""The width beyond which a text no longer widens its column, so that one long name does not widen
+it for all.
+"""
 
 
 class StyledText(NamedTuple):
@@ -78,7 +80,7 @@ def wrapped(spans: Line, width: int) -> list[Line]:
     They begin below the last span, so that text in a column stays in it. Words are never cut.
     """
     whole = _text_of(spans)
-    # What is dim is no sentence: ids, places and durations.
+    # Dim text is not part of a sentence: ids, places and durations.
     if not spans or cells(whole) <= width or spans[-1].style == "dim":
         return [spans]
     *head, last = spans

@@ -78,7 +78,7 @@ class Parts:
         remarks = [self._about(change), *self._aside(change.location, change.id)]
         if lost:
             head += " ⚠️ <b>destroys</b>"
-            # Ordinary changes are no findings that somebody would look up.
+            # Nobody looks up ordinary changes as findings.
             remarks.append(code_span(change_id(change)))
         about = " · ".join(remarks)
         return _folded(head, [about, self._diff(rows_of(change, self._layout))], is_open=lost)

@@ -103,7 +103,7 @@ _NOT_APPLIED = {
     OutcomeStatus.SKIPPED: "skipped",
 }
 _ACTIONS = tuple(Action)
-# Terraform's three: a plan without one of them says so.
+# Terraform's three actions: a plan that lacks one of them says so.
 _ALWAYS_COUNTED = (Action.CREATE, Action.UPDATE, Action.DELETE)
 
 # Shorter waits are part of any run with more calls than the rate limit allows at once.
@@ -236,11 +236,11 @@ def headline_counts(plan: Plan) -> str:
     parts = []
     for action, number in plan.counts().items():
         if action is not Action.NO_OP:
-            parts.append(f"{number} to {action}")
+            parts.append(f"{number:,} to {action}")
     if plan.destructive:
         parts.append(f"{len(plan.destructive):,} destructive")
     if errors := _errors(plan):
-        parts.append(f"{errors} with errors")
+        parts.append(f"{errors:,} with errors")
     return ", ".join(parts) or "no changes"
 
 
@@ -419,7 +419,7 @@ def outcome_sentence(outcome: Outcome) -> str:
 
 
 def reported(result: ApplyResult) -> list[Outcome]:
-    """The outcomes to report: those of changes that had something to do, or an error."""
+    """The outcomes to report: those of changes with an effect or an error."""
     return [each for each in result.outcomes if each.change.is_change or each.change.blocked]
 
 
@@ -429,7 +429,7 @@ def complaints(outcome: CheckOutcome) -> list[str]:
 
 
 def is_complete(result: ApplyResult) -> bool:
-    """Whether everything that was planned is done."""
+    """Whether the whole plan was applied."""
     if result.interrupted:
         return False
     if len(result.of(OutcomeStatus.APPLIED)) < len(result.outcomes):

@@ -56,7 +56,7 @@ def _changed(was: Change, now: Change) -> str:
         return f"{now.address}: another object, {now.id} instead of {was.id}"
     names = differing(_values_of(was), _values_of(now))
     if not names:
-        # The same fields change in the same way, and others are not what they were.
+        # The same fields change in the same way, but other fields of the object differ.
         names = differing(was.desired, now.desired) + differing(was.before, now.before)
     listed = ", ".join(names[:_MOST_FIELDS]) or "it"
     return f"{now.address}: other values of {listed}{more(len(names), _MOST_FIELDS)}"

@@ -1,8 +1,8 @@
-"""Saved plans: what was approved is what is applied.
+"""Saved plans: an apply carries out exactly the approved plan.
 
-A plan file is the JSON plan with the complete plan added below `reconciler.plan`, which is what
-apply uses. The rest is for reviewers and policies, and must agree with it: a checksum over the
-whole file detects truncation and edits by hand. It is not a signature.
+A plan file is the JSON plan with the complete plan added below `reconciler.plan`. Apply uses only
+that part. The rest is for reviewers and policies, and must agree with it: a checksum over the whole
+file detects truncation and edits by hand. It is not a signature.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _pack(value: Any) -> Any:
 
 
 def _is_saved(value: Any, name: str) -> bool:
-    # Apply evaluates policies itself, with the rules that hold then.
+    # Apply evaluates policies itself, with the rules that apply then.
     if name == "policies":
         return False
     # Few changes have facts, so that most plan files are the same for versions without them.

@@ -1,7 +1,7 @@
 """Fits a report into the space of a host: in full, then by project, then as counts.
 
-A section is shown in full, in one line, or only counted, and never cut in the middle, so code blocks
-and folded parts are always closed. What is critical keeps its full form longest.
+A section is shown in full, in one line, or only counted, and never cut in the middle, so code
+blocks and folded parts are always closed. Critical sections keep their full form longest.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Section(NamedTuple):
 class Frame(NamedTuple):
     """The text before and after the sections, which is always shown.
 
-    `command` is what shows everything, and `whole` names where everything is already.
+    `command` shows everything, and `whole` names the places that have everything already.
     """
 
     head: str
@@ -89,7 +89,7 @@ def sections_of(
 
 
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
-    """As `fitted`, with a limit in characters. `command` is what shows everything."""
+    """As `fitted`, with a limit in characters. `command` shows everything."""
     return fitted(Frame(head, foot, command), sections, SizeLimit.in_characters(limit))
 
 
@@ -122,7 +122,7 @@ class _Fitting:
         return [*texts, *_grouped(self._sections, self._lines)]
 
     def note(self) -> str:
-        """The numbers of shortened and omitted sections, and where everything is."""
+        """The numbers of shortened and omitted sections, and the places with the full report."""
         shown = {*self._full, *self._lines}
         shortened = [self._sections[at] for at in self._lines]
         missing = [section for at, section in enumerate(self._sections) if at not in shown]
@@ -170,7 +170,7 @@ class _Fitting:
         for at in part:
             if at in costs and not self._show(at, costs[at]):
                 misses += 1
-                # Rendering what will not fit is wasted.
+                # Do not render sections that will not fit.
                 if misses == _MOST_MISSES:
                     break
 
@@ -187,7 +187,7 @@ class _Fitting:
             heading = 0
             if section.group not in groups:
                 heading = self._measure(section.group) + _GROUP_ROOM
-            # The first that does not fit ends it, so that what is missing is the end of the list.
+            # The first that does not fit ends it, so that only the end of the list is missing.
             if self._room - cost - heading < 0:
                 break
             groups.add(section.group)
@@ -213,7 +213,7 @@ def _grouped(sections: Sequence[Section], lines: dict[int, str]) -> Iterator[str
     groups = grouped(ordered, lambda at: (sections[at].is_critical, sections[at].group))
     for (is_critical, group), positions in groups.items():
         opening = "<details>"
-        # What destroys something is never folded.
+        # Destructive changes are never folded.
         if is_critical:
             opening = "<details open>"
         summary = f"{group}: {count(len(positions), 'entry', 'entries')}"

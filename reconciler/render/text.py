@@ -94,7 +94,8 @@ class TextRenderer:
 
     @cached_property
     def _layout(self) -> RowLayout:
-        # Rows of fields are loaded by the methods that show some: most plans have no change.
+        # The module for rows of fields is imported by the methods that need it: most plans have no
+        # change.
         from reconciler.render.field_rows import RowLayout
 
         return RowLayout(self._width - 30, self._context.full)
@@ -254,7 +255,7 @@ class TextRenderer:
 
 
 def _finding_lines(findings: Sequence[Finding]) -> Iterator[Line]:
-    """Findings that are not part of the plan, each with its place and detail."""
+    """Findings that are not part of the plan, each with its location and detail."""
     for finding in findings:
         mark, style = _VERDICT_MARKS[finding.verdict]
         if finding.verdict == "passed" and finding.level == "warning":
@@ -392,7 +393,7 @@ def _quiet_notes(plan: Plan) -> list[Line]:
 def _drift_hint(plan: Plan) -> list[Line]:
     """One line about drift that the plan does not act on."""
     planned = {change.address for change in plan.pending}
-    # Drift without a change is a key that is overdue, which needs action.
+    # Drift without a change is an overdue key, which needs action.
     changed = (drift.address for drift in plan.drift if drift.is_changed)
     others = [str(address) for address in changed if address not in planned]
     if not others:

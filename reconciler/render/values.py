@@ -17,7 +17,7 @@ LONG_TEXT = 80
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# What YAML 1.1 and 1.2 read as something else than a string.
+# Texts that YAML 1.1 or 1.2 does not read as strings.
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
 Entry = TypeVar("Entry")
 Key = TypeVar("Key")

@@ -76,8 +76,9 @@ EXPECT = Object(
 
 
 class CheckedResponse(Struct, frozen=True):
-    """An answer to evaluate: JSON with secrets masked, or what is known of an answer that is not
-    JSON."""
+    """An answer to evaluate: JSON with secrets masked, or the known facts about an answer that is
+    not JSON.
+    """
 
     status: int
     body: Any
@@ -127,7 +128,7 @@ def judge(expect: Spec, reply: CheckedResponse) -> list[CheckFinding]:
     """All mismatches between an answer and the expectations; empty if it passes."""
     wanted = expect.get("status", 200)
     if reply.status != wanted:
-        # The other expectations are about an answer that did not come.
+        # The other expectations concern an answer that did not arrive.
         return [CheckFinding("status", f"is {reply.status}{_why(reply.body)}; expected {wanted}")]
     findings = list(_judge_latency(expect.get("latency_seconds"), reply.seconds))
     work = Work()

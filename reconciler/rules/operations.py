@@ -33,8 +33,9 @@ class Leftover(Struct, frozen=True):
 
 
 class PollPlan(Struct, frozen=True):
-    """How to follow work that continues after the answer: read it, cancel it, and supply what it
-    asks for."""
+    """How to follow work that continues after the answer: read it, cancel it, and supply the
+    outputs that it requests.
+    """
 
     read: str
     cancel: str

@@ -31,7 +31,7 @@ VARIABLES: Mapping[str, str] = {
     "environment": "the name of the environment",
     "shutdowns": "when OpenAI shuts models down",
 }
-"""What rules and messages can read."""
+"""The variables of rules and messages."""
 
 ACTIONS = ("create", "update", "replace", "delete", "adopt", "forget", "no-op")
 SIDES = ("plan", "live", "both")
@@ -96,10 +96,10 @@ def _exception_flaws(index: int, exception: Mapping[str, Any]) -> Iterator[RuleP
             detail = f"An exception needs {name}: say {_ASKS[name]}."
             yield RuleProblem(("exceptions", index, name), f"Exception without {name}", detail)
     address = exception.get("address")
-    # It would disable the policy, which needs a change of the policy itself.
+    # It would disable the policy. To do that, change the policy itself.
     if isinstance(address, str) and not address.strip("*/?"):
         detail = "This would except every resource: name the resource, or use severity advisory."
-        yield RuleProblem(("exceptions", index, "address"), "Exception for everything", detail)
+        yield RuleProblem(("exceptions", index, "address"), "Exception matches everything", detail)
 
 
 _ASKS = {"owner": "who answers for it", "reason": "why it is needed"}

@@ -21,7 +21,7 @@ _BY = {
     "VectorStore": ("name", "metadata"),
     "ChatCompletion": ("model", "metadata"),
 }
-"""What rules can remove, and the properties of each besides its age."""
+"""The kinds that rules can remove, and the properties of each besides its age."""
 
 _UNLISTED = ("Response", "Conversation")
 
@@ -43,7 +43,7 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
     if of not in _BY:
         yield RuleProblem(("of",), f'Nothing to remove: "{of}"', _why_not(of))
         return
-    # A criterion that is null matches nothing away, like one that is omitted.
+    # A null criterion excludes nothing, like an omitted one.
     criteria = {name: value for name, value in match.items() if value is not None}
     criteria.pop("older_than_days", None)
     for name in criteria:

@@ -105,7 +105,7 @@ class CommandSink:
         return {"command": list(command)}
 
     def read(self, target: Sequence[str], *, owner: str) -> Secret | None:  # noqa: ARG002
-        """Nothing: a command returns no key."""
+        """None: a command returns no key."""
         return None
 
     def withdraw(self, target: Sequence[str], receipt: Receipt, *, owner: str) -> None:

@@ -68,8 +68,8 @@ class FileSink:
             self._require_ours(path, file, owner)
             _make_private_folders(file.parent)
             mark = digests.digest(content)
-            # The digest of the present content stays in the proof until the key is in place: a kill
-            # in between must leave a file that is still known as ours.
+            # The digest of the present content stays in the proof until the key is in place: after
+            # a kill in between, the file must still be known as ours.
             current = _content(file)
             before = [
                 known
@@ -100,7 +100,7 @@ class FileSink:
 
     def _remove(self, path: str, digest: str) -> None:
         with self._guard, _explained(path):
-            # Somebody has put a link there since, or moved it outside: it is not what we left.
+            # Somebody has put a link there since, or moved it outside: it is no longer our file.
             try:
                 file = self._locate(path)
             except SinkError:
@@ -202,7 +202,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SinkError(f'"{path}" cannot be used for a key: {error.strerror or error}') from error
-    # What pathlib makes of a broken name, and of links in a loop.
+    # The errors of pathlib for a malformed name, and for links in a loop.
     except (UnicodeEncodeError, RuntimeError) as error:
         raise SinkError(f"{path!r} cannot be used for a key: {error}") from error
 
@@ -221,7 +221,7 @@ def _proof_of(file: Path) -> Path:
 
 
 def _temporary_of(file: Path) -> Path:
-    # Always the same name, so that what a kill leaves behind is cleaned up by the next delivery.
+    # Always the same name, so that the next delivery cleans up after a kill.
     return file.with_name(f".{file.name}.reconciler-new")
 
 

@@ -102,7 +102,7 @@ class SinkHttp:
             if isinstance(result, SinkResponse):
                 if not is_uncertain or result.status not in _UNAUTHORIZED:
                     return result
-                # It refuses this attempt, and says nothing of the one whose answer was lost.
+                # It refuses this attempt, and says nothing about the attempt whose answer was lost.
                 problem = self._refusal(result)
                 break
             problem = result.problem

@@ -1,4 +1,4 @@
-"""A value that several threads need and the first of them makes, such as a connection."""
+"""A value, such as a connection, that the first of several threads creates for all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Once(Generic[T]):
         self._values: list[T] = []
 
     def get(self, make: Callable[[], T]) -> T:
-        """The value. What `make` raises is raised, and the next use tries again."""
+        """The value. Errors of `make` pass through, and the next use tries again."""
         with self._lock:
             if not self._values:
                 self._values.append(make())

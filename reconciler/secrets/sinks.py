@@ -155,7 +155,7 @@ class SinkSet:
         return secret
 
     def withdraw(self, target: Spec, receipt: Receipt, *, address: Address) -> None:
-        """Remove what `put` delivered, if it is unchanged. Raises SinkError on failure.
+        """Remove the key that `put` delivered, if it is unchanged. Raises SinkError on failure.
 
         With an empty receipt, `put` was interrupted, and what it wrote is removed. The receipt of
         an older key removes its version, where the sink keeps versions, and never a newer key.
@@ -209,7 +209,7 @@ class _History:
             return self._read().get((place, owner))
 
     def was_begun(self, place: str, owner: str) -> bool:
-        """Whether a delivery has no recorded outcome."""
+        """Whether a delivery began and has no recorded outcome."""
         with self._lock:
             self._read()
             return (place, owner) in self._begun

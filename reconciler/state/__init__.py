@@ -1,7 +1,7 @@
-"""What we remember between runs: which object each address is bound to, a journal of calls, the
-runs, and the lock.
+"""The memory between runs: the object that each address is bound to, a journal of calls, the runs,
+and the lock.
 
-`StateStore` is the whole interface; the other names are what it hands out.
+`StateStore` is the whole interface; the other names are types that it returns.
 """
 
 from reconciler.state.identity import Identity

@@ -115,7 +115,7 @@ def replay(connection: sqlite3.Connection, changes: Changes) -> None:
     Raises StateError for changes of tables or columns that this version does not have.
     """
     for table, parts in changes.items():
-        # A newer version wrote the segment. Ignoring the table would lose a part of the state.
+        # A newer version wrote the segment. Ignoring the table would lose part of the state.
         if table not in KEYS or not parts.keys() <= {"put", "delete"}:
             raise StateError(f'a segment changes "{table}", which this version does not know')
         width = len(_columns(connection, table))

@@ -69,8 +69,8 @@ def open_copy(path: Path) -> Database:
 def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
-    # The backend may point at a folder of the user, which must not disappear from git: only a
-    # folder with nothing else is ours. A kill between creating and writing the file leaves it empty.
+    # The backend may be a folder of the user, which git must not ignore. Only a folder without
+    # other content is ours. A kill between creating and writing the file leaves it empty.
     others = any(entry.name != ignore.name for entry in folder.iterdir())
     if not others and (not ignore.exists() or ignore.stat().st_size == 0):
         ignore.write_text("*\n", encoding="utf-8")

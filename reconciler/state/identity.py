@@ -1,4 +1,4 @@
-"""Whose state this is: its lineage, and the server and organization that its objects live in.
+"""The identity of a state: its lineage, and the server and organization of its objects.
 
 The lineage is a random id that the first writer gives to a new file. Two files of one stack and
 environment (a deleted state and its successor, the caches of two runners) have different
@@ -19,7 +19,7 @@ from reconciler.model.organization import comparable
 
 
 class Identity(Struct, frozen=True):
-    """The lineage of a state, and where its objects live. Unknown parts are empty.
+    """The lineage of a state, and the location of its objects. Unknown parts are empty.
 
     `server` is the base URL in its normal form. `organization` is what answers of the API named
     in their `openai-organization` header: an id or a short name, as the server chose.

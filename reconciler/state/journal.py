@@ -324,7 +324,7 @@ def read_run(connection: sqlite3.Connection, run_id: int) -> list[JournalEntry]:
 
 
 def prune(connection: sqlite3.Connection) -> None:
-    """Delete the changes that left nothing to search for: done, or failed before any call
+    """Delete the changes that leave nothing to search for: done, or failed before any call
     succeeded.
     """
     moot = (

@@ -1,4 +1,4 @@
-"""The lock: one run at a time writes, and all others learn which one.
+"""The lock: one run at a time writes, and all others learn which run it is.
 
 A claim is a row in the database, written in a transaction like everything else. Its holder also holds a kernel lock
 on a file beside the database. A holder that was killed leaves its row, and its kernel lock is free at once: the next
@@ -38,9 +38,9 @@ class Holder(Struct, frozen=True):
     since: float
     process: Process
     has_file_lock: bool = False
-    """Whether it also holds the kernel lock, which its death frees."""
+    """Whether it also holds the kernel lock, which the kernel frees when it dies."""
     origin: RunOrigin = RunOrigin()
-    """Where it was started. Holders of earlier versions have no origin."""
+    """The origin of the run. Holders of earlier versions have no origin."""
 
     @property
     def host(self) -> str:

@@ -1,8 +1,8 @@
 """State as JSON, for moving it to another backend or repairing it by hand.
 
-An export has what cannot be found again: the records, the outputs and some remarks. Journal,
-history and lock belong to the file and the machine and are not exported. Reading is strict, because
-people edit exports.
+An export has the facts that cannot be found again: the records, the outputs and some remarks.
+Journal, history and lock belong to the file and the machine and are not exported. Reading is
+strict, because people edit exports.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _WORDS = {
 
 
 class ExportOrigin(Struct, frozen=True):
-    """Where an export comes from, or where it is imported to."""
+    """The origin of an export, or the destination of an import."""
 
     stack: str
     environment: str
@@ -143,7 +143,7 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
 
 
 def origin_of(data: Mapping[str, Any]) -> ExportOrigin:
-    """Where an export comes from. The export has been checked by `from_data`."""
+    """The origin of an export. The export has been checked by `from_data`."""
     parts = (data.get(name, "") for name in ("lineage", "server", "organization"))
     return ExportOrigin(data["stack"], data["environment"], data["serial"], Identity(*parts))
 
@@ -194,7 +194,7 @@ def merged_identity(theirs: ExportOrigin, own: ExportOrigin) -> Identity:
 
 
 def is_foreign(theirs: ExportOrigin, own: ExportOrigin) -> bool:
-    """Whether both have a lineage, they differ, and there is something here to lose."""
+    """Whether both have a lineage, the lineages differ, and the import would lose records."""
     # Exports of version 1 and states that were never written have no lineage.
     lineages = {theirs.identity.lineage, own.identity.lineage} - {""}
     return len(lineages) > 1 and own.serial > 0

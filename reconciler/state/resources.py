@@ -44,15 +44,16 @@ def put(connection: sqlite3.Connection, record: Record) -> None:
 
 
 def remove(connection: sqlite3.Connection, address: Address) -> None:
-    """Drop a record; one that is not there is no error."""
+    """Drop a record; a missing one is no error."""
     connection.execute("DELETE FROM dependencies WHERE address = ?", (str(address),))
     if connection.execute("DELETE FROM resources WHERE address = ?", (str(address),)).rowcount:
         grow(connection)
 
 
 def move(connection: sqlite3.Connection, source: Address, target: Address) -> None:
-    """Give a record another address, in what depends on it and in the journal too. Raises
-    StateError.
+    """Move a record to another address, in its dependents and the journal too.
+
+    Raises StateError.
     """
     names = (str(target), str(source))
     if _row_of(connection, str(source)) is None:

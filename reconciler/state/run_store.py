@@ -1,4 +1,4 @@
-"""The runs of a state: begin and end, journal, pre-images, and what earlier runs left unfinished.
+"""The runs of a state: begin and end, journal, pre-images, and unfinished changes of earlier runs.
 
 Every method is one transaction. The SQL is in `runs` and `journal`.
 """
@@ -51,7 +51,9 @@ class RunStore:
         return run_id
 
     def end(self, run_id: int, *, status: str, counts: Mapping[str, int]) -> None:
-        """Record that a run ended, and drop journal entries and pre-images that have no use now."""
+        """Record that a run ended, and drop journal entries and pre-images that are no longer
+        needed.
+        """
         with self._database.write() as connection:
             runs.end(connection, run_id, status=status, counts=counts, at=self._clock())
             journal.prune(connection)

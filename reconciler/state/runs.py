@@ -1,4 +1,4 @@
-"""The runs, and what the objects looked like before each run changed them."""
+"""The runs, and the pre-images of the objects that each run changed."""
 
 from __future__ import annotations
 

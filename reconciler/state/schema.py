@@ -1,4 +1,4 @@
-"""The tables, and how a database of an earlier version becomes one of this version.
+"""The tables, and the migrations from databases of earlier versions.
 
 A version is a number in the file's header. Each migration takes the database from one version to
 the next; they run in one transaction, so that a kill leaves the old version whole. A migration that
@@ -204,7 +204,7 @@ def migrate(
 
 
 def name(connection: sqlite3.Connection, stack: str, environment: str) -> None:
-    """Write into a new database which state it is; one that has a name keeps it."""
+    """Write the names of stack and environment into a new database; a named one keeps its names."""
     connection.execute(
         "INSERT OR IGNORE INTO identity (only_row, stack, environment, serial) VALUES (1, ?, ?, 0)",
         (plain(stack), plain(environment)),

@@ -1,6 +1,6 @@
-"""Metrics, traces and notices about runs, for whoever watches a fleet.
+"""Metrics, traces and notices about runs, for monitoring a fleet.
 
 `recorder.py` has the protocol through which runs report; it imports no library. `metrics.py` keeps
 Prometheus metrics, `traces.py` exports OpenTelemetry spans, and `notices.py` announces changes of
-state through apprise. Each needs an extra, and is imported only where somebody asked for it.
+state through apprise. Each needs an extra, and is imported only on request.
 """

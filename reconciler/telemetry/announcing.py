@@ -19,7 +19,7 @@ CLOSE_SECONDS = 10.0
 
 
 class AnnouncingRecorder:
-    """A `Recorder` that also announces what it records, from a thread of its own."""
+    """A `Recorder` that also announces recorded results, from a thread of its own."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class AnnouncingRecorder:
             is_last = self._stop.wait(self._round_seconds)
             try:
                 missed = self._announcer.announce()
-            # The next round tries again: nothing is remembered before it was sent.
+            # The next round tries again: an event is remembered only after it was sent.
             except ReconcilerError as error:
                 LOG.warning("Notices are not sent: %s", self._redact(str(error)))
                 continue

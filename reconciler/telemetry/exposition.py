@@ -1,4 +1,4 @@
-"""How metrics leave the process: an HTTP endpoint, a file for node exporter, or a Pushgateway."""
+"""The outputs of metrics: an HTTP endpoint, a file for node exporter, or a Pushgateway."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """The port; the one that was free where 0 was asked for."""
+        """The port; with port 0, the free port that was chosen."""
         return int(self._server.server_port)
 
     def close(self) -> None:

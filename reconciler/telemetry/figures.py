@@ -1,4 +1,4 @@
-"""The figures of a stack, as its latest runs left them."""
+"""The figures of a stack after its latest runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StackFigures(Struct):
     conflicts: int = 0
 
     def add(self, result: StackResult, *, interval_seconds: float | None) -> None:
-        """Take in the result of a run."""
+        """Add the result of a run."""
         self.organization = result.organization or self.organization
         self.status = result.status
         self.ended_at = result.ended_at
@@ -77,7 +77,7 @@ def reading_of(result: StackResult) -> StackReading | None:
     left: Iterable[Change] = plan.pending
     drifted = {drift.address for drift in plan.drift if drift.is_changed}
     if result.result is not None:
-        # An applied change ends the drift of its object; what did not go through is still to come.
+        # An applied change ends the drift of its object; the other changes remain pending.
         unapplied = unapplied_addresses(result.result)
         left = [change for change in plan.pending if change.address in unapplied]
         drifted &= unapplied

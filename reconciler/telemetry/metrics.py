@@ -1,7 +1,7 @@
 """Prometheus metrics of the runs of this process.
 
-The figures are kept as plain values and become metrics when somebody reads them. So a stack changes
-all of its series at once, and a stack that left the fleet leaves none behind.
+The figures are kept as plain values and become metrics when a scraper reads them. So a stack
+changes all of its series at once, and a stack that left the fleet leaves none behind.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ from reconciler.telemetry.catalog import Metric, MetricType
 from reconciler.telemetry.figures import ACTIONS, StackFigures
 
 MAX_STACKS = 2_000
-"""Stacks with series of their own, about thirty each. Further ones are only counted."""
+"""The most stacks with series of their own, about thirty each. Further stacks are only counted."""
 MAX_SERIES = 20_000
-"""Series of one metric about requests. Routes are constants of this program; a bound all the same."""
+"""The most series of one metric about requests. Routes are constants of this program, so this is a
+safeguard.
+"""
 
 _LONGEST_LABEL = 200
 _OTHER = "other"
@@ -92,7 +94,7 @@ class PrometheusRecorder(Collector):
     # --- recording
 
     def record(self, result: StackResult, *, interval_seconds: float | None = None) -> None:
-        """Take in the result of a run of a stack."""
+        """Add the result of a run of a stack."""
         key = (result.id.folder, result.id.environment)
         with self._lock:
             figures = self._stacks.get(key)
@@ -157,7 +159,7 @@ class PrometheusRecorder(Collector):
         samples[catalog.HIDDEN.name].append(((), hidden))
         named: set[tuple[str, str]] = set()
         for (folder, environment), figures in islice(self._stacks.items(), self._max_stacks):
-            # Two stacks of one name are a mistake of the manifests. Metrics show both all the same.
+            # Two stacks of one name are a mistake of the manifests. Metrics show both anyway.
             name = figures.stack
             if (name, environment) in named:
                 name = folder

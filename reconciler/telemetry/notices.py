@@ -74,7 +74,7 @@ class NoticeMemory(Protocol):
 
 
 class Target(Protocol):
-    """Where messages go."""
+    """A destination of messages."""
 
     @property
     def id(self) -> str:
@@ -109,7 +109,7 @@ class Announcer:
         self._lock = threading.Lock()
 
     def add(self, result: StackResult) -> None:
-        """Take in a result. Safe to use from threads."""
+        """Add a result. Safe to use from threads."""
         seen = sighting_of(result)
         with self._lock:
             self._seen.setdefault(stack_key(result.id), []).append(seen)
@@ -117,7 +117,7 @@ class Announcer:
     def announce(self) -> int:
         """Send at most one message to each target; the number of targets that were not reached.
 
-        Raises what the memory raises.
+        Raises the errors of the memory.
         """
         with self._lock:
             round, self._seen = self._seen, {}

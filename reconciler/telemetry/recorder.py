@@ -1,4 +1,4 @@
-"""What runs report to metrics, so that a fleet and the operator import no metrics library."""
+"""The interface through which runs report metrics, so that callers import no metrics library."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class AppriseTarget:
 
     @property
     def id(self) -> str:
-        """What identifies the target, without any secret."""
+        """The identity of the target, without any secret."""
         return self._id
 
     def send(self, notice: Notice) -> bool:
@@ -81,7 +81,7 @@ class AppriseTarget:
                 body=notice.body,
                 title=notice.title,
                 notify_type=notice.severity.value,
-                # The library escapes plain text for what the service understands.
+                # The library escapes plain text for the service.
                 body_format=apprise.NotifyFormat.TEXT,
             ):
                 delivered.set()

@@ -1,7 +1,7 @@
-"""Which states of a stack are announced, and when one begins or ends.
+"""The states of a stack that are announced, and when each begins or ends.
 
-A run shows some states and not others: a plan shows drift, and not whether a failed apply would
-work now. A state that a run does not show stays as it was announced.
+A run shows only some states: a plan shows drift, but not whether a failed apply would work now. A
+state that a run does not show stays as announced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ States = Mapping["Topic", str]
 
 
 class Topic(StrEnum):
-    """A state that people hear of, worst first."""
+    """A state that people are notified of, worst first."""
 
     FAILED = "failed"
     REFUSED = "refused"
@@ -98,7 +98,7 @@ def states_after(before: States, seen: Sighting) -> dict[Topic, str]:
             if not _ends(topic, case, seen):
                 after[topic] = case
         elif topic is Topic.FAILED and _reason(case) == _reason(after[topic]):
-            # The command that failed first decides which one shows that it is over.
+            # Only the command that failed can show that the failure is over.
             after[topic] = case
     return after
 
@@ -111,7 +111,8 @@ def events_between(
         if topic in after:
             if _is_news(topic, before.get(topic), after[topic]):
                 yield Event(id, topic, texts.get(topic, ""))
-        # A refusal, a wait for approval and an overdue key end in silence: somebody has acted on them.
+        # A refusal, a wait for approval and an overdue key end without a notice: somebody has acted
+        # on them.
         elif topic in before and topic in (Topic.FAILED, Topic.DRIFT):
             yield Event(id, topic, is_over=True)
 
@@ -161,10 +162,10 @@ def _reason(case: str) -> str:
 def _is_news(topic: Topic, before: str | None, after: str) -> bool:
     if before is None:
         return True
-    # Drift that shrinks is no news.
+    # Drift that shrinks deserves no notice.
     if topic is Topic.DRIFT:
         return not set(after.split()) <= set(before.split())
-    # A key that joins others is reported by the page that the notice links to.
+    # The page that the notice links to reports keys that join others.
     return topic is not Topic.OVERDUE and before != after
 
 
@@ -182,7 +183,7 @@ def drifted_addresses(result: StackResult) -> list[str]:
 def _addresses(addresses: list[str]) -> str:
     """Short hashes of addresses, bounded, so that later drift can be compared with it."""
     hashes = sorted(_hash(address) for address in addresses)
-    # Then any change of the set is news, as there is no part to compare.
+    # Then any change of the set deserves a notice, because the parts cannot be compared.
     if len(hashes) > _MOST_REMEMBERED:
         return _hash(" ".join(hashes))
     return " ".join(hashes)

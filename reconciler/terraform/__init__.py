@@ -1,1 +1,1 @@
-"""States of Terraform and OpenTofu: reading them, and what their resources are called here."""
+"""Reads states of Terraform and OpenTofu, and maps their resources to our kinds."""

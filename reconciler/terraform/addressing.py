@@ -20,7 +20,7 @@ _Projects = Mapping[str | None, str | None]
 
 
 class ExistingResources(Struct, frozen=True):
-    """What the stack has already."""
+    """The resources and projects that the stack has already."""
 
     projects: Mapping[str, str] = field(default_factory=dict)
     """Ids of projects that the stack names without managing them, by name."""

@@ -1,7 +1,7 @@
 """Converts a Terraform state to resources, and lists what it leaves out with the reasons.
 
-Conversion needs no API. Ids of objects in the same state become references; everything that is
-not carried over is listed with its reason.
+Conversion needs no API. Ids of objects in the same state become references. Every other object is
+listed with the reason why it is left out.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class SkippedInstance(Struct, frozen=True):
 
 
 class Conversion(Struct, frozen=True):
-    """What a state becomes."""
+    """The result of converting a state."""
 
     resources: tuple[ExportedResource, ...]
     sources: Mapping[Address, TerraformInstance]
     """The instance that each resource was made from."""
     carried_over: tuple[TerraformInstance, ...]
-    """The instances that Terraform has to let go."""
+    """The instances that Terraform has to release."""
     left_out: tuple[SkippedInstance, ...]
     other_providers: Mapping[str, int]
     """How many instances other providers manage, by provider."""
@@ -93,7 +93,7 @@ class _Converter:
         resources, sources = [], {}
         for drafted, address in addressing.named:
             if address in self._known.elsewhere:
-                # Terraform lets the object go all the same: it is in `carried_over`.
+                # Terraform must release the object anyway: it is in `carried_over`.
                 self._notes.append(
                     f"{drafted.instance.address} is managed as {address} already: its manifest "
                     "stays as it is."
@@ -175,7 +175,7 @@ class _Converter:
         return list(first.values())
 
     def _without_inherited(self, drafts: list[Drafted]) -> list[Drafted]:
-        """Only direct grants: one provider also lists the roles that a user has through groups."""
+        """Only direct grants: one provider also lists roles that users inherit from groups."""
         groups = defaultdict(set)
         granted = set()
         for drafted in drafts:

@@ -1,7 +1,8 @@
 """The documents of a conversion: resources of one `for_each` become one document with `for_each`.
 
-What all instances share is written once, what is made of the key uses `${each.key}`, and other
-values that differ stand under their keys. Instances that differ in more than values stay apart.
+Values that all instances share are written once, values made of the key use `${each.key}`, and
+other values that differ are listed under their keys. Instances that differ in more than values stay
+apart.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _are_equal(values: Sequence[Any]) -> bool:
 def _shared(
     keys: Sequence[str], each: Sequence[Any], field: str, values: dict[str, dict[str, Any]]
 ) -> Any:
-    """What a field says in the document. Values that differ are noted under their keys."""
+    """The value of a field in the document. Values that differ are noted under their keys."""
     if _are_equal(each):
         return each[0]
     pattern = _pattern(keys, each)
@@ -100,7 +101,7 @@ def _shared(
 
 
 def _pattern(keys: Sequence[str], each: Sequence[Any]) -> Raw | None:
-    """How every text is made of its key; None if there is no such way."""
+    """The pattern that makes every text of its key; None if there is none."""
     if not all(isinstance(text, str) for text in each):
         return None
     for before, after in _around(keys[0], each[0]):

@@ -1,9 +1,9 @@
-"""Which rate limits a configuration sets, where a state holds all limits of a model.
+"""Decides which rate limits a configuration sets, in a state that holds all limits of a model.
 
-Two providers store every limit that the API answers, whether or not the configuration sets it. What
-an organization has without any configuration is not published, and differs between organizations.
-So only the state itself tells: a value that most projects have for a model, while others have
-another, is taken to be the organization's own. Without such evidence nothing is known.
+Two providers store every limit that the API answers, whether or not the configuration sets it. The
+limits of an organization without any configuration are not published, and differ between
+organizations. So only the state gives evidence: a value that most projects have for a model, while
+others have another, is taken to be the organization's own. Without such evidence, nothing is known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a type of resource of a provider is declared here.
+"""Maps a resource type of a provider to our kinds.
 
 Each provider has a table of `TypeMapping`s. The same type name means different things in different
 providers, so nothing looks a type up without its provider.
@@ -36,7 +36,9 @@ class Draft(Struct, frozen=True):
     """By field; the comment of "" stands above the document. Its first line is the same for all
     instances of a resource, further lines are of this one."""
     suffix: str = ""
-    """What tells drafts of one instance apart in their names: a word, or the id of another object."""
+    """The suffix that distinguishes drafts of one instance in their names: a word, or the id of
+    another object.
+    """
 
 
 class Lookup(Struct, frozen=True):
@@ -93,7 +95,7 @@ class TypeMapping(Struct, frozen=True):
     keys: tuple[tuple[str, str], ...] = ()
     """Attributes that hold an API key in clear text, each with the attribute of the key's id."""
     convert: Convert | None = None
-    """Makes the drafts where a table cannot say it."""
+    """Makes the drafts if a table cannot describe them."""
     note: str = ""
     """A peculiarity of the type, for the documentation."""
 

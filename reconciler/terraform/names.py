@@ -10,7 +10,7 @@ _SAY_NOTHING = frozenset({"this", "main", "default", "self", "it", "resource", "
 
 
 def label_of(instance: TerraformInstance, *, is_only: bool) -> str:
-    """What a person calls an instance. The key of the only instance of a `count` says nothing."""
+    """The label of an instance. The key of the only instance of a `count` says nothing."""
     key = "" if instance.key is None else str(instance.key)
     if is_only and instance.key == 0:  # `count = 1`, often as a switch
         key = ""

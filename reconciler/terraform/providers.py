@@ -1,4 +1,4 @@
-"""The providers whose resources are known."""
+"""The supported providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `removed` blocks with which Terraform lets objects go without destroying them."""
+"""The `removed` blocks that make Terraform forget objects without destroying them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def resource_of(
         if isinstance(declared.type, KeySinkType) and declared.required:
             spec[declared.name] = {"write_to": {"file": f"secrets/{address.name}.key"}}
             comments[declared.name] = "Where a new key goes: the present one was never delivered."
-    # The comment says where the key is, and never what it is.
+    # The comment names the location of the key, and never contains the key.
     if any(drafted.instance.attributes.get(key) for key, _ in drafted.mapping.keys):
         advice = _advice(drafted, address, kind)
         comments[""] = "\n".join(filter(None, (comments.get("", ""), advice)))

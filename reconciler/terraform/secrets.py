@@ -1,4 +1,4 @@
-"""API keys that a state holds in clear text: where they are, never what they are."""
+"""Finds API keys that a state holds in clear text. Reports their locations, never their values."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def rate_limit(instance: TerraformInstance, lookup: Lookup) -> Iterator[Draft]:
             left_out[name] = declared.pop(name)
     comments = {}
     if unknown and not declared:
-        # At least one limit was set, and the state does not say which.
+        # At least one limit was set, and the state does not show which.
         declared, left_out = dict(stored), {}
     if unknown and left_out:
         listed = ", ".join(f"{name}: {value}" for name, value in left_out.items())

@@ -66,7 +66,7 @@ class TerraformInstance(Struct, frozen=True):
 
 
 class TerraformState(Struct, frozen=True):
-    """What a state holds of the resources of all providers."""
+    """The contents of a state: the resources of all providers."""
 
     instances: tuple[TerraformInstance, ...]
     data: tuple[TerraformInstance, ...] = ()
@@ -179,7 +179,7 @@ def _provider_name(text: str) -> str:
     """`openai/openai` of `provider["registry.terraform.io/openai/openai"].alias`."""
     match = _PROVIDER.search(text)
     source = match[1] if match else text.removeprefix("provider.")
-    # Without the host, which is another one for OpenTofu and for mirrors.
+    # Without the host, because OpenTofu and mirrors have another one.
     return "/".join(source.split("/")[-2:])
 
 

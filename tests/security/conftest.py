@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from reconciler.cli.main import run
-from reconciler.cli.streams import redactor
+from reconciler.cli.redaction import redactor
 from reconciler.emulator import Emulator
 from tests.conftest import Finished, Workspace
 

@@ -160,7 +160,9 @@ def test_a_mistake_in_telemetry_is_a_warning(
         raise error
 
     codes: list[int] = []
-    end_telemetry(RunOutcome(ended=[codes.append, fail]), 7)
+    outcome = RunOutcome()
+    outcome.ended = [codes.append, fail]
+    end_telemetry(outcome, 7)
     shown = capsys.readouterr().err
     assert codes == [7]
     assert said in shown

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.changes import ChangeContext, create_once
-from reconciler.api.objects.scoped import id_of
+from reconciler.api.objects.change_context import ChangeContext, create_once
+from reconciler.api.objects.scoped_client import id_of
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
 from reconciler.model.consistency import pauses
 from reconciler.model.provider import MINT
@@ -68,7 +68,7 @@ def _post_key(name: str, context: ChangeContext, live: LiveObject) -> NewKey:
 
 
 def shown_key(context: ChangeContext, shown: Any) -> NewKey | None:
-    """The key in an answer, None where it is incomplete. The redactor knows its value from then."""
+    """The key in an answer, None where it is incomplete. Registers its value with the redactor."""
     if not isinstance(shown, Mapping):
         return None
     id, value = shown.get("id"), shown.get("value")

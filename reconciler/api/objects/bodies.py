@@ -88,10 +88,7 @@ def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]
 
 
 def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
-    """A value in the form that an update needs.
-
-    Where an update changes only some parts, it has just those.
-    """
+    """A value in the form of an update. For a partial update: only its changed parts."""
     if field.replaces():
         return _changed_parts(field.type, value, with_hidden(field.type, live, applied))
     if field.merged:
@@ -121,7 +118,7 @@ def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
             parts[part.name] = desired
         elif not part.in_place and (below := _changed_parts(part.type, desired, shown)):
             parts[part.name] = below
-    # A tag alone would be a change of nothing.
+    # A tag alone changes nothing, so it is not sent.
     if not parts:
         return {}
     return {**tag, **parts}

@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import FieldHandler, FieldWrite, create_once
+from reconciler.api.objects.change_context import FieldHandler, FieldWrite, create_once
 from reconciler.api.objects.members import members_in
-from reconciler.api.objects.scoped import ScopedClient, new_id_of
+from reconciler.api.objects.scoped_client import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError, NotFoundError
@@ -44,8 +44,8 @@ _NOT_READABLE = (
     RuntimeError,
     ValueError,
 )
-# How many times the limit of a bundle an archive may unpack to. A small archive can unpack to
-# gigabytes, and whoever can write to the project can upload one.
+# The most that an archive may unpack to, as a multiple of the bundle limit. A small archive can
+# unpack to gigabytes, and anyone with write access to the project can upload one.
 _LARGEST = 8
 
 
@@ -97,7 +97,7 @@ class BundleHandler(FieldHandler):
         if field_write.value is None:
             return None
         version = self._upload(field_write, live)
-        # The upload asks for that as well. Only this call's answer shows that it is so.
+        # The upload requests this as well, but only the answer to this call confirms it.
         pointer = {_type(live.kind).version: version}
         with field_write.context.steps.step("point", version=version) as step:
             field_write.context.answer = field_write.context.collection.call(
@@ -152,7 +152,8 @@ class BundleHandler(FieldHandler):
     def _form(self, field_write: FieldWrite, **fields: str) -> Form:
         name = "bundle"
         for member in members_in(field_write.value):
-            # The entry file names the bundle, and the folder of the archive has to be named so.
+            # The folder in the archive must have the name of the bundle, which the entry file
+            # gives.
             if member.attributes:
                 name = str(member.attributes["name"])
                 break
@@ -193,7 +194,7 @@ def _version_of(value: FileSet) -> str | None:
 def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
     """The files of an archive by their paths below the folder of the entry file.
 
-    None for anything that is no bundle.
+    None if the archive is not a bundle.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient, id_of
+from reconciler.api.objects.scoped_client import ScopedClient, id_of
 from reconciler.errors import AnswerError, CredentialError, NotFoundError
 from reconciler.model.calls import Parent, parent_fields
 from reconciler.model.comparing import canonical, with_hidden
@@ -22,7 +22,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.values import SecretValue, Spec, value_at, with_secrets
 
 _FEW = 3
-"""So many ids are read singly rather than with another page."""
+"""Up to this many ids are read singly rather than with another page."""
 
 LOG = logging.getLogger("reconciler.api")
 
@@ -84,7 +84,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
         ids.update(self.parent)
         if id:
             ids["id"] = id
-        # The last moment at which a secret can be put in. Whatever is logged of a body has none.
+        # Secrets are inserted last, so that no logged body contains one.
         if "json" in rest:
             rest["json"] = with_secrets(rest["json"], lambda value: self.reveal(value).reveal())
         return self.client.request(method, path, ids=ids, **rest)
@@ -96,7 +96,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
         """
         growing_pauses = pauses(settle_seconds)
 
-        # A poll has one result, so the refusal is a value until the time is up.
+        # A poll returns one result, so the refusal is a value until the deadline.
         def attempt() -> dict[str, Any] | NotFoundError:
             try:
                 return self.call("update", id, json=body, repeatable=True)
@@ -137,7 +137,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
         for number, answer in enumerate(items, start=1):
             missing.discard(self.id_of(answer))
             yield answer
-            # The next page is requested once another item is asked for, so the end of a page decides.
+            # Asking for the next item fetches the next page, so decide at the end of each page.
             page, rest = divmod(number, self.kind.page_limit)
             if not rest and _ends_early(
                 page, of=pages, missing=len(missing) * sharers, wanted=wanted
@@ -194,7 +194,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
     def counts(self, answer: Spec) -> bool:
         """Whether an item of a list is an object of the kind; some lists hold several kinds.
 
-        Raises AnswerError where the item does not show that.
+        Raises AnswerError if the item does not show its type.
         """
         if self.kind.calls.listed is None:
             return True
@@ -276,9 +276,9 @@ def _ends_early(page: int, *, of: int, missing: int, wanted: int) -> bool:
     """Whether single reads of the missing ids take fewer calls than the rest of the list."""
     if page < of:
         return missing < of - page
-    # Beyond its known pages, the length of a list is unknown. A few ids are not worth a second page.
-    # More ids are read singly once that takes at most half as many calls as the pages so far, which
-    # is never much worse than the better of both ways.
+    # Beyond its known pages, the length of a list is unknown. A few ids are not worth a second
+    # page. More ids are read singly once that takes at most half as many calls as the pages so far.
+    # This never costs much more than the cheaper of the two ways.
     return 2 * missing <= page or (of == 1 and wanted <= _FEW)
 
 

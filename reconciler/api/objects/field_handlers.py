@@ -9,7 +9,12 @@ from functools import cached_property
 from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite, FieldWrites
+from reconciler.api.objects.change_context import (
+    ChangeContext,
+    FieldHandler,
+    FieldWrite,
+    FieldWrites,
+)
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.uploads import Uploader
 from reconciler.model.kind import Field
@@ -34,7 +39,7 @@ class FileSetLimits(Struct, frozen=True):
 
 
 class FieldHandlers:
-    """One handler for each type of field, made and imported once a field of its type is met.
+    """One handler for each type of field, imported and created at the first field of its type.
 
     `recorded` are the records of the state.
     """

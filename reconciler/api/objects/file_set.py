@@ -1,11 +1,11 @@
 """The handler of file sets: keeps a vector store in step with folders and uploaded files.
 
-The order of the steps protects searches, and files that nothing would remember. New content is
-attached and indexed before the old is removed. A file that leaves is deleted before it is detached:
-if the process dies in between, the store has a member without a file, which the next run sees and
-removes. The other way around, the file would be forgotten. To delete a file also detaches it, after
-an unknown delay; where many leave, one list of the members shows which are left to detach. Uploads
-are journalled one by one, so that the next run continues where this one died.
+The order of the steps keeps searches complete and loses track of no file. New content is attached
+and indexed before the old content is removed. An obsolete file is deleted before it is detached: if
+the process dies in between, the store has a member without a file, which the next run sees and
+removes. In the opposite order, nothing would remember the file. Deleting a file also detaches it,
+after an unknown delay; after many deletes, one list of the members shows which are left to detach.
+Uploads are journalled one by one, so that the next run continues where a dead run stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.objects.attaching import Attaching
-from reconciler.api.objects.changes import (
+from reconciler.api.objects.change_context import (
     ChangeContext,
     FieldHandler,
     FieldWrite,
@@ -37,7 +37,7 @@ from reconciler.api.objects.members import (
 from reconciler.api.objects.orphaned_uploads import REATTACH, UPLOAD, OrphanedUploads
 from reconciler.api.objects.refusals import is_about_the_file
 from reconciler.api.objects.reservations import InProcessReservations
-from reconciler.api.objects.scoped import ScopedClient, new_id_of
+from reconciler.api.objects.scoped_client import ScopedClient, new_id_of
 from reconciler.api.objects.store_content import (
     PAGE_FILES,
     StoreContent,
@@ -255,7 +255,7 @@ class _FileSetSync(Struct, frozen=True):
             http.waits.check_stopped()
             began = http.server_clock()
             try:
-                # What a dead run has uploaded is used, not uploaded again.
+                # Files that a dead run uploaded are used instead of being uploaded again.
                 id = self.orphans.left_by_earlier_run(member.upload) or self._send(member)
                 return replace(member, file_id=id)
             except AmbiguousError as error:
@@ -333,8 +333,8 @@ class _FileSetSync(Struct, frozen=True):
         self._for_each(self._delete, uploaded)
         list_pages = kept // PAGE_FILES + 1
         if len(uploaded) > list_pages:
-            # To delete a file detaches it, after a delay that the API does not name. The members
-            # that are listed by now are left to detach; one list is fewer calls than a detach each.
+            # Deleting a file detaches it, after a delay that the API does not specify. Members that
+            # are still listed must be detached; one list takes fewer calls than a detach for each.
             attached = {member.file_id for member in self.store.members()}
             members = [m for m in members if not m.content or m.file_id in attached]
         self._for_each(self._detach_removed, members)

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.responses import clean
 from reconciler.errors import NotFoundError
 from reconciler.model.values import Spec
@@ -91,7 +91,7 @@ class Indexing(Struct):
         try:
             return self.client.exchange("GET", watch.path, ids=watch.ids)
         except NotFoundError:
-            # Reads lag as lists do: what was just attached may be unknown for some seconds.
+            # Reads lag as lists do: a new attachment may be unknown for some seconds.
             if self.settle_seconds <= 0:
                 raise
             return {"status": _IN_PROGRESS}, {}

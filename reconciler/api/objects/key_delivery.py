@@ -5,8 +5,8 @@ has it. So each step is journalled, and a later run deletes every key that was c
 handed over. `LostKeys` finds them: a key that is created here has a name of its own, journalled
 before the call, and the key that comes with a new account is known by its age.
 
-A key that was handed over may be in use. It is only deleted as a step of a plan, after a look at
-when it was used last, or together with everything else.
+A delivered key may be in use. It is deleted only as a step of a plan, after a check of its last
+use, or together with its object.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reconciler.api.objects.account_keys import (
     shows,
     time_in,
 )
-from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite
+from reconciler.api.objects.change_context import ChangeContext, FieldHandler, FieldWrite
 from reconciler.api.objects.key_places import (
     KEEP,
     Handover,
@@ -143,7 +143,8 @@ class KeyDelivery(FieldHandler):
     def write(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Carry out the steps of the plan for the keys of an account.
 
-        An account without a key gets one in any case. For None, all keys of ours are deleted.
+        An account without a key always gets one. If the desired value is None, all our keys are
+        deleted.
         """
         context, name = field_write.context, field_write.field.name
         if field_write.value is None:
@@ -156,8 +157,8 @@ class KeyDelivery(FieldHandler):
         is_asked = any(step.action is KeyAction.ROTATE for step in steps)
         is_there = same_places(entry.get("target"), field_write.value["write_to"])
         if is_asked or not is_there:
-            # The API shows a key only once, so another place takes another key. The new key first:
-            # until it is in place, nothing happens to the old one.
+            # The API shows a key only once, so a new destination needs a new key. The old key stays
+            # unchanged until the new one is in place.
             entry = self._deliver(field_write, self._create_key(context, live, lost_names), entry)
         # From here on the new key is in place, and no problem may keep that from being recorded.
         context.delivered[name] = entry
@@ -170,7 +171,7 @@ class KeyDelivery(FieldHandler):
         context.delivered[name] = entry
 
     def _earlier_delivery(self, field_write: FieldWrite, live: LiveObject) -> Spec | None:
-        """A delivery that no record knows: of an earlier run, or of one before the state was lost."""
+        """A delivery without a record: by an unfinished run, or from before the state was lost."""
         return _finished_delivery(field_write) or self._recall_delivery(field_write, live)
 
     def _recall_delivery(self, field_write: FieldWrite, live: LiveObject) -> dict[str, Any] | None:
@@ -190,7 +191,7 @@ class KeyDelivery(FieldHandler):
             return None
         key_id = key_id_of(matches[0])
         made_at = time_in(matches[0], "created_at")
-        # The receipt is lost with the state. To write the same value again brings another one.
+        # The receipt was lost with the state. Writing the same value again returns a new one.
         receipt = Handover(self._sinks, context, value, secret, key_id, {}).put()
         entry = _entry_of(key_id, value["write_to"], receipt, made_at=made_at)
         # Our other keys of the account were rotated before the state was lost.
@@ -272,7 +273,7 @@ class KeyDelivery(FieldHandler):
             withdraw(self._sinks, slot, context, except_target=kept)
 
     def _withdraw_unfinished(self, context: ChangeContext, entry: Spec) -> None:
-        """Withdraw what interrupted deliveries may have left in destinations that no key has now."""
+        """Withdraw values of interrupted deliveries from destinations that no current key uses."""
         in_use = [entry.get("target"), *(key.get("target") for key in earlier_keys(entry))]
         targets = [target for write_to in in_use for target in targets_of(write_to)]
         try:
@@ -341,7 +342,8 @@ class ShownOnceDelivery(FieldHandler):
         if field_write.value is None:
             return
         entry = recorded_entry(field_write)
-        # The object before this one is its own key, and stays valid until its readers have moved on.
+        # The replaced object is itself the earlier key. It stays valid until its readers have moved
+        # on.
         if context.record is not None:
             entry = {"key_id": context.record.id, **entry}
         handover = Handover(self._sinks, context, field_write.value, secret, live.own_id, entry)

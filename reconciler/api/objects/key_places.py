@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.changes import ChangeContext, FieldWrite
+from reconciler.api.objects.change_context import ChangeContext, FieldWrite
 from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
 from reconciler.model.keys import KEPT, earlier_keys
@@ -92,7 +92,7 @@ class Handover(Struct, frozen=True):
         return receipts[0]
 
     def _former(self, targets: Sequence[Spec]) -> list[Secret | None]:
-        """What the destinations hold now, where another one of them could still refuse."""
+        """The current values of the destinations, in case a later one refuses the new key."""
         # A single destination that refuses still has its key, and the first key replaces none.
         if len(targets) < 2 or not self.entry.get("key_id"):
             return [None] * len(targets)
@@ -157,14 +157,14 @@ def check_targets(sinks: Sinks, field_write: FieldWrite) -> None:
 
 
 def token_of(key_id: str) -> str:
-    """The token of a key's deliveries: the same in every run, and of no use to find the key."""
+    """The token of a key's deliveries: the same in every run, and useless for finding the key."""
     return hashlib.sha256(key_id.encode()).hexdigest()[:32]
 
 
 def recorded_entry(field_write: FieldWrite, live: LiveObject | None = None) -> Spec:
     """What the state records of the keys of a field; empty for nothing.
 
-    With `live`, what it records of another object does not count: one that is being replaced.
+    With `live`, the record of another object does not count: that object is being replaced.
     """
     record = field_write.context.record
     if record is None or (live is not None and record.id != live.id):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reconciler.api.objects.account_keys import key_id_of, keys_of
-from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.change_context import ChangeContext
 from reconciler.model.address import Address
 from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, CreationWindow, pauses
 from reconciler.model.provider import CREATE, MINT
@@ -28,7 +28,7 @@ class LostKeys:
     def __init__(self, settle_seconds: float) -> None:
         self._settle_seconds = settle_seconds
         self._began: dict[Address | None, float] = {}
-        """When the create of an account began whose answer has not arrived, in server time."""
+        """The start of a create of an account that has no answer yet, in server time."""
         self._lock = threading.Lock()
 
     def begin_account(self, context: ChangeContext) -> None:
@@ -38,7 +38,7 @@ class LostKeys:
             self._began.setdefault(context.address, context.client.http.server_clock())
 
     def end_account(self, context: ChangeContext) -> float | None:
-        """When the create of an account began whose answer has arrived; None without any."""
+        """The start of a create of an account that has been answered; None without any."""
         with self._lock:
             return self._began.pop(context.address, None)
 
@@ -73,7 +73,7 @@ class LostKeys:
         if names:
             times.append(now)
         if all_names or windows:
-            # A key that was created a while ago would show by now, so less time has to be waited.
+            # An older key would be listed by now, so the wait is shorter.
             left_seconds = max(times) + self._settle_seconds - now
             seconds = min(self._settle_seconds, left_seconds)
             yield from _find(context, live, all_names, windows, seconds)
@@ -93,7 +93,7 @@ def _find(
     windows: Sequence[CreationWindow],
     seconds: float,
 ) -> Iterator[str]:
-    """The ids of lost keys by name or age: searched for until the list would have to show them.
+    """The ids of lost keys by name or age: searched for until lists must show them.
 
     Each name stands for one key, and the account for one more if its create was interrupted.
     """
@@ -125,6 +125,6 @@ def _is_lost(
     account_time, key_time = live.attributes.get("created_at"), key.get("created_at")
     if not isinstance(account_time, int | float) or not isinstance(key_time, int | float):
         return False
-    # The account itself must be of that create: another one of the same name has foreign keys.
+    # The account itself must come from that create. Another one of that name has foreign keys.
     is_ours = any(window.holds(account_time) for window in windows)
     return is_ours and key_time - account_time <= KEY_WITH_ACCOUNT_SECONDS

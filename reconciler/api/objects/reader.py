@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import FieldHandler
+from reconciler.api.objects.change_context import FieldHandler
 from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.field_handlers import FieldHandlers
 from reconciler.api.objects.retirement import Retirements
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.scopes import Scopes
 from reconciler.api.transport.request import Reuse
 from reconciler.api.transport.throttle import RateLimitKey
@@ -66,7 +66,7 @@ class HttpReader:
     def share_lists(self) -> None:
         """Read a list that several kinds are in once for all of them, from now on.
 
-        For runs that write nothing: what is read once is taken to stay as it is.
+        Only for runs that write nothing: a list that was read once is assumed to stay the same.
         """
         self._shared = _SharedLists()
 
@@ -286,7 +286,7 @@ class _SharedLists:
         self._lock = Lock()
 
     def items(self, key: Hashable, read: Callable[[], _Items]) -> _Items:
-        """The items of a list. Whoever comes while it is read waits; an error is not kept."""
+        """The items of a list. Concurrent callers wait for one read; errors are not kept."""
         with self._lock:
             lock = self._locks.setdefault(key, Lock())
         with lock:

@@ -26,7 +26,7 @@ def is_about_the_file(error: ApiError) -> bool:
     """
     if type(error) is not ApiError or error.status not in _REFUSED:
         return False
-    # A wrong way of attaching is the manifest's fault, and affects all files alike.
+    # Invalid options for attaching come from the manifest, and affect all files alike.
     param = error.param or ""
     if "chunk" in param or "attributes" in param:
         return False

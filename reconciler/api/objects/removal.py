@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reconciler.api.objects.bodies import restoring_body, whole_body
-from reconciler.api.objects.changes import ChangeContext, FieldWrites
+from reconciler.api.objects.change_context import ChangeContext, FieldWrites
 from reconciler.errors import AnswerError, ApiError, NotFoundError
 from reconciler.model.kind import TerminalState
 from reconciler.model.resource import LiveObject
@@ -22,7 +22,7 @@ def delete(context: ChangeContext, live: LiveObject, field_writes: FieldWrites) 
         with _ignore_gone(context):
             context.collection.remove(live.own_id)
         step.done(live.id)
-    # After the delete: a key stays where it was delivered as long as it works.
+    # After the delete: a key stays in its destinations as long as it works.
     for handler, field_write in field_writes:
         handler.after_delete(field_write)
 
@@ -47,7 +47,7 @@ def stop_job(context: ChangeContext, live: LiveObject) -> None:
 
 
 def delete_job_product(context: ChangeContext, live: LiveObject) -> None:
-    """Delete what a job made, for jobs that cannot be deleted themselves."""
+    """Delete the product of a job, for jobs that cannot be deleted themselves."""
     job = live.kind.job
     if job is None or not job.product:
         return

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
-from reconciler.api.objects.changes import side_by_side
-from reconciler.api.objects.scoped import ScopedClient, id_of
+from reconciler.api.objects.change_context import side_by_side
+from reconciler.api.objects.scoped_client import ScopedClient, id_of
 from reconciler.api.transport.request import Form
 from reconciler.errors import (
     AmbiguousError,
@@ -59,7 +59,7 @@ class Uploader(Struct, frozen=True, dict=True):
         unknown.
         """
         path = self._path(local)
-        # Read once more in full: what is sent has to be what the plan was approved for.
+        # Read once more in full: only the approved content may be sent.
         md5 = _measured(path, local)
         described = {"filename": filename, "purpose": purpose}
         # The API takes files above 512 MiB in parts only.
@@ -108,7 +108,7 @@ class Uploader(Struct, frozen=True, dict=True):
             window = FilePart(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
             made = client.request("POST", "/files", form=form)
-        # The file changed while it was sent, so what went up is not what was approved.
+        # The file changed while it was sent, so the uploaded content is not the approved one.
         if window.sha256 != local.sha256:
             _discard(client, id_of(made, what="POST /files"))
             raise _changed(local)

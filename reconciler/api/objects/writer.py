@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.api.objects import removal
 from reconciler.api.objects.bodies import changed_body, create_body, late_body, whole_body
-from reconciler.api.objects.changes import ChangeContext, FieldWrites
+from reconciler.api.objects.change_context import ChangeContext, FieldWrites
 from reconciler.api.objects.field_handlers import FieldHandlers
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.retirement import Retirements
@@ -204,7 +204,7 @@ class HttpWriter:
 
 
 def _claim(context: ChangeContext, identity: Spec) -> AbstractContextManager[None]:
-    """Keeps other stacks of a fleet from creating an object that only its identity tells apart."""
+    """Claim an identity, so that no other stack of the fleet creates an object with it."""
     client, kind = context.client, context.kind
     shared = client.http.shared
     # Where the API keeps keys unique, it refuses a second object itself.

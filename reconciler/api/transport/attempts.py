@@ -21,7 +21,7 @@ from reconciler.model.tracing import CURRENT
 from reconciler.model.traffic import SentRequest, TrafficObserver, trace_request
 
 _RECHECK_SECONDS = 0.5
-"""How often a request asks for a token while its rate limit is an estimate."""
+"""The pause between two requests for a token while the rate limit is an estimate."""
 
 
 class Attempt(NamedTuple):

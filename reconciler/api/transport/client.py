@@ -227,7 +227,7 @@ class Client:
             self.shared.refuse_before(written_at)
 
     def read_since(self, read_at: float) -> float:
-        """When the oldest of the answers since `read_at` was requested, by whichever client.
+        """The time of the oldest request among the answers since `read_at`, by any client.
 
         Both are times of the monotonic clock.
         """

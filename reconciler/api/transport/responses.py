@@ -77,7 +77,7 @@ def read(
     With `accepts_errors`, final refusals of the API are responses as well, and so are bodies that
     are neither JSON nor a web page.
     """
-    # Before the body is read: whatever that of a redirect says, it is not the API's answer.
+    # Checked before the body: the body of a redirect is never the API's answer.
     if 300 <= received.status < 400:
         return FailedAttempt(_redirected(received), FailureKind.FINAL)
     if received.is_download and received.status == 200:
@@ -236,7 +236,7 @@ def _kind_of(received: RawResponse, error: ApiError) -> FailureKind:
     # 408 and 5xx say nothing about whether the server acted, not even with `x-should-retry`.
     if status == 408 or status >= 500:
         return FailureKind.UNCLEAR
-    # The server knows best, where it says so.
+    # An explicit instruction of the server outranks its status.
     if received.headers.get("x-should-retry", "").lower() == "false":
         return FailureKind.FINAL
     if status == 409:

@@ -27,7 +27,7 @@ from reconciler.model.pace import (
 )
 
 MOST_REQUESTS = 300
-"""The requests of a window that a pace remembers. A higher limit is not shared."""
+"""The most requests of a window that a pace stores. A higher limit is not shared."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 30.0
 _LASTING_PAUSE_SECONDS = 60.0
 _LATE_SECONDS = 2.0
@@ -37,7 +37,7 @@ _LONGEST_ORGANIZATION = 100
 
 
 class _Token(Struct, eq=False):
-    """A request of this run. `taken_at` is by the clock of the pace, None where it knows nothing."""
+    """A request of this run. `taken_at` is by the clock of the pace; None for a local token."""
 
     sent_at: float
     is_local: bool
@@ -46,7 +46,7 @@ class _Token(Struct, eq=False):
 
 
 class _Lane(Struct, eq=False):
-    """What this run knows of the pace of one route. Moments are of the run's clock."""
+    """This run's view of the pace of one route. Times are by the run's clock."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     asks_at: float = 0.0
@@ -70,7 +70,7 @@ class _Lane(Struct, eq=False):
         self.last_at = token.sent_at
 
     def part(self, configured: int | None) -> int | None:
-        """Our part of the last limit that was known: at most half, as others may have come."""
+        """Our share of the last known limit: at most half, because other runs may have started."""
         limit = configured or self.limit
         if limit is None:
             return None
@@ -78,9 +78,9 @@ class _Lane(Struct, eq=False):
 
 
 class PaceScope:
-    """Names the server and the organization whose pace it is, as far as they are known.
+    """The name of a pace: its server and its organization, as far as they are known.
 
-    What answers name counts most: it is the same for all runs, while a stack file may spell the
+    The name in answers has priority: it is the same for all runs, while a stack file may spell the
     organization differently.
     """
 
@@ -162,7 +162,7 @@ class SharedThrottle:
         with lane.lock:
             if not lane.in_flight:
                 return
-            # The oldest one stands for it: an outcome does not name its token.
+            # Use the oldest token, because an outcome does not name its own.
             token = lane.in_flight.popleft()
             if token.is_local:
                 self._local.accepted(route)
@@ -353,7 +353,7 @@ class SharedThrottle:
 
 
 class _Link:
-    """The way to the shared pace: what to do while it is out of reach, and its clock."""
+    """The connection to the shared pace: handles outages, and converts times of its clock."""
 
     def __init__(
         self,
@@ -431,7 +431,7 @@ class _Link:
 
 
 def named(labels: Sequence[str]) -> str:
-    """The first labels of others, made harmless, and how many more there are."""
+    """The first labels of other runs, escaped, and the number of further ones."""
     shown = [plain_label(label) for label in dict.fromkeys(labels)]
     more = len(shown) - _MOST_NAMED
     if more > 0:

@@ -62,13 +62,13 @@ _SET_SECONDS = 0.5
 """How far two clocks differ after a request if one of them was set meanwhile."""
 _KEPT_HEADERS = (ORGANIZATION_HEADER, "openai-project", "x-request-id", "date")
 _ORGANIZATION = ""
-"""Stands for the project of what belongs to the whole organization."""
+"""Stands for the project of objects of the whole organization."""
 
 Send = Callable[[Request], Response]
 
 
 class ReadingClient(Protocol):
-    """What the shared answers need of the client that asks."""
+    """The part of a client that shared answers use."""
 
     @property
     def organization(self) -> OrganizationCheck: ...
@@ -292,7 +292,7 @@ class SharedReads:
             self._drop(next(iter(self._answers)))
 
     def _expiry(self, answer: _Answer) -> float:
-        """Until when an answer may be used: to its greatest age, or to the end of a write's lag."""
+        """When an answer expires: at its maximum age, or when the lag of a write ends."""
         expires_at = answer.began_at + self.max_age_seconds
         for write in self._recent:
             settled_at = write.effect_at + self.settle_seconds
@@ -397,7 +397,7 @@ class SharedReader:
         self._lock = threading.Lock()
 
     def refuse_before(self, written_at: float) -> None:
-        """Use no answer that may lack what took effect then, in unix seconds of the server."""
+        """Use no answer that may lack a write of that time, in unix seconds of the server."""
         self._not_before = max(self._not_before, written_at + self._shared.settle_seconds)
 
     def accepts(self, sent_at: float) -> bool:
@@ -439,7 +439,8 @@ class SharedReader:
             self._await(known, client)
             answer = known.answer
             if answer is not None:
-                # It may be the first one that shows the server's time, by which it is judged.
+                # This may be the first answer that shows the server's time, by which its age is
+                # measured.
                 _learn_time(client, answer)
                 if answer.began_at > wrote_at and self.accepts(answer.sent_at):
                     return self._handed_out(answer, request, client)

@@ -228,11 +228,11 @@ class Throttle:
             }
 
     def describe(self, route: RateLimitKey) -> str:  # noqa: ARG002 - the protocol's
-        """What people should know about the limit of a route; nothing for a limit of this run."""
+        """The limit of a route in words; empty for a limit of this run alone."""
         return ""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def continue_with(
         self, route: RateLimitKey, *, limit: int | None, sent: Iterable[float]

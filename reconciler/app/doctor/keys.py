@@ -1,7 +1,7 @@
 """What each key may do, found by reading one entry of each list.
 
-A key that is refused everywhere may be of the other class: then one read of that class shows it.
-Whether a key may write shows only in a write, so it stays unknown.
+A key that is refused everywhere may be of the other class; one read of that class shows it.
+Only a write shows whether a key may write, so that stays unknown.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class KeyExaminer:
     def _access_to(
         self, uses: Mapping[str, Sequence[str]], key: Key, project_id: str | None
     ) -> list[ListAccess]:
-        """Read one entry of each list. `uses` has what needs it, by path."""
+        """Read one entry of each list. `uses` maps the path of a list to the kinds that need it."""
 
         def probe(use: tuple[str, Sequence[str]]) -> ListAccess:
             path, names = use
@@ -224,7 +224,7 @@ class KeyExaminer:
             yield _audit(access)
 
     def _of_no_use(self, key: Key, refused: Sequence[ListAccess]) -> DoctorFinding:
-        """A key that may read nothing: perhaps it is of the other class."""
+        """A finding for a key that may read nothing: it may be of the other class."""
         name = _name_of(key)
         path = _MODELS if key.is_admin else _PROJECTS
         # Refused everywhere: it may be a key of the other class, in the wrong variable.

@@ -1,4 +1,4 @@
-"""The calls that a stack takes: what to allow a key that plans, and a key that applies."""
+"""The calls that a stack makes: the permissions for a key that plans, and for one that applies."""
 
 from __future__ import annotations
 

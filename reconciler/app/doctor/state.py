@@ -1,4 +1,4 @@
-"""The state: whether its backend answers, whose it is, who holds its lock, what it left open."""
+"""Examines the state: its backend, its organization, its lock, and unfinished changes."""
 
 from __future__ import annotations
 

@@ -43,17 +43,17 @@ class ApplyContext(Struct, frozen=True):
     """The outputs of the stack as declared, with their references."""
     parallelism: int = 10
     """How many steps may run at a time in each worker pool."""
-    # An event and no exception: a step that raises in the middle of a call would leave its journal
-    # entry without the id that the call is about to answer.
+    # An event and not an exception: a step that raises in the middle of a call would leave its
+    # journal entry without the id in the answer.
     stop: Event = field(default_factory=Event)
-    """Set by an interrupt: steps that run may finish, and no other starts."""
+    """Set by an interrupt: running steps may finish, and no other step starts."""
     listener: Listener | None = None
     consistency: ConsistencyWindow = field(default_factory=ConsistencyWindow)
     clock: Callable[[], float] = time.monotonic
     # Outcomes reach reports and the state, and messages of the API can quote values of the request.
     redact: Callable[[str], str] = str
     age_seconds: Callable[[], float] = lambda: 0.0
-    """The present age of the live state that the plan was made from."""
+    """The current age of the live state that the plan was made from."""
 
 
 class StepResult(Struct, frozen=True):
@@ -92,7 +92,7 @@ class ActionContext(Struct, frozen=True):
     def mark(self, change: Change, spec: Spec) -> str | None:
         """The ownership mark for the object of a change.
 
-        None where the kind has no field for it, or the metadata in `spec` leaves no room.
+        None if the kind has no field for it, or if the metadata in `spec` leaves no room.
         """
         kind = self.kind_of(change)
         if kind.mark is None:
@@ -112,7 +112,7 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     from reconciler.engine.apply.search import ObjectSearch
     from reconciler.engine.binding.deliveries import with_deliveries
 
-    # One object reads and writes. Each action sees the half that it needs.
+    # One object reads and writes. Each action sees only the half that it needs.
     provider, kinds = context.provider, context.kinds
     saved = context.store.records()
     recorded = with_deliveries(saved, context.ownership.deliveries, kinds)
@@ -124,7 +124,8 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     # Adoptions of one scope share a list instead of reading each object: an admin route answers
     # about seven requests a minute.
     adopted: dict[Scope, set[str]] = defaultdict(set)
-    # A project of this apply was empty before, so creates in it need no second look at their scope.
+    # A project of this apply was empty before, so creates in it need no further look at their
+    # scope.
     new_projects = set()
     for change in plan.changes:
         kind = kinds[change.address.kind]
@@ -133,7 +134,7 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
         if change.action is Action.CREATE and kind.defines_project:
             new_projects.add(change.address.name)
     return ActionContext(
-        # Two names for one object, so that a function which only reads cannot be handed a writer by
+        # Two names for one object, so that a function that only reads cannot receive a writer by
         # mistake.
         reader=provider,
         writer=provider,

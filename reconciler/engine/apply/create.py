@@ -1,8 +1,8 @@
 """Creates an object, exactly once.
 
-An earlier run may have created the object and died before it was recorded, somebody else may have
-created it since the plan, and the answer to a create may be lost. Each case is searched for before
-anything is sent, so that no object is created twice.
+Before a create, the action searches for an object that an unfinished run created and did not
+record, and for one that somebody else created since the plan. If the answer to a create is lost, it
+searches again. So no object is created twice.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from reconciler.model.values import Spec
 from reconciler.state import ChangeJournal
 
 _MOST_SEARCHES = 3
-"""How many creates without a clear answer are followed by a search and another create. A search
-takes seconds, so failures that last for a minute are survived."""
+"""The most creates without a clear answer before the action gives up. A search follows each of them
+and takes seconds, so failures that last a minute are survived.
+"""
 
 
 def create(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Create the object of a change; also the creating half of a replacement.
 
-    Raises StalePlanError where somebody else has created such an object since the plan was made.
+    Raises StalePlanError if somebody else has created such an object since the plan was made.
     """
     kind = context.kind_of(change)
     # First, because a reference without a value has to fail the change before any call.
@@ -46,7 +47,7 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     # Before anything is sent: the object of an interrupted run is used instead of a second one.
     existing = _find_existing(change, desired, context)
     if existing is not None and kind.is_shown_once:
-        # Its secret was shown once and is lost, so a new object takes its place.
+        # The API shows the secret once, and it is lost, so a new object takes its place.
         context.writer.delete(existing, address=change.address, record=None, steps=journal)
         existing = None
     # Each of the three ways ends with one object that matches the manifest.
@@ -57,7 +58,7 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     else:
         _refuse_duplicates(change, desired, context)
         written = _create_new(change, desired, context, journal)
-    # An object that was found had values before our first write. A new one had none to restore.
+    # An existing object had values before our first write. A new object has none to restore.
     record = context.records.after_write(change, kind, desired, written, before=existing)
     return finish_write(change, record, written, context, journal)
 
@@ -72,7 +73,7 @@ def create_beside(
 def delete_undelivered(
     change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal
 ) -> None:
-    """Delete the keys that interrupted runs created beside the present one and did not deliver."""
+    """Delete keys that interrupted runs created beside the present key and did not deliver."""
     attempts = tuple(context.ownership.create_attempts.get(change.address, ()))
     unknown = [
         attempt
@@ -82,7 +83,7 @@ def delete_undelivered(
     if not unknown:
         return
     criteria = _criteria(change, desired, context, tuple(unknown))
-    # Until settled, because the run may have died a moment ago, and new objects appear in lists
+    # Search until settled: the run may have died a moment ago, and new objects appear in lists
     # late.
     live = context.search.find_until_settled(criteria, by_earlier_run=True)
     if live is not None:
@@ -95,12 +96,12 @@ def create_once(
     *,
     clock: Callable[[], float],
 ) -> Written:
-    """Send a create. Where its outcome is unknown, search for its object before sending it again.
+    """Send a create. If its outcome is unknown, search for its object before sending it again.
 
-    `find` takes all attempts so far. It returns the object that one of them has created, or None
-    where there is none to use. Raises AmbiguousError where the last attempt has no clear answer.
+    `find` receives all attempts so far. It returns the object that one of them created, or None if
+    no object can be used. Raises AmbiguousError if the last attempt has no clear answer.
 
-    `api.objects.changes.create_once` is for parts of an object: those need no time windows, and are
+    `api.objects.change_context.create_once` is for parts of an object: those need no time windows, and are
     searched for after the last attempt too.
     """
     attempts: list[CreateAttempt] = []
@@ -140,7 +141,7 @@ def _create_new(
             return None
         if not kind.is_shown_once:
             return _converge(change, desired, live, context, journal)
-        # The secret that it showed went with the lost answer, so the object is of no use.
+        # The secret that it showed was lost with the answer, so the object is useless.
         discarded.add(live.id)
         context.writer.delete(live, address=change.address, record=None, steps=journal)
         return None
@@ -158,7 +159,7 @@ def _send_create(
     if inputs is not None and kind.mark is not None:
         spec[kind.mark] = {**(spec.get(kind.mark) or {}), INPUTS_KEY: inputs}
     record = None
-    # The delivery of another key beside the present one depends on where that one is.
+    # The present key decides how another key is delivered beside it.
     if change.action is Action.UPDATE:
         record = context.records.get(change.address)
     return context.writer.create(
@@ -179,7 +180,7 @@ def _converge(
     context: ActionContext,
     journal: ChangeJournal,
 ) -> Written:
-    """Bring an existing object to the state that a create would have given it."""
+    """Change an existing object to match what a create would have made."""
     kind = context.kind_of(change)
     # A job cannot be changed: its inputs were part of its create.
     if kind.job is not None:
@@ -207,15 +208,15 @@ def _converge(
 
 
 def _find_existing(change: Change, desired: Spec, context: ActionContext) -> LiveObject | None:
-    """The object where it need not be created.
+    """The existing object, if none has to be created.
 
-    It always exists, or an earlier run created it and died.
+    Either such an object always exists, or an unfinished run created it.
     """
     kind = context.kind_of(change)
     attempts = tuple(context.ownership.create_attempts.get(change.address, ()))
     criteria = _criteria(change, desired, context, attempts)
-    # The object of a create just before a crash may not show yet, so one look is not enough. With a
-    # unique key it is: the API refuses a second object.
+    # The object of a create just before a crash may be missing from lists, so search more than
+    # once. With a unique key, one search is enough: the API refuses a second object.
     if change.address in context.ownership.create_attempts and not kind.unique_key:
         return context.search.find_until_settled(criteria, by_earlier_run=True)
     if change.verify_before_create or kind.always_exists or attempts:
@@ -224,13 +225,13 @@ def _find_existing(change: Change, desired: Spec, context: ActionContext) -> Liv
 
 
 def _refuse_duplicates(change: Change, desired: Spec, context: ActionContext) -> None:
-    """Raise StalePlanError where others have created such an object and the plan missed it."""
+    """Raise StalePlanError if others have created such an object and the plan missed it."""
     # A project that this apply creates is empty.
     if change.address.project in context.new_projects:
         return
     longest_seconds = SHARED_LIST_SECONDS
-    # Without a mark a second object could never be told from the first, so the plan's own read
-    # counts for a shorter time there.
+    # Without a mark, a second object could not be told from the first, so the list from the plan
+    # expires sooner.
     if context.mark(change, desired) is None:
         longest_seconds = JUST_READ_SECONDS
     # The plan's own list is recent enough. Looking again would cost a list for each scope.
@@ -258,14 +259,14 @@ def _criteria(
     *,
     but: Collection[str] = (),
 ) -> SearchCriteria:
-    """How to recognize the object of a change; `but` are ids that it cannot have."""
+    """The criteria for the object of a change; `but` are excluded ids."""
     kind, record = context.kind_of(change), context.records.get(change.address)
 
     def is_known(id: str) -> bool:
         if id in but:
             return True
         # A create for a recorded address means that the plan missed the recorded object. If it
-        # shows up after all, it is the one to find.
+        # appears after all, it is the one to use.
         if record is not None and change.action is Action.CREATE and id == record.id:
             return False
         # A job that runs again keeps its predecessor at the API.

@@ -1,4 +1,4 @@
-"""Deletes an object, and the leftovers that unfinished runs made of others."""
+"""Deletes objects, and the leftovers of unfinished runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     record = context.records.get(change.address)
     # An object that has changed since the plan is not deleted: somebody may have put it to use.
     live = reread(change, context)
-    # A retention rule may delete an object without an owner. A mark says that it has one by now.
+    # A retention rule may delete an object without an owner. A mark shows that it has an owner now.
     if change.matched_by is not None and live is not None and live.is_marked:
         raise StalePlanError(
             "it has been taken over since the plan was made", hint="Plan again and review."
@@ -30,9 +30,9 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         context.writer.delete(
             live, address=change.address, record=_record_of(record, live), steps=journal
         )
-    # An object that is gone already ends here too: the state still has to drop it.
+    # Also reached for an object that is gone already: the state still has to drop it.
     if record is not None and change.id != record.id:
-        # The record is that of the replacement. It stays, and only forgets the id.
+        # The record describes the replacement. It stays, and only forgets the id.
         deposed = tuple(id for id in record.deposed if id != change.id)
         rest = replace(record, deposed=deposed)
         context.records.put(rest)
@@ -44,7 +44,8 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
 
 
 def _record_of(record: Record | None, live: LiveObject) -> Record | None:
-    """The record of an object: after a replacement, that of the address is of the new object.
+    """The record of an object. After a replacement, the record of the address describes the new
+    object.
 
     An earlier key is described below the new one.
     """

@@ -1,4 +1,4 @@
-"""After an apply: whether another run has created the same objects at the same time.
+"""Reports duplicates after an apply: objects that another run has created at the same time.
 
 Two runs with copies of one state do not see each other. Both succeed, and leave two objects with
 the same mark. So the first page of each list is read once more, and a second object with the same
@@ -35,7 +35,7 @@ def note_duplicates(
     created: dict[Scope, set[str]] = defaultdict(set)
     for outcome in outcomes:
         if _has_created_marked(outcome, kinds):
-            # The object that a replacement left behind for now is ours as well.
+            # The object that a replacement left behind for now belongs to this stack as well.
             scope = _scope(outcome, kinds)
             created[scope] |= {id for id in (outcome.id, outcome.change.id) if id}
     by_mark: dict[str, list[LiveObject]] = defaultdict(list)
@@ -76,7 +76,7 @@ def _other_marked(
         # The newest page suffices: a duplicate is about as old as the object of this run.
         newest = writer.newest(kind, scope.project, scope.parent)
     except ReconcilerError as error:
-        # A failed look must not turn an apply that succeeded into a failure.
+        # A failed check must not turn a successful apply into a failure.
         LOG.warning(
             "%s: it was not possible to look for objects made by another run: %s", scope.kind, error
         )

@@ -1,4 +1,4 @@
-"""Records a write, whichever action made it."""
+"""Records a write of any action."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def finish_write(
     journal: ChangeJournal,
 ) -> StepResult:
     """Record a write, and end its change in the journal: both in one transaction."""
-    # Steps that wait for this one start as soon as it returns, so everything that they look up has
-    # to be in place before.
+    # Steps that wait for this one start as soon as it returns, so all lookups must be in place
+    # before.
     if context.kind_of(change).defines_project:
         context.reader.bind_project(change.address.name, written.live.id)
         context.records.bind_project(change.address.name, written.live.id)
@@ -32,7 +32,7 @@ def finish_write(
     # Last: once the entry is closed, no later run searches for the object.
     journal.finish(record)
     notes = list(written.notes)
-    # The server may keep another value than it was sent. The next plan expects that value.
+    # The server may keep another value than the one sent. The next plan expects that value.
     for name, value in record.answered.items():
         if name != SEEN:
             notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")

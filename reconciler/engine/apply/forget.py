@@ -13,11 +13,11 @@ from reconciler.model.resource import LiveObject
 from reconciler.state import ChangeJournal
 
 _RELEASES = (Reason.RETAINED, Reason.PROJECT_RETAINED, Reason.ROLLBACK)
-"""The reasons that release an object which was ours and stays: it loses its mark."""
+"""Reasons to release an object that was ours and stays: it loses its mark."""
 
 
 def adopt(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
-    """Bind an existing object, and mark it as ours where the change says so."""
+    """Bind an existing object, and mark it as ours if the change says so."""
     # Large imports adopt thousands of objects. Without a write, lists are current enough for them.
     live = reread_existing(change, context, is_read_only=not change.mark)
     if change.mark and live.mark != change.mark:
@@ -34,7 +34,7 @@ def adopt(change: Change, context: ActionContext, journal: ChangeJournal) -> Ste
 def forget(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Remove an address from the state, and leave its object."""
     kind = context.kind_of(change)
-    # The values go back while the record still has them.
+    # Restore the values while the record still has them.
     if change.fields:
         _restore_overwritten(change, context, journal)
     elif kind.mark and kind.job is None and change.reason in _RELEASES:

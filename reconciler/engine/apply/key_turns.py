@@ -1,4 +1,4 @@
-"""Lets objects that are keys themselves take turns: the new one, then the end of the old ones.
+"""Rotates objects that are keys themselves: creates the new one first, and revokes old ones later.
 
 The new object is created and delivered first. The old one keeps its place in the record until a
 later plan finds it unused.
@@ -61,20 +61,20 @@ def _revoke(
     kind, key_id = context.kind_of(change), str(step.key_id)
     live = context.search.read(change.address, kind, key_id)
     if live is not None:
-        # Without its own key this run could not go on.
+        # Without its own key, this run could not continue.
         if live.attributes.get(IN_USE):
             return record, f"{key_id} stays: this run authenticates with it."
-        # Judged again, since somebody may have begun to use the key after the plan was approved.
+        # Check again: somebody may have begun to use the key after the plan was approved.
         problem = still_used(step, live.attributes, context.consistency.clock())
         if problem:
             return record, problem
-    # An object that is gone has destinations to be withdrawn from all the same.
+    # If the object is gone, its destinations still have to be cleared.
     old = live or LiveObject(kind, key_id, {}, change.address.project)
     try:
         # With only its own destinations: the present key may have been delivered to the same ones.
         own_record = _record_of(record, step)
         context.writer.delete(old, address=change.address, record=own_record, steps=journal)
-    # A revoked key is no danger. The record keeps it, so that the next apply clears its place.
+    # A revoked key is harmless. The record keeps it, so that the next apply clears its destination.
     except SinkError as error:
         return record, (
             f"{key_id} is revoked, and could not be removed from its destination; the next apply "
@@ -100,7 +100,7 @@ def _record_of(record: Record, step: KeyStep) -> Record:
 
 
 def _without_targets(key: Mapping[str, Any], held: tuple[Any, ...]) -> dict[str, Any]:
-    """The entry of a key without some of its destinations and their receipts."""
+    """The entry of a key without some destinations and their receipts."""
     receipts = key.get("receipt")
     # A key with one destination has its target and its receipt without a list around them.
     if not isinstance(receipts, list | tuple):

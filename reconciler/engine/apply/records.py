@@ -73,7 +73,7 @@ class RecordSet:
     def put(self, record: Record) -> None:
         """Add or replace a record."""
         with self._lock:
-            # Before the replacement: the count belongs to the record that is about to go.
+            # Before the replacement: the count belongs to the record that is replaced.
             self._count(self._records.get(record.address), -1)
             self._records[record.address] = record
             self._count(record, 1)
@@ -155,7 +155,7 @@ class RecordSet:
             earlier = None
         record = earlier or Record(address=change.address, id=written.live.id)
         applied = _applied(kind, desired, written.live.own_calls, earlier=earlier)
-        # Of an object that was found, nobody knows which fields its create left unset.
+        # For an object that was found, nobody knows which fields its create left unset.
         if is_create and before is None:
             applied = {**_unset_fields(kind, applied), **applied}
         overwritten = dict(record.overwritten)
@@ -192,14 +192,14 @@ class RecordSet:
     def after_succession(
         self, change: Change, kind: Kind, desired: Spec, written: Written
     ) -> Record:
-        """The record once another object has taken the place of one that stays for a while."""
+        """The record after another object has taken the place of one that stays for a while."""
         earlier = self.get(change.address)
         # The values of a new object: nothing of the old one applies to it.
         applied = _applied(kind, desired, written.live.own_calls, earlier=None)
         record = self._with_lifecycle(earlier or Record(change.address, written.live.id), change)
         deposed = list(record.deposed)
         if earlier is not None:
-            # The old object still works, and nothing but the record remembers its id.
+            # The old object still works, and only the record remembers its id.
             deposed.append(earlier.id)
         return replace(
             record,
@@ -314,8 +314,8 @@ def imported_record(kind: Kind, change: Change) -> Record:
         field, value = kind.by_name[name], change.after.get(name)
         if field.readable is not Readable.NEVER:
             value = _imported(field, value, change.before.get(name))
-        # An unknown cannot be recorded, and an entry without a value would say that we left the
-        # field unset.
+        # An unknown cannot be recorded, and an entry without a value would mean that our create
+        # left the field unset.
         if value is not None and not has_unknown(value):
             applied[name] = value
     return Record(
@@ -438,7 +438,7 @@ def _with_ids(asked: FileSet, live: Any) -> FileSet:
     by_key: dict[str, Member] = {}
     if isinstance(live, FileSet):
         # By key and not by id: an upload of this apply has an id that the manifest cannot name.
-        by_key = {member.key: member for member in live.members}
+        by_key = live.by_key
     return FileSet(tuple(_with_id(member, by_key.get(member.key)) for member in asked.members))
 
 

@@ -109,7 +109,7 @@ class ReferenceValues:
         kind = self._kinds[change.address.kind]
         if kind.job is None:
             return None
-        # By content and not by id: the same file in another upload is the same input.
+        # By content and not by id: another upload of the same file is the same input.
         specs = {}
         for reference in references_in(change.desired):
             target = self._changes.get(reference.address)
@@ -137,14 +137,14 @@ class ReferenceValues:
         return own_id
 
     def _raise_missing_result(self, reference: Reference, job: Job) -> NoReturn:
-        """Raise JobError for a result that a job does not have: it still runs, or has no such."""
+        """Raise JobError for a missing result of a job: it still runs, or has no such result."""
         change, live = self._changes.get(reference.address), self._written.get(reference.address)
         name, progress = ".".join(reference.path), ""
         if live is not None:
             progress = job.progress_of(live.attributes)
         elif change is not None:
             progress = change.job_progress
-        # Without an object of this run, the progress that the plan saw is all that is known.
+        # Without an object of this run, only the progress that the plan saw is known.
         if progress and (live is None or live.runs):
             raise JobError(
                 f"{reference.address} still runs ({progress}), so its {name} is not known yet",

@@ -66,7 +66,7 @@ _CALLS: Mapping[Action, tuple[str, ...]] = {
 
 
 def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
-    """Carry out a plan, no more and no less.
+    """Apply exactly this plan.
 
     Failures are outcomes. Only a state that cannot be written raises.
     """
@@ -115,8 +115,8 @@ class Scheduler:
         self.steps = steps
         self._context = context
         self._actions = actions
-        # Restricted to steps of this plan: an address without a step is as it should be, and holds
-        # nothing up.
+        # Restricted to steps of this plan: an address without a step needs no change and delays
+        # nothing.
         needs = dependencies_of(steps)
         self._waiting_for = {step: needs[step] & steps.keys() for step in steps}
         self._dependents = invert(needs)
@@ -130,8 +130,8 @@ class Scheduler:
         )
         ready.add(step for step in self.steps if not self._waiting_for[step])
         running: dict[Future[Outcome], Step] = {}
-        # A queue of ended futures and no `wait` on all of them: with thousands of steps, looking at
-        # each one after every end would be quadratic.
+        # A queue of ended futures, not `wait` on all of them: with thousands of steps, checking
+        # each of them after every end would be quadratic.
         ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         # One thread for each step that can run: the queue limits the pools, and a wait must not take
         # the thread of a write.
@@ -172,7 +172,7 @@ class Scheduler:
         return ready
 
     def _skip_dependents(self, failed: Step) -> None:
-        """Skip all that depends on a failed step, directly or not."""
+        """Skip all direct and indirect dependents of a failed step."""
         # A loop and no recursion, since chains of dependencies can be longer than the stack of
         # Python.
         pending = list(self._dependents[failed])
@@ -258,7 +258,7 @@ class Scheduler:
             self._actions.records.for_change(change),
             reason=change.reason.name,
         )
-        # Everything that the next run needs to search for the result, should this one die.
+        # Record everything that the next run needs to search for the result, in case this run dies.
         intent = {"half": step.kind.value, "id": change.id}
         with journal.change(
             change.address, change.action.value, intent, pre_image=image
@@ -267,7 +267,7 @@ class Scheduler:
 
     def _report(self, change: Change, text: str) -> None:
         if self._context.listener is not None:
-            self._context.listener.told(change, self._context.redact(text))
+            self._context.listener.job_event(change, self._context.redact(text))
 
     def _failure(
         self, change: Change, error: ReconcilerError, status: OutcomeStatus, started: float

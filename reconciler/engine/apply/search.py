@@ -45,7 +45,7 @@ class SearchCriteria(Struct, frozen=True):
 
     @property
     def is_unidentifiable(self) -> bool:
-        """Whether no object could be recognized: no mark, no attempt, and lookalikes may exist."""
+        """Whether no object could be recognized: no mark, no attempt, and possible lookalikes."""
         return not self.is_marked and not self.attempts and not self.kind.unique_key
 
     def can_be_ours(self, live: LiveObject) -> bool:

@@ -43,7 +43,7 @@ def steps_of(plan: Plan) -> dict[Step, Change]:
     for change in plan.pending:
         # Without the id, two objects that one address left behind would be the same step.
         id = change.id if change.reason is Reason.LEFT_BEHIND else None
-        # Adopting and forgetting are writes too: of the record, if of nothing else.
+        # Adopting and forgetting are writes too, at least of the record.
         if change.action is not Action.DELETE:
             steps[Step(change.address, StepKind.WRITE, id)] = change
         if change.action.destroys:

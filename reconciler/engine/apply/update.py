@@ -1,4 +1,4 @@
-"""Updates an object, and the parts that every action that writes has in common."""
+"""Updates an object, and the helpers that all writing actions share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     desired = context.references.resolve(change)
     live = reread_existing(change, context, becoming=desired)
     changes = values_to_send(change, desired, context)
-    # A rotation need not change a field. It is sent all the same, because its handler does the
+    # A rotation may come without a changed field. It is sent anyway, because its handler does the
     # work.
     changes |= {step.field: desired.get(step.field) for step in change.key_work}
     own_mark = context.ownership.mark(change.address)
@@ -44,7 +44,7 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         keys=change.key_work,
     )
     record = context.records.after_write(change, kind, desired, written, before=live)
-    # Objects that are keys themselves are revoked here, the keys of other objects by their field.
+    # Objects that are keys themselves are revoked here; the keys of other objects by their field.
     if kind.is_shown_once and change.key_work:
         record, notes = revoke_keys(change, record, context, journal)
         written = replace(written, notes=(*written.notes, *notes))
@@ -52,7 +52,7 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
 
 
 def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dict[str, Any]:
-    """The new values of the fields that a change names, without those that nothing can reset."""
+    """The new values of the fields of a change, without those that nothing can reset."""
     kind, record = context.kind_of(change), context.records.get(change.address)
     values = {}
     # The names come from the plan and the values from the manifest: a field that was not planned is
@@ -65,7 +65,7 @@ def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dic
 
 
 def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:
-    """The desired value of a field, else the value to reset it to; KEEP where there is neither."""
+    """The desired value of a field, else the value to reset it to; KEEP if there is neither."""
     if field.name in desired:
         return desired[field.name]
     # A rollback knows the value that the object had, which outranks the default.

@@ -23,14 +23,15 @@ from reconciler.state import EntryStatus, JournalEntry
 
 _AGELESS_SECONDS = 3600.0
 """How long after an attempt an object without `created_at` may count as its result. Only the short
-time speaks for it."""
+time is evidence for it.
+"""
 
 
 class CreateAttempt(Struct, frozen=True):
     """One create whose outcome is unknown."""
 
     window: CreationWindow
-    """When it can have had an effect."""
+    """The time window in which it can have taken effect."""
     id: str | None = None
     """The id in the answer, if there was one."""
     identity: Spec = {}

@@ -93,7 +93,7 @@ class _Census:
         return entry
 
     def _owner(self, sightings: Sequence[_Sighting]) -> Address | None:
-        """The address that an object is bound to or recorded for."""
+        """The address that an object is bound or recorded for."""
         for _, live in sightings:
             owner = self._matcher.claims.owner(live)
             if owner is not None:
@@ -114,7 +114,7 @@ class _Census:
         )
 
     def _is_ours(self, scope: Scope, live: LiveObject) -> bool:
-        """Whether an object that no resource is bound to belongs to one, or was left behind by one.
+        """Whether an unbound object belongs to a bound one, or is a leftover of one.
 
         The plan judged marks where it read; elsewhere a mark proves nothing.
         """
@@ -163,7 +163,9 @@ class _Census:
 
 
 def _identity(scope: Scope, live: LiveObject) -> tuple[str, str | None, str]:
-    """What makes two sightings one object: a key opens its project with and without a name."""
+    """The identity shared by sightings of one object: a key opens its project with and without a
+    name.
+    """
     if live.kind.scope is ScopeType.PROJECT_KEY:
         return live.kind.name, None, live.id
     return live.kind.name, scope.project, live.id

@@ -66,7 +66,7 @@ class Claims:
         self._owners[address.kind, address.project, live.id] = address
 
     def owner(self, live: LiveObject) -> Address | None:
-        """The address that an object is bound to or recorded for."""
+        """The address that an object is bound or recorded for."""
         return self._owners.get((live.kind.name, live.project, live.id))
 
     def owner_of_id(self, address: Address, id: str) -> Address | None:
@@ -79,7 +79,7 @@ class Claims:
 
     def is_reserved(self, live: LiveObject, address: Address) -> bool:
         """Whether the manifest of another address adopts the object by its id."""
-        # An address may always have what its own manifest names.
+        # Every address may have the object that its own manifest names.
         key = (live.kind.name, live.project, live.id)
         return self._reserved.get(key, address) != address
 

@@ -17,7 +17,7 @@ from reconciler.model.resource import LiveObject
 
 
 class Leftovers(Struct, frozen=True):
-    """Objects that no resource is bound to, each with the address that it was made for."""
+    """Objects that no resource is bound to, each with the address that it was created for."""
 
     abandoned: tuple[tuple[Address, LiveObject], ...] = ()
     """Marked objects of ours that lost their declaration, or that an interrupted replacement left behind."""
@@ -86,7 +86,7 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
         wanted = matcher.keys.wanted.get(address)
         if wanted is None and address in matcher.declared:
             continue  # not known yet what is wanted, so any of them may be it
-        # The journal stores the natural key of each attempt. If it differs from what is wanted now,
+        # The journal stores the natural key of each attempt. If it differs from the present one,
         # the manifest was edited in between.
         earlier = [each for each in attempts if each.identity and each.identity != wanted]
         for live in _all_created(matcher, address, earlier):

@@ -5,8 +5,8 @@ state must have held its id, or the journal must know the attempt that created i
 is known of an address, because the state was lost, the single object with its mark counts as its
 own.
 
-If the state is outdated, a mark can also be newer than a record. An object that another stack has
-marked since, or that carries the mark of another declared address, is not what the record says.
+If the state is outdated, a mark can be newer than a record. A record is wrong about an object that
+another stack has marked since, or that carries the mark of another declared address.
 """
 
 from __future__ import annotations

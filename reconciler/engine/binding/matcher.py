@@ -224,7 +224,7 @@ class Matcher:
             self.diagnostics.append(conflicts.several(resource, candidates, same_key))
             return None
         live = candidates[0]
-        # Before `adopt`, which permits taking an object of nobody, and none of another stack.
+        # Before `adopt`, which permits taking an unowned object, but not one of another stack.
         if live.mark is not None and self.ownership.address(live.mark) is None:
             self.diagnostics.append(conflicts.foreign(resource, live))
             return None

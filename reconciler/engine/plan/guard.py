@@ -1,4 +1,4 @@
-"""Guards: they read a plan and refuse changes that must not happen unasked.
+"""Guards: they read a plan and refuse changes that need explicit permission.
 
 Each refusal names the address, the reason, and the narrowest option that permits it. No option
 permits everything.
@@ -42,8 +42,7 @@ FEW_RESOURCES = 5
 """With fewer managed resources than this, shares mean nothing, and only the number is limited."""
 
 FEW_VANISHED = 3
-"""The number of vanished objects from which on the share is checked. People delete one or two by
-hand."""
+"""The fewest vanished objects for which the share is checked. People delete one or two by hand."""
 
 
 class Limits(Struct, frozen=True):
@@ -59,7 +58,7 @@ class Limits(Struct, frozen=True):
     max_vanished_percent: int = 30
     """The share of recorded objects that may be missing at the API at once."""
     few_vanished: int = FEW_VANISHED
-    """The number of missing objects from which on the share is checked."""
+    """The fewest missing objects for which the share is checked."""
 
 
 class KeyInUse(Struct, frozen=True):
@@ -84,7 +83,7 @@ def refusals(
     allowed: Collection[Address] = (),
     keys: Mapping[str, KeyInUse] | None = None,
 ) -> list[str]:
-    """A sentence for each part of the plan that must not happen unasked; empty if the plan is fine.
+    """A sentence for each part of the plan that needs permission; empty if no guard refuses it.
 
     `keys` are those in use, by project; "" is the default scope.
     """
@@ -111,7 +110,7 @@ def refusals(
 
 
 def _read_only_objects(change: Change) -> Iterator[str]:
-    """Refusals that no option lifts: the object is someone else's to change, or must stay."""
+    """Refusals that no option lifts: the object belongs to somebody else, or must stay."""
     # A rollback restores the values of an object before it forgets it, so forgetting can write.
     if change.refusal and (change.action.writes or change.fields):
         verb = _verb(change) if change.action.destroys else "changed"
@@ -141,7 +140,7 @@ def _of_change(change: Change) -> Iterator[str]:
 
 
 def _of_losses(change: Change, allow: str) -> Iterator[str]:
-    """Updates that must not destroy unasked: the last member of a collection, a key."""
+    """Updates that need permission for their losses: the last member of a collection, a key."""
     for loss in change.losses:
         if loss.empties:
             yield (
@@ -334,7 +333,7 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
     if percent <= limits.max_vanished_percent:
         return []
     sentence = (
-        f"{len(gone)} of {len(recorded)} recorded objects are gone at once ({_few(gone)}), "
+        f"{len(gone):,} of {len(recorded):,} recorded objects are gone at once ({_few(gone)}), "
         f"{percent} %, "
         f"more than guards.max_vanished_percent allows ({limits.max_vanished_percent} %). The keys "
         "or the state probably belong to another organization. If the objects were really "

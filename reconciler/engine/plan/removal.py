@@ -1,4 +1,4 @@
-"""Changes of objects that nothing declares any more, or that are being destroyed.
+"""Changes of objects that are no longer declared, or that are being destroyed.
 
 The objects come from the records, or from our marks if the state is lost. The kind and the last
 declaration decide whether an object is deleted, archived, restored or only forgotten.
@@ -15,13 +15,12 @@ from reconciler.engine import diff, jobs
 from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.identity import Identity, bound_identities, identity_of
 from reconciler.engine.plan.blocking import blocked_by
-from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.snapshot import Snapshot
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Reason
 from reconciler.model.keys import key_ids
 from reconciler.model.kind import Kind, OnRemove, Removal, TerminalState
-from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.resource import LiveObject, Record, Resource, shown_spec
 
 
 def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:
@@ -182,7 +181,7 @@ def _needed_value(snapshot: Snapshot, change: Change) -> tuple[str, Any]:
 
 
 def _gives_up(snapshot: Snapshot, change: Change) -> bool:
-    """Whether an object is none of those any more after its change."""
+    """Whether an object stops being one of those after its change."""
     name, value = _needed_value(snapshot, change)
     is_changed = name in change.field_names and change.after.get(name) != value
     return change.action.destroys or is_changed
@@ -309,7 +308,7 @@ def _forgettable(snapshot: Snapshot, address: Address) -> Change:
 
 
 def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Change:
-    """The removal of an object of ours that no record describes."""
+    """The removal of one of our objects without a record."""
     # Changes start from a record, so this one gets a minimal record.
     record = Record(address=address, id=live.id, project_id=snapshot.project_id(address.project))
     reason = Reason.NOT_DECLARED

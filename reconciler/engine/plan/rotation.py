@@ -1,4 +1,4 @@
-"""Which keys a plan rotates, which earlier keys it revokes, and which stay.
+"""Decides which keys a plan rotates, which earlier keys it revokes, and which it keeps.
 
 Keys take turns: a new key is delivered beside the old one, and the old one is revoked once its
 overlap has passed and it is unused. At most two keys of an address are valid, unless a user
@@ -36,7 +36,7 @@ def with_key_steps(
     snapshot: Snapshot, change: Change, record: Record | None, live: LiveObject, spec: Spec
 ) -> Change:
     """The change with the steps of the keys of its object."""
-    # Without a record nothing says which keys the object has.
+    # Without a record, the keys of the object are unknown.
     if record is None:
         return change
     # Noted before the reason is replaced.
@@ -152,7 +152,7 @@ class _KeyField:
         revoke_now = is_asked and options.revoke_now
         older = [self._earlier(key, at_once=revoke_now) for key in earlier_keys(self._entry)]
         if begun:
-            # Its key exists and its secret is lost, so there is nothing to wait for.
+            # Its key exists and its secret is lost, so do not wait.
             rotation: KeyStep | None = self._rotate("will be rotated: an interrupted run began it")
         else:
             rotation = self._rotation(is_asked, blocking=self._blocking(older))
@@ -231,7 +231,7 @@ class _KeyField:
             )
         if age < every:
             return None
-        # At most two keys of an address are valid, so the one before has to go first.
+        # At most two keys of an address are valid, so revoke the earlier key first.
         if blocking is not None:
             why = (
                 f"will be rotated later: {in_words(age)} old, but the key before it stays: "
@@ -241,7 +241,9 @@ class _KeyField:
         return replace(self._rotate(f"will be rotated: {in_words(age)} old"), is_due=True)
 
     def _made_at(self) -> float | None:
-        """When the current key was made, by its object, else the record, else the list of keys."""
+        """The creation time of the current key, from its object, else the record, else the list of
+        keys.
+        """
         shown = None
         if self._is_object:
             shown = self._live.attributes.get("created_at")
@@ -287,7 +289,7 @@ class _KeyField:
         # Without its use, a key may still be needed. It stays.
         if not use.is_known:
             return self._keep("old key stays: the API did not show its use", key_id)
-        # A step all the same, because its destinations have to be cleared.
+        # A step is needed anyway, because its destinations have to be cleared.
         if use.live is None:
             return self._revoke(key_id, "old key will be forgotten: it does not exist any more")
         shown = use.live.attributes

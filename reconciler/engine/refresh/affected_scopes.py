@@ -99,7 +99,7 @@ def affected_scopes(
             continue
         own_writes = attributed.ours.get(entry.id, ())
         for scope in affected.of(entry):
-            # One entry of somebody else suffices, so the first one names the reason.
+            # One entry of somebody else is enough, so the first one becomes the reason.
             if scope.key in touched or entry.at < scope.settled_before(overlap_seconds):
                 continue
             if not _is_settled(entry, own_writes, scope.key):

@@ -61,7 +61,7 @@ class Costs(Struct, frozen=True):
     are called only if more than one call is at stake."""
 
     of: Callable[[Collection[ScopeKey]], int]
-    """The cost of reading all scopes except trusted ones."""
+    """The cost of reading all scopes except unchanged ones."""
     pending: Callable[[], Collection[ScopeKey]]
     """The scopes with changes according to the state alone, which are read in any case."""
     sharers: int = 1
@@ -69,8 +69,8 @@ class Costs(Struct, frozen=True):
 
     def saved(self, scopes: Collection[ScopeKey]) -> int:
         """The number of calls that trusting these scopes saves, for all who share the log."""
-        trusted = set(scopes) - set(self.pending())
-        return (self.of(()) - self.of(trusted)) * self.sharers
+        unchanged = set(scopes) - set(self.pending())
+        return (self.of(()) - self.of(unchanged)) * self.sharers
 
 
 class Proof(Struct, frozen=True):
@@ -159,8 +159,7 @@ class LogExamination:
     @cached_property
     def _worth(self) -> int:
         """The most calls that the log may take."""
-        # At most one call more than reading everything: what a full first page costs if it is of no
-        # use.
+        # At most one call more than reading everything: the cost of a useless full first page.
         return self._costs.saved(self._scopes) + 1
 
     def _read(self, window: AuditWindow) -> WindowReading:
@@ -209,7 +208,8 @@ class LogExamination:
         # filtered queries would come on top of them instead of replacing them.
         if since is None or reading.calls > 1 or self._is_mixed(sample, touched):
             raise too_long(reading)
-        # Kinds without an entry on the page are settled by one query that excludes the page's types.
+        # Kinds without an entry on the page are settled by one query that excludes the page's
+        # types.
         proved = self._scopes_of_quiet_kinds(reading.entries) - touched.keys()
         if self._costs.saved(proved) < _FEW_SCOPES:
             raise too_long(reading)
@@ -246,8 +246,7 @@ class LogExamination:
             earlier=self._with_writes_since(int(since)),
             inputs=self._inputs,
         )
-        # Whatever no query has settled is read, and an entry is the better reason where there is
-        # one.
+        # Scopes that no query has settled are read. An entry is the better reason, if there is one.
         many = f"more than {len(reading.entries):,} new entries"
         unsettled = dict.fromkeys(self._scopes.keys() - proved, many)
         return {**unsettled, **touched, **self._affected(attributed)}

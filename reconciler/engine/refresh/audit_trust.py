@@ -57,9 +57,9 @@ def decide(
         return UnchangedScopes(full_refresh_reason="the state was changed since the last apply")
     if due := _full_refresh_due(checkpoint, policy, inputs.server_time()):
         return due
-    # An overview and an adoption concern objects that no record names, a destroy changes every
-    # scope, and a new state has to search all lists for its marks: the records cannot answer for
-    # any of it.
+    # The records cannot answer for these plans: an overview and an adoption concern objects that no
+    # record names, a destroy changes every scope, and a new state must search all lists for its
+    # marks.
     options = inputs.options
     if options.unmanaged or options.adopt or options.destroy or inputs.state_is_new:
         return UnchangedScopes(full_refresh_reason="all objects are asked for")
@@ -68,8 +68,7 @@ def decide(
     if len(scopes) * costs.sharers < 2:
         return UnchangedScopes(reasons=_reasons(inputs, checkpoint, {}))
     try:
-        # The log is an optimization. Whatever goes wrong with it costs a full refresh and never the
-        # plan.
+        # The log is an optimization. A failure of it costs a full refresh, and never the plan.
         examination = LogExamination(
             log,
             checkpoint,
@@ -149,8 +148,7 @@ def _reasons(
     unbound, scopes = _unbound(inputs), checkpoint.by_scope
     # Every scope of the plan has a record, or a declaration without one.
     for scope in unbound.union(map(scope_key, inputs.records)):
-        # In this order, because a kind that the log does not report is read whatever else is true
-        # of it.
+        # In this order, because a kind that the log does not report is read in any case.
         if not is_reported_in_audit_log(inputs.kinds.get(scope[0])):
             reasons[scope] = "the audit log does not tell of every change there"
         elif scope in unbound:
@@ -179,7 +177,7 @@ def scopes_to_reread(
 
 
 def _looked_into(change: Change, kinds: Mapping[str, Kind]) -> Iterator[ScopeKey]:
-    """The scopes of other kinds whose live objects decide a change.
+    """The scopes of other kinds whose live objects decide on a change.
 
     The state knows neither unmanaged objects nor fields that only the server sets.
     """

@@ -111,8 +111,8 @@ def window_of(
     `newest` is the time of the newest entry seen so far. `counted` is None if earlier entries were
     not evaluated. `late` are the times of own writes whose entries have not appeared.
     """
-    # Nothing is known of earlier entries: whatever the window shows has to be judged. It begins no
-    # later than the newest entry seen, which has to show again.
+    # Earlier entries are unknown, so every entry of the window has to be judged. It begins no later
+    # than the newest entry seen, which must appear again.
     if newest is None or counted is None:
         return AuditWindow(
             since if newest is None else min(since, newest),
@@ -157,7 +157,7 @@ def _count(times: Sequence[float], since: float) -> int:
 
 
 def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
-    """The earliest time from which on a limited number of counted entries is read again.
+    """The earliest start that reads a limited number of counted entries again.
 
     Never later than the newest counted entry: anything logged from now on is at least as new.
     """

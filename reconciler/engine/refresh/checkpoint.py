@@ -35,7 +35,7 @@ class VerifiedScope(Struct, frozen=True, array_like=True):
     read_at: float
     """When its lists were read, in unix seconds of the server."""
     checked_at: float
-    """Until when the log is known to show no change of it."""
+    """The end of the period in which the log is known to show no change of it."""
 
     @property
     def key(self) -> ScopeKey:

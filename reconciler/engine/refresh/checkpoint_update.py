@@ -116,7 +116,7 @@ def _verified_scopes(
 ) -> list[VerifiedScope]:
     """The scopes of the plan that are in order after the apply, in a stable order."""
     planned = {scope_key(change.address) for change in outcome.result.plan.changes}
-    # One failed change is enough: what it left at the API is unknown, so its whole scope is read
+    # One failed change is enough: its effect at the API is unknown, so the whole scope is read
     # again.
     in_order = planned - _unfinished_scopes(outcome.result)
     verified = []
@@ -178,7 +178,7 @@ def _judged(
         unchanged,
         read_from=int(outcome.read_from),
         newest=max(updated.newest_entries.values()),
-        # Older entries cannot be late any more, so they need not be expected again.
+        # Older entries can no longer be late, so they are not expected again.
         oldest=outcome.ended_at - policy.overlap_seconds,
     )
     return replace(updated, verified=verified, writes=writes, counted=counted)

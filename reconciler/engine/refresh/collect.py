@@ -1,4 +1,4 @@
-"""Collects what planning needs: live state, and which object belongs to which resource.
+"""Collects the inputs of planning: live state, and which object belongs to which resource.
 
 The order matters. Projects come first, because everything else is read through them. Then each list
 is read once, and objects that a list lacks are read by id, because lists lag behind writes. Once
@@ -9,7 +9,7 @@ have calls of their own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from msgspec.structs import replace
@@ -32,12 +32,12 @@ from reconciler.engine.selection import select
 from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, project_id
 from reconciler.model.address import Address
 from reconciler.model.provider import LiveReader
-from reconciler.model.resource import Resource
+from reconciler.model.resource import Resource, by_address
 from reconciler.model.values import Reference
 
 
 def collect(inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10) -> Snapshot:
-    """Read everything that a plan is decided from. Changes nothing anywhere.
+    """Read everything that a plan depends on. Changes nothing.
 
     Raises ApiError if projects cannot be read, if the API refuses every list, and if it does not
     answer. Any other refusal is an error of the addresses that needed the read.
@@ -46,7 +46,7 @@ def collect(inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10) 
 
 
 class _Collector:
-    """Reads and binds in turn, because each reading needs the ids that the binding before it found.
+    """Reads and binds in turns, because each reading needs the ids from the binding before it.
 
     `collect` is the order of the steps.
     """
@@ -57,7 +57,7 @@ class _Collector:
         # First, because it decides what is read at all. It needs no live state.
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
-        self._resources = _by_address(inputs.resources)
+        self._resources = by_address(inputs.resources)
         self._reader = Reader(
             provider,
             inputs.kinds,
@@ -75,8 +75,8 @@ class _Collector:
     def collect(self) -> Snapshot:
         self._read_projects()
         self._bind_projects()
-        # Before the other lists: objects of a project that was confused with another must not count
-        # as deleted.
+        # Before the other lists: objects must not count as deleted because their project was
+        # confused with another.
         problems = list(other_projects(self._snapshot(), self._projects.exists))
         self._read_outer_scopes()
         problems += failures.unreadable_projects(self._snapshot())
@@ -104,7 +104,7 @@ class _Collector:
         return with_retention_matches(snapshot, self._reader, self._targets, matcher.claims)
 
     def _snapshot(self) -> Snapshot:
-        """What is known so far."""
+        """The results so far."""
         return Snapshot(
             inputs=self._inputs,
             selection=self._selection,
@@ -175,7 +175,7 @@ class _Collector:
     def _read_contents(self) -> None:
         """Read the files of folders while the first requests are in flight."""
         if self._inputs.contents is not None:
-            self._resources = _by_address(self._inputs.contents())
+            self._resources = by_address(self._inputs.contents())
 
     def _revoke_lost_keys(self) -> None:
         """Close projects whose key is invalid, because a run died after deleting the key's account."""
@@ -202,7 +202,8 @@ class _Collector:
         return self._bind_all()
 
     def _survey(self) -> Survey | None:
-        """Read what no manifest and no record names, where unmanaged objects are asked for.
+        """Read the objects that no manifest and no record names, if unmanaged objects are
+        requested.
 
         Bindings are complete by now, so what is read here changes no decision.
         """
@@ -265,7 +266,3 @@ class _Collector:
 
     def _current_value(self, reference: Reference) -> Any:
         return current_value(reference, self._bindings)
-
-
-def _by_address(resources: Iterable[Resource]) -> Mapping[Address, Resource]:
-    return {resource.address: resource for resource in resources}

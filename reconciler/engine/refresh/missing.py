@@ -1,4 +1,4 @@
-"""Known objects that their lists lack: read by id, and awaited if they are very recent.
+"""Known objects that their lists lack: reads them by id, and waits for very recent ones.
 
 Lists and single reads lag behind writes by seconds. Absence therefore proves nothing about an
 object that was created a moment ago, and planning a second create from it would duplicate the
@@ -31,7 +31,9 @@ class MissingObjects:
         """Ids of recent objects that were deleted again according to the audit log."""
 
     def confirm(self, scopes: Collection[Scope]) -> None:
-        """Read by id what the lists lack, and wait for objects that are too recent to be listed."""
+        """Read by id the objects that lists lack, and wait for objects that are too recent to be
+        listed.
+        """
         self._reader.confirm(self._targets.known_ids(scopes))
         self._ask_whether_removed(scopes)
         window = self._inputs.consistency

@@ -13,7 +13,7 @@ from reconciler.model.resource import LiveObject, Record
 
 
 class ReplayingReader(StateReader):
-    """Answers from what was read, and from records for lists that were not.
+    """Answers from earlier reads, and from records for lists that were not read.
 
     A list that was refused raises its error again.
     """
@@ -35,7 +35,7 @@ class ReplayingReader(StateReader):
         """The objects of a scope, as they were read or else as they were recorded."""
         del only_ids, fresh, is_optional
         scope = Scope(kind.name, project, parent)
-        # The failure is an answer too: treated as an empty list, every object in it would count as
+        # The failure is an answer too: an empty list instead would make every object in it count as
         # deleted.
         if scope in self._live.failed:
             raise self._live.failed[scope]

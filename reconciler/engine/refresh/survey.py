@@ -27,7 +27,7 @@ _NO_LIST = "the API has no list of them"
 
 
 class SurveyReader:
-    """Reads through a reader that has read what the plan needs.
+    """Reads through a reader that has read everything the plan needs.
 
     `project_ids` are the ids of the projects that the configuration names, by name.
     """
@@ -68,8 +68,8 @@ class SurveyReader:
     def _listed(self, *scopes: ScopeType) -> Iterator[Kind]:
         """The kinds with a list in some types of scope.
 
-        Only an inventory reads settings, apart from those that exist once a project: nothing has to
-        be read to know that they exist.
+        Only an inventory reads settings. Settings that exist once a project need no read to prove
+        that they exist.
         """
         for kind in self._kinds:
             is_setting = kind.always_exists and kind.removal is Removal.RESTORE
@@ -229,7 +229,7 @@ class SurveyReader:
     # Unread lists
 
     def _unread(self) -> dict[Scope, str]:
-        # Our own reasons come first: an error of a call that could not succeed says less.
+        # Our own reasons come first: they say more than the error of a call that could not succeed.
         reasons = dict(self._reasons)
         for scope, error in (self._live.unread | self._live.unsearched).items():
             reasons.setdefault(scope, with_status(error))

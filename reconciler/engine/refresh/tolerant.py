@@ -63,8 +63,8 @@ class TolerantReader:
         # all.
         if self.survey and (is_refusal(error) or isinstance(error, CredentialError)):
             self._state.unread[scope] = error
-        # Not a failure of the plan: the search would only have found leftovers. The plan says that
-        # it has to be repeated.
+        # Not a failure of the plan: the search would only have found leftovers. The plan reports
+        # that the search must be repeated.
         elif is_optional:
             self._state.unsearched[scope] = error
         elif is_refusal(error):

@@ -41,7 +41,7 @@ class HtmlRenderer(ReportRenderer):
         title = name + enclosed(" · ", report.stack)
         sentence, kind = parts.headline(report)
         digest = ""
-        # The digest is what `apply --approve` takes; drift has nothing to approve.
+        # `apply --approve` takes the digest; drift has nothing to approve.
         if not report.is_drift:
             digest = _digest(report.plan)
         body = [
@@ -88,12 +88,11 @@ class HtmlRenderer(ReportRenderer):
             return
         outcomes = phrases.reported(result)
         ordered = sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED)
-        if not ordered:
-            return
-        words = unique(str(outcome.status) for outcome in ordered)
-        tools = parts.tools(ordered, words)
-        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
-        yield section("Outcomes", [tools, *_left_out(cards), *body], id="outcomes")
+        if ordered:
+            words = unique(str(outcome.status) for outcome in ordered)
+            tools = parts.tools(ordered, words)
+            body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
+            yield section("Outcomes", [tools, *_left_out(cards), *body], id="outcomes")
         if result.checks:
             yield section("Checks", parts.problems(check_findings(result.checks)), id="checks")
         if result.outputs:
@@ -150,7 +149,7 @@ def _groups(
     groups: Iterable[tuple[str, Iterable[Entry]]], card: Callable[[Entry], str]
 ) -> list[str]:
     """The cards of each group below its heading."""
-    # A list, because `_left_out` has to count what these cards lack.
+    # A list, because `_left_out` has to count the fields that these cards lack.
     parts = []
     for heading, entries in groups:
         title = markup(heading)

@@ -68,7 +68,7 @@ class Cards:
             lines.append(f"It took {phrases.duration(outcome.seconds)}.")
         remarks = [enclosed("<p>", markup(line), "</p>") for line in lines]
         remarks.append(_place(phrases.where(change.location), outcome.id or change.id))
-        # What somebody else changed since the plan says more than what was planned.
+        # Changes by somebody else since the plan say more than the planned change.
         rows = moved_entries(outcome, self._layout)
         if not rows and change.action is not Action.NO_OP:
             rows = rows_of(change, self._layout)
@@ -145,7 +145,6 @@ def _remarks(change: Change) -> Iterator[str]:
     sentences = [phrases.job_note(change), phrases.marking(change), change.blocked]
     if change.renamed_from:
         sentences.append(f"renamed from {change.renamed_from}")
-    sentences += map(phrases.key_step, change.keys)
     sentences += map(phrases.key_step, change.keys)
     sentences += [f"warning: {warning}" for warning in change.warnings]
     if change.depends_on:

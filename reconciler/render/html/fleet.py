@@ -1,4 +1,4 @@
-"""A fleet as a page: a card for each stack that needs a look, and a list of the others."""
+"""A fleet as a page: a card for each stack that needs attention, and a list of the others."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _tools(groups: Groups) -> str:
     environments = sorted({stack.id.environment for stack in stacks} - {""})
     organizations = sorted({stack.organization for stack in stacks} - {""})
     words = list(map(str, groups))
-    # The script of the page filters by these two attributes, whatever they are labelled.
+    # The script of the page filters by these two attributes, regardless of their labels.
     return filters(
         words,
         ("project", "Environment", environments),
@@ -137,6 +137,6 @@ def _details(stack: StackReport) -> Iterator[str]:
 
 def _quiet_line(stack: StackReport) -> str:
     text = ""
-    if stack.standing is not None or stack.outcomes:
+    if stack.health is not None or stack.outcomes:
         text = f" {sentence_of(stack)}"
     return f"<code>{markup(str(stack.id))}</code>{markup(redacted(text))}"

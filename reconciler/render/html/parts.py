@@ -13,7 +13,7 @@ from reconciler.render import phrases
 from reconciler.render.escape import markup
 from reconciler.render.graph import Edge, svg
 from reconciler.render.html.page import table
-from reconciler.render.values import count, enclosed, filled_lines, unique
+from reconciler.render.values import count, enclosed, filled_lines, tally, unique
 
 _MOST_ROWS = 12
 # A picture with more boxes is too large for a screen. There are fewer kinds than the second.
@@ -71,12 +71,12 @@ def counts(changes: Sequence[Change]) -> str:
     shown = table(["", *actions], rows, text=frozenset())
     if len(rows) <= _MOST_ROWS:
         return shown
-    # The changes themselves must not begin far below.
+    # The changes themselves must not begin far down the page.
     return f"<details><summary>By project: {len(rows):,}</summary>{shown}</details>\n"
 
 
 def tools(entries: Sequence[Entry], words: Collection[str]) -> str:
-    """Search and filters. The script shows them: without it they would do nothing."""
+    """Search and filters. The script shows them, because they do nothing without it."""
     addresses = list(map(_address, entries))
     projects = sorted(unique(filter(None, (address.project for address in addresses))))
     kinds = sorted(unique(address.kind for address in addresses))
@@ -134,7 +134,7 @@ def history(runs: Sequence[PastRun]) -> str:
     heads = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
     rows = []
     for run in runs:
-        changed = ", ".join(f"{number} {word}" for word, number in run.counts.items() if number)
+        changed = ", ".join(tally(run.counts))
         digest = run.digest[:_DIGEST_SHOWN]
         rows.append((str(run.number), run.when, run.who, run.command, digest, run.status, changed))
     if not rows:

@@ -1,4 +1,4 @@
-"""Access tokens that last for a while, shared by the threads of a run."""
+"""Access tokens with a lifetime, shared by the threads of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPARE_SECONDS = 120.0
 
 
 class AccessToken(Struct, frozen=True):
-    """A bearer token and how long it lasts; None for a token whose end is not known."""
+    """A bearer token and its end; None for a token whose end is unknown."""
 
     text: str
     seconds: float | None
@@ -36,7 +36,7 @@ class TokenCache:
         self._ends_at = math.inf
 
     def header(self) -> dict[str, str]:
-        """The `Authorization` header. Raises what getting a token raises."""
+        """The `Authorization` header. Raises the errors of getting a token."""
         # One thread gets the token, and the others wait for it.
         with self._lock:
             if self._token is None or self._is_old():

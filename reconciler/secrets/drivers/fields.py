@@ -24,13 +24,13 @@ def secret_in(value: Any) -> Secret | None:
 
 
 def field_of(stored: Secret, field: Any, place: str) -> Secret:
-    """The stored text, or what its field holds. `place` names where it is stored.
+    """The stored text, or the value of its field. `place` names its location.
 
-    Raises SinkError if there is no such field. No message quotes what is stored.
+    Raises SinkError if there is no such field. No message quotes the stored text.
     """
     if field is None:
         return stored
-    # The error of the parser quotes what is stored, so it is dropped.
+    # The parser's error quotes the stored text, so it is dropped.
     try:
         content = json.loads(stored.reveal())
     except ValueError:

@@ -87,7 +87,7 @@ class GithubActionsSink:
 
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError where GitHub shows that the secret could not be written."""
-        # Both can be missing, and would be noticed only after the key was created.
+        # Both can be missing, which would be noticed only after the key was created.
         _sealed_box()
         self._public_key(target)
         secret = self._metadata(target)
@@ -96,7 +96,7 @@ class GithubActionsSink:
             self._require_room(target)
 
     def put(self, target: Any, secret: Secret, *, owner: str, token: str) -> Receipt:  # noqa: ARG002 - the same value may be written twice
-        """Write the secret, and return when GitHub says that it was updated."""
+        """Write the secret, and return the time of its update at GitHub."""
         before = self._metadata(target)
         self._require_ours(target, before, owner)
         key = self._public_key(target)
@@ -120,7 +120,7 @@ class GithubActionsSink:
         return {"updated_at": written["updated_at"]}
 
     def read(self, target: Any, *, owner: str) -> Secret | None:  # noqa: ARG002 - GitHub shows no values
-        """Nothing: GitHub shows no values."""
+        """None: GitHub shows no values."""
         return None
 
     def withdraw(self, target: Any, receipt: Receipt, *, owner: str) -> None:

@@ -1,8 +1,8 @@
 """Delivers keys to GitLab: CI/CD variables of a project or a group.
 
 The description of a variable names its owner. GitLab shows the value of a variable together with
-its description to whoever may write it, unless the variable is hidden; the value is used for
-nothing but recognising our own write.
+GitLab shows the value of a variable together with its description to everyone who may write it,
+unless the variable is hidden. The value is used only to recognise our own write.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class GitlabVariableSink:
             "description": _description(owner),
             "masked": masked,
             "protected": bool(target.get("protected", False)),
-            # Otherwise GitLab would replace what looks like a reference to another variable.
+            # Otherwise GitLab would replace text that looks like a reference to another variable.
             "raw": True,
         }
         if variable is not None:

@@ -1,7 +1,7 @@
 """Finds the API server of Kubernetes: from KUBECONFIG, from inside the cluster, or ~/.kube/config.
 
 Certificates and tokens are supported. Plugins (`exec`, `auth-provider`) are refused, because a plan
-runs no command. So is a server without verification.
+runs no command. A server without certificate verification is refused too.
 """
 
 from __future__ import annotations

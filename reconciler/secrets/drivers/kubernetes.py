@@ -1,8 +1,8 @@
 """Delivers keys to Secrets of Kubernetes, by server-side apply.
 
-Each key has a field manager of its own, named after its owner. So the API server knows which part
-of a Secret is whose, and refuses a write to the part of another; that is never forced. What is ours
-is read from the metadata, without the values.
+Each key has a field manager of its own, named after its owner. So the API server knows the owner of
+each part of a Secret, and refuses a write to the part of another owner. Such a write is never
+forced. Our own parts are found in the metadata, without the values.
 
 The operator runs the stacks of many people with one credential. So it sets OWNER_VARIABLE: Secrets
 then get its labels and owner, and a Secret that is not of the same stack is left alone as a whole.
@@ -76,7 +76,7 @@ class KubernetesSink:
     def check(self, target: Any, *, owner: str) -> None:
         """Raise SinkError where the API server would refuse: it is asked to pretend (`dryRun`).
 
-        The value that is tried is no key, so it conflicts with a value of another manager.
+        The value of the trial is not a key, so it conflicts with a value of another manager.
         """
         manager = self._manager(target, owner)
         self._require_own(target, manager, owner)
@@ -84,7 +84,7 @@ class KubernetesSink:
         if answer.status not in (200, 201):
             raise self._refused(answer, target, "write")
         if (answer.body.get("metadata") or {}).get("deletionTimestamp"):
-            # The API server still accepts fields of it, and they would go with it.
+            # The API server still accepts fields of it, and they would be deleted with it.
             namespace, secret = target["namespace"], target["secret"]
             raise SinkError(
                 f"the Secret {namespace}/{secret} is being deleted",
@@ -189,7 +189,8 @@ class KubernetesSink:
         receipt = self._context.receipt(self.place(target), owner)
         if receipt is not None and isinstance(receipt.get("manager"), str):
             return str(receipt["manager"])
-        # Of its own for each key: what a manager does not apply again is removed.
+        # Each key has its own manager, because fields that a manager does not apply again are
+        # removed.
         whole = f"{_MANAGER}{owner}#{target['key']}"
         if len(whole.encode()) <= _LONGEST_MANAGER_BYTES and whole.isprintable():
             return whole
@@ -214,7 +215,7 @@ class KubernetesSink:
     ) -> SinkResponse:
         metadata: dict[str, Any] = {"name": target["secret"], "namespace": target["namespace"]}
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
-        # What a manager applied before and now leaves out is removed.
+        # Fields that a manager applied before and now leaves out are removed.
         if value is not None:
             metadata.update(self._ownership)
             encoded = base64.b64encode(value.encode()).decode()

@@ -28,7 +28,7 @@ def is_ours(tag: str | None, owner: str, *, is_recorded: bool) -> bool:
 
 
 def foreign_owner(tag: str | None) -> str:
-    """Who owns a place that is not ours, as the end of a sentence about it."""
+    """The owner of a foreign place, as the end of a sentence about it."""
     if tag:
         return f'belongs to "{tag}"'
     return "exists and was not written by reconciler, so it is not overwritten"

@@ -3,7 +3,7 @@
 A shared state is a log. Each write appends one numbered segment, and the storage accepts each number only
 once, so two runs can never both write segment 12. Snapshots shorten the log. The layers, from the bottom:
 
-- `storage`: what a storage must be able to do; `postgres` and `object_store` can.
+- `storage`: the interface of a storage; `postgres` and `objects` implement it.
 - `segments`: the format of segments and snapshots, with the digest of the previous segment in each.
 - `lease`: who may append, for how long, and how a dead holder is replaced.
 - `replica`: a copy of the state in memory, whose writes are appended to the log.

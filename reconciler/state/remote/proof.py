@@ -1,4 +1,4 @@
-"""Races that prove that a storage provides what fencing needs. They run on a scratch state.
+"""Races that prove that a storage supports fencing. They run on a scratch state.
 
 Each racer opens a storage of its own, as separate runs do, so that no lock within this process can
 hide a fault of the storage.
@@ -109,7 +109,7 @@ class _StorageProof:
         return segments[-1].number if segments else 0
 
     def _race(self, attempt: Callable[[LogStorage, StoredBody], object]) -> list[str]:
-        """Let all racers try to take the next number at once; gives what went wrong."""
+        """Let all racers try to take the next number at once; return the problems."""
         number = self._head() + 1
         # All at the same moment, or the first would win before the second begins.
         start = threading.Barrier(len(self._racers))

@@ -77,7 +77,9 @@ class LogStorage(Protocol):
         """The most seconds by which the difference of two of its times can be wrong."""
 
     def prepare(self) -> None:
-        """Create or migrate what the storage needs, such as tables. Raises StateError naming the missing permission."""
+        """Create or migrate the structures of the storage, such as tables. Raises StateError naming
+        the missing permission.
+        """
 
     def snapshot(self) -> StoredBody | None:
         """The newest snapshot that is complete; None where there is none."""
@@ -118,7 +120,9 @@ class LogStorage(Protocol):
         """
 
     def probe(self) -> Iterator[StorageFinding]:
-        """Prove, with real races on names of their own, that the storage honours what fencing needs. Cleans up."""
+        """Prove, with real races on names of their own, that the storage supports fencing. Cleans
+        up.
+        """
 
     def close(self) -> None:
         """Close connections; safe to call twice."""

@@ -2,8 +2,8 @@
 
 Readers of the plain name get the newest version. The labels `current` and `previous` name the
 versions of this key and the one before, and a tag has version and token of ours. AWS can remove a
-parameter, but none of its old versions: a withdrawn one loses its label, and what stays in the
-history is a key that no longer works.
+parameter, but none of its old versions: a withdrawn version loses its label, and the key that stays
+in the history no longer works.
 """
 
 from __future__ import annotations

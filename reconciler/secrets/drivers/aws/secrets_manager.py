@@ -31,7 +31,7 @@ _TAKEN = "ResourceExistsException"
 
 
 class _Facts(Struct, frozen=True):
-    """What can be known of a secret without reading it."""
+    """The facts about a secret that are known without reading it."""
 
     owner: str | None
     stages: dict[str, list[str]]
@@ -39,7 +39,7 @@ class _Facts(Struct, frozen=True):
     is_deleted: bool
     """Whether it waits for its deletion."""
     obstacle: str
-    """Why no version may be added; empty where one may."""
+    """Why no version may be added; empty if one may."""
 
     @property
     def current(self) -> str | None:
@@ -248,7 +248,7 @@ class SecretsManagerSink:
             )
         except AwsError as error:
             if facts.is_deleted and not error.may_have_happened:
-                # What was restored is a key that no longer works.
+                # The restored value is a key that no longer works.
                 self._delete(name)
             raise
 

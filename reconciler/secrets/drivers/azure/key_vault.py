@@ -1,8 +1,8 @@
 """Secrets of an Azure Key Vault, the one that the environment names.
 
-A put sets a new version. Owner and token are tags of each version, so what is ours, and whether a
-write without an answer arrived, is known from a list that shows no values. Versions cannot be
-deleted one by one: a withdrawn one is disabled, and the secret is deleted with the newest.
+A put sets a new version. Owner and token are tags of each version. So a list without values shows
+which versions are ours, and whether a write without an answer arrived. Versions cannot be deleted
+one by one: a withdrawn version is disabled, and the secret is deleted with the newest.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _OK, _BAD, _UNAUTHORIZED, _FORBIDDEN, _ABSENT, _TAKEN = 200, 400, 401, 403, 404,
 
 
 class Facts(Struct, frozen=True):
-    """What can be known of a secret without reading it."""
+    """The facts about a secret that are known without reading it."""
 
     annotations: dict[str, str]
     etag: str

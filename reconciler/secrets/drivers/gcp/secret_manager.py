@@ -83,7 +83,7 @@ class GcpSecretManagerSink:
         # Remembered for the case that another sink refuses the key.
         if facts.versions and facts.token != token:
             self._replaced[token] = Replaced(facts.versions[0], facts.token)
-        # The key has arrived: what only helps later must not look like a failure.
+        # The key has arrived: failed follow-up work must not look like a failed delivery.
         with suppress(SinkError):
             self._api.note(target, version, token)
         return {"version": version, "token": token}
@@ -167,7 +167,7 @@ class GcpSecretManagerSink:
             "arrived",
             hint="run the same command again",
         )
-        # A version has no mark of ours, so only its content tells.
+        # A version has no mark of ours, so only its content shows that.
         try:
             versions = sorted(self._api.enabled(target))
             if versions and self._api.content(target, str(versions[-1])) == content:

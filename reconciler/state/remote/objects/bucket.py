@@ -1,7 +1,7 @@
 """Objects in a bucket: list, read, write if absent, write, delete, each within a time limit.
 
-This is the only module that uses the library. It decides which requests may be repeated, and what a
-refusal means after a lost answer.
+This is the only module that uses the library. It decides which requests may be repeated, and how to
+interpret a refusal after a lost answer.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     PREFIX/!fleet/STACK/ENVIRONMENT.json
 
-Of two runs that write the history of one stack in the same second, the later one counts.
+If two runs write the history of one stack in the same second, the later write wins.
 """
 
 from __future__ import annotations

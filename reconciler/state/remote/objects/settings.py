@@ -185,7 +185,9 @@ def _present(env: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
 
 
 def _refuse_unprintable(config: Mapping[str, str]) -> None:
-    """The library panics on what no HTTP header may contain, such as a line break after a key."""
+    """Refuse values that no HTTP header may contain, such as a line break after a key: the library
+    panics on them.
+    """
     for name, value in config.items():
         # A service account's key is a JSON document of several lines, and goes into no header.
         if name == "google_service_account_key":

@@ -289,13 +289,13 @@ REVOKE ALL ON FUNCTION
         double precision, double precision)
 FROM PUBLIC;
 """
-"""What adds the pace to the tables. Released versions of it never change."""
+"""The statements that add the pace to the tables. Released versions of it never change."""
 
 PACE_GRANTS = """\
 GRANT SELECT ON SCHEMA.paces TO ROLE;
 GRANT EXECUTE ON FUNCTION SCHEMA.take_token, SCHEMA.refuse_token TO ROLE;
 """
-"""What a role needs to share the pace. Without it, each run keeps a pace of its own."""
+"""The grants for a role that shares the pace. Without them, each run keeps a pace of its own."""
 
 TAKE = """
 SELECT now, wait_seconds, per_window, ages, others

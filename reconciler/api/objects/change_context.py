@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from reconciler.api.objects.collection import CollectionClient
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError
 from reconciler.model.address import Address
@@ -27,11 +27,12 @@ from reconciler.model.tracing import carried
 from reconciler.model.values import Spec
 
 CREATE_ATTEMPTS = 4
-"""How often something is created whose answers are lost, with a search after each attempt."""
+"""The most attempts of a create whose answers are lost. A search follows each attempt."""
 
 _MOST_PENDING = 1_000
-"""The most calls that wait for a thread, or whose results wait for those before them. With so many,
-a slow call leaves no thread idle."""
+"""The most calls that are queued for a thread, or whose results wait for earlier ones. With this
+many, a slow call leaves no thread idle.
+"""
 
 T = TypeVar("T")
 R = TypeVar("R")

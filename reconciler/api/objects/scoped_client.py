@@ -17,7 +17,7 @@ from reconciler.model.values import Spec
 
 
 class ScopedClient(Struct, frozen=True):
-    """Makes calls in one scope. `ids` fill path parameters, beside those of each call.
+    """Makes calls in one scope. `ids` fill path parameters, in addition to those of each call.
 
     `reuse` is that of all reads.
     """
@@ -67,7 +67,7 @@ class ScopedClient(Struct, frozen=True):
         return pages.items(fetch, what=path, query=query)
 
     def is_shared(self, path: str, *, ids: Mapping[str, str], query: pages.QueryParameters) -> bool:
-        """Whether another client has read, or is reading, what this one may take from it."""
+        """Whether another client has read, or is reading, a list that this one may use."""
         # Only the reader of a plan takes answers of others.
         if self.http.shared is None or self.reuse is not Reuse.ALLOWED:
             return False
