@@ -11,7 +11,7 @@ from reconciler.app.env_durations import answer_seconds, settle_seconds
 from reconciler.app.pacing import follow_organization, suggest_organization
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
-from reconciler.app.sharing import sharers_of
+from reconciler.app.sharing import number_of_stacks
 from reconciler.app.state_origin import expect_declared, expect_recorded
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.model.traffic import TrafficObserver
@@ -48,8 +48,12 @@ def client_of(session: Session, traffic: TrafficObserver | None) -> Client:
         observer=traffic,
         environ=session.network_environ,
     )
-    expect_declared(client, stack)
-    follow_organization(session, client)
+    try:
+        expect_declared(client, stack)
+        follow_organization(session, client)
+    except BaseException:
+        client.close()
+        raise
     return client
 
 
@@ -80,7 +84,7 @@ def planning_of(session: Session) -> Planning:
     policy = FullRefreshPolicy(
         refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs
     )
-    sharing, sharers = session.sharing, sharers_of(session.sharing)
+    sharing, sharers = session.sharing, number_of_stacks(session.sharing)
     return Planning(
         session.provider.for_planning(sharers=sharers),
         session.client,

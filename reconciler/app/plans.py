@@ -24,7 +24,7 @@ from reconciler.app.planning import plan_of_records
 from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session
-from reconciler.app.sharing import sharers_of
+from reconciler.app.sharing import number_of_stacks
 from reconciler.app.state_origin import has_moved
 from reconciler.engine.binding.deliveries import with_deliveries
 from reconciler.engine.binding.renames import with_renamed_projects
@@ -223,7 +223,7 @@ def plan_inputs(
         server_time=session.server_clock,
         contents=None if declared.complete is None else lambda: with_digests(session.configuration),
         pages={Scope(*listed): pages for listed, pages in load_pages(store).items()},
-        sharers=sharers_of(session.sharing),
+        sharers=number_of_stacks(session.sharing),
     )
     return with_renamed_projects(inputs)
 

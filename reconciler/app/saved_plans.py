@@ -11,6 +11,7 @@ from reconciler.errors import ApiError, CredentialError, StalePlanError
 from reconciler.kinds import ALL_KINDS
 from reconciler.manifests import GivenInputs
 from reconciler.model.change import Action, Plan
+from reconciler.model.comparing import differing
 
 
 def check_still_valid(session: Session, plan: Plan) -> None:
@@ -85,9 +86,7 @@ def _keys_of(session: Session, plan: Plan) -> Iterator[Key]:
 
 def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
     """The error for a plan whose configuration changed since, with the cause where it is known."""
-    before, now = plan.variables, given.variables
-    variables = [name for name, value in before.items() if now.get(name) != value]
-    variables += now.keys() - before.keys()
+    variables = differing(plan.variables, given.variables)
     secret = _changed(plan, given, "var.")
     environment = _changed(plan, given, "env.")
     parts = []
@@ -115,8 +114,7 @@ def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
 
 
 def _changed(plan: Plan, given: GivenInputs, prefix: str) -> list[str]:
-    before, now = plan.input_digests, given.digests
-    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    changed = differing(plan.input_digests, given.digests)
     return sorted(name.removeprefix(prefix) for name in changed if name.startswith(prefix))
 
 

@@ -155,7 +155,7 @@ class Sharing:
             return parts[key]
 
 
-def sharers_of(sharing: Sharing | None) -> int:
+def number_of_stacks(sharing: Sharing | None) -> int:
     """How many stacks may share what a session reads."""
     return sharing.stacks if sharing is not None else 1
 

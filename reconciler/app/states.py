@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from reconciler.errors import StateError, UsageError
+from reconciler.app.env_seconds import seconds_in_env
+from reconciler.errors import StateError
 from reconciler.manifests.shared_state import ADDRESS_VARIABLE, given_address
 from reconciler.state import StateStore
 from reconciler.state.address import BackendAddress, local_address, parse_address, secret_parts
@@ -175,7 +176,11 @@ def open_state(
     cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
     store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
     # The old address keeps its content, and a run that used it would create everything again.
-    moved_to = store.remarks.moved_to
+    try:
+        moved_to = store.remarks.moved_to
+    except BaseException:
+        store.close()
+        raise
     if moved_to and not accept_moved:
         store.close()
         raise StateError(
@@ -190,14 +195,6 @@ def lease_seconds(env: Mapping[str, str]) -> float:
     """How long a lease lasts without renewal; raises UsageError."""
     from reconciler.state.remote.lease import DEFAULT_SECONDS
 
-    text = env.get(LEASE_SECONDS) or str(DEFAULT_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not _SHORTEST_LEASE <= seconds <= _LONGEST_LEASE:
-        raise UsageError(
-            f'{LEASE_SECONDS} is "{text}": write a number of seconds from {_SHORTEST_LEASE:.0f} to '
-            f"{_LONGEST_LEASE:.0f}"
-        )
-    return seconds
+    return seconds_in_env(
+        env, LEASE_SECONDS, DEFAULT_SECONDS, shortest=_SHORTEST_LEASE, longest=_LONGEST_LEASE
+    )

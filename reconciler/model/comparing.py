@@ -144,6 +144,18 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The names of entries that only one side has, or whose values are not the `same`.
+
+    A null is a value: it differs from an entry that is absent.
+    """
+    return [
+        name
+        for name in {**before, **after}
+        if name not in before or name not in after or not same(before[name], after[name])
+    ]
+
+
 def _same_items(left: dict[str, Any], right: dict[str, Any]) -> bool:
     for key, element in left.items():
         other = right[key]

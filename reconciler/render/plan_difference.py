@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.model.address import Address
 from reconciler.model.change import Change, Plan
+from reconciler.model.comparing import differing
 from reconciler.model.plan_digest import change_digest
 from reconciler.render import phrases
 from reconciler.render.values import count, enclosed, more
@@ -53,20 +54,16 @@ def _changed(was: Change, now: Change) -> str:
         return f"{now.address}: approved was “{phrases.will_be(was)}”, now “{phrases.will_be(now)}”"
     if was.id != now.id:
         return f"{now.address}: another object, {now.id} instead of {was.id}"
-    names = _differing(_values_of(was), _values_of(now))
+    names = differing(_values_of(was), _values_of(now))
     if not names:
         # The same fields change in the same way, but other fields of the object differ.
-        names = _differing(was.desired, now.desired) + _differing(was.before, now.before)
+        names = differing(was.desired, now.desired) + differing(was.before, now.before)
     listed = ", ".join(names[:_MOST_FIELDS]) or "it"
     return f"{now.address}: other values of {listed}{more(len(names), _MOST_FIELDS)}"
 
 
 def _values_of(change: Change) -> dict[str, tuple[Any, Any]]:
     return {field.dotted: (field.before, field.after) for field in change.fields}
-
-
-def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [name for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
 def _by_address(plan: Plan) -> dict[Address, Change]:

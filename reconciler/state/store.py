@@ -75,7 +75,11 @@ class StateStore:
         path = state_file(folder, stack, environment)
         with _named(path):
             store = cls._ready(open_file(path), path, stack, environment, clock)
-            store._begin_lineage()
+            try:
+                store._begin_lineage()
+            except BaseException:
+                store.close()
+                raise
             return store
 
     @classmethod

@@ -45,9 +45,22 @@ def test_a_pattern_that_backtracks_ends_within_the_bound(
     assert "it exceeds the time limit of 0.2 seconds" in found
 
 
+HUGE = "(?:(?:a{1000}){1000}){1000}"
 PATTERNS = {
     "no pattern": "(",
-    "repeats of repeats": "(?:(?:a{1000}){1000}){1000}",
+    "repeats of repeats": HUGE,
+    "repeats of a long group": "(?:" + "ab?" * 300 + "){10000}",
+    "repeats of a large class": "(?:["
+    + "".join(map(chr, range(0x4E00, 0x4E00 + 900)))
+    + "]b?){9000}",
+    "large repeats side by side": "a{20000}" * 50,
+    "repeats of nothing": "(?:(?:(?:){1000}){1000}){1000}",
+    "repeats after what is a class for one package only": f"[[:alpha:][]{HUGE}]",
+    "repeats between comments": f"(?#[){HUGE}(?#])",
+    "repeats between comments of a verbose pattern": f"(?x)#[\n{HUGE}#]",
+    "repeats with spaces": "(?x)(?:(?:a{1 000}){1 000}){1 000}",
+    "repeats with comments": "(?x)(?:(?:a{1#}\n000}){1#}\n000}){1#}\n000}",
+    "repeats of an approximate match": "(?:(?:(?:a{1000}){e}){1000}[{]){1000}",
     "very long": "a" * 1_001,
     "very deep": "(" * 450 + ")" * 450,
 }
@@ -69,6 +82,26 @@ def test_a_pattern_that_cannot_be_bounded_is_refused_offline(
     assert flaws(place(pattern)) == [
         (trail or ("schema", "patternProperties", pattern), "Invalid regular expression"),
     ]
+
+
+UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        f"^{UUID}/{UUID}/{UUID}$",
+        f"^(?:{UUID},?){{1,50}}$",
+        f"(?x) {UUID} / {UUID}",
+        rf"(?:\d{{4}}-\d{{2}}-\d{{2}}T\d{{2}}:\d{{2}}:\d{{2}}\.\d{{6}}Z) {UUID}",
+        f'^{{"id": "{UUID}"}}$',
+        rf"\{{{UUID}\}}",
+        "^.{1,100000}$",
+        "^(?:.{1,1000} ){1,100}$",
+    ],
+)
+def test_a_pattern_of_many_repeats_side_by_side_is_accepted(pattern: str) -> None:
+    assert flaws({"values": {"x": {"matches": pattern}}}) == []
 
 
 def test_a_pattern_that_a_reference_brings_is_looked_at_before_it_is_used() -> None:

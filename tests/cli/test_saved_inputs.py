@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from reconciler.app.saved_plans import changed_inputs
+from reconciler.manifests import GivenInputs
+from reconciler.model.change import Plan
 from tests.conftest import Workspace
 
 STACK = """\
@@ -95,3 +100,15 @@ def test_a_variable_that_is_gone_makes_a_saved_plan_stale(stage: Workspace) -> N
         }
     )
     stage.run("apply", "p.json", expect=10)
+
+
+@pytest.mark.parametrize(
+    ("saved", "given"),
+    [({"note": None}, {}), ({}, {"note": None}), ({"note": 1}, {"note": True})],
+    ids=str,
+)
+def test_a_variable_that_is_null_or_of_another_type_is_named(
+    saved: dict[str, Any], given: dict[str, Any]
+) -> None:
+    error = changed_inputs(Plan("stack", "default", (), variables=saved), GivenInputs(given))
+    assert "other values of note (--var or --var-file)" in str(error)

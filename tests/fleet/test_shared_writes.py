@@ -19,6 +19,7 @@ from reconciler.app.sharing import Sharing
 from reconciler.emulator import Emulator
 from reconciler.emulator.store import ORGANIZATION
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
+from reconciler.model.consistency import ServerClock
 from reconciler.model.fleet import Command, StackStatus
 from tests.fleet.side_by_side import FULL, Neighbours, neighbours, sharing
 
@@ -175,8 +176,11 @@ def change_by_hand(emulator: Emulator) -> None:
 
 
 def test_a_plan_knows_the_time_of_the_oldest_answer_that_it_was_made_from(
-    neighbours: Neighbours, sharing: Sharing
+    neighbours: Neighbours, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The emulator has the clock of this machine. An estimate of it from the dates of answers, which
+    # a busy server writes late, could move by more than lies between the two readings.
+    monkeypatch.setattr(ServerClock, "learn", lambda *_, **__: None)
     for name in ("one", "two"):
         neighbours.declare(name, group(name))
     neighbours.run(Command.APPLY, sharing=sharing)
@@ -184,7 +188,8 @@ def test_a_plan_knows_the_time_of_the_oldest_answer_that_it_was_made_from(
     read_by = time.time()
     (two,) = neighbours.run(Command.DRIFT, ["two"], sharing=sharing)
     assert two.plan is not None
-    assert two.began_at > read_by
+    assert two.shared_answers > 0
+    assert two.began_at >= read_by
     assert two.plan.refresh.began_at < read_by
 
 

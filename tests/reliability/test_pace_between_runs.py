@@ -20,6 +20,7 @@ from tests.conftest import Workspace
 from tests.reliability.pace_runner import LATE_SECONDS
 from tests.servers.postgres import Database, PgBouncer, PostgresServer
 from tests.state.remote.simulated_pace import pass_time, prepare
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -195,8 +196,7 @@ def test_runs_after_the_first_know_its_limit_and_are_hardly_refused(
 def test_a_killed_run_frees_its_share(server: Emulator, start: Start, database: Database) -> None:
     killed, other = start(limit=LIMIT, calls=100), start(limit=LIMIT, calls=4)
     begin(killed, other)
-    while len(server.requests) < 2 * LIMIT:
-        time.sleep(0.05)
+    wait_for(lambda: len(server.requests) >= 2 * LIMIT, seconds=120)
     killed.kill()
     killed_at = time.time()
     before = len(server.requests)
@@ -227,9 +227,9 @@ def test_runs_go_on_while_postgres_is_away_and_share_again_when_it_is_back(
     prepare(database)
     runs = [start(limit=LIMIT, calls=8, database=database.url()) for _ in range(2)]
     begin(*runs)
-    until(lambda: len(server.requests) >= LIMIT)
+    wait_for(lambda: len(server.requests) >= LIMIT, seconds=120)
     own_postgres.stop()
-    until(lambda: len(server.requests) >= 3 * LIMIT)
+    wait_for(lambda: len(server.requests) >= 3 * LIMIT, seconds=120)
     own_postgres.start()
     outputs = [run.communicate(timeout=180)[0].splitlines() for run in runs]
     assert [lines[-1] for lines in outputs] == ["answered 32"] * 2
@@ -237,13 +237,6 @@ def test_runs_go_on_while_postgres_is_away_and_share_again_when_it_is_back(
     assert (most_in_a_minute(server), refusals(server)) == (LIMIT, 0)
     taken = database.execute("SELECT cardinality(taken_at) FROM reconciler.paces")
     assert taken[0][0] > 0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # --- the command line ------------------------------------------------------------------------------

@@ -130,22 +130,30 @@ class EmbeddedStorage:
     def _open(self) -> Database:
         with translated(self.address):
             connection = open_private(self._path)
+        try:
+            return self._prepared(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _prepared(self, connection: sqlite3.Connection) -> Database:
+        """The database behind a connection, with its tables."""
+        with translated(self.address):
             # The tables first: another process may be creating them right now, and it sets the
             # application id in the same transaction.
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             application = connection.execute("PRAGMA application_id").fetchone()[0]
-            if tables and application != _APPLICATION_ID:
-                connection.close()
-                raise StateError(
-                    f"{self.address} is an SQLite database of another program",
-                    hint="Choose another folder for the state.",
-                )
+        if tables and application != _APPLICATION_ID:
+            raise StateError(
+                f"{self.address} is an SQLite database of another program",
+                hint="Choose another folder for the state.",
+            )
         database = Database(connection, self.address)
         if not tables:
-            with database.write() as connection:
+            with database.write() as writing:
                 for statement in _TABLES:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                    writing.execute(statement)
+                writing.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         return database
 
     def _opened(self) -> Database:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from reconciler.state.remote.postgres.storage import PostgresStorage, print_sql
 from reconciler.state.remote.storage import FencedError, StoredBody, Tail, UnreachableError
 from tests.servers.postgres import PASSWORD, Database, PostgresServer, free_port
 from tests.servers.proxy import Proxy
+from tests.waiting import wait_for
 
 RACERS = 6
 
@@ -127,13 +127,6 @@ def winners(outcomes: Sequence[BaseException | None]) -> int:
     return outcomes.count(None)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the server does a little later."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-
-
 @contextmanager
 def while_waiting(
     database: Database, attempt: Callable[[], object]
@@ -147,7 +140,7 @@ def while_waiting(
         other.execute("SELECT 1 FROM reconciler.states FOR UPDATE")
         with ThreadPoolExecutor(1) as pool:
             outcome = pool.submit(attempt)
-            until(lambda: bool(database.execute(waiting)))
+            wait_for(lambda: database.execute(waiting), seconds=30)
             yield other
             other.commit()
             outcome.result()
@@ -860,7 +853,7 @@ def test_closing_ends_the_connections_and_may_be_repeated(direct: Opener) -> Non
     storage = direct.prepared()
     storage.close()
     storage.close()
-    until(lambda: not has_connections(direct.database))
+    wait_for(lambda: not has_connections(direct.database), seconds=30)
 
 
 def test_closing_ends_a_connection_in_use_once_its_operation_ends(direct: Opener) -> None:
@@ -869,4 +862,4 @@ def test_closing_ends_a_connection_in_use_once_its_operation_ends(direct: Opener
     with while_waiting(direct.database, lambda: storage.renew(epoch=epoch)):
         storage.close()
         assert has_connections(direct.database)
-    until(lambda: not has_connections(direct.database))
+    wait_for(lambda: not has_connections(direct.database), seconds=30)
