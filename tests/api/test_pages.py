@@ -19,7 +19,7 @@ def read(*envelopes: dict[str, Any], **options: Any) -> tuple[list[str], list[di
         return next(answers)
 
     return [
-        item["id"] for item in pages.items(fetch, what="/things", query={"limit": 2}, **options)
+        item["id"] for item in pages.items(fetch, subject="/things", query={"limit": 2}, **options)
     ], asked
 
 

@@ -138,7 +138,9 @@ class LogExamination:
             projects_reported=attributed.projects_reported,
             writes=writes,
         )
-        unchanged = replace(unchanged, counted=_counted(window, reading, unchanged.newest_entries))
+        unchanged = replace(
+            unchanged, counted=_counted_entries(window, reading, unchanged.newest_entries)
+        )
         if not reading.is_complete:
             touched = self._touched_by_type(window, reading, attributed, touched)
         return Proof(touched, unchanged)
@@ -276,7 +278,7 @@ def _shows_nothing() -> ApiError:
     return ApiError("it has not shown any change of ours so far")
 
 
-def _counted(
+def _counted_entries(
     window: AuditWindow, reading: WindowReading, newest_entries: Mapping[str, float]
 ) -> Counted:
     """The entries of a reading, as the next plan expects them again."""
