@@ -452,7 +452,7 @@ def kinds_table() -> str:
         f"| [`{kind.name}`](docs/kinds/{page_name(kind.name)}) | {kind.doc} |"
         for kind in KINDS.values()
     ]
-    return "\n".join(["| Kind | What it is |", "|---|---|", *rows]) + "\n"
+    return "\n".join(["| Kind | Description |", "|---|---|", *rows]) + "\n"
 
 
 def refresh_kinds() -> str:

@@ -278,7 +278,7 @@ class _OrganizationReader:
             more = ", …" if len(without) > _MOST_NAMED else ""
             shown = ", ".join(without[:_MOST_NAMED]) + more
             reason = (
-                f"{len(without)} projects have no key of their own in credentials.projects "
+                f"{len(without):,} projects have no key of their own in credentials.projects "
                 f"({shown}), so only what OPENAI_API_KEY shows was read"
             )
             self._note(_OF_A_KEY, None, reason, is_expected=True)

@@ -101,7 +101,7 @@ def _warning(model: str, end: date, places: list[tuple[Resource, str]], today: d
         where = f" ({place})" if place else ""
         lines.append(f"{resource.address}: {path}{where}")
     if len(places) > _MOST_PLACES:
-        lines.append(f"and {len(places) - _MOST_PLACES} more")
+        lines.append(f"and {len(places) - _MOST_PLACES:,} more")
     resource, path = places[0]
     return Diagnostic(
         f"The model {model} {when}",

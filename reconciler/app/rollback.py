@@ -158,7 +158,7 @@ def _changed_files(plan: Plan, stack: Stack) -> Iterator[Diagnostic]:
                 uploader.check(local)
             except StalePlanError:
                 yield Diagnostic(
-                    "A file is not what it was",
+                    "A file has changed since the run",
                     f'"{local.path}" had the SHA-256 {local.sha256} before the run, and does not '
                     "have it now. Only its digest is kept: put the file back as it was, or leave "
                     "this address out by naming others with --target.",

@@ -78,7 +78,7 @@ def _answered(
             )
         answers.append((call, _output_text(outputs[name])))
     if not answers or waiting.answer is None:
-        raise ReconcilerError("Something else than the outputs of functions is asked for.")
+        raise ReconcilerError("The API requests something other than outputs of functions.")
     answer = client.follow(waiting.answer, now, body=body_of(answers))
     return _state_after(client, waiting, now, answer)
 

@@ -77,7 +77,7 @@ def remarks(result: ExportResult, request: ExportRequest) -> Iterator[str]:
         place = _place(group[0].project)
         if len(group) > 1:
             place = f" in {count(len(group), 'place')}"
-        yield f"Left out: {len(ids)} {kind}{place} ({shown}): {reason}"
+        yield f"Left out: {len(ids):,} {kind}{place} ({shown}): {reason}"
     for unread in result.unread:
         yield f"Not read: {unread.kind}{_place(unread.project)}: {unread.reason}"
     if result.stale_files:

@@ -11,7 +11,7 @@ from reconciler.cli.period import moment
 from reconciler.cli.reporting import publish_fleet, talk
 from reconciler.errors import StateError
 from reconciler.fleet.history import FleetHistory, open_history
-from reconciler.fleet.standing import COMMAND, recorded, standings
+from reconciler.fleet.standing import COMMAND, recorded, stack_reports
 from reconciler.fleet.summary import fleet_report
 from reconciler.model.fleet import FleetReport, StackReport
 from reconciler.model.fleet_history import StackHistory
@@ -28,7 +28,7 @@ def report_fleet(fleet: CommandFleet, since: str, *, with_states: bool, everywhe
         present = {(stack.id.name, stack.id.environment) for stack in fleet.stacks}
         elsewhere = [past for past in histories if (past.stack, past.environment) not in present]
         reports += recorded(elsewhere, since=start)
-    reports += standings(
+    reports += stack_reports(
         fleet.stacks,
         histories,
         fleet.settings,

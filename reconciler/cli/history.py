@@ -17,6 +17,7 @@ from reconciler.model.change import Reason
 from reconciler.model.run_origin import RunOrigin
 from reconciler.render.jsonview import document
 from reconciler.render.tables import markdown_table, text_table
+from reconciler.render.values import tally
 from reconciler.state import StateStore
 from reconciler.state.process import Process
 from reconciler.state.runs import PreImage, RunRecord
@@ -148,7 +149,7 @@ def _runs(table: Callable[..., str], runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(run: Mapping[str, Any]) -> Sequence[str]:
-    counts = ", ".join(f"{number} {word}" for word, number in run["counts"].items() if number)
+    counts = ", ".join(tally(run["counts"]))
     if not counts and run["status"] == "done":
         counts = "none"
     return (

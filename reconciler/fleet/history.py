@@ -62,7 +62,7 @@ class FleetHistory:
         """Add one run of a stack. Raises StateError."""
         if not report.id.environment:
             return  # the stack file cannot be read, so the stack has no identity
-        look = entry_of(report, origin)
+        entry = entry_of(report, origin)
 
         def change(body: bytes | None) -> bytes:
             history = _parsed(body) or StackHistory(report.id.name, report.id.environment)
@@ -70,7 +70,7 @@ class FleetHistory:
                 history,
                 folder=plain(report.id.folder),
                 organization=report.organization or history.organization,
-                entries=with_entry(history.entries, look),
+                entries=with_entry(history.entries, entry),
             )
             return msgspec.json.encode(changed)
 

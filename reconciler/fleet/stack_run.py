@@ -225,7 +225,7 @@ class _StackRun:
             return self._result_of_plan(plan)
         request.plan.refuse_offline()
         require_credentials(session)
-        with locked(session, "fleet apply"):
+        with locked(session, session.command):
             return self._apply(session)
 
     def _unlocked_plan(self, session: Session, *, tolerant: bool = False) -> Plan:
@@ -266,7 +266,7 @@ class _StackRun:
         # As late as possible: an approval can be withdrawn while the plan is made.
         if not plan.is_empty:
             request.confirm(planned)
-        result = apply_checked_plan(session, plan, command="fleet apply", check=request.check)
+        result = apply_checked_plan(session, plan, command=session.command, check=request.check)
         # Leaving the lock raises again if it was lost, and what was done must be reported.
         self._applied = _result_of_apply(planned, result)
         return self._applied

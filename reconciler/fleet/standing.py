@@ -22,7 +22,7 @@ _READERS = 8
 _STATUSES = {"done": StackStatus.APPLIED, "incomplete": StackStatus.FAILED}
 
 
-def standings(
+def stack_reports(
     stacks: Sequence[FoundStack],
     histories: Iterable[StackHistory],
     settings: Settings,
@@ -40,7 +40,7 @@ def standings(
 
     def report(stack: FoundStack) -> StackReport:
         history = known.get((stack.id.name, stack.id.environment))
-        looks = () if history is None else history.entries
+        entries = () if history is None else history.entries
         if stack.problems:
             problem = stack.problems[0]
             return StackReport(
@@ -56,15 +56,15 @@ def standings(
                     stack.id, StackStatus.FAILED, "ConfigurationInvalid", settings.root
                 ),
             )
-        if not looks or with_states:
+        if not entries or with_states:
             try:
-                looks = _merged(looks, _looks_of_state(stack, settings, redactor))
+                entries = _merged(entries, _entries_of_state(stack, settings, redactor))
             except ReconcilerError as error:
                 return _unreadable(stack.id, redactor(str(error)), settings.root)
         organization = stack.organization or (history.organization if history else "")
-        return of_looks(stack.id, looks, organization, since=since, base=settings.root)
+        return report_of_entries(stack.id, entries, organization, since=since, base=settings.root)
 
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="standing") as readers:
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="health") as readers:
         yield from readers.map(report, stacks)
 
 
@@ -72,24 +72,24 @@ def recorded(histories: Iterable[StackHistory], *, since: float) -> Iterator[Sta
     """A report for each stack that has a history, wherever its folder is."""
     for history in histories:
         id = StackId(history.folder, history.environment, history.stack)
-        yield of_looks(id, history.entries, history.organization, since=since)
+        yield report_of_entries(id, history.entries, history.organization, since=since)
 
 
-def of_looks(
+def report_of_entries(
     id: StackId,
-    looks: tuple[HistoryEntry, ...],
+    entries: tuple[HistoryEntry, ...],
     organization: str,
     *,
     since: float,
     base: Path = HERE,
 ) -> StackReport:
     """The report of a stack with these entries."""
-    if not looks:
+    if not entries:
         message = "No run of it is recorded."
         return StackReport(
             id, COMMAND, StackStatus.PENDING, 0, "NeverRun", message, organization=organization
         )
-    latest = looks[-1]
+    latest = entries[-1]
     # A digest approves a plan, and a plan that was applied needs no approval.
     digest = "" if latest.outcomes else latest.digest
     return StackReport(
@@ -107,34 +107,34 @@ def of_looks(
         calls=latest.calls,
         began_at=latest.first_at,
         ended_at=latest.last_at,
-        standing=health_of(looks, since=since),
+        health=health_of(entries, since=since),
         file=stack_file(id, base),
         next_command=next_command(id, latest.status, latest.reason, base),
     )
 
 
 def _merged(
-    looks: tuple[HistoryEntry, ...], runs: Iterable[HistoryEntry]
+    entries: tuple[HistoryEntry, ...], runs: Iterable[HistoryEntry]
 ) -> tuple[HistoryEntry, ...]:
     """The entries of a history and of a state by time; an apply of a fleet is in both."""
-    merged = list(looks)
-    recorded_applies = {look.digest for look in looks if look.outcomes}
+    merged = list(entries)
+    recorded_applies = {entry.digest for entry in entries if entry.outcomes}
     for run in runs:
         is_recorded = bool(run.outcomes) and run.digest in recorded_applies
         if not is_recorded:
             merged.append(run)
-    return tuple(sorted(merged, key=lambda look: look.last_at))
+    return tuple(sorted(merged, key=lambda entry: entry.last_at))
 
 
-def _looks_of_state(
+def _entries_of_state(
     stack: FoundStack, settings: Settings, redactor: Redactor
 ) -> Sequence[HistoryEntry]:
     own = runnable(stack, settings).settings
     with Session(own, redactor=redactor) as session:
-        return [_look(run) for run in session.store.runs.all()]
+        return [_entry(run) for run in session.store.runs.all()]
 
 
-def _look(run: RunRecord) -> HistoryEntry:
+def _entry(run: RunRecord) -> HistoryEntry:
     # Without an end, the duration of the run is unknown.
     at = run.began_at if run.ended_at is None else run.ended_at
     return HistoryEntry(

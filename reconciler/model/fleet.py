@@ -181,7 +181,7 @@ class StackReport(Struct, frozen=True):
     """Whether nothing was read, because the audit log shows no change since the last apply."""
     began_at: float = 0.0
     ended_at: float = 0.0
-    standing: StackHealth | None = None
+    health: StackHealth | None = None
     """The health of the stack according to its history; only in `fleet report`."""
     file: str = ""
     """The path of the stack file, as the user would type it."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from reconciler.model.change import ApplyResult, Plan
-from reconciler.model.finding import CaseVerdict
+
+
+class RehearsalVerdict(StrEnum):
+    """The result of a check. Each is a verdict of a finding too, except that no check has errors."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class RehearsalCheck(Struct, frozen=True):
     """One claim about the plan, and whether the rehearsal confirmed it."""
 
     name: str
-    verdict: CaseVerdict
+    verdict: RehearsalVerdict
     detail: str = ""
     """The results of the check, one per line."""
 
@@ -104,5 +113,5 @@ class Rehearsal(Struct, frozen=True):
     def passed(self) -> bool:
         """Whether no check failed and no guard refuses the plan."""
         # A skipped check proves nothing, and fails nothing.
-        failed = any(check.verdict is CaseVerdict.FAILED for check in self.checks)
+        failed = any(check.verdict is RehearsalVerdict.FAILED for check in self.checks)
         return not failed and not self.refusals

@@ -123,5 +123,5 @@ def differences(approved: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str
             parts.append(f"{new.get('action')} {address} has other values")
     shown = parts[:MAX_DIFFERENCES]
     if len(parts) > len(shown):
-        shown.append(f"{len(parts) - len(shown)} more")
+        shown.append(f"{len(parts) - len(shown):,} more")
     return ", ".join(shown)

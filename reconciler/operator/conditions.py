@@ -137,7 +137,7 @@ def _explained(result: StackResult) -> str:
     if plan is not None and result.status is StackStatus.REFUSED:
         sentences += plan.refusals[:_MOST_NAMED]
         if len(plan.refusals) > _MOST_NAMED:
-            sentences.append(f"{len(plan.refusals) - _MOST_NAMED} more refusals")
+            sentences.append(f"{len(plan.refusals) - _MOST_NAMED:,} more refusals")
     for diagnostic in result.diagnostics[:_MOST_NAMED]:
         place = diagnostic.location or diagnostic.address or ""
         sentences.append(f"{place} {diagnostic.summary}: {diagnostic.detail}")

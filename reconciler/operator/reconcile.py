@@ -295,7 +295,7 @@ def _judgement_of(
     plan = result.plan
     if plan is not None and judgement.reason == "AwaitingApproval":
         text = (
-            f"Changes: {summary_of(plan)}. Destructive: {len(plan.destructive)}. Approve with: "
+            f"Changes: {summary_of(plan)}. Destructive: {len(plan.destructive):,}. Approve with: "
             f"kubectl annotate stack {stack.key.name} -n {stack.key.namespace} "
             f"{APPROVE}={result.digest} --overwrite"
         )
@@ -353,7 +353,7 @@ def _looping(memory: StackMemory, result: StackResult) -> str:
         addresses = [str(change.address) for change in result.plan.pending]
     named = ", ".join(addresses[:3])
     if len(addresses) > 3:
-        named += f" and {len(addresses) - 3} more"
+        named += f" and {len(addresses) - 3:,} more"
     return (
         f"{memory.applies} applies of the same source in a row left changes: {named}. Something "
         "changes them back, or the API keeps other values than the manifests declare."

@@ -220,7 +220,7 @@ def _drift_message(plan: Plan) -> str:
         event = "is gone" if drift.deleted else "was changed"
         named.append(f"{drift.address} {event}")
     if len(changed) > len(named):
-        named.append(f"{len(changed) - len(named)} more")
+        named.append(f"{len(changed) - len(named):,} more")
     return f"{', '.join(named)}."
 
 

@@ -29,8 +29,7 @@ from reconciler.emulator.recorder import RequestRecord
 from reconciler.errors import ReconcilerError
 from reconciler.manifests import Settings
 from reconciler.model.change import OutcomeStatus, Plan
-from reconciler.model.finding import CaseVerdict
-from reconciler.model.rehearsal import RehearsalCheck
+from reconciler.model.rehearsal import RehearsalCheck, RehearsalVerdict
 from reconciler.rehearsal.copies import CopyKeys, CopyPlace, CopySession
 from reconciler.rehearsal.planning import plan_in_copy
 from reconciler.rehearsal.stage import Stage
@@ -85,12 +84,12 @@ def kill_and_resume(
     task = _task(stage, place, settings, plan_file)
     killed = _run_and_kill(stage, task, at)
     if killed is not None:
-        return RehearsalCheck(name, CaseVerdict.FAILED, killed)
+        return RehearsalCheck(name, RehearsalVerdict.FAILED, killed)
     problems = list(_resume(stage, place, request))
     problems += _differences(expected, stage.census())
     if problems:
-        return RehearsalCheck(name, CaseVerdict.FAILED, "\n".join(problems))
-    return RehearsalCheck(name, CaseVerdict.PASSED)
+        return RehearsalCheck(name, RehearsalVerdict.FAILED, "\n".join(problems))
+    return RehearsalCheck(name, RehearsalVerdict.PASSED)
 
 
 def _task(stage: Stage, place: CopyPlace, settings: Settings, plan_file: Path) -> ChildTask:

@@ -20,10 +20,10 @@ from reconciler.kinds import ALL_KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.finding import CaseVerdict
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
+    RehearsalVerdict,
     RehearsedStep,
     RollbackPreview,
     RouteCalls,
@@ -251,8 +251,8 @@ class _Rehearser:
                 self._checks.append(
                     RehearsalCheck(
                         f"An apply that is killed at write {at} resumes",
-                        CaseVerdict.SKIPPED,
-                        f"the apply makes {made} writes",
+                        RehearsalVerdict.SKIPPED,
+                        f"the apply makes {made:,} writes",
                     )
                 )
                 continue
@@ -271,15 +271,15 @@ class _Rehearser:
     # Checks
 
     def _check(self, name: str, problems: Sequence[str]) -> None:
-        verdict = CaseVerdict.FAILED if problems else CaseVerdict.PASSED
+        verdict = RehearsalVerdict.FAILED if problems else RehearsalVerdict.PASSED
         shown = list(problems[:_SHOWN])
         if len(problems) > _SHOWN:
-            shown.append(f"… and {len(problems) - _SHOWN} more")
+            shown.append(f"… and {len(problems) - _SHOWN:,} more")
         redacted = self._session.redactor("\n".join(shown))
         self._checks.append(RehearsalCheck(name, verdict, redacted))
 
     def _skip(self, *names: str) -> None:
-        self._checks += [RehearsalCheck(name, CaseVerdict.SKIPPED) for name in names]
+        self._checks += [RehearsalCheck(name, RehearsalVerdict.SKIPPED) for name in names]
 
     def _not_modelled(self, rehearsal: Rehearsal) -> Iterator[str]:
         """The features that the copy does not reproduce, as far as they concern the kinds of the

@@ -34,7 +34,7 @@ def totals(report: CheckReport) -> str:
         if number and status is CheckStatus.ERROR:
             parts.append(count(number, "error"))
         elif number:
-            parts.append(f"{number} {status}")
+            parts.append(f"{number:,} {status}")
     checks = count(len(report.outcomes), "check")
     text = f"{checks}: {', '.join(parts) or 'none declared'}."
     if report.interrupted:

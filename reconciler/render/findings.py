@@ -25,7 +25,7 @@ from reconciler.render.values import count, enclosed
 ERROR = FindingRule(
     "error", "Error", "The run, or the resource, cannot go on until this is corrected."
 )
-WARNING = FindingRule("warning", "Warning", "The run goes on, and the outcome may surprise.")
+WARNING = FindingRule("warning", "Warning", "The run continues, and its outcome may be unexpected.")
 REFUSED = FindingRule(
     "refused", "Refused by a guard", "The message names the option that allows it."
 )
@@ -50,11 +50,12 @@ RULES = (
 )  # fmt: skip
 """The rules of this module, in the order of their importance. Others may come with a report."""
 
-_PROBLEMS = {
+PROBLEMS = {
     Severity.ERROR: (ERROR, Level.ERROR, CaseVerdict.ERROR),
     # A run with warnings continues, so they fail no test case.
     Severity.WARNING: (WARNING, Level.WARNING, CaseVerdict.PASSED),
 }
+"""The rule, level and verdict of a diagnostic."""
 _OUTCOMES = {
     OutcomeStatus.FAILED: (FAILED, Level.ERROR, CaseVerdict.FAILED),
     OutcomeStatus.STALE: (STALE, Level.ERROR, CaseVerdict.FAILED),
@@ -115,7 +116,7 @@ def drift_id(drift: Drift) -> str:
 
 def problem_id(problem: Diagnostic) -> str:
     """The id of the finding about a diagnostic."""
-    rule, _, _ = _PROBLEMS[problem.severity]
+    rule, _, _ = PROBLEMS[problem.severity]
     about = str(problem.address or _file_of(problem))
     return finding_id(rule, about, _problem_key(problem))
 
@@ -128,7 +129,7 @@ def has_errors(diagnostics: Sequence[Diagnostic]) -> bool:
 def problem_findings(diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
     """A finding for each diagnostic; two about one subject differ in their summaries."""
     for problem in diagnostics:
-        rule, level, verdict = _PROBLEMS[problem.severity]
+        rule, level, verdict = PROBLEMS[problem.severity]
         yield Finding(
             rule=rule,
             message=problem.summary,
@@ -257,7 +258,7 @@ def _policy_verdict(result: PolicyResult) -> CaseVerdict:
         return CaseVerdict.ERROR
     if result.refuses:
         return CaseVerdict.FAILED
-    # An advisory policy that fails is a warning, as in `_PROBLEMS`.
+    # An advisory policy that fails is a warning, as in `PROBLEMS`.
     if result.is_failure:
         return CaseVerdict.PASSED
     return CaseVerdict.SKIPPED

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
-from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.fleet import (
     MOST_NOTES,
@@ -27,6 +27,7 @@ from reconciler.model.fleet import (
 )
 from reconciler.render import phrases
 from reconciler.render.escape import code_span, prose
+from reconciler.render.findings import PROBLEMS
 from reconciler.render.jsonview import document
 from reconciler.render.lines import MOST_COLUMN, Line, StyledText, line, padded
 from reconciler.render.sections import Section
@@ -63,10 +64,6 @@ _LEVELS = {
     StackStatus.INTERRUPTED: (Level.NOTE, CaseVerdict.SKIPPED),
     StackStatus.APPLIED: (Level.NONE, CaseVerdict.PASSED),
     StackStatus.IN_SYNC: (Level.NONE, CaseVerdict.PASSED),
-}
-_PROBLEMS = {
-    Severity.ERROR: (FindingRule("error", "Error"), Level.ERROR, CaseVerdict.ERROR),
-    Severity.WARNING: (FindingRule("warning", "Warning"), Level.WARNING, CaseVerdict.PASSED),
 }
 _HELP = {
     StackStatus.FAILED: "The stack could not be planned, or not all of it was applied.",
@@ -122,8 +119,8 @@ def sentence_of(stack: StackReport) -> str:
     """The reason of a stack's status in one line: its message, or its numbers."""
     if stack.message:
         return " ".join(stack.message.split())
-    if stack.standing is not None:
-        return standing_text(stack.standing)
+    if stack.health is not None:
+        return health_text(stack.health)
     parts = []
     if stack.refused:
         parts.append(count(stack.refused, "refusal"))
@@ -142,20 +139,20 @@ def sentence_of(stack: StackReport) -> str:
     return ", ".join(parts) or (stack.reason or "no changes")
 
 
-def standing_text(standing: StackHealth) -> str:
+def health_text(health: StackHealth) -> str:
     """`since 2026-11-30 08:15 UTC, last look 2026-11-30 22:10 UTC, …`."""
-    parts = [f"since {_time(standing.status_since)}"]
-    if standing.drift_since is not None:
-        parts.append(f"drift since {_time(standing.drift_since)}")
+    parts = [f"since {_time(health.status_since)}"]
+    if health.drift_since is not None:
+        parts.append(f"drift since {_time(health.drift_since)}")
     looked = "never looked at"
-    if standing.last_look is not None:
-        looked = f"last look {_time(standing.last_look)}"
+    if health.last_look is not None:
+        looked = f"last look {_time(health.last_look)}"
     parts.append(looked)
-    if standing.last_apply is not None:
-        by = enclosed(" by ", standing.last_apply_by)
-        parts.append(f"last apply {_time(standing.last_apply)}{by}: {standing.last_apply_status}")
-    if standing.failures:
-        parts.append(f"{count(standing.failures, 'failure')} in {count(standing.runs, 'run')}")
+    if health.last_apply is not None:
+        by = enclosed(" by ", health.last_apply_by)
+        parts.append(f"last apply {_time(health.last_apply)}{by}: {health.last_apply_status}")
+    if health.failures:
+        parts.append(f"{count(health.failures, 'failure')} in {count(health.runs, 'run')}")
     return ", ".join(parts)
 
 
@@ -349,7 +346,7 @@ def stack_view(stack: StackReport) -> dict[str, Any]:
         "began_at": stack.began_at,
         "ended_at": stack.ended_at,
         "next": stack.next_command,
-        "standing": stack.standing and asdict(stack.standing),
+        "standing": stack.health and asdict(stack.health),
     }
 
 
@@ -476,7 +473,7 @@ def _stack_finding(stack: StackReport) -> Finding:
 
 
 def _problem_finding(stack: StackReport, problem: Diagnostic) -> Finding:
-    rule, level, verdict = _PROBLEMS[problem.severity]
+    rule, level, verdict = PROBLEMS[problem.severity]
     return Finding(
         rule=rule,
         message=redacted(problem.summary),

@@ -236,11 +236,11 @@ def headline_counts(plan: Plan) -> str:
     parts = []
     for action, number in plan.counts().items():
         if action is not Action.NO_OP:
-            parts.append(f"{number} to {action}")
+            parts.append(f"{number:,} to {action}")
     if plan.destructive:
         parts.append(f"{len(plan.destructive):,} destructive")
     if errors := _errors(plan):
-        parts.append(f"{errors} with errors")
+        parts.append(f"{errors:,} with errors")
     return ", ".join(parts) or "no changes"
 
 

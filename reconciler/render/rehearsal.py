@@ -14,6 +14,7 @@ from reconciler.model.finding import CaseVerdict, Finding, FindingRule, Level
 from reconciler.model.rehearsal import (
     Rehearsal,
     RehearsalCheck,
+    RehearsalVerdict,
     RehearsedStep,
     RouteCalls,
 )
@@ -29,8 +30,16 @@ from reconciler.render.tables import text_table
 from reconciler.render.values import count, enclosed, filled_lines
 
 FORMAT_VERSION = "1.0"
-_WORDS = {CaseVerdict.PASSED: "ok", CaseVerdict.FAILED: "FAILED", CaseVerdict.SKIPPED: "skipped"}
-_SYMBOLS = {CaseVerdict.PASSED: "✅", CaseVerdict.FAILED: "❌", CaseVerdict.SKIPPED: "⚪"}
+_WORDS = {
+    RehearsalVerdict.PASSED: "ok",
+    RehearsalVerdict.FAILED: "FAILED",
+    RehearsalVerdict.SKIPPED: "skipped",
+}
+_SYMBOLS = {
+    RehearsalVerdict.PASSED: "✅",
+    RehearsalVerdict.FAILED: "❌",
+    RehearsalVerdict.SKIPPED: "⚪",
+}
 _FOR_ALL = "`reconciler rehearse --format json`"
 
 
@@ -126,13 +135,13 @@ def _finding(check: RehearsalCheck) -> Finding:
     """A check in the terms that all reports share."""
     first, _, rest = check.detail.partition("\n")
     level = Level.NONE
-    if check.verdict is CaseVerdict.FAILED:
+    if check.verdict is RehearsalVerdict.FAILED:
         level = Level.ERROR
     return Finding(
         REHEARSAL,
         first or check.name,
         level=level,
-        verdict=check.verdict,
+        verdict=CaseVerdict(check.verdict),
         subject=check.name,
         detail=rest,
     )
@@ -154,7 +163,7 @@ FORMATS: dict[str, Callable[[Rehearsal], str]] = {
 
 def verdict(rehearsal: Rehearsal) -> str:
     """One sentence: whether the rehearsal succeeded."""
-    failed = sum(check.verdict is CaseVerdict.FAILED for check in rehearsal.checks)
+    failed = sum(check.verdict is RehearsalVerdict.FAILED for check in rehearsal.checks)
     if rehearsal.refusals:
         return "The rehearsal failed: the plan is refused, so it was not applied."
     if failed:
@@ -214,7 +223,7 @@ def _calls(routes: Sequence[RouteCalls]) -> str:
 
 def _step_row(number: int, step: RehearsedStep) -> list[str]:
     outcome = step.status + enclosed(": ", step.message)
-    return [str(number), Action(step.action).symbol, step.address, outcome]
+    return [f"{number:,}", Action(step.action).symbol, step.address, outcome]
 
 
 def _step_line(step: RehearsedStep) -> str:
@@ -227,7 +236,10 @@ def _call_row(route: RouteCalls) -> list[str]:
     key = "project"
     if route.is_admin:
         key = "admin"
-    return [str(route.calls), str(route.refused or ""), f"{route.method} {route.path}", key]
+    refused = ""
+    if route.refused:
+        refused = f"{route.refused:,}"
+    return [f"{route.calls:,}", refused, f"{route.method} {route.path}", key]
 
 
 def _check_lines(checks: Sequence[RehearsalCheck]) -> Iterator[str]:

@@ -36,7 +36,8 @@ class SarifRenderer(ReportRenderer):
         problems.sort(key=lambda finding: _ORDER.index(finding.level))
         shown = problems[:_MOST_RESULTS]
         rules = _rules(shown)
-        results = [self._result(finding, rules) for finding in shown]
+        indexes = {rule.name: index for index, rule in enumerate(rules)}
+        results = [self._result(finding, indexes) for finding in shown]
         invocation: dict[str, Any] = {"executionSuccessful": not report.failed}
         if len(shown) < len(problems):
             left_out = count(len(problems) - len(shown), "further result")
@@ -59,7 +60,7 @@ class SarifRenderer(ReportRenderer):
             run["properties"] = {"planDigest": plan_digest(report.plan)}
         return document({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
-    def _result(self, finding: Finding, rules: Mapping[FindingRule, int]) -> dict[str, Any]:
+    def _result(self, finding: Finding, indexes: Mapping[str, int]) -> dict[str, Any]:
         lines = filter(None, (finding.sentence, *filled_lines(finding.detail)))
         region = {"startLine": 1}
         if finding.location:
@@ -73,7 +74,7 @@ class SarifRenderer(ReportRenderer):
             location["logicalLocations"] = [{"fullyQualifiedName": terminal(finding.about)}]
         return {
             "ruleId": finding.rule.name,
-            "ruleIndex": rules[finding.rule],
+            "ruleIndex": indexes[finding.rule.name],
             "level": str(finding.level),
             "message": {"text": "\n".join(map(terminal, lines))},
             "locations": [location],
@@ -89,12 +90,18 @@ def _category(report: Report) -> str:
     return "/".join(["reconciler", *words, report.stack or "stack"]) + "/"
 
 
-def _rules(findings: Sequence[Finding]) -> dict[FindingRule, int]:
-    """The rules of the findings, each with its index in the list of rules."""
+def _rules(findings: Sequence[Finding]) -> list[FindingRule]:
+    """The rules of the findings: those that all reports share, then the others by name.
+
+    Results refer to rules by name, so only one rule of each name is listed.
+    """
     used = {finding.rule for finding in findings}
-    ordered = [rule for rule in RULES if rule in used]
-    ordered += sorted(used.difference(ordered), key=lambda rule: rule.name)
-    return {rule: index for index, rule in enumerate(ordered)}
+    known = [rule for rule in RULES if rule in used]
+    others = sorted(used.difference(known), key=lambda rule: (rule.name, rule.title, rule.help))
+    by_name: dict[str, FindingRule] = {}
+    for rule in (*known, *others):
+        by_name.setdefault(rule.name, rule)
+    return list(by_name.values())
 
 
 def _rule(rule: FindingRule) -> dict[str, Any]:

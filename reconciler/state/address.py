@@ -1,7 +1,8 @@
 """The address of a backend: which storage holds the state.
 
-An address can hold a password. Messages show `BackendAddress.shown`, never the text itself, and
-an invalid address is not quoted: a part that looks like a path may be half a password.
+An address can hold a password. Messages show `BackendAddress.shown`, never the text itself. An
+invalid address is quoted only if it has no character that could set a password apart: a part that
+looks like a path may be half a password.
 
 `parse_address` accepts what a user types, for every backend, and explains mistakes. The storages
 parse the accepted text once more for their own use, with `split_rest` and `query_pairs`.
@@ -62,6 +63,7 @@ _SETTING = r"([A-Za-z0-9_.-]+)\s*=\s*('[^']*'|[^&\s]+)"
 _SERVER = r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?"
 _LAST_PORT = 65535
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_SETS_PASSWORDS_APART = frozenset(":@?=&#%")
 
 
 class BackendAddress(Struct, frozen=True):
@@ -95,6 +97,24 @@ def parse_address(text: str) -> BackendAddress:
     """Parse an address of any backend; raises StateError."""
     # Variables that are set from files often end with a line break.
     text = text.strip()
+    try:
+        return _parsed(text)
+    except StateError as error:
+        raise _with_address(error, text) from None
+
+
+def _with_address(error: StateError, text: str) -> StateError:
+    """The error with the address, unless its message has it or the address may hold a password."""
+    _, separator, rest = text.partition("://")
+    if not separator:
+        rest = text
+    may_hold_password = bool(_SETS_PASSWORDS_APART & set(rest))
+    if not text or not text.isprintable() or may_hold_password or text in str(error):
+        return error
+    return StateError(str(error), hint=f'{error.hint} The address was "{text}".')
+
+
+def _parsed(text: str) -> BackendAddress:
     if not text:
         raise StateError("The address of the backend is empty.", hint=_HINT)
     if not text.isprintable():

@@ -106,7 +106,7 @@ def test_a_create_with_an_answer_over_the_bound_may_have_been_made(clock: Clock)
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
 def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str, clock: Clock) -> None:
-    with pytest.raises(AnswerError, match="has an encoding that was not asked for"):
+    with pytest.raises(AnswerError, match="has an encoding that was not requested"):
         answering(LIST, encoding, clock).request("GET", "/files", key=KEY)
 
 

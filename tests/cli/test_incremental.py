@@ -308,7 +308,7 @@ def test_a_log_that_forgot_what_it_showed_is_not_believed(applied: Workspace) ->
     with store.lock:
         for entry in list(store.collection("audit_log", ORGANIZATION).ordered()):
             store.remove(entry)
-    assert "does not show any more what it showed before" in reading(applied)["because"]
+    assert "no longer shows entries that it showed before" in reading(applied)["because"]
     assert len(paths(applied)) == READ_IN_FULL + 1
 
 

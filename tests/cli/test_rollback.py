@@ -712,7 +712,7 @@ def test_a_value_that_only_the_server_can_give_is_not_sent_and_a_warning_says_wh
     workspace.declare(ACCOUNT % ", role: member").apply()
     rolled_back = workspace.run("rollback", "2", "--yes", expect=0)
     assert (
-        "role is not set any more, and nothing can clear it: it stays as it is" in rolled_back.out
+        "role is no longer set, and the API cannot clear it: it keeps its value" in rolled_back.out
     )
     assert workspace.declare(ACCOUNT % "").plan().code == 0
 

@@ -114,7 +114,7 @@ def test_a_job_that_runs_longer_than_allowed_goes_on_and_is_an_error(
 ) -> None:
     made = stack(batch("in_progress"))
     waiting = Waiting(made, timeout_minutes=2)
-    with pytest.raises(JobError, match="after 2 minutes, and goes on"):
+    with pytest.raises(JobError, match="after 2 minutes, and continues"):
         waiting.run()
     assert made.api.written == []
     assert made.clock() - NOW == pytest.approx(120.0)

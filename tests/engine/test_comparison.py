@@ -58,7 +58,7 @@ def test_a_field_that_nothing_can_clear_is_a_warning_once_it_is_not_set(
         [recorded("User/fay", "user_1", {**email, "role": "reader"})],
         [shown("User", "user_1", {"id": "user_1", **email, "role": "reader"})],
     )
-    expected = ("role is not set any more, and nothing can clear it: it stays as it is",)
+    expected = ("role is no longer set, and the API cannot clear it: it keeps its value",)
     assert warnings(world, "User/fay") == (expected if is_warned else ())
 
 

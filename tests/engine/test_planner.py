@@ -278,7 +278,7 @@ ROWS = [
         ),
         Action.REPLACE,
         Reason.OTHER_INPUTS,
-        "what it has done so far is lost",
+        "its work so far is lost",
         address="FineTuningJob/tone",
     ),
     Row(

@@ -118,7 +118,7 @@ def table(per_minute: int = PER_MINUTE) -> str:
 
 def _rows(per_minute: int) -> Iterator[str]:
     yield (
-        "| Stacks | Organizations | Calls to read one | Found by full readings within | Found by the log within, 1 % a day "
+        "| Stacks | Organizations | Calls to read one | Found by full reads within | Found by the log within, 1 % a day "
         "| 10 % a day | Read in full every |"
     )
     yield "|--:|--:|--:|--:|--:|--:|--:|"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.fleet.summary import exit_code_of_fleet, fleet_report
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.fleet import (
     DriftNote,
     FailureNote,
@@ -263,3 +264,30 @@ def test_a_stack_with_its_file_in_another_spelling_is_placed_there(fleet: Fleet)
     fleet.write({"c/reconciler.yml": stack("c"), "c/m.yaml": "kind: Nonsense\n"})
     done = fleet.fleet("plan", "--stacks", "c", "--format", "sarif", expect=1)
     assert '"uri": "c/reconciler.yml"' in done.out
+
+
+def test_a_problem_has_the_same_rule_in_a_report_of_a_fleet_as_in_one_of_a_stack() -> None:
+    place = SourceLocation("team/m.yaml", 3, 1)
+    problems = (
+        Diagnostic("No kind has this name", location=place),
+        Diagnostic("The field is deprecated", severity=Severity.WARNING, location=place),
+    )
+    broken = entry("team", StackStatus.FAILED, diagnostics=problems)
+    rules = [
+        {rule["id"]: rule for rule in json.loads(text)["runs"][0]["tool"]["driver"]["rules"]}
+        for text in (get("sarif").fleet(report_of(broken)), get("sarif").diagnostics(problems))
+    ]
+    assert rules[0].pop("stack-failed")
+    assert rules[0] == rules[1]
+
+
+def test_a_warning_about_a_stack_is_no_test_case() -> None:
+    warning = Diagnostic(
+        "The field is deprecated",
+        severity=Severity.WARNING,
+        location=SourceLocation("team/m.yaml", 3, 1),
+    )
+    text = get("junit").fleet(report_of(entry("team", StackStatus.IN_SYNC, diagnostics=(warning,))))
+    [suite] = ElementTree.fromstring(text)
+    assert [case.get("name") for case in suite.iter("testcase")] == ["team@prod"]
+    assert "The field is deprecated" in "".join(suite.itertext())

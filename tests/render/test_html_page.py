@@ -6,10 +6,13 @@ import re
 from html.parser import HTMLParser
 
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
+from reconciler.model.change import Action, ApplyResult, Change, FieldChange, Plan, Reason
+from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
 from reconciler.model.diagnostic import Diagnostic
+from reconciler.model.keys import KeyAction, KeyStep
 from reconciler.model.report import PastRun, ReportContext
 from reconciler.render.html import HtmlRenderer
 from reconciler.render.html.cards import Cards
@@ -113,3 +116,32 @@ def test_nothing_is_cut_in_full() -> None:
     text = cards.change(samples.TRIAGE)
     assert all(f"Rule {number}: be kind." in text for number in range(1, 61) if number != 3)
     assert cards.without_fields == 0
+
+
+def test_a_card_says_each_step_of_a_key_once() -> None:
+    steps = (
+        KeyStep("key", KeyAction.ROTATE, "will be rotated: 93 days old"),
+        KeyStep("key", KeyAction.KEEP, "old key stays: used 2 hours ago", "key_abc"),
+    )
+    card = Cards(full=False, limit=10_000).change(replace(samples.ACCOUNT, keys=steps))
+    assert card.count("will be rotated: 93 days old") == 1
+    assert card.count("old key stays: used 2 hours ago (key_abc)") == 1
+
+
+def test_an_apply_without_changes_still_shows_its_checks_and_outputs() -> None:
+    check = CheckOutcome(Address("Check", "models-are-listed"), CheckStatus.PASSED)
+    result = ApplyResult(
+        samples.EMPTY,
+        outcomes=(),
+        outputs={"support_bot": "asst_1"},
+        checks=CheckReport("acme", "prod", (check,)),
+    )
+    text = HtmlRenderer().result(result)
+    assert "models-are-listed" in text
+    assert "asst_1" in text
+    assert 'id="outcomes"' not in text
+
+
+def test_counts_of_the_history_have_thousands_separators() -> None:
+    run = PastRun(1, "2026-11-30T08:15:00Z", "ann", "apply", "done", counts={"applied": 12_345})
+    assert "12,345 applied" in HtmlRenderer(ReportContext(history=(run,))).plan(samples.EMPTY)

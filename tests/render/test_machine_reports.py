@@ -81,6 +81,22 @@ def test_two_problems_of_one_resource_have_two_fingerprints() -> None:
     assert len({str(result["partialFingerprints"]) for result in results["results"]}) == 3
 
 
+def test_rules_with_one_name_are_listed_once_in_the_same_order_in_every_run() -> None:
+    titles = [f"Projects have a budget {number}" for number in range(20)]
+    findings = [
+        structs.replace(POLICY, rule=FindingRule(POLICY.rule.name, title), key=title)
+        for title in titles
+    ]
+    runs = [
+        sarif(samples.EMPTY, ReportContext(findings=tuple(order)))
+        for order in (findings, findings[::-1])
+    ]
+    rules = [run["tool"]["driver"]["rules"] for run in runs]
+    assert rules[0] == rules[1]
+    assert [rule["id"] for rule in rules[0]] == ["policy/budget"]
+    assert {result["ruleIndex"] for run in runs for result in run["results"]} == {0}
+
+
 def test_a_path_is_a_uri_as_seen_from_the_root_of_the_repository() -> None:
     problem = Diagnostic("x", location=SourceLocation("a b/ü#?.yaml", 2, 3))
     run = sarif(

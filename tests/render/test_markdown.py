@@ -102,6 +102,24 @@ def test_a_large_plan_says_exactly_what_was_cut() -> None:
     assert_well_formed(text)
 
 
+def test_counts_of_the_headline_have_thousands_separators() -> None:
+    created = [
+        structs.replace(samples.PROJECT, address=Address("Project", f"p{number}"))
+        for number in range(1234)
+    ]
+    broken = [
+        Change(
+            Address("Project", f"q{number}"),
+            Action.NO_OP,
+            Reason.BLOCKED,
+            blocked="it has an error",
+        )
+        for number in range(1001)
+    ]
+    text = MarkdownRenderer().plan(Plan("acme", "prod", (*created, *broken)))
+    assert "1,234 to create, 1,001 with errors" in text.splitlines()[0]
+
+
 def test_changes_that_do_not_fit_in_full_are_listed_by_project() -> None:
     text = MARKDOWN.plan(many(600))
     in_full = text.count("will be created</summary>")

@@ -143,6 +143,15 @@ def test_a_bad_file_of_credentials_is_named_and_not_quoted(
     assert "-----BEGIN" not in said
 
 
+def test_an_address_in_a_file_of_credentials_that_is_no_url_is_named(
+    gcp: FakeGcp, tmp_path: Path
+) -> None:
+    file = gcp.key_file(tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "token_uri": "https://[x"}))
+    said = refusal(GCP, gcp_env(gcp, GOOGLE_APPLICATION_CREDENTIALS=str(file)))
+    assert "an address in the file of GOOGLE_APPLICATION_CREDENTIALS is not a URL" in said
+
+
 def test_a_file_of_credentials_needs_an_extra(
     gcp: FakeGcp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +308,19 @@ def test_a_deleted_secret_of_somebody_else_keeps_its_name(azure: FakeAzure) -> N
     with pytest.raises(SinkError, match="can still be recovered"):
         sinks_of(azure.env()).put(AZURE, KEY, address=INDEXER, token=TOKEN)
     assert azure.place("openai") is None
+
+
+@pytest.mark.parametrize("link", ["https://stranger.example/secrets", "https://[x"])
+def test_a_next_page_elsewhere_is_not_asked(azure: FakeAzure, link: str) -> None:
+    put(AZURE, azure.env())
+
+    def continued(call: Call) -> None:
+        if call.path.endswith("/versions"):
+            raise Refusal(200, {"value": [], "nextLink": link})
+
+    azure.faults.append(continued)
+    with pytest.raises(SinkError, match="names a next page elsewhere"):
+        sinks_of(azure.env()).put(AZURE, KEY, address=INDEXER, token=TOKEN)
 
 
 def test_a_secret_that_was_disabled_holds_no_key(azure: FakeAzure) -> None:

@@ -318,7 +318,16 @@ def test_every_cloud_keeps_versions_and_reads_back(sink: str) -> None:
     assert (driver.keeps_versions, driver.reads_back) == (True, True)
 
 
-@pytest.mark.parametrize("url", ["http://vault.example", "https://user:word@vault.example", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://vault.example",
+        "https://user:word@vault.example",
+        "x",
+        "https://[x",
+        "https://vault.example:port",
+    ],
+)
 def test_an_address_that_would_show_keys_is_refused_by_its_variable(cloud: Cloud, url: str) -> None:
     sinks = sinks_of({**cloud.env, cloud.address_variable: url})
     with pytest.raises(SinkError) as caught:

@@ -61,6 +61,40 @@ def test_a_driver_gets_the_address_with_its_credentials() -> None:
     assert parse_address(text).text == text
 
 
+MALFORMED = ["[x/y", "[x", "x]/y", "[x]/y", "[::1/y", "[x:1/y", "x:y/z", "x:99999/y"]
+SCHEMES = ["postgresql", "postgres", "s3", "az", "gs", "file", "mysql"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("rest", MALFORMED)
+def test_a_malformed_address_of_any_scheme_is_refused(scheme: str, rest: str) -> None:
+    text = f"{scheme}://{rest}"
+    with pytest.raises(StateError, match=r"address|backend"):
+        parse_address(text)
+    assert secret_parts(text) == ()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "s3", "az", "gs", "file"])
+def test_a_malformed_address_is_named_if_it_cannot_hold_a_password(scheme: str) -> None:
+    with pytest.raises(StateError) as caught:
+        parse_address(f"{scheme}://[x/y")
+    assert f'The address was "{scheme}://[x/y".' in caught.value.hint
+
+
+@pytest.mark.parametrize("rest", [f"[ci:{PASSWORD}/y", f"[ci%3A{PASSWORD}/y", f"[x/y={PASSWORD}"])
+@pytest.mark.parametrize("scheme", ["postgresql", "s3", "az", "gs", "file"])
+def test_a_malformed_address_that_may_hold_a_password_is_not_quoted(scheme: str, rest: str) -> None:
+    with pytest.raises(StateError) as caught:
+        parse_address(f"{scheme}://{rest}")
+    assert "tauko" not in str(caught.value) + caught.value.hint
+
+
+def test_a_prefix_that_leads_out_is_named_with_its_address() -> None:
+    with pytest.raises(StateError) as caught:
+        parse_address("s3://bucket/a/../b")
+    assert 'The address was "s3://bucket/a/../b".' in caught.value.hint
+
+
 WRONG = {
     "empty": ("  ", "is empty", "Write one of postgresql://"),
     "misspelt scheme": ("postgresq://db/states", 'begin with "postgresq://"', "mean postgresql://"),

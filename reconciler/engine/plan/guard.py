@@ -335,8 +335,8 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
     if percent <= limits.max_vanished_percent:
         return []
     sentence = (
-        f"{len(gone)} of {len(recorded)} recorded objects are gone at once ({_first_addresses(gone)}), "
-        f"{percent} %, "
+        f"{len(gone):,} of {len(recorded):,} recorded objects are gone at once "
+        f"({_first_addresses(gone)}), {percent} %, "
         f"more than guards.max_vanished_percent allows ({limits.max_vanished_percent} %). The keys "
         "or the state probably belong to another organization. If the objects were really "
         f"deleted, set guards: {{max_vanished_percent: {percent}}} in the stack file"

@@ -47,7 +47,7 @@ def refusal_warnings(kind: Kind, desired: Spec, live: LiveObject) -> Iterator[st
         for member in missing[:_MOST_SHOWN]:
             yield f"✗ {member.key} is left out: the API refused it {member.refused}"
         if len(missing) > _MOST_SHOWN:
-            yield f"✗ {len(missing) - _MOST_SHOWN} more files are left out: the API refused them"
+            yield f"✗ {len(missing) - _MOST_SHOWN:,} more files are left out: the API refused them"
 
 
 def _refused(files: FileSet) -> dict[str, Member]:

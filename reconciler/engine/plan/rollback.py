@@ -381,12 +381,14 @@ def _removed_by_rules(history: RunHistory) -> Iterator[Diagnostic]:
     if len(removed) > _MOST_ADDRESSES:
         names += " …"
     detail = f"Rules of retention matched {names} in that run."
-    yield Diagnostic("What was nobody's does not come back", detail, severity=Severity.WARNING)
+    yield Diagnostic(
+        "Objects that retention rules deleted do not come back", detail, severity=Severity.WARNING
+    )
 
 
 def _unsettled(run_id: int, address: Address) -> Diagnostic:
     return Diagnostic(
-        "Nobody knows what became of it",
+        "The result of a create is unknown",
         f"Run {run_id} began to create it and did not end. Apply once more, which looks for it, "
         "and then roll back.",
         address=address,

@@ -173,7 +173,7 @@ class _KeyField:
         """
         # A request comes first, then uncertain and changed keys, and the age last.
         if is_asked:
-            return self._rotate("will be rotated: that was asked for")
+            return self._rotate("will be rotated: requested")
         if not self._entry.get("key_id"):
             return self._without_key()
         # The destination may hold one of the earlier keys, so it needs another delivery.
@@ -344,7 +344,7 @@ class _KeyField:
         return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id, unused_seconds=unused)
 
     def _revoke_at_once(self, key_id: str) -> KeyStep:
-        why = "old key will be revoked at once: that was asked for"
+        why = "old key will be revoked at once: requested"
         return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id)
 
 

@@ -180,7 +180,7 @@ class LogExamination:
         for id, at in self._checkpoint.newest_entries.items():
             # The filter knows whole seconds, hence `int`.
             if at >= int(reading.shown_from) and id not in shown:
-                raise ApiError("it does not show any more what it showed before")
+                raise ApiError("it no longer shows entries that it showed before")
 
     def _affected(self, attributed: AttributedLog) -> Mapping[ScopeKey, str]:
         verified = self._scopes.values()

@@ -62,7 +62,7 @@ def decide(
     # marks.
     options = inputs.options
     if options.unmanaged or options.adopt or options.destroy or inputs.state_is_new:
-        return UnchangedScopes(full_refresh_reason="all objects are asked for")
+        return UnchangedScopes(full_refresh_reason="all objects were requested")
     scopes = _trustworthy(inputs, checkpoint)
     # A query of the log costs a call, as much as reading a single scope.
     if len(scopes) * costs.sharers < 2:

@@ -117,7 +117,7 @@ def with_unread_lists(snapshot: Snapshot) -> Snapshot:
     if not silent:
         return snapshot
     diagnostic = Diagnostic(
-        f"{len(silent)} lists could not be read, so what they hold is unknown",
+        f"{len(silent):,} lists could not be read, so what they hold is unknown",
         "\n".join(sentences_of(silent)),
         severity=Severity.WARNING,
     )
@@ -208,7 +208,7 @@ def _refused(
     else:
         where = f' of project "{scope.project}"' if scope.project else ""
         summary, way_out = f"{kind.name} objects{where} could not be read", error.hint
-    more = f" and {len(affected) - _FEW} more" if len(affected) > _FEW else ""
+    more = f" and {len(affected) - _FEW:,} more" if len(affected) > _FEW else ""
     not_planned = f"Not planned: {', '.join(map(str, affected[:_FEW]))}{more}."
     diagnostic = Diagnostic(
         summary,
@@ -227,7 +227,7 @@ def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | N
         remedy += f", or deliver a new key with `reconciler rotate --now --keep-old {writer}`"
     return Diagnostic(
         f'Project "{project}" cannot be read',
-        f"The key that opens it is missing, and this stack manages {len(affected)} objects in it "
+        f"The key that opens it is missing, and this stack manages {len(affected):,} objects in it "
         f"({affected[0]} for one). {remedy}.",
         address=affected[0],
     )
@@ -237,7 +237,7 @@ def _not_yet(project: str, writer: Address | None) -> Diagnostic:
     """The warning about a project without records."""
     return Diagnostic(
         f'Objects of project "{project}" cannot be read yet',
-        "The key that opens it does not exist yet. Each object planned for it is looked for right before it is made.",
+        "The key that opens it does not exist yet. Apply searches for each object planned for it right before the create.",
         address=writer,
         severity=Severity.WARNING,
     )
@@ -245,7 +245,7 @@ def _not_yet(project: str, writer: Address | None) -> Diagnostic:
 
 def _forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diagnostic:
     """The warning that undeclared records of a retired kind are dropped."""
-    count = f"{len(affected)} {kind.name} object{'s' if len(affected) != 1 else ''}"
+    count = f"{len(affected):,} {kind.name} object{'s' if len(affected) != 1 else ''}"
     return Diagnostic(
         f"The server has no {kind.name} objects any more",
         f"{with_status(error)}\nThe state forgets {count} ({affected[0]} for one).",

@@ -88,12 +88,11 @@ class HtmlRenderer(ReportRenderer):
             return
         outcomes = phrases.reported(result)
         ordered = sorted(outcomes, key=lambda each: each.status is OutcomeStatus.APPLIED)
-        if not ordered:
-            return
-        words = unique(str(outcome.status) for outcome in ordered)
-        tools = parts.tools(ordered, words)
-        body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
-        yield section("Outcomes", [tools, *_left_out(cards), *body], id="outcomes")
+        if ordered:
+            words = unique(str(outcome.status) for outcome in ordered)
+            tools = parts.tools(ordered, words)
+            body = ['<div data-group="outcomes">', *map(cards.outcome, ordered), "</div>\n"]
+            yield section("Outcomes", [tools, *_left_out(cards), *body], id="outcomes")
         if result.checks:
             yield section("Checks", parts.problems(check_findings(result.checks)), id="checks")
         if result.outputs:

@@ -146,7 +146,6 @@ def _remarks(change: Change) -> Iterator[str]:
     if change.renamed_from:
         sentences.append(f"renamed from {change.renamed_from}")
     sentences += map(phrases.key_step, change.keys)
-    sentences += map(phrases.key_step, change.keys)
     sentences += [f"warning: {warning}" for warning in change.warnings]
     if change.depends_on:
         sentences.append(f"depends on {', '.join(map(str, change.depends_on))}")

@@ -137,6 +137,6 @@ def _details(stack: StackReport) -> Iterator[str]:
 
 def _quiet_line(stack: StackReport) -> str:
     text = ""
-    if stack.standing is not None or stack.outcomes:
+    if stack.health is not None or stack.outcomes:
         text = f" {sentence_of(stack)}"
     return f"<code>{markup(str(stack.id))}</code>{markup(redacted(text))}"

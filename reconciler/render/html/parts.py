@@ -13,7 +13,7 @@ from reconciler.render import phrases
 from reconciler.render.escape import markup
 from reconciler.render.graph import Edge, svg
 from reconciler.render.html.page import table
-from reconciler.render.values import count, enclosed, filled_lines, unique
+from reconciler.render.values import count, enclosed, filled_lines, tally, unique
 
 _MOST_ROWS = 12
 # A picture with more boxes is too large for a screen. There are fewer kinds than the second.
@@ -134,7 +134,7 @@ def history(runs: Sequence[PastRun]) -> str:
     heads = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
     rows = []
     for run in runs:
-        changed = ", ".join(f"{number} {word}" for word, number in run.counts.items() if number)
+        changed = ", ".join(tally(run.counts))
         digest = run.digest[:_DIGEST_SHOWN]
         rows.append((str(run.number), run.when, run.who, run.command, digest, run.status, changed))
     if not rows:

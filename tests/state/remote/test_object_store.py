@@ -852,8 +852,8 @@ class TestProbe:
     ) -> None:
         proxy.fault("write", ignoring_conditions(place), times=1000)
         failed = {finding.claim: finding.detail for finding in behind.probe() if not finding.holds}
-        assert failed["What was written is not replaced"] == (
-            "a second write of a name succeeded, though it was to be refused"
+        assert failed["Written objects are not replaced"] == (
+            "a second write of a name succeeded, but should have been refused"
         )
         assert "of 8 writes of one name succeeded" in failed["A number can be taken only once"]
 
@@ -864,7 +864,7 @@ class TestProbe:
         proxy.fault("list", faults.hiding("fresh-2$"), times=3)
         findings = opened(azure_place.through(proxy.endpoint)).probe()
         failed = [finding.claim for finding in findings if not finding.holds]
-        assert failed == ["What was written is listed and read at once"]
+        assert failed == ["Written objects are listed and readable at once"]
 
     def test_a_probe_that_is_given_up_leaves_nothing_behind(
         self, storage: ObjectStorage, place: Place

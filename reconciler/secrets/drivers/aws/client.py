@@ -223,7 +223,12 @@ def _endpoint(env: Mapping[str, str], variable: str) -> str | None:
 
 def _require_safe(variable: str, url: str) -> None:
     # The message does not repeat the URL, which may contain a password.
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        # A port that is no number is found only by asking for it.
+        _ = parts.port
+    except ValueError:
+        raise _refused(f"{variable} is not the URL of an endpoint", f"correct {variable}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise _refused(f"{variable} is not the URL of an endpoint", f"correct {variable}")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):

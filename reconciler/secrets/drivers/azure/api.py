@@ -107,9 +107,13 @@ class KeyVaultApi:
 
     def _next(self, link: str) -> str:
         """The path and query of the next page; the token goes to no other host."""
-        vault, page = urlsplit(self._url), urlsplit(link)
+        vault = urlsplit(self._url)
+        try:
+            page = urlsplit(link)
+        except ValueError:
+            raise _elsewhere() from None
         if (page.scheme, page.hostname) != (vault.scheme, vault.hostname):
-            raise SinkError("Azure Key Vault names a next page elsewhere", hint=f"check {VARIABLE}")
+            raise _elsewhere()
         return f"{page.path}?{page.query}"
 
     def recover(self, target: Any) -> None:
@@ -195,3 +199,7 @@ def is_disabled(answer: SinkResponse) -> bool:
     # The status is 403, as for a missing permission.
     error = fields_of(fields_of(answer.body).get("error"))
     return fields_of(error.get("innererror")).get("code") == "SecretDisabled"
+
+
+def _elsewhere() -> SinkError:
+    return SinkError("Azure Key Vault names a next page elsewhere", hint=f"check {VARIABLE}")

@@ -164,7 +164,11 @@ class _Transport(Struct, frozen=True):
         import httpx
         from google.auth.exceptions import TransportError
 
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            problem = f"an address in the file of {FILE_VARIABLE} is not a URL"
+            raise TransportError(problem) from None  # type: ignore[no-untyped-call]
         target = parts.path
         if parts.query:
             target += f"?{parts.query}"

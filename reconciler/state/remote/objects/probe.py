@@ -25,9 +25,9 @@ class BucketProbe:
         """The findings as they are made. Raises StateError where the bucket cannot be tried."""
         checks: list[tuple[str, Callable[[], str]]] = [
             ("A number can be taken only once", self._race),
-            ("What was written is not replaced", self._overwrite),
-            ("What was written is listed and read at once", self._consistency),
-            ("What was removed is gone at once", self._removal),
+            ("Written objects are not replaced", self._overwrite),
+            ("Written objects are listed and readable at once", self._consistency),
+            ("Removed objects disappear at once", self._removal),
             ("The clock of the store is usable", self._clock),
         ]
         try:
@@ -65,9 +65,9 @@ class BucketProbe:
         placed = self._bucket.create(key, b"second", deadline)
         present = self._bucket.read(key, deadline)
         if placed is Placed.CREATED:
-            return "a second write of a name succeeded, though it was to be refused"
+            return "a second write of a name succeeded, but should have been refused"
         if present is None or present.body != b"first":
-            return "a second write of a name was refused, and replaced the first all the same"
+            return "a second write of a name was refused, but replaced the first"
         return ""
 
     def _consistency(self) -> str:
