@@ -1,4 +1,4 @@
-"""Claims about the size of answers: no answer takes more memory than its bound, however it is compressed."""
+"""No answer takes more memory than its bound, however it is compressed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_download_may_be_larger_and_has_its_own_bound(clock: Clock) -> None:
         answering(bytes(MAX_DOWNLOAD_BYTES + 1), "identity", clock).exchange(download)
 
 
-def test_a_create_with_an_answer_over_the_bound_may_have_been_made(clock: Clock) -> None:
+def test_a_create_with_an_answer_over_the_bound_has_an_open_outcome(clock: Clock) -> None:
     client = answering(gzip.compress(bomb(MAX_ANSWER_BYTES)), "gzip", clock)
     with pytest.raises(AmbiguousError, match="Whether the change was made is unknown"):
         client.request("POST", "/files", key=KEY)

@@ -1,4 +1,4 @@
-"""One resource beside its object: warnings, refusals, marks, and what an answer lacks."""
+"""One resource is compared with its object: warnings, refusals, marks, missing fields."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_a_reference_to_the_file_of_an_upload_is_its_path() -> None:
     assert world.change(BOT).after["name"] == "guide.md"
 
 
-def test_a_field_that_nobody_shows_and_nobody_set_is_unknown() -> None:
+def test_an_unset_field_that_answers_lack_is_unknown() -> None:
     reference = Reference(at(STORE), ("usage_bytes",))
     world = IN_SYNC._replace(desired=[declared(STORE, DOCS), bot(name=reference)])
     assert str(world.change(BOT).after["name"]) == "(known after apply)"

@@ -1,4 +1,4 @@
-"""The planner as a table: what is recorded, what is live, what is declared, and what follows."""
+"""The planner as a table: recorded, live and declared values in, decisions out."""
 
 from __future__ import annotations
 
