@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport import pages
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query

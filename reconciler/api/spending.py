@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.pages import Query
 from reconciler.api.transport.responses import text_or_none

@@ -32,7 +32,7 @@ from reconciler.model.change import Change, Origin, Plan
 from reconciler.model.comparing import comparable, same
 from reconciler.model.diagnostic import nearest
 from reconciler.model.kind import Field
-from reconciler.model.resource import SEEN, Record, without_seen
+from reconciler.model.resource import SEEN, Record, by_address, without_seen
 from reconciler.model.values import Reference, Spec, Unknown, has_unknown, substitute, value_at
 from reconciler.rules import RULE_KINDS
 
@@ -139,7 +139,7 @@ def _checked(session: Session, acceptance: Acceptance) -> dict[Address, Spec]:
             hint="Edit them by hand.",
         ) from error
     lookup = _lookup(session.store.records())
-    resources = {resource.address: resource for resource in configuration.resources}
+    resources = by_address(configuration.resources)
     specs: dict[Address, Spec] = {}
     for address, fields in acceptance.fields.items():
         spec = specs[address] = resources[address].resolved(lookup) if address in resources else {}

@@ -91,7 +91,7 @@ def _problem(sinks: Sinks, delivery: _CheckedDelivery) -> Diagnostic | None:
     except SinkError as error:
         is_setup = isinstance(error, SinkSetupError)
         return Diagnostic(
-            "Destination not checked" if is_setup else "Destination takes no key",
+            "Destination not checked" if is_setup else "Destination refuses the key",
             _sentences(error),
             change.address,
             change.location,

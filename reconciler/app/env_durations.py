@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from reconciler.api.transport.client import ANSWER_SECONDS
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.errors import UsageError
-
-LONGEST_SECONDS = 86_400.0
-"""The longest wait that an environment variable can set."""
+from reconciler.model.durations import LONGEST_SECONDS
 
 
 def settle_seconds(env: Mapping[str, str]) -> float:

@@ -46,8 +46,8 @@ class SilentListener:
     def started(self, change: Change) -> None:
         """Ignore the start of a change."""
 
-    def told(self, change: Change, text: str) -> None:
-        """Ignore a message of a job."""
+    def job_event(self, change: Change, text: str) -> None:
+        """Ignore an event of a job."""
 
     def finished(self, outcome: Outcome) -> None:
         """Ignore the end of a change."""

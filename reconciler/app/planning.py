@@ -98,7 +98,7 @@ class Planning:
             inputs,
             self._provider,
             unchanged.scopes,
-            beside=self._provider.calls - calls,
+            log_calls=self._provider.calls - calls,
             is_shared=self._is_shared,
         )
         provider = CachedReader(
@@ -215,7 +215,7 @@ class Planning:
             inputs,
             self._provider,
             checkpoint.by_scope if checkpoint else (),
-            beside=1 if self._sharers == 1 else 0,  # another stack may have read the log
+            log_calls=1 if self._sharers == 1 else 0,  # another stack may have read the log
             is_shared=self._is_shared,
         )
         return self._log(query)
@@ -225,8 +225,8 @@ class Planning:
         return self._provider.is_list_shared(kind, scope.project, scope.parent)
 
     def _costs(self, inputs: PlanInputs) -> Costs:
-        def calls(trusted: Collection[ScopeKey]) -> int:
-            return Estimate(inputs, self._provider, trusted, is_shared=self._is_shared).calls
+        def calls(unchanged: Collection[ScopeKey]) -> int:
+            return Estimate(inputs, self._provider, unchanged, is_shared=self._is_shared).calls
 
         def pending() -> set[ScopeKey]:
             plan = collect_and_plan(

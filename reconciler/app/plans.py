@@ -294,7 +294,7 @@ def _vanished_warnings(session: Session, plan: Plan) -> list[Diagnostic]:
     """A warning if so many objects are missing that a guard would refuse to apply the plan."""
     warnings = []
     for sentence in vanished(plan, _limits(session)):
-        summary, detail = "Recorded objects are gone at once", f"{sentence}."
+        summary, detail = "Many recorded objects are missing", f"{sentence}."
         warnings.append(Diagnostic(summary, detail, severity=Severity.WARNING))
     return warnings
 

@@ -158,9 +158,9 @@ def _changed_files(plan: Plan, stack: Stack) -> Iterator[Diagnostic]:
                 uploader.check(local)
             except StalePlanError:
                 yield Diagnostic(
-                    "A file has changed since the run",
-                    f'"{local.path}" had the SHA-256 {local.sha256} before the run, and does not '
-                    "have it now. Only its digest is kept: put the file back as it was, or leave "
-                    "this address out by naming others with --target.",
+                    "File changed since the run",
+                    f'"{local.path}" had the SHA-256 {local.sha256} before the run and has another '
+                    "one now. The state keeps only the digest: restore the file, or exclude this "
+                    "address by naming the others with --target.",
                     address=change.address,
                 )

@@ -127,9 +127,9 @@ class SecretDigests:
                     missing[self._reason(value)] = None
             if missing:
                 reasons = " ".join(missing)
-                detail = f"{reasons} So it is not known whether the secret changed."
+                detail = f"{reasons} Whether the secret changed is unknown."
                 yield Diagnostic(
-                    "A secret is not here",
+                    "Secret not available",
                     detail,
                     resource.address,
                     resource.location,

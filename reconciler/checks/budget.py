@@ -38,7 +38,7 @@ class Budgets:
         if spent < Decimal(str(budget["below"])):
             return []
         limit = budget["below"]
-        message = f"is used up: {spent:.2f} {currency} since {since}; below {limit} expected"
+        message = f"is used up: {spent:.2f} {currency} since {since}; expected below {limit}"
         return [CheckFinding("budget", message)]
 
     def _costs(self, since: date) -> Sequence[Cost]:

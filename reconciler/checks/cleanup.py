@@ -35,22 +35,22 @@ class Cleanup:
             self._made.append((leaves.call, answer))
 
     def remove(self) -> list[str]:
-        """Remove all of them; a sentence for each that could not be removed."""
+        """Remove all these objects; return a sentence for each failure."""
         # The calls are marked `last`, which the client permits after the run was stopped.
         try:
             calls = [*self._made, *self._added()]
         except ReconcilerError as error:
-            return [f"What it added was not removed ({self._operation.adds_to}): {error}"]
+            return [f"Cannot remove the items added to {self._operation.adds_to}: {error}"]
         return list(filter(None, starmap(self._removed, calls)))
 
     def _removed(self, call: str, answer: dict[str, Any]) -> str:
-        """Remove one object; why that failed, or an empty text."""
+        """Remove one object; return the reason of a failure, or an empty text."""
         try:
             self._client.follow(call, answer, last=True)
         except NotFoundError:
             return ""
         except ReconcilerError as error:
-            return f"It was not removed ({call.format_map(_Shown(answer))}): {error}"
+            return f"Cannot remove the object ({call.format_map(_Shown(answer))}): {error}"
         return ""
 
     def _added(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response

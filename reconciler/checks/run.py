@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import side_by_side
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.change_context import side_by_side
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.client import Client
 from reconciler.checks.budget import Budgets, described

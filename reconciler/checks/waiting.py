@@ -41,7 +41,7 @@ def wait(
             left = ends_at - time.monotonic()
             if left <= 0:
                 ended = _ended(client, waiting, _cancelled(client, waiting, now))
-                message = f"were over, and it was {status}; it was cancelled"
+                message = f"elapsed while it was {status}; it was cancelled"
                 return ended, [CheckFinding("wait_seconds", message)]
             if status == waiting.asks:
                 now = _answered(client, waiting, now, outputs)
@@ -70,15 +70,17 @@ def _answered(
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
     for call in calls_of(now):
-        name = str(call.get("name"))
+        name = call.get("name")
+        if not isinstance(name, str):
+            raise ReconcilerError("A function without a name is called.")
         if name not in outputs:
             raise ReconcilerError(
-                f'The function "{name}" is called, and spec.tool_outputs has no output of it.',
-                hint="Give what it is to answer: text, or JSON that is sent as text.",
+                f'The model called the function "{name}", which spec.tool_outputs does not list.',
+                hint="Add its output: a text, or JSON that is sent as text.",
             )
         answers.append((call, _output_text(outputs[name])))
     if not answers or waiting.answer is None:
-        raise ReconcilerError("The API requests something other than outputs of functions.")
+        raise ReconcilerError("The run waits for an action other than function outputs.")
     answer = client.follow(waiting.answer, now, body=body_of(answers))
     return _state_after(client, waiting, now, answer)
 

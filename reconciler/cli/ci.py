@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.groups import WholeSummaries
+from reconciler.cli.command_group import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import talk
 from reconciler.errors import UsageError

@@ -7,11 +7,11 @@ from functools import partial
 import click
 from msgspec.structs import replace
 
+from reconciler.cli.command_group import WholeSummaries
 from reconciler.cli.fleet_list import MATRIX, list_stacks
 from reconciler.cli.fleet_options import CommandFleet, FleetChoice, choice_options, run_options
 from reconciler.cli.fleet_report import report_fleet
 from reconciler.cli.fleet_run import apply_fleet, run_and_report
-from reconciler.cli.groups import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options, lock_option, report_options
 from reconciler.fleet.runner import FleetOptions
 from reconciler.fleet.stack_run import StackRequest

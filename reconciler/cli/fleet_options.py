@@ -17,7 +17,6 @@ from reconciler.app.plans import PlanRequest
 from reconciler.app.policy_request import PolicyRequest
 from reconciler.app.sharing import Sharing
 from reconciler.app.spend import SpendReader
-from reconciler.cli.duration import seconds_in
 from reconciler.cli.fleet_telemetry import FleetTelemetry
 from reconciler.cli.interrupts import Interrupts, listening
 from reconciler.cli.logs import listen
@@ -39,6 +38,7 @@ from reconciler.fleet.shards import parse_shard, stacks_of
 from reconciler.fleet.stack_run import FleetContext, StackRequest
 from reconciler.fleet.stacks import FoundStack, StackChoice, find_stacks
 from reconciler.manifests import Settings
+from reconciler.model.durations import seconds_of_option
 from reconciler.model.fleet import Command
 from reconciler.state.address import parse_address, secret_parts
 
@@ -223,7 +223,7 @@ def run_options(command: Command, *, refresh: str) -> Callable[[CommandFunction]
 def _fleet_options(at_once: int, timeout: str | None, max_failures: int | None) -> FleetOptions:
     seconds = None
     if timeout is not None:
-        seconds = seconds_in(timeout, "--stack-timeout")
+        seconds = seconds_of_option(timeout, "--stack-timeout")
     return FleetOptions(at_once=at_once, timeout=seconds, max_failures=max_failures)
 
 

@@ -18,7 +18,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action
 from reconciler.model.diagnostic import Severity, nearest
 from reconciler.model.kind import Kind
-from reconciler.model.resource import Resource
+from reconciler.model.resource import Resource, by_address
 from reconciler.render.values import count
 
 
@@ -123,7 +123,7 @@ def _checked(kind: Kind, id: str) -> str:
 
 
 def _declared(configuration: Configuration, address: Address) -> Resource:
-    known = {resource.address: resource for resource in configuration.resources}
+    known = by_address(configuration.resources)
     if address not in known:
         hint = nearest(str(address), map(str, known))
         raise UsageError(

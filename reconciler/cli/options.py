@@ -300,12 +300,20 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated(function, (folders, overrides))
 
 
-def duration_option(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
-    from reconciler.cli.duration import seconds_in
+def duration_option(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> float | None:
+    """The seconds of an option's duration; raises `click.UsageError`."""
+    from reconciler.errors import UsageError
+    from reconciler.model.durations import seconds_of_option
 
     if text is None:
         return None
-    return seconds_in(text, option.opts[0])
+    try:
+        return seconds_of_option(text, option.opts[0])
+    except UsageError as error:
+        # click has not read all options yet. Its own errors are written to the reports of those too.
+        raise click.UsageError(str(error), context) from error
 
 
 def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -51,12 +51,12 @@ class ProgressReporter:
         """Show the start of a change."""
         self._progress.started(change)
 
-    def told(self, change: Change, text: str) -> None:
-        """Show a message of a job. Jobs can take hours, so logs get it too."""
+    def job_event(self, change: Change, text: str) -> None:
+        """Show an event of a job. Jobs can take hours, so logs get it too."""
         if self._is_json:
             LOG.warning("%s: %s", change.address, text)
         else:
-            self._progress.told(change, text)
+            self._progress.job_event(change, text)
 
     def finished(self, outcome: Outcome) -> None:
         """Show the end of a change."""

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from reconciler.app.encrypted_files import check_can_encrypt, decrypted, encrypted
 from reconciler.app.plans import PlanRequest
-from reconciler.cli.duration import seconds_in
 from reconciler.cli.options import GlobalOptions, global_options, planning_options, policy_options
 from reconciler.cli.reporting import deliver, talk, writable, write_private
 from reconciler.cli.session import CommandSession, read_text
 from reconciler.emulator import Fault
 from reconciler.errors import UsageError
 from reconciler.model.change import Plan
+from reconciler.model.durations import seconds_of_option
 from reconciler.model.rehearsal import Rehearsal
 from reconciler.rehearsal import recording as recordings
 from reconciler.rehearsal.reading import read_live
@@ -112,7 +112,7 @@ def command(
         recording, name = _recording(session, request, record, from_file, max_age)
         lag_seconds = 0.0
         if lag:
-            lag_seconds = seconds_in(lag, "--lag")
+            lag_seconds = seconds_of_option(lag, "--lag")
         rehearsal_request = RehearsalRequest(
             request,
             saved,

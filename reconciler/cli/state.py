@@ -12,7 +12,7 @@ from reconciler.app.addresses import is_pattern, parse_addresses, renamed
 from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import decrypted, encrypted
 from reconciler.cli import state_backend
-from reconciler.cli.groups import WholeSummaries
+from reconciler.cli.command_group import WholeSummaries
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.redaction import redactor
 from reconciler.cli.reporting import talk

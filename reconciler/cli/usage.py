@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from reconciler.api.objects.changes import side_by_side
+from reconciler.api.objects.change_context import side_by_side
 from reconciler.api.spending import TYPES, WITHOUT_MODEL, read_usage
 from reconciler.app.projects import Projects
 from reconciler.app.session import Session

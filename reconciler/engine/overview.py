@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from reconciler.engine.scope import Scope
-from reconciler.model.inventory import InventoryObject, UnreadList
+from reconciler.model.change import Unmanaged
+from reconciler.model.inventory import InventoryObject, ObjectRelation, UnreadList
 
 
 class Survey(Struct, frozen=True):
@@ -30,3 +31,12 @@ class Overview(Struct, frozen=True):
 
     objects: Sequence[InventoryObject] = ()
     unread: Sequence[UnreadList] = ()
+
+    @property
+    def unmanaged(self) -> list[Unmanaged]:
+        """The objects that neither a manifest nor the state knows, without ignored ones."""
+        return [
+            Unmanaged(entry.kind, entry.id, entry.label, entry.project)
+            for entry in self.objects
+            if entry.relation is ObjectRelation.UNMANAGED
+        ]

@@ -269,7 +269,7 @@ def _cyclic(jobs: Sequence[FleetJob], needs: Needs) -> Iterator[tuple[int, tuple
         names = " → ".join(str(jobs[index].stack.id) for index in cycle)
         detail = f"Each reads an output of the next: {names}. Remove one of the references."
         for index in cycle[:-1]:
-            yield index, (Diagnostic("Stacks that wait for each other", detail),)
+            yield index, (Diagnostic("Cycle of stacks", detail),)
 
 
 def _turns(jobs: Sequence[FleetJob]) -> list[tuple[int, int]]:

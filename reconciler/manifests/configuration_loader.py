@@ -249,7 +249,9 @@ def _resolve_all(instances: list[Instance], resolver: Resolver, problems: Proble
             resolved = resolver.resolve(instance)
         except NoRoomError as error:
             document = instance.document
-            problems.add("Too much", str(error), place=document.place, address=instance.address)
+            problems.add(
+                "Stack too large", str(error), place=document.place, address=instance.address
+            )
             break
         if isinstance(resolved, Resource):
             results.resources.setdefault(resolved.address, (resolved, instance.document))

@@ -112,7 +112,7 @@ class Expander:
                 self._room.take_resources(len(entries.pairs), repeated)
                 instances = list(self._instances(document, kind, entries.pairs, scope.context))
             except NoRoomError as error:
-                self._problems.add("Too much", str(error), place=document.place)
+                self._problems.add("Stack too large", str(error), place=document.place)
                 self._declared.complete = False
                 raise _Stop from error
             if entries.is_postponed:

@@ -399,7 +399,8 @@ def _module(part: Expression, module: ModuleFacts | None) -> str:
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
     if each is None:
         raise ValueProblem(
-            "No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.'
+            "each outside for_each",
+            f'"${{{part.text}}}" is only valid in a document with for_each.',
         )
     if part.name == "key":
         return each[0]

@@ -143,7 +143,7 @@ class FileValues:
         if self._lacks_members:
             return members
         try:
-            return bundle_of({member.key: member for member in members.members}, type, self._files)
+            return bundle_of(members.by_key, type, self._files)
         except ValueProblem as problem:
             self._report(problem, trail)
             return members

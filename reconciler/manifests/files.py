@@ -103,9 +103,7 @@ class Files:
         real = require_inside(self.root, self.root / relative(path), path)
         # After links are resolved, since a link in the folder can lead out of it.
         if not real.is_relative_to(self.root / SENT_FOLDER):
-            raise ValueProblem(
-                "Not a file of secrets", f'"{path}" points outside "{SENT_FOLDER}/".'
-            )
+            raise ValueProblem("Not a secret file", f'"{path}" points outside "{SENT_FOLDER}/".')
         self._closed.require_no_key(path, str(real))
         if not real.exists():
             return None

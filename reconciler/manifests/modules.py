@@ -191,9 +191,9 @@ class ModuleReader:
         # Imported late, because few stacks use modules.
         from reconciler.manifests.module_schema import module_schema
 
-        for finding in Checker(module_schema()).findings(definition.value):
-            place = definition.location_of(finding.trail, key=finding.at_key)
-            self._problems.add(finding.summary, finding.detail, place=place)
+        for violation in Checker(module_schema()).violations(definition.value):
+            place = definition.location_of(violation.trail, key=violation.at_key)
+            self._problems.add(violation.summary, violation.detail, place=place)
 
 
 def module_values(source: ModuleSource, given: Mapping[str, Any], report: Report) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class AddressIndex:
                 f'"{text[:end]}" does not exist here: its "when" at {self._left_out[text[:end]]} '
                 'is false. Give this document the same "when", or use a variable instead.'
             )
-            raise ValueProblem("Reference to nothing", detail)
+            raise ValueProblem("Reference to a skipped document", detail)
 
     def _longest(self, text: str) -> tuple[Address | None, tuple[str, ...]]:
         """The longest declared address that a text begins with, and the path after it."""

@@ -78,11 +78,11 @@ class Resolver:
         self._failed = self._failed or document is not evaluated
         if isinstance(instance.kind, Kind) and "spec" in document:
             document = {**document, "spec": as_manifest(instance.kind, document["spec"])}
-        findings = list(self._findings(instance.kind, document))
-        for finding in findings:
-            self._note(instance, _reworded(finding, instance.kind))
+        violations = list(self._violations(instance.kind, document))
+        for violation in violations:
+            self._note(instance, _reworded(violation, instance.kind))
         if instance.address is None:
-            if not findings and not has_unknown(instance.metadata):
+            if not violations and not has_unknown(instance.metadata):
                 detail = f"{instance.kind.name} has no valid metadata.name."
                 self._problems.add("Not a name", detail, place=instance.document.name_place)
             return None
@@ -90,7 +90,7 @@ class Resolver:
         # value, or an unread file.
         is_unknown = isinstance(document.get("spec"), Unknown)
         is_unknown = is_unknown or has_unknown([document.get("lifecycle")])
-        if findings or self._failed or is_unknown:
+        if violations or self._failed or is_unknown:
             return None
         if isinstance(instance.kind, Kind):
             return self._resource(instance, instance.kind, instance.address, document)
@@ -100,12 +100,12 @@ class Resolver:
             return self._rule(instance, instance.kind, instance.address, document["spec"])
         raise TypeError(f"{instance.kind.name} is neither a kind of objects nor of rules")
 
-    def _findings(
+    def _violations(
         self, kind: Declaration, document: Mapping[str, Any]
     ) -> Iterator[SchemaViolation]:
-        for finding in self._checker(kind).findings(document):
-            if not keeps_secret(kind, document, finding):
-                yield finding
+        for violation in self._checker(kind).violations(document):
+            if not keeps_secret(kind, document, violation):
+                yield violation
         # The validator accepts references everywhere, and a whole spec is no value of the API.
         if isinstance(document.get("spec"), Reference | Template):
             detail = "spec must be a map."
@@ -117,8 +117,8 @@ class Resolver:
         document = instance.document
         values = self._with_file_values(instance, spec)
         rule = Rule(address, kind, values, document.place, document.spec_places)
-        for finding in check_rule(rule, spec):
-            self._note(instance, finding)
+        for violation in check_rule(rule, spec):
+            self._note(instance, violation)
         return rule
 
     def _resource(
@@ -134,8 +134,8 @@ class Resolver:
             location=instance.document.place,
             locations=instance.document.spec_places,
         )
-        for finding in check_resource(resource, self._declared, document["spec"]):
-            self._note(instance, finding)
+        for violation in check_resource(resource, self._declared, document["spec"]):
+            self._note(instance, violation)
         # Kinds that deliver keys are resolved first, so that no later resource can read a key.
         for path in key_files(resource):
             self._files.withhold(self._files.root / path)
@@ -186,14 +186,14 @@ class Resolver:
             self._checkers[kind.name] = Checker(whole, usual=usual)
         return self._checkers[kind.name]
 
-    def _note(self, instance: Instance, finding: SchemaViolation) -> None:
-        location = instance.document.location_of(finding.trail, key=finding.at_key)
+    def _note(self, instance: Instance, violation: SchemaViolation) -> None:
+        location = instance.document.location_of(violation.trail, key=violation.at_key)
         self._problems.add(
-            finding.summary,
-            finding.detail,
+            violation.summary,
+            violation.detail,
             place=location,
             address=instance.address,
-            severity=finding.severity,
+            severity=violation.severity,
         )
 
     def _lifecycle(self, instance: Instance, written: Mapping[str, Any]) -> Lifecycle:
@@ -242,19 +242,19 @@ class Resolver:
         return self._context.files
 
 
-def _reworded(finding: SchemaViolation, kind: Declaration) -> SchemaViolation:
+def _reworded(violation: SchemaViolation, kind: Declaration) -> SchemaViolation:
     """A problem with metadata.project explained by the scope of the kind, which no schema knows."""
     if (
-        finding.trail == ("metadata", "project")
-        and finding.at_key
+        violation.trail == ("metadata", "project")
+        and violation.at_key
         and kind.scope is ScopeType.ORGANIZATION
     ):
         detail = f"{kind.name} belongs to the organization: remove metadata.project."
-        return SchemaViolation(finding.trail, "Unexpected project", detail, at_key=True)
-    if finding.trail == ("metadata",) and finding.summary == 'Missing "project"':
+        return SchemaViolation(violation.trail, "Unexpected project", detail, at_key=True)
+    if violation.trail == ("metadata",) and violation.summary == 'Missing "project"':
         detail = f"{kind.name} lives in a project: add metadata.project."
-        return SchemaViolation(finding.trail, finding.summary, detail, at_key=True)
-    return finding
+        return SchemaViolation(violation.trail, violation.summary, detail, at_key=True)
+    return violation
 
 
 def _named(kind: Kind, address: Address, spec: Spec) -> Spec:

@@ -99,7 +99,7 @@ class SecretInputs:
         simple = relative(path)
         if not simple.startswith(f"{SENT_FOLDER}/"):
             detail = f'"{path}" is not in "{SENT_FOLDER}/": only files in that folder can be sent as secrets.'
-            raise ValueProblem("Not a file of secrets", detail)
+            raise ValueProblem("Not a secret file", detail)
         return SecretValue(f"file {simple}")
 
     def _read(self, source: str) -> Secret | None:

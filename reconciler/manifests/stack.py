@@ -304,9 +304,9 @@ def _checked(
         return None
     document = documents[0]
     value = quotable(masked(document.value, redact), problems.reporter(document.location_of))
-    for finding in _checker().findings(value):
-        place = document.location_of(finding.trail, key=finding.at_key)
-        problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
+    for violation in _checker().violations(value):
+        place = document.location_of(violation.trail, key=violation.at_key)
+        problems.add(violation.summary, violation.detail + _about_urls(violation), place=place)
     return document
 
 
@@ -316,10 +316,10 @@ def _checker() -> Checker:
     return Checker(stack_schema())
 
 
-def _about_urls(finding: SchemaViolation) -> str:
+def _about_urls(violation: SchemaViolation) -> str:
     name = ""
-    if finding.at_key and finding.trail:
-        name = str(finding.trail[-1]).replace("_", "").replace("-", "").lower()
+    if violation.at_key and violation.trail:
+        name = str(violation.trail[-1]).replace("_", "").replace("-", "").lower()
     if name in _URLS:
         return " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file."
     return ""
@@ -407,8 +407,8 @@ def _projects(
         if leaks.holds(name) or leaks.holds(str(id)):
             report(_key_in_value(), (name,))
         elif not isinstance(id, Unknown):
-            for finding in _ID.findings(id, ("spec", "projects", name)):
-                report(ValueProblem(finding.summary, finding.detail), (name,))
+            for violation in _ID.violations(id, ("spec", "projects", name)):
+                report(ValueProblem(violation.summary, violation.detail), (name,))
     return {name: str(id) for name, id in ids.items() if not leaks.holds(name)}
 
 
@@ -449,8 +449,8 @@ def _allow_delete(layers: Layers, leaks: CredentialScan, problems: Problems) -> 
             report(_key_in_value(), (index,))
         # An entry for everything would disable the guards.
         elif not slash or not rest.strip("*?/"):
-            detail = f'"{entry}" does not name an object: write an address or a pattern for some.'
-            report(ValueProblem("Too wide", detail), (index,))
+            detail = f'"{entry}" matches every object. Write an address or a narrower pattern.'
+            report(ValueProblem("Pattern too broad", detail), (index,))
         elif not is_wild(kind) and kind not in KINDS and kind not in RULE_KINDS:
             detail = f'"{kind}" is not a kind.{nearest(kind, KINDS)}'
             report(ValueProblem("Unknown kind", detail), (index,))

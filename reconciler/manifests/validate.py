@@ -76,12 +76,12 @@ class Checker:
     def _validator(self) -> Any:
         return _validator_class()(self._schema)
 
-    def findings(self, value: Any, above: Trail = ()) -> Iterator[SchemaViolation]:
-        """The problems of a value at the path `above` in its document."""
+    def violations(self, value: Any, above: Trail = ()) -> Iterator[SchemaViolation]:
+        """The violations of the schema by a value at the path `above` in its document."""
         if (self._is_usual is not None and self._is_usual(value)) or self._accepts(value):
             return
         for error in self._validator.iter_errors(value):
-            yield _finding(error, (*above, *error.absolute_path))
+            yield _violation(error, (*above, *error.absolute_path))
 
 
 _class: Any = None
@@ -197,7 +197,7 @@ def _discriminator(
             yield from validator.descend(instance, branch["then"])
 
 
-def _finding(error: ValidationError, trail: Trail) -> SchemaViolation:
+def _violation(error: ValidationError, trail: Trail) -> SchemaViolation:
     # The instance of such an error is the key, and its path is that of the map.
     if "propertyNames" in list(error.relative_schema_path)[-2:-1]:
         violation = _worded(error, (*trail, str(error.instance)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.job import INPUTS_KEY
-from reconciler.model.kind import Kind, OnRemove
+from reconciler.model.kind import Kind, OnRemove, Readable
 from reconciler.model.values import MAP, Reference, Spec, references_in, substitute
 
 IGNORE_ALL = "all"
@@ -189,3 +189,22 @@ class Record(Struct, frozen=True):
 def without_seen(answered: Spec) -> dict[str, Any]:
     """The entries of `Record.answered` that are fields."""
     return {name: value for name, value in answered.items() if name != SEEN}
+
+
+def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
+    """An object as a spec: its live values, and the recorded values of fields that the API never
+    shows."""
+    shown = {}
+    for declared in live.kind.fields:
+        value = live.value(declared.name)
+        # A record outlives edits by hand, so its values count only where the API is silent.
+        if declared.readable is Readable.NEVER and record is not None:
+            value = record.applied.get(declared.name)
+        if value is not None:
+            shown[declared.name] = value
+    return shown
+
+
+def by_address(resources: Iterable[Resource]) -> dict[Address, Resource]:
+    """The resources by their addresses, which are unique in a configuration."""
+    return {resource.address: resource for resource in resources}

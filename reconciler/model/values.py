@@ -109,6 +109,11 @@ class FileSet(Struct, frozen=True, tag_field=_TAG, tag="files"):
 
     members: tuple[Member, ...]
 
+    @property
+    def by_key(self) -> dict[str, Member]:
+        """The members by the key that identifies each across runs."""
+        return {member.key: member for member in self.members}
+
 
 class SecretValue(Struct, frozen=True, tag_field=_TAG, tag="secret"):
     """A value that is sent to the API and stored nowhere: its source and a digest.

@@ -41,50 +41,50 @@ def _blocked(meaning: str) -> ReadyReason:
 
 
 REASONS: Mapping[str, ReadyReason] = {
-    "InSync": _ready("Live objects are as the manifests declare."),
-    "Applied": _ready("The plan was applied, all of it."),
-    "Observed": _ready("Live objects were read. The mode never writes."),
-    "Suspended": _calm("`suspend` is true, so there are no runs."),
+    "InSync": _ready("Live objects match the manifests."),
+    "Applied": _ready("The entire plan was applied."),
+    "Observed": _ready("Live objects were read. The mode does not write."),
+    "Suspended": _calm("`suspend` is true. There are no runs."),
     "Destroyed": _calm("The Stack is being deleted, and its objects are gone."),
     "AwaitingApproval": _calm("The plan waits for the annotation with its digest."),
-    "ApprovalOutdated": _blocked("The annotation names another plan than the present one."),
-    "SpecInvalid": _blocked("The spec cannot be used."),
+    "ApprovalOutdated": _blocked("The annotation approves a plan other than the current one."),
+    "SpecInvalid": _blocked("The spec is invalid."),
     "SourceNotFound": _blocked("The ConfigMap or the folder does not exist."),
     "SourceInvalid": _blocked("The source is not a stack, or leaves its folder."),
-    "SourceMoved": _calm("The source changed during the run. The run is repeated."),
+    "SourceMoved": _calm("The source changed during the run. The run is retried."),
     "OrganizationNotFound": _blocked("The Organization does not exist."),
     "OrganizationNotAllowed": _blocked(
         "The Organization does not allow the namespace of the Stack."
     ),
-    "OrganizationInvalid": _blocked("The Organization cannot be used."),
+    "OrganizationInvalid": _blocked("The Organization is invalid."),
     "OrganizationMismatch": _blocked(
         "Keys, state and stack file belong to different organizations."
     ),
-    "KeyNotFound": _blocked("A Secret with a key does not exist or lacks it."),
-    "KeyRefused": _blocked("The API refuses a key."),
+    "KeyNotFound": _blocked("A Secret with an API key does not exist, or lacks the key."),
+    "KeyRefused": _blocked("The API refuses an API key."),
     "CredentialMissing": _blocked("The stack needs a key that nothing provides."),
     "StackNameTaken": _blocked("Another Stack manages the same stack name and environment."),
     "ConfigurationInvalid": _blocked("The manifests have errors."),
-    "RequestInvalid": _blocked("A setting cannot be used."),
+    "RequestInvalid": _blocked("A setting is invalid."),
     "GuardRefused": _blocked("A guard or a policy refuses the plan."),
-    "PolicyFailed": _blocked("A policy over live objects fails."),
+    "PolicyFailed": _blocked("A policy for live objects fails."),
     "ResourceBlocked": _blocked("A resource has an error."),
     "ResourceUnreadable": _blocked("A managed object cannot be read."),
     "NotConverging": _blocked(
-        "Applies of the same source always leave changes. Runs become rarer."
+        "Each apply of the same source leaves changes. Runs become less frequent."
     ),
-    "DeletionNotPermitted": _blocked("`deletionPolicy` is Delete, and the mode never writes."),
+    "DeletionNotPermitted": _blocked("`deletionPolicy` is Delete, but the mode does not write."),
     "ApplyFailed": _blocked("No change was applied."),
     "ApplyIncomplete": _blocked("Some changes were applied."),
     "SinkFailed": _blocked("A key could not be delivered."),
-    "PlanStale": _calm("Something changed between plan and apply. The run is repeated."),
-    "Locked": ReadyReason("Another run has held the lock of the state for long."),
-    "Interrupted": _calm("The run was stopped. It is repeated."),
+    "PlanStale": _calm("Something changed between plan and apply. The run is retried."),
+    "Locked": ReadyReason("Another run has held the lock of the state for more than ten minutes."),
+    "Interrupted": _calm("The run was stopped. It is retried."),
     "StateUnavailable": ReadyReason("The shared state cannot be reached or read."),
-    "ApiFailed": ReadyReason("The API cannot be reached, or fails."),
-    "Throttled": ReadyReason("The API allows no more requests for now."),
-    "SystemFailed": ReadyReason("The operating system refused something."),
-    "Unexpected": ReadyReason("A fault of this program. The log has more."),
+    "ApiFailed": ReadyReason("The API cannot be reached, or returns errors."),
+    "Throttled": ReadyReason("The API's rate limit is exhausted."),
+    "SystemFailed": ReadyReason("A call to the operating system failed."),
+    "Unexpected": ReadyReason("An internal error. The log has details."),
 }
 """Every reason of the condition `Ready`; `Blocked` has the same one while it is true."""
 
@@ -122,7 +122,7 @@ def judge(mode: Mode, result: StackResult, verdict: ApprovalVerdict) -> Judgemen
     if verdict is ApprovalVerdict.OUTDATED:
         return Judgement("ApprovalOutdated", "Another plan was approved.")
     if result.status is StackStatus.IN_SYNC:
-        return Judgement("InSync", "Live objects are as the manifests declare.")
+        return Judgement("InSync", "Live objects match the manifests.")
     if verdict is ApprovalVerdict.NOT_PERMITTED:
         return Judgement("Observed", f"The mode {mode} reports changes and makes none.")
     return Judgement("InSync", "Only the state changes.")

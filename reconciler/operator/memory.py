@@ -78,11 +78,16 @@ class StackMemories:
         self._memories: dict[ObjectKey, StackMemory] = {}
 
     def of(self, stack: StackObject) -> StackMemory:
-        """The memory of a Stack, which is empty for a new Stack under an old name."""
+        """The memory of a Stack; see `is_of_another`."""
         memory = self._memories.get(stack.key)
-        if memory is None or memory.uid != stack.uid:
+        if memory is None:
             memory = self._memories[stack.key] = StackMemory(stack)
         return memory
+
+    def is_of_another(self, stack: StackObject) -> bool:
+        """Whether the memory is of an earlier Stack under the same name, whose end nobody saw."""
+        memory = self._memories.get(stack.key)
+        return memory is not None and memory.uid != stack.uid
 
     def drop(self, key: ObjectKey) -> StackMemory | None:
         """Remove the memory of a Stack that is gone, and return it."""

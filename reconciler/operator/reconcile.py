@@ -109,6 +109,9 @@ class Reconciler:
         if stack is None:
             self._forget(key)
             return RunEnd(Next.GONE)
+        # Between two lists, a Stack can be deleted and created again without an event.
+        if self._memories.is_of_another(stack):
+            self._forget(key)
         memory = self._memories.of(stack)
         memory.number += 1
         try:

@@ -65,8 +65,7 @@ class Registry:
                 return set()
             self._stacks[stack.key] = stack
             if before is not None and before.uid != stack.uid:
-                self._claims.pop(stack.key, None)
-                self._refused.pop(stack.key, None)
+                return {stack.key} | self._drop_claim(before)
         if before is None or _asks_for_run(before, stack):
             return {stack.key}
         return set()
@@ -75,9 +74,15 @@ class Registry:
         """Forget a Stack that is gone. Stacks that waited for its claim are due."""
         with self._lock:
             stack = self._stacks.pop(key, None)
-            claim = self._claims.pop(key, None) or claim_of(stack)
-            self._refused.pop(key, None)
-            return {other for other, refused in self._refused.items() if refused == claim}
+            if stack is None:
+                return set()
+            return self._drop_claim(stack)
+
+    def _drop_claim(self, gone: StackObject) -> set[ObjectKey]:
+        """Forget the claim of a Stack that is gone; the Stacks that waited for it."""
+        claim = self._claims.pop(gone.key, None) or claim_of(gone)
+        self._refused.pop(gone.key, None)
+        return {other for other, refused in self._refused.items() if refused == claim}
 
     def put_organization(self, body: Mapping[str, Any]) -> set[ObjectKey]:
         """Store an Organization of the API server."""
@@ -258,8 +263,7 @@ def _age(stack: StackObject) -> tuple[str, str]:
 
 def _asks_for_run(before: StackObject, after: StackObject) -> bool:
     return (
-        before.uid != after.uid
-        or before.generation != after.generation
+        before.generation != after.generation
         or before.is_deleting != after.is_deleting
         or before.reconcile != after.reconcile
         # The operator itself removes the annotation of an approval that it used up.

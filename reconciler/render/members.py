@@ -84,7 +84,7 @@ def _sign(before: Any, after: Any) -> str:
 
 def _by_key(value: Any) -> Mapping[str, Any]:
     if isinstance(value, FileSet):
-        return {member.key: member for member in value.members}
+        return value.by_key
     if isinstance(value, Mapping):
         return value
     return {}

@@ -79,8 +79,8 @@ class Progress:
             line(head, StyledText(str(change.address), "bold"), f": {phrases.doing(change)}…")
         )
 
-    def told(self, change: Change, text: str) -> None:
-        """News of a job that the run waits for; also written if not `enabled`: jobs take hours."""
+    def job_event(self, change: Change, text: str) -> None:
+        """An event of a job that the run waits for; also written if not `enabled`: jobs take hours."""
         self._write(line(StyledText("… ", "dim"), StyledText(f"{change.address}: ", "bold"), text))
 
     def finished(self, outcome: Outcome) -> None:

@@ -75,7 +75,9 @@ def _body(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     if body is None or not isinstance(body, Mapping):
         return
     if not operation.takes_body:
-        yield RuleProblem(("body",), "No body here", f"{operation.call} has no body.", at_key=True)
+        yield RuleProblem(
+            ("body",), "Body not allowed", f"{operation.call} has no body.", at_key=True
+        )
     if body.get("stream") is True:
         detail = "A check evaluates the complete response: remove stream."
         yield RuleProblem(("body", "stream"), "Streaming not supported", detail, at_key=True)

@@ -99,7 +99,7 @@ def _exception_flaws(index: int, exception: Mapping[str, Any]) -> Iterator[RuleP
     # It would disable the policy. To do that, change the policy itself.
     if isinstance(address, str) and not address.strip("*/?"):
         detail = "This would except every resource: name the resource, or use severity advisory."
-        yield RuleProblem(("exceptions", index, "address"), "Exception for everything", detail)
+        yield RuleProblem(("exceptions", index, "address"), "Exception matches everything", detail)
 
 
 _ASKS = {"owner": "who answers for it", "reason": "why it is needed"}

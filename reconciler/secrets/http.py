@@ -212,7 +212,15 @@ def message_in(body: Any) -> str:
 
 def error_message_in(body: Any) -> str:
     """The explanation in an error like `{"error": {"message": …}}`."""
-    return str(fields_of(fields_of(body).get("error")).get("message", ""))
+    return message_in(fields_of(body).get("error"))
+
+
+def errors_in(body: Any) -> str:
+    """The explanations in an error like `{"errors": […]}`."""
+    errors = fields_of(body).get("errors")
+    if not isinstance(errors, list):
+        return ""
+    return "; ".join(str(error) for error in errors if error is not None)
 
 
 def _why(error: httpx.TransportError) -> str:

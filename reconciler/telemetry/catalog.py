@@ -39,7 +39,7 @@ STACKS = Metric("reconciler_stacks", _GAUGE, "Stacks by the status of their last
 HIDDEN = Metric(
     "reconciler_stacks_without_series",
     _GAUGE,
-    "Stacks beyond the limit on series, which count in reconciler_stacks only.",
+    "Stacks beyond the series limit. They only count in reconciler_stacks.",
 )
 STATUS = Metric(
     "reconciler_stack_status",
@@ -50,19 +50,19 @@ STATUS = Metric(
 DRIFTED = Metric(
     "reconciler_drifted_objects",
     _GAUGE,
-    "Objects that somebody changed or deleted outside reconciler, at the last look.",
+    "Objects that were changed or deleted outside reconciler, as of the last look.",
     STACK,
 )
 PENDING = Metric(
     "reconciler_pending_changes",
     _GAUGE,
-    "Changes that manifests declare and nobody has applied, at the last look.",
+    "Declared changes that were not applied yet, as of the last look.",
     (*STACK, "action"),
 )
 BLOCKED = Metric(
     "reconciler_blocked_resources",
     _GAUGE,
-    "Resources that cannot be planned because of an error, at the last look.",
+    "Resources that cannot be planned because of an error, as of the last look.",
     STACK,
 )
 REFUSALS = Metric(
@@ -75,29 +75,31 @@ KEYS_DUE = Metric("reconciler_keys_due", _GAUGE, "Keys that the next apply would
 KEYS_OVERDUE = Metric(
     "reconciler_keys_overdue",
     _GAUGE,
-    "Keys older than their manifest allows, also where a rotation has to wait.",
+    "Keys older than their manifest allows, including keys whose rotation has to wait.",
     STACK,
 )
 LOOKED_AT = Metric(
     "reconciler_last_look_timestamp_seconds",
     _GAUGE,
-    "When live state was last read completely.",
+    "Time of the last look: the last complete read of live objects.",
     STACK,
 )
-RAN_AT = Metric("reconciler_last_run_timestamp_seconds", _GAUGE, "When the last run ended.", STACK)
+RAN_AT = Metric(
+    "reconciler_last_run_timestamp_seconds", _GAUGE, "Time at which the last run ended.", STACK
+)
 RUN_SECONDS = Metric(
-    "reconciler_last_run_duration_seconds", _GAUGE, "How long the last run took.", STACK
+    "reconciler_last_run_duration_seconds", _GAUGE, "Duration of the last run.", STACK
 )
 RUN_CALLS = Metric(
     "reconciler_last_run_requests",
     _GAUGE,
-    "Requests that the last run of this stack sent, retries included.",
+    "Requests that the last run of this stack sent, including retries.",
     STACK,
 )
 SHARED_ANSWERS = Metric(
     "reconciler_last_run_shared_answers",
     _GAUGE,
-    "Answers that the last run took from what other stacks of the organization had read.",
+    "Responses that the last run shared with other stacks of the organization.",
     STACK,
 )
 LAST_CHANGES = Metric(
@@ -109,13 +111,13 @@ LAST_CHANGES = Metric(
 INTERVAL = Metric(
     "reconciler_interval_seconds",
     _GAUGE,
-    "How often a stack is looked at. Only from the operator.",
+    "Interval between runs of a stack. Only from the operator.",
     STACK,
 )
 CHANGES = Metric(
     "reconciler_apply_changes_total",
     _COUNTER,
-    "Changes that applies carried out or tried, by outcome.",
+    "Changes that applies made or attempted, by outcome.",
     (*STACK, "status"),
 )
 CONFLICTS = Metric(
@@ -130,13 +132,13 @@ RUNS = Metric(
 DURATION = Metric(
     "reconciler_run_duration_seconds",
     MetricType.HISTOGRAM,
-    "How long runs of stacks took.",
+    "Duration of the runs of stacks.",
     ("command",),
 )
 REQUESTS = Metric(
     "reconciler_api_requests_total",
     _COUNTER,
-    "Requests to the API. The status is a code or a class such as 5xx; none without an answer.",
+    "Requests to the API. The status is a code or a class such as 5xx, or none if there was no response.",
     (*_ROUTE, "status"),
 )
 REQUEST_SECONDS = Metric(
@@ -160,8 +162,8 @@ LIMIT = Metric(
 SPEND_SHARE = Metric(
     "reconciler_spend_limit_used_ratio",
     _GAUGE,
-    "The share of a monthly spend limit that is used: of the limit of the stack that is closest to "
-    "its end. Only where spend is read.",
+    "Used share of the monthly spend limit of a stack that is closest to exhaustion. Only if spend "
+    "is read.",
     STACK,
 )
 NOTICES = Metric(

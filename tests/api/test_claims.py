@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.change_context import ChangeContext
 from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.orphaned_uploads import OrphanedUploads
 from reconciler.api.objects.reservations import InProcessReservations
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.uploads import Uploader
 from reconciler.engine.apply.records import RecordSet
 from reconciler.engine.apply.search import ObjectSearch, SearchCriteria

@@ -6,6 +6,7 @@ import gc
 import io
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,10 @@ from reconciler.api.keys import Key
 from reconciler.api.transport.circuit_breaker import CircuitBreaker
 from reconciler.api.transport.client import ANSWER_SECONDS, Client, Left
 from reconciler.api.transport.connection import CONNECT_SECONDS
-from reconciler.api.transport.request import Form
+from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.retry import RetryPolicy
 from reconciler.api.transport.throttle import WINDOW_SECONDS, RateLimitKey, Throttle
+from reconciler.api.transport.waits import Waits
 from reconciler.emulator import Emulator
 from reconciler.errors import (
     AmbiguousError,
@@ -300,6 +302,30 @@ def test_stopping_the_run_ends_a_wait(emulator: Emulator) -> None:
     with pytest.raises(Interrupted):
         client.request("GET", "/files", key=Key(Secret(emulator.api_key), "test"))
     client.close()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_cleanup_waits_and_tries_again_after_the_run_was_stopped(
+    clock: Clock, status: int
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    answers = [
+        httpx.Response(status, json={}, headers={"retry-after": "7"}),
+        httpx.Response(200, json={"deleted": True}),
+    ]
+    client = talking_to(lambda _: answers.pop(0), clock, stop=stop)
+    request = Request("DELETE", "/files/{id}", KEY, {"id": "file_1"}, after_stop=True)
+    assert client.exchange(request).body == {"deleted": True}
+    assert sum(clock.slept) >= 7
+
+
+def test_a_stop_does_not_shorten_the_wait_of_a_cleanup() -> None:
+    stop = threading.Event()
+    stop.set()
+    began_at = time.monotonic()
+    Waits(clock=time.time, stop=stop).sleep(0.05, after_stop=True)
+    assert time.monotonic() - began_at >= 0.05
 
 
 def test_json_that_lost_its_end_is_asked_for_again(clock: Clock) -> None:
@@ -627,6 +653,22 @@ def test_a_refusal_keeps_the_message_of_the_api(clock: Clock) -> None:
 def test_an_error_without_its_envelope_is_understood(clock: Clock, body: Any) -> None:
     with pytest.raises(NotFoundError, match="gone"):
         talking_to(always(404, json=body), clock).request("GET", "/evals/x", key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("error", "excerpt"),
+    [
+        ("no upstream", '("no upstream")'),
+        ({"message": "no upstream", "code": 7}, '("no upstream")'),
+        ({"message": None, "code": 7}, '("{"message": null, "code": 7}")'),
+        ({"code": 7}, '("{"code": 7}")'),
+    ],
+    ids=str,
+)
+def test_an_error_in_place_of_a_result_is_shown(clock: Clock, error: Any, excerpt: str) -> None:
+    with pytest.raises(AnswerError) as caught:
+        talking_to(always(200, json={"error": error}), clock).request("GET", "/files", key=KEY)
+    assert excerpt in str(caught.value)
 
 
 def test_no_secret_of_an_answer_reaches_a_message(clock: Clock) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import side_by_side
+from reconciler.api.objects.change_context import side_by_side
 from reconciler.errors import (
     AmbiguousError,
     ApiError,

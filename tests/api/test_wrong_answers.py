@@ -9,10 +9,15 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from reconciler.api.keys import Key
+from reconciler.api.objects.collection import CollectionClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.throttle import Throttle
 from reconciler.errors import AmbiguousError, AnswerError
+from reconciler.kinds import KINDS
 from reconciler.model.provider import Written
+from reconciler.model.secret import Secret
 from reconciler.model.values import FileSet, Member
 from tests.api.conftest import Clock, World
 
@@ -89,6 +94,17 @@ def test_a_change_whose_answer_shows_nothing_is_read(world: World, wrong: str) -
     world.emulator.add_fault(f"on=POST:/assistants/*,do={wrong}")
     changed = world.update(made.live, {"name": "New"})
     assert (changed.live.id, changed.live.attributes["name"]) == (made.live.id, "New")
+
+
+def test_an_event_of_a_job_without_a_message_is_not_reported(clock: Clock) -> None:
+    """The emulator gives every event a message."""
+    events = [{"id": "e2", "message": None}, {"message": "Job started"}, {"id": "e0"}]
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": events}))
+    client = Client("https://api.example/v1", transport=transport, clock=clock)
+    scope = ScopedClient(client, Key(Secret("sk-emulator"), "a test"))
+    assert CollectionClient(KINDS["FineTuningJob"], scope, None).job_events("ftjob_1") == [
+        ("", "Job started")
+    ]
 
 
 def test_a_project_is_not_taken_to_be_archived_because_an_answer_says_nothing(world: World) -> None:

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.api.keys import Key, KeyRing
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.client import Client
 from reconciler.checks import CheckTools, run_checks

@@ -78,7 +78,7 @@ def test_work_that_takes_too_long_is_cancelled_and_has_failed(
 ) -> None:
     outcome = check({**response(background=True), "wait_seconds": 0})
     assert [str(finding) for finding in outcome.findings] == [
-        "wait_seconds were over, and it was queued; it was cancelled"
+        "wait_seconds elapsed while it was queued; it was cancelled"
     ]
     assert [
         request.path.rpartition("/")[2] for request in emulator.requests if request.method == "POST"
@@ -112,7 +112,7 @@ def test_objects_that_cannot_be_removed_are_reported(
     outcome = check(response(store=True))
     assert outcome.status is CheckStatus.PASSED
     [note] = outcome.notes
-    assert note.startswith("It was not removed (DELETE /responses/resp_1): ")
+    assert note.startswith("Cannot remove the object (DELETE /responses/resp_1): ")
 
 
 @pytest.mark.parametrize("id", [None, "", 7, {}])
@@ -293,7 +293,7 @@ def test_a_budget_counts_what_its_project_spent(over_wire: Callable[[Answering],
     check = over_wire(costs(("proj_1", 60.5), ("proj_1", 39.5), ("proj_2", 900.0)))
     used_up = check({"budget": {"below": 100}}, project="search")
     assert [str(finding) for finding in used_up.findings] == [
-        "budget is used up: 100.00 USD since 2026-11-01; below 100 expected"
+        "budget is used up: 100.00 USD since 2026-11-01; expected below 100"
     ]
     assert check({"budget": {"below": 100.01}}, project="search").status is CheckStatus.PASSED
     assert check({"budget": {"below": 1000}}).status is CheckStatus.FAILED
@@ -439,7 +439,7 @@ def test_a_session_of_an_agent_is_followed_answered_and_deleted(
     assert emulator.store.counts().get("agent_session", 0) == 0
     late = check({**spec, "wait_seconds": 0, "expect": {}})
     assert [str(finding) for finding in late.findings] == [
-        "wait_seconds were over, and it was in_progress; it was cancelled"
+        "wait_seconds elapsed while it was in_progress; it was cancelled"
     ]
     assert emulator.store.counts().get("agent_session", 0) == 0
 
@@ -462,6 +462,25 @@ def test_a_function_without_an_output_ends_the_run(
     assert threads.seen[-3] == "POST /threads/thread_1/runs/run_1/cancel"
 
 
+def test_a_function_without_a_name_is_not_called_none(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": None, "arguments": "{}"}}
+    asking = {
+        "status": "requires_action",
+        "required_action": {"submit_tool_outputs": {"tool_calls": [call]}},
+    }
+
+    def answer(request: httpx.Request) -> dict[str, Any]:
+        return {"id": "run_1", "thread_id": "thread_1", "data": [], **asking}
+
+    outcome = over_wire(answer)(RUN)
+    assert (outcome.status, outcome.message) == (
+        CheckStatus.ERROR,
+        "A function without a name is called.",
+    )
+
+
 def test_a_run_that_asks_for_outputs_without_end_is_ended_when_its_time_is_over(
     over_wire: Callable[[Answering], Checking],
 ) -> None:
@@ -478,5 +497,5 @@ def test_a_run_that_asks_for_outputs_without_end_is_ended_when_its_time_is_over(
 
     outcome = over_wire(answer)({**RUN, "wait_seconds": 0.05, "expect": {}})
     assert [str(finding) for finding in outcome.findings] == [
-        "wait_seconds were over, and it was requires_action; it was cancelled"
+        "wait_seconds elapsed while it was requires_action; it was cancelled"
     ]

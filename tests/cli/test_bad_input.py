@@ -53,7 +53,7 @@ MANIFESTS = {
     "empty expression": (NAMED + 'spec: {model: "${}"}\n', "a.yaml:3:15", "Unknown expression"),
     "nameless variable": (NAMED + 'spec: {model: "${var.}"}\n', "a.yaml:3:15", "Unknown expression"),
     "nested expression": (NAMED + 'spec: {model: "${var.${var.x}}"}\n', "a.yaml:3:15", "Nested expression"),
-    "each without for_each": (NAMED + 'spec: {model: "${each.key}"}\n', "a.yaml:3:15", "No for_each here"),
+    "each without for_each": (NAMED + 'spec: {model: "${each.key}"}\n', "a.yaml:3:15", "each outside for_each"),
     "number as for_each": (GOOD + "for_each: 3\n", "a.yaml:4:11", "must be a map or a list of strings"),
     "name twice in for_each": (GOOD + "for_each: [a, b, a]\n", "a.yaml:4:11", "more than once"),
     "one name for all": (GOOD + "for_each: [a, b]\n", "a.yaml:2:18", "Use ${each.key}"),

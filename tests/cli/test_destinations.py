@@ -54,7 +54,7 @@ def test_a_plan_reports_a_destination_that_takes_no_key_and_skips_its_dependents
         PROJECT, account("a", VARIABLE), account("b", "{file: secrets/b.key}"), user_of("a")
     )
     planned = workspace.run("plan", expect=1)
-    assert "Destination takes no key" in planned.err
+    assert "Destination refuses the key" in planned.err
     assert "the role Maintainer" in planned.err
     assert "2 to create" in planned.out
     workspace.run("apply", "--yes")

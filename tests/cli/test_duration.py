@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from reconciler.cli.duration import seconds_in
 from reconciler.errors import UsageError
+from reconciler.model.durations import seconds_of_option
 from tests.conftest import Workspace
 
 LOCKING = {
@@ -44,7 +44,7 @@ command()
     ],
 )  # fmt: skip
 def test_a_duration_is_read_in_every_spelling(text: str, seconds: float) -> None:
-    assert seconds_in(text, "--lock-wait") == seconds
+    assert seconds_of_option(text, "--lock-wait") == seconds
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_anything_else_is_no_duration(text: str) -> None:
     with pytest.raises(
         UsageError, match=r'^--lock-wait ".*" is no duration: write one such as 30s'
     ):
-        seconds_in(text, "--lock-wait")
+        seconds_of_option(text, "--lock-wait")
 
 
 @pytest.mark.parametrize("words", LOCKING.values(), ids=LOCKING.keys())

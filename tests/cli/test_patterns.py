@@ -61,8 +61,8 @@ def test_an_entry_whose_object_is_gone_is_no_error(workspace: Workspace) -> None
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ("['*']", "Too wide"),
-        ("['Group/*']", "Too wide"),
+        ("['*']", "Pattern too broad"),
+        ("['Group/*']", "Pattern too broad"),
         ("[Groop/a1]", 'Unknown kind: "Groop" is not a kind. Did you mean "Group"?'),
     ],
 )

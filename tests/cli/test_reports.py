@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from reconciler.cli.main import cli
+from reconciler.errors import ReconcilerError
 from reconciler.state import StateStore
 from tests.cli.test_interrupts import AGES_MS, ended, start, until
 from tests.cli.test_plan_and_apply import ASSISTANT
@@ -77,6 +81,66 @@ def test_a_server_that_cannot_be_reached_is_in_every_report(
     reporting.emulator.add_fault("on=*:*,do=error:401,times=0")
     reporting.run(*command, *REPORTS, expect=1)
     assert_all_say(reporting, "was refused (401)")
+
+
+def commands_with_reports(
+    command: click.Command, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from commands_with_reports(below, (*words, name))
+    elif any("--report" in parameter.opts for parameter in command.params):
+        yield words, command
+
+
+def is_read(parameter: click.Parameter, context: click.Context) -> bool:
+    """Whether click accepts "soon" as the value of a parameter."""
+    value: Any = "soon"
+    if parameter.multiple or parameter.nargs != 1:
+        value = ("soon",)
+    try:
+        parameter.process_value(context, value)
+    except (click.ClickException, ReconcilerError):
+        return False
+    return True
+
+
+def mistakes() -> dict[str, tuple[str, ...]]:
+    """A command line for each option and argument that cannot be "soon", in one of its commands."""
+    lines: dict[str, tuple[str, ...]] = {}
+    for words, command in commands_with_reports(cli):
+        context = click.Context(command)
+        for parameter in command.params:
+            takes_value = isinstance(parameter, click.Argument) or not (
+                isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count)
+            )
+            if not takes_value or is_read(parameter, context):
+                continue
+            name = parameter.opts[0]
+            if isinstance(parameter, click.Argument):
+                lines.setdefault(f"{words} {name}", (*words, "soon"))
+            else:
+                lines.setdefault(name, (*words, name, "soon"))
+    return lines
+
+
+def test_a_value_that_cannot_be_read_replaces_the_reports_that_are_given_after_it(
+    workspace: Workspace,
+) -> None:
+    lines = mistakes()
+    stale = []
+    for words in lines.values():
+        workspace.write(dict.fromkeys(NAMES, OF_A_GOOD_RUN))
+        workspace.run(*words, *REPORTS, expect=1)
+        if OF_A_GOOD_RUN in reports(workspace) or not as_json(workspace)["errored"]:
+            stale.append(" ".join(words))
+    assert stale == []
+    # Each way to refuse a value: a type, a choice, and the functions of single options.
+    assert {"--parallelism", "--refresh", "--lock-wait", "--approve"} <= lines.keys()
+    assert ("rollback", "soon") in lines.values()
 
 
 def test_a_missing_key_is_in_every_report(reporting: Workspace) -> None:

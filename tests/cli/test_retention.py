@@ -246,7 +246,7 @@ def test_a_rollback_says_what_does_not_come_back(workspace: Workspace, platform:
     workspace.declare(STORE, RESULTS)
     workspace.apply()
     said = workspace.run("rollback", "1", "--yes", expect=0)
-    assert "Objects that retention rules deleted do not come back" in said.out + said.err
+    assert "Unmanaged objects cannot be restored" in said.out + said.err
 
 
 def test_nothing_is_removed_while_a_store_that_could_hold_it_cannot_be_read(

@@ -624,7 +624,7 @@ def test_an_archived_project_refuses_the_rollback_and_the_rest_can_be_named(
     workspace.run("destroy", "--yes", "--allow-delete", "Project/search", expect=0)
     workspace.emulator.clear_requests()
     refused = workspace.run("rollback", "2", "--yes", expect=1)
-    assert "Project/search\n  Nothing can undo an archive" in refused.err
+    assert "Project/search\n  The API cannot undo an archive" in refused.err
     assert writes(workspace) == []
     workspace.run("rollback", "2", "--yes", "--target", "Assistant/bot", expect=0)
     assert [item["name"] for item in assistants(workspace)] == ["Bot"]
@@ -675,7 +675,7 @@ def test_a_create_with_an_unknown_result_refuses_the_rollback(workspace: Workspa
         ):
             raise KeyboardInterrupt
     assert (
-        "Run 2 began to create it and did not end"
+        "Run 2 was stopped while it created the object"
         in workspace.run("rollback", "2", "--yes", expect=1).err
     )
 

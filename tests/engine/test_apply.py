@@ -325,7 +325,7 @@ class Progress:
     def started(self, change: Any) -> None:
         self.heard.append(f"start {change.address}")
 
-    def told(self, change: Any, text: str) -> None:
+    def job_event(self, change: Any, text: str) -> None:
         self.heard.append(f"{change.address}: {text}")
 
     def finished(self, outcome: Any) -> None:

@@ -347,10 +347,7 @@ def test_a_project_name_that_means_another_project_blocks_what_is_recorded_in_it
         [shown("Project", "proj_old", {"id": "proj_old", "name": "A", "status": "active"})],
         projects={"a": "proj_new"},
     ).snapshot()
-    assert (
-        snapshot.errors[at("ServiceAccount/a/ci")].summary
-        == "A project has the name of another one"
-    )
+    assert snapshot.errors[at("ServiceAccount/a/ci")].summary == "Project name reused"
 
 
 @pytest.mark.parametrize(

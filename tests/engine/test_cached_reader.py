@@ -19,9 +19,9 @@ OBJECTS = [store("vs_1", "Docs"), shown("Group", "group_1", {"id": "group_1", "n
 RECORDS = {at("Group/staff"): recorded("Group/staff", "group_1", {"name": "Recorded"})}
 
 
-def cached(api: MemoryReader, *, trusted: bool = False) -> CachedReader:
-    """A reader in front of an API; with `trusted`, the groups are unchanged."""
-    scopes = {("Group", None): NOW} if trusted else {}
+def cached(api: MemoryReader, *, unchanged: bool = False) -> CachedReader:
+    """A reader in front of an API; with `unchanged`, the groups are unchanged."""
+    scopes = {("Group", None): NOW} if unchanged else {}
     return CachedReader(api, StateReader(RECORDS), UnchangedScopes(scopes=scopes))
 
 
@@ -84,7 +84,7 @@ def test_own_calls_are_cached_by_object_and_fields() -> None:
 
 def test_an_unchanged_scope_is_answered_from_the_state() -> None:
     api = MemoryReader(OBJECTS)
-    reader = cached(api, trusted=True)
+    reader = cached(api, unchanged=True)
     [live] = reader.list(GROUPS, None)
     assert live.value("name") == "Recorded"
     assert reader.get(GROUPS, None, "group_1") == live
@@ -94,20 +94,20 @@ def test_an_unchanged_scope_is_answered_from_the_state() -> None:
 
 def test_only_the_unchanged_scope_is_answered_from_the_state() -> None:
     api = MemoryReader(OBJECTS)
-    assert [live.id for live in cached(api, trusted=True).list(STORES, None)] == ["vs_1"]
+    assert [live.id for live in cached(api, unchanged=True).list(STORES, None)] == ["vs_1"]
     assert api.asked == ["VectorStore"]
 
 
-def test_a_scope_that_is_no_longer_trusted_is_read() -> None:
+def test_a_scope_that_is_no_longer_unchanged_is_read() -> None:
     api = MemoryReader(OBJECTS)
-    reader = cached(api, trusted=True)
+    reader = cached(api, unchanged=True)
     reader.list(GROUPS, None)
     reader.set_unchanged(UnchangedScopes())
     [live] = reader.list(GROUPS, None)
     assert live.value("name") == "Live"
 
 
-def test_a_scope_is_trusted_in_one_project_alone() -> None:
+def test_a_scope_is_unchanged_in_one_project_alone() -> None:
     api = MemoryReader([])
     limits = KINDS["RateLimit"]
     scopes = UnchangedScopes(scopes={("RateLimit", "search"): NOW})

@@ -45,12 +45,12 @@ def folder(count: int) -> World:
 
 
 class Row(NamedTuple):
-    """The calls of a full refresh, or of one without some trusted scopes."""
+    """The calls of a full refresh, or of one without some unchanged scopes."""
 
     what: str
     world: World
     calls: int
-    trusted: frozenset[ScopeKey] = frozenset()
+    unchanged: frozenset[ScopeKey] = frozenset()
 
 
 LONG_LIST = {**DEFAULT_KEY, "pages": {Scope("VectorStore", None): 7}}
@@ -62,8 +62,8 @@ ROWS = [
     Row("two lists", World([GROUP, declared("Role/a", {"role_name": "a"})]), 2),
     Row("one recorded object is read by its id", groups(1), 1),
     Row("recorded objects beyond a page", groups(2 * PAGE + 1), 3),
-    Row("a trusted scope", groups(2 * PAGE + 1), 0, frozenset({("Group", None)})),
-    Row("another trusted scope", groups(1), 1, frozenset({("Role", None)})),
+    Row("a unchanged scope", groups(2 * PAGE + 1), 0, frozenset({("Group", None)})),
+    Row("another unchanged scope", groups(1), 1, frozenset({("Role", None)})),
     Row("the default project has a key", World([STORE], more=DEFAULT_KEY), 1),
     Row("the default project has no key", World([STORE]), 0),
     Row("a list that was long last time", World([STORE], more=LONG_LIST), 7),
@@ -80,22 +80,22 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.what for row in ROWS])
 def test_estimate(row: Row) -> None:
-    assert Estimate(row.world.inputs, row.world.reader, row.trusted).calls == row.calls
+    assert Estimate(row.world.inputs, row.world.reader, row.unchanged).calls == row.calls
 
 
 @pytest.mark.parametrize(
-    ("budget", "beside", "is_refused"),
+    ("budget", "log_calls", "is_refused"),
     [(None, 0, False), (3, 0, False), (2, 0, True), (3, 1, True), (4, 1, False)],
 )
 def test_a_budget_is_a_limit_for_all_calls(
-    budget: int | None, beside: int, is_refused: bool
+    budget: int | None, log_calls: int, is_refused: bool
 ) -> None:
     world = groups(2 * PAGE + 1)._replace(options=PlanOptions(budget_calls=budget))
     if is_refused:
-        with pytest.raises(UsageError, match=f"at least {3 + beside} calls, over the budget"):
-            check_budget(world.inputs, world.reader, beside=beside)
+        with pytest.raises(UsageError, match=f"at least {3 + log_calls} calls, over the budget"):
+            check_budget(world.inputs, world.reader, log_calls=log_calls)
     else:
-        check_budget(world.inputs, world.reader, beside=beside)
+        check_budget(world.inputs, world.reader, log_calls=log_calls)
 
 
 def test_a_list_that_another_stack_has_read_takes_no_call() -> None:

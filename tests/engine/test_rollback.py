@@ -300,12 +300,12 @@ def test_a_plan_knows_which_run_it_undoes() -> None:
         (
             [change("Project/search", Action.CREATE, removal=Removal.ARCHIVE)],
             [],
-            ["What was archived does not come back"],
+            ["Archived project cannot be restored"],
         ),
         (
             [change("ServiceAccount/search/ci", Action.CREATE)],
             [],
-            ["Its project is not managed any more"],
+            ["Project no longer managed"],
         ),
         ([change("ServiceAccount/search/ci", Action.CREATE)], ["search"], []),
         ([change(STORE, Action.CREATE)], [], []),

@@ -69,7 +69,7 @@ def test_stacks_that_wait_for_each_other_are_errors_and_the_others_go_on(chain: 
     report = chain.report("apply", "--yes", expect=13)
     stacks = {each["folder"]: each for each in report["stacks"]}
     for name in ("stacks/b", "stacks/c"):
-        assert "Stacks that wait for each other" in stacks[name]["message"]
+        assert "Cycle of stacks" in stacks[name]["message"]
     assert stacks["stacks/a"]["reason"] == "DependencyNotApplied"
     assert chain.groups() == ["d"]
 

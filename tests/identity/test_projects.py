@@ -190,7 +190,7 @@ def test_a_record_that_was_moved_to_another_project_by_hand_is_an_error(team: Wo
     team.write({"other.yaml": OTHER}).apply()
     team.run("state", "mv", "ServiceAccount/team/bot", "ServiceAccount/other/bot", expect=0)
     team.write({"team.yaml": TEAM.replace(BOT, BOT.replace("project: team", "project: other"))})
-    assert "A project has the name of another one" in team.run("apply", "--yes", expect=1).err
+    assert "Project name reused" in team.run("apply", "--yes", expect=1).err
 
 
 # --- two addresses

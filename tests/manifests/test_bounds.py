@@ -36,7 +36,10 @@ def test_all_documents_together_expand_to_a_bounded_number_of_resources(folder: 
     assert len(folder.load().resources) == 90
     folder.write({"m/a.yaml": "---\n".join(EACH % n for n in range(4))})
     assert folder.problems() == [
-        "m/a.yaml:16:1: error: Too much: The documents expand to more than 100 resources. Split the stack into several."
+        (
+            "m/a.yaml:16:1: error: Stack too large: The documents expand to more than 100 resources. "
+            "Split the stack into several."
+        )
     ]
 
 

@@ -145,7 +145,7 @@ REFUSED = {
     ),
     "each without for_each": (
         "${each.key}",
-        'No for_each here: "${each.key}" is only valid in a document with for_each.',
+        'each outside for_each: "${each.key}" is only valid in a document with for_each.',
     ),
     "missing file": (
         "${file:no.md}",

@@ -130,7 +130,7 @@ def test_a_rejected_value_has_a_violation(kind: Kind) -> None:
     @examples(50)
     @given(value=near(schema))
     def check(value: Any) -> None:
-        assert bool(list(checker.findings(value))) is not accepts(value)
+        assert bool(list(checker.violations(value))) is not accepts(value)
 
     check()
 
@@ -140,7 +140,7 @@ def test_a_value_known_after_apply_satisfies_every_field(kind: Kind) -> None:
     later = Reference(Address("Project", "x"))
     spec = {field.name: later for field in kind.fields}
     checker = Checker(spec_schema(kind))
-    assert list(checker.findings(spec)) == []
+    assert list(checker.violations(spec)) == []
 
 
 def test_an_unsupported_keyword_rejects_every_value() -> None:
@@ -148,4 +148,4 @@ def test_an_unsupported_keyword_rejects_every_value() -> None:
 
 
 def test_the_validator_decides_on_an_unsupported_keyword() -> None:
-    assert list(Checker({"type": "string", "format": "email"}).findings("a@b.example")) == []
+    assert list(Checker({"type": "string", "format": "email"}).violations("a@b.example")) == []

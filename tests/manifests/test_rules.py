@@ -78,7 +78,7 @@ def test_for_each_declares_a_rule_for_each_entry(tmp_path: Path) -> None:
             "operation: retrieveModel\n  parameters: {modle: x, model: y}",
             '5:16 Unknown parameter "modle"',
         ),
-        ("operation: listModels\n  body: {a: 1}", "5:3 No body here"),
+        ("operation: listModels\n  body: {a: 1}", "5:3 Body not allowed"),
         ("operation: createResponse\n  body: {stream: true}", "5:10 Streaming not supported"),
         (
             "operation: createResponse\n  body: {conversation: c}",

@@ -47,7 +47,7 @@ def test_a_reference_to_a_left_out_document_says_why_it_does_not_exist(folder: F
     with_when(folder, "false", f"---\n{store}")
     assert folder.problems() == [
         (
-            'm.yaml:8:31: error: VectorStore/s: Reference to nothing: "Group/g" does not exist here: '
+            'm.yaml:8:31: error: VectorStore/s: Reference to a skipped document: "Group/g" does not exist here: '
             'its "when" at m.yaml:3:7 is false. Give this document the same "when", or use a variable '
             "instead."
         )

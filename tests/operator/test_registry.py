@@ -111,6 +111,18 @@ def test_the_first_stack_keeps_its_claim_until_it_is_gone() -> None:
     assert registry.claim(YOUNG, CLAIM) is None
 
 
+def test_a_stack_that_was_created_again_unseen_lets_others_have_its_claim() -> None:
+    registry = Registry()
+    registry.put_stack(_aged(1))
+    registry.put_stack(_aged(2, "young"))
+    assert registry.claim(KEY, CLAIM) is None
+    assert registry.claim(YOUNG, CLAIM) == KEY
+    again = _aged(3)
+    again["metadata"]["uid"] = "uid-again"
+    assert registry.put_stack(again) == {KEY, YOUNG}
+    assert registry.claim(YOUNG, CLAIM) is None
+
+
 def test_an_older_stack_cannot_take_over_what_a_younger_one_manages() -> None:
     registry = Registry()
     registry.put_stack(_aged(2, "young"))

@@ -93,3 +93,16 @@ def test_a_stack_that_changes_its_environment_or_goes_leaves_nothing_behind(
     bed.cluster.objects.clear()
     bed.look(reconciler=operator)
     assert list(notebook.heard) == []
+
+
+def test_a_stack_that_was_created_again_unseen_in_another_environment_leaves_nothing_behind(
+    bed: Bed, operator: Reconciler, notebook: Notebook
+) -> None:
+    bed.stack(environment="dev", source={"configMap": {"name": "missing"}})
+    bed.look(reconciler=operator)
+    assert list(notebook.heard) == [("team/search", "dev")]
+    # Deleted and created again before the operator looks.
+    bed.cluster.objects.pop(("stacks", "team", "search"))
+    bed.stack(environment="prod", source={"configMap": {"name": "missing"}})
+    bed.look(reconciler=operator)
+    assert list(notebook.heard) == [("team/search", "prod")]

@@ -62,7 +62,7 @@ def problems(folder: Path, spec: str) -> list[str]:
         ),
         (
             "  rule: 'true'\n  exceptions: [{address: '*', owner: a, reason: r, until: 2027-01-01}]\n",
-            "Exception for everything",
+            "Exception matches everything",
         ),
         (
             "  rule: 'true'\n  exceptions: [{address: a/b, owner: a, reason: r, until: 2027-13-01}]\n",

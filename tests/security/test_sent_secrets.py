@@ -151,7 +151,7 @@ def test_a_secret_that_is_not_here_is_taken_as_unchanged_and_is_needed_to_be_sen
     assert posts(stack) == []
     rotated(stack, FIRST).apply()
     plan = rotated(stack, None).plan()
-    assert (plan.code, "it is not known whether the secret changed" in plan.out) == (0, True)
+    assert (plan.code, "Whether the secret changed is unknown" in plan.out) == (0, True)
     stack.apply()
     assert rotated(stack, FIRST).plan().code == 0
 
@@ -245,10 +245,10 @@ SENDS = {
         "Secret contains a credential",
     ),
     "a key that is delivered": ("{from_file: secrets/ci.key}", "A credential does not belong"),
-    "any file": ("{from_file: .env}", "Not a file of secrets"),
-    "a file beside": ("{from_file: secrets/../.env}", "Not a file of secrets"),
+    "any file": ("{from_file: .env}", "Not a secret file"),
+    "a file beside": ("{from_file: secrets/../.env}", "Not a secret file"),
     "a file outside": ("{from_file: ../outside.txt}", "Path outside the stack"),
-    "a link to any file": ("{from_file: secrets/link}", "Not a file of secrets"),
+    "a link to any file": ("{from_file: secrets/link}", "Not a secret file"),
     "the secret itself": ("a-secret-in-the-clear", "Wrong type"),
     "a word": ("{from_env: RECONCILER_SECRET_WORD}", "Secret too short"),
     "lines": ("{from_env: RECONCILER_SECRET_LINES}", "Not one line"),

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.changes import ChangeContext, create_once
-from reconciler.api.objects.scoped import id_of
+from reconciler.api.objects.change_context import ChangeContext, create_once
+from reconciler.api.objects.scoped_client import id_of
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError
 from reconciler.model.consistency import pauses
 from reconciler.model.provider import MINT

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from reconciler.api.objects.changes import CREATE_ATTEMPTS
+from reconciler.api.objects.change_context import CREATE_ATTEMPTS
 from reconciler.api.objects.indexing import Indexing, IndexingWatch
 from reconciler.api.objects.members import attachment
 from reconciler.api.objects.refusals import refused_members
-from reconciler.api.objects.scoped import new_id_of
+from reconciler.api.objects.scoped_client import new_id_of
 from reconciler.api.objects.store_content import StoreContent
 from reconciler.errors import AmbiguousError, ApiError
 from reconciler.model.values import Member

@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import FieldHandler, FieldWrite, create_once
+from reconciler.api.objects.change_context import FieldHandler, FieldWrite, create_once
 from reconciler.api.objects.members import members_in
-from reconciler.api.objects.scoped import ScopedClient, new_id_of
+from reconciler.api.objects.scoped_client import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError, NotFoundError

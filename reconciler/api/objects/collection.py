@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient, id_of
+from reconciler.api.objects.scoped_client import ScopedClient, id_of
 from reconciler.errors import AnswerError, CredentialError, NotFoundError
 from reconciler.model.calls import Parent, parent_fields
 from reconciler.model.comparing import canonical, with_hidden
@@ -181,7 +181,11 @@ class CollectionClient(Struct, frozen=True, dict=True):
             return []
         # One page is enough: the API sends the newest events first.
         events = self._request_of_job(f"GET {self.kind.job.events}", id).get("data") or ()
-        return [(str(event.get("id")), str(event.get("message"))) for event in reversed(events)]
+        return [
+            (str(event.get("id") or ""), str(event["message"]))
+            for event in reversed(events)
+            if event.get("message")
+        ]
 
     def _request_of_job(self, template: str, id: str) -> dict[str, Any]:
         method, _, path = template.replace("{collection}", self.path).partition(" ")

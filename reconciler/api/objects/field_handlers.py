@@ -9,7 +9,12 @@ from functools import cached_property
 from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite, FieldWrites
+from reconciler.api.objects.change_context import (
+    ChangeContext,
+    FieldHandler,
+    FieldWrite,
+    FieldWrites,
+)
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.uploads import Uploader
 from reconciler.model.kind import Field

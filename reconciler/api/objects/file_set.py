@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.objects.attaching import Attaching
-from reconciler.api.objects.changes import (
+from reconciler.api.objects.change_context import (
     ChangeContext,
     FieldHandler,
     FieldWrite,
@@ -37,7 +37,7 @@ from reconciler.api.objects.members import (
 from reconciler.api.objects.orphaned_uploads import REATTACH, UPLOAD, OrphanedUploads
 from reconciler.api.objects.refusals import is_about_the_file
 from reconciler.api.objects.reservations import InProcessReservations
-from reconciler.api.objects.scoped import ScopedClient, new_id_of
+from reconciler.api.objects.scoped_client import ScopedClient, new_id_of
 from reconciler.api.objects.store_content import (
     PAGE_FILES,
     StoreContent,

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.responses import clean
 from reconciler.errors import NotFoundError
 from reconciler.model.values import Spec
@@ -115,8 +115,10 @@ class Indexing(Struct):
     def _reason(self, file: Spec) -> str:
         error: Any = file.get("last_error")
         if not isinstance(error, Mapping):
-            return str(file.get("status"))
+            error = {}
         sentence = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+        if not sentence:
+            sentence = str(file.get("status") or "no reason is given")
         # The message may quote the file.
         return clean(sentence, self.client.http.redactor).rstrip(".")
 

@@ -28,7 +28,7 @@ from reconciler.api.objects.account_keys import (
     shows,
     time_in,
 )
-from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite
+from reconciler.api.objects.change_context import ChangeContext, FieldHandler, FieldWrite
 from reconciler.api.objects.key_places import (
     KEEP,
     Handover,

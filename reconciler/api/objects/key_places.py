@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api.objects.changes import ChangeContext, FieldWrite
+from reconciler.api.objects.change_context import ChangeContext, FieldWrite
 from reconciler.errors import SinkError, UncertainDeliveryError
 from reconciler.model.address import Address
 from reconciler.model.keys import KEPT, earlier_keys

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reconciler.api.objects.account_keys import key_id_of, keys_of
-from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.change_context import ChangeContext
 from reconciler.model.address import Address
 from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, CreationWindow, pauses
 from reconciler.model.provider import CREATE, MINT

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.objects.bodies import plain
-from reconciler.api.objects.scoped import id_of
+from reconciler.api.objects.scoped_client import id_of
 from reconciler.model.comparing import comparable, same
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Member

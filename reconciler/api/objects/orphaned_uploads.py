@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.change_context import ChangeContext
 from reconciler.api.objects.members import members_in
 from reconciler.api.objects.reservations import InProcessReservations
-from reconciler.api.objects.scoped import id_of
+from reconciler.api.objects.scoped_client import id_of
 from reconciler.errors import NotFoundError
 from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, CreationWindow, pauses
 from reconciler.model.values import LocalFile, Spec

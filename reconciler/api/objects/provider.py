@@ -16,7 +16,7 @@ from reconciler.api.objects.field_handlers import BATCH_FILES, FieldHandlers, Fi
 from reconciler.api.objects.reader import HttpReader
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.retirement import Retirements
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.scopes import Scopes
 from reconciler.api.objects.uploads import MEBIBYTE, Uploader
 from reconciler.api.objects.writer import HttpWriter

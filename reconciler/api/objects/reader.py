@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import FieldHandler
+from reconciler.api.objects.change_context import FieldHandler
 from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.field_handlers import FieldHandlers
 from reconciler.api.objects.retirement import Retirements
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.objects.scopes import Scopes
 from reconciler.api.transport.request import Reuse
 from reconciler.api.transport.throttle import RateLimitKey

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reconciler.api.objects.bodies import restoring_body, whole_body
-from reconciler.api.objects.changes import ChangeContext, FieldWrites
+from reconciler.api.objects.change_context import ChangeContext, FieldWrites
 from reconciler.errors import AnswerError, ApiError, NotFoundError
 from reconciler.model.kind import TerminalState
 from reconciler.model.resource import LiveObject

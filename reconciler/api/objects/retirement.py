@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.errors import AnswerError, ApiError, NotFoundError, ReconcilerError, RetiredError
 from reconciler.model.kind import Kind
 

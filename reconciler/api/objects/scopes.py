@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.api.keys import KeyRing
 from reconciler.api.objects.collection import CollectionClient, Reveal
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.request import Reuse
 from reconciler.errors import CredentialError

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.change_context import ChangeContext
 from reconciler.api.objects.members import live_set
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import ApiError, NotFoundError
 from reconciler.model.resource import LiveObject

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
-from reconciler.api.objects.changes import side_by_side
-from reconciler.api.objects.scoped import ScopedClient, id_of
+from reconciler.api.objects.change_context import side_by_side
+from reconciler.api.objects.scoped_client import ScopedClient, id_of
 from reconciler.api.transport.request import Form
 from reconciler.errors import (
     AmbiguousError,

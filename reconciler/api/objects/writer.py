@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.api.objects import removal
 from reconciler.api.objects.bodies import changed_body, create_body, late_body, whole_body
-from reconciler.api.objects.changes import ChangeContext, FieldWrites
+from reconciler.api.objects.change_context import ChangeContext, FieldWrites
 from reconciler.api.objects.field_handlers import FieldHandlers
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.retirement import Retirements

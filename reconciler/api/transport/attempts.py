@@ -123,7 +123,7 @@ class AttemptSender:
                 wait = min(wait, _RECHECK_SECONDS)
             waited_seconds += wait
             with self._in_flight.waiting():
-                self._waits.sleep(wait)
+                self._waits.sleep(wait, after_stop=request.after_stop)
 
     def check_permitted(self) -> None:
         """Raise if the run was replaced, or uses keys of another organization."""

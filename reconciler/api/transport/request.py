@@ -63,7 +63,7 @@ class Request(Struct, frozen=True, dict=True):
     accepts_errors: bool = False
     """Return final refusals and bodies that are not JSON as responses. Retries still apply."""
     after_stop: bool = False
-    """Send the request even after the run was stopped, for cleanup."""
+    """Send the request even after the run was stopped, with its waits and retries, for cleanup."""
     attempts: int | None = None
     """The most attempts while the server fails, for requests that are optional."""
     reuse: Reuse = Reuse.NEVER

@@ -8,6 +8,7 @@ from a response before any part of it reaches a message.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -163,8 +164,10 @@ def _contradiction(
         return None
     message = error
     if isinstance(error, dict):
-        message = error.get("message")
-    excerpt = clean(str(message), redactor, longest=_EXCERPT)
+        message = error.get("message") or error
+    if not isinstance(message, str):
+        message = json.dumps(message, ensure_ascii=False)
+    excerpt = clean(message, redactor, longest=_EXCERPT)
     return AnswerError(
         f'{start} with an error in place of a result ("{excerpt}").', status=received.status
     )

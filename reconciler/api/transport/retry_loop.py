@@ -68,7 +68,9 @@ class RetryLoop:
             # The throttle holds a request back that was rate limited, like all others of its route.
             if failure.kind is not FailureKind.THROTTLED:
                 reason = f"trying again: {failure.error}"
-                self._waits.pause(wait, reason, total_seconds=spent_seconds)
+                self._waits.pause(
+                    wait, reason, total_seconds=spent_seconds, after_stop=request.after_stop
+                )
         raise AssertionError("count() has no end")
 
     def _next_wait(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,8 +18,9 @@ T = TypeVar("T")
 class Waits:
     """Waits for one client, until `stop` is set. Safe to use from threads.
 
-    `sleep` waits in tests; by default it is the wait for `stop`, which a signal ends at once. See
-    `Client` for the other arguments.
+    `sleep` waits in tests; by default it is the wait for `stop`, which a signal ends at once. With
+    `after_stop`, a wait goes on despite the stop, for the requests of a cleanup. See `Client` for
+    the other arguments.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Waits:
         self._clock = clock
         self._stop = stop or threading.Event()
         self._sleep = sleep or self._stop.wait
+        # A stop that was set ends each wait for it at once, which would make the cleanup spin.
+        self._sleep_despite_stop = sleep or time.sleep
         self._on_wait = on_wait
 
     def check_stopped(self) -> None:
@@ -39,19 +43,29 @@ class Waits:
         if self._stop.is_set():
             raise Interrupted("The run was stopped.")
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, *, after_stop: bool = False) -> None:
         """Wait without an announcement. Raises Interrupted once the run is stopped."""
+        if after_stop:
+            self._sleep_despite_stop(seconds)
+            return
         self._sleep(seconds)
         self.check_stopped()
 
-    def pause(self, seconds: float, reason: str, *, total_seconds: float | None = None) -> None:
+    def pause(
+        self,
+        seconds: float,
+        reason: str,
+        *,
+        total_seconds: float | None = None,
+        after_stop: bool = False,
+    ) -> None:
         """Wait; announce it if it takes long. Raises Interrupted once the run is stopped.
 
         Of several pauses for one reason, `total_seconds` decides about the announcement.
         """
         if (total_seconds or seconds) > ANNOUNCED_SECONDS:
             self.announce(reason, self._clock() + seconds)
-        self.sleep(seconds)
+        self.sleep(seconds, after_stop=after_stop)
 
     def poll(
         self,

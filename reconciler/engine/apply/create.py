@@ -101,7 +101,7 @@ def create_once(
     `find` receives all attempts so far. It returns the object that one of them created, or None if
     no object can be used. Raises AmbiguousError if the last attempt has no clear answer.
 
-    `api.objects.changes.create_once` is for parts of an object: those need no time windows, and are
+    `api.objects.change_context.create_once` is for parts of an object: those need no time windows, and are
     searched for after the last attempt too.
     """
     attempts: list[CreateAttempt] = []

@@ -14,7 +14,7 @@ class Listener(Protocol):
     def started(self, change: Change) -> None:
         """Work on a change begins."""
 
-    def told(self, change: Change, text: str) -> None:
+    def job_event(self, change: Change, text: str) -> None:
         """A job that the apply waits for has a new event."""
 
     def finished(self, outcome: Outcome) -> None:

@@ -438,7 +438,7 @@ def _with_ids(asked: FileSet, live: Any) -> FileSet:
     by_key: dict[str, Member] = {}
     if isinstance(live, FileSet):
         # By key and not by id: an upload of this apply has an id that the manifest cannot name.
-        by_key = {member.key: member for member in live.members}
+        by_key = live.by_key
     return FileSet(tuple(_with_id(member, by_key.get(member.key)) for member in asked.members))
 
 

@@ -267,7 +267,7 @@ class Scheduler:
 
     def _report(self, change: Change, text: str) -> None:
         if self._context.listener is not None:
-            self._context.listener.told(change, self._context.redact(text))
+            self._context.listener.job_event(change, self._context.redact(text))
 
     def _failure(
         self, change: Change, error: ReconcilerError, status: OutcomeStatus, started: float

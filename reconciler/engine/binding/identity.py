@@ -92,10 +92,10 @@ def other_projects(
         first = addresses[0]
         declared = [address for address in snapshot.resources if address.project == name]
         diagnostic = Diagnostic(
-            "A project has the name of another one",
-            f'"{name}" is {now} now, and {len(addresses)} of the recorded objects ({first} for one) are in '
-            f"{before}. Objects cannot move between projects. Give {before} a name of its own in spec.projects "
-            f"and move the records there (reconciler state mv {first} KIND/PROJECT/NAME), or forget them "
+            "Project name reused",
+            f'"{name}" is {now} now, but {len(addresses)} recorded objects, such as {first}, are in {before}. '
+            f"Objects cannot move between projects. Give {before} another name in spec.projects and move "
+            f"the records (reconciler state mv {first} KIND/PROJECT/NAME), or forget them "
             "(reconciler state rm).",
             address=first,
         )

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from reconciler.engine import diff, jobs
 from reconciler.engine.binding.bindings import Binding, BindingSource
 from reconciler.engine.jobs import WAIT
-from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.plan.refused_files import refusal_warnings, with_refusals
 from reconciler.engine.plan.rotation import with_key_steps
 from reconciler.engine.snapshot import Snapshot
@@ -22,7 +21,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, TerminalState
-from reconciler.model.resource import METADATA_PAIRS, LiveObject, Resource
+from reconciler.model.resource import METADATA_PAIRS, LiveObject, Resource, shown_spec
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Reference, Spec, secrets_in
 

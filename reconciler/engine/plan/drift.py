@@ -1,8 +1,8 @@
-"""The parts of a plan besides its changes: objects as specs, drift, outputs, unmanaged objects."""
+"""Drift: what differs at the API from our last write, and keys whose rotation is overdue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,28 +19,10 @@ from reconciler.model.change import (
     Drift,
     FieldChange,
     Origin,
-    OutputChange,
-    Unmanaged,
 )
 from reconciler.model.comparing import same
-from reconciler.model.inventory import ObjectRelation
-from reconciler.model.kind import Readable
-from reconciler.model.resource import LiveObject, Record
-from reconciler.model.values import FileSet, Reference, Spec, substitute
-
-
-def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
-    """An object as a spec: its live values, and the recorded values of fields that the API never
-    shows."""
-    shown = {}
-    for field in live.kind.fields:
-        value = live.value(field.name)
-        # A record outlives edits by hand, so its values count only where the API is silent.
-        if field.readable is Readable.NEVER and record is not None:
-            value = record.applied.get(field.name)
-        if value is not None:
-            shown[field.name] = value
-    return shown
+from reconciler.model.resource import Record
+from reconciler.model.values import FileSet, Spec
 
 
 def drift_of(
@@ -189,36 +171,3 @@ def _unrecorded_drift(change: Change) -> Iterable[Drift]:
             project_id=change.project_id,
             scope=change.scope,
         )
-
-
-def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
-    """The outputs whose value changes; none if only targets are planned."""
-    inputs = snapshot.inputs
-    previous = inputs.previous_outputs
-    # A destroy of everything leaves no value for an output.
-    if inputs.options.destroy and not inputs.options.targets:
-        return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
-    # Outputs can depend on resources that were not selected, so they stay as they are.
-    if inputs.options.targets:
-        return []
-    # Outputs are resolved after all decisions, since they may refer to objects that this plan
-    # creates.
-    after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
-    changes = []
-    for name in sorted({*after, *previous}):
-        value, before = after.get(name), previous.get(name)
-        if value != before:
-            changes.append(OutputChange(name, value, before))
-    return changes
-
-
-def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
-    """Objects that neither a manifest nor the state knows, by project and kind.
-
-    Ignored objects are left out.
-    """
-    return [
-        Unmanaged(entry.kind, entry.id, entry.label, entry.project)
-        for entry in snapshot.overview.objects
-        if entry.relation is ObjectRelation.UNMANAGED
-    ]

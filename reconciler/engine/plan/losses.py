@@ -114,7 +114,7 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
     # Keys identify members across runs. Ids cannot, because each upload gets a new one.
     kept: dict[str, Member] = {}
     if isinstance(after, FileSet):
-        kept = {member.key: member for member in after.members}
+        kept = after.by_key
     known = {member.key for member in before.members}
     # A renamed file has another key and the same content. Contents are counted: of two equal files
     # that are removed, one may return under another name.

@@ -6,7 +6,7 @@ its target stays, and has a value, or will be created, and is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.plan.blocking import blocked_by, waiting_for
 from reconciler.engine.plan.comparison import MissingFields, ResourceComparison
-from reconciler.engine.plan.drift import drift_of, output_changes, unmanaged_objects
+from reconciler.engine.plan.drift import drift_of
 from reconciler.engine.plan.losses import with_losses
 from reconciler.engine.plan.removal import (
     destroyed,
@@ -28,11 +28,11 @@ from reconciler.engine.plan.retention import with_retention
 from reconciler.engine.snapshot import UNBOUND, BlockingProblem, Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
+from reconciler.model.change import Action, Change, FieldChange, OutputChange, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Kind, Removal
 from reconciler.model.resource import LiveObject, Record, Resource, shown_to_others
-from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
+from reconciler.model.values import LocalFile, Reference, Spec, Unknown, substitute, value_at
 
 
 def make_plan(snapshot: Snapshot) -> Plan:
@@ -47,8 +47,8 @@ def make_plan(snapshot: Snapshot) -> Plan:
         environment=inputs.ownership.environment,
         changes=tuple(changes),
         drift=tuple(drift_of(snapshot, planner.declared, planner.specs)),
-        outputs=tuple(output_changes(snapshot, planner.lookup)),
-        unmanaged=tuple(unmanaged_objects(snapshot)),
+        outputs=tuple(_output_changes(snapshot, planner.lookup)),
+        unmanaged=tuple(snapshot.overview.unmanaged),
         diagnostics=tuple(_effective_diagnostics(snapshot, changes)),
         unsearched=snapshot.search_failed,
         state_serial=inputs.state_serial,
@@ -278,3 +278,24 @@ def _create_reason(kind: Kind, binding: Binding) -> Reason:
     if binding.left is not None:
         return Reason.OTHER_PROJECT
     return Reason.NEW
+
+
+def _output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
+    """The outputs whose value changes; none if only targets are planned."""
+    inputs = snapshot.inputs
+    previous = inputs.previous_outputs
+    # A destroy of everything leaves no value for an output.
+    if inputs.options.destroy and not inputs.options.targets:
+        return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
+    # Outputs can depend on resources that were not selected, so they stay as they are.
+    if inputs.options.targets:
+        return []
+    # Outputs are resolved after all decisions, since they may refer to objects that this plan
+    # creates.
+    after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
+    changes = []
+    for name in sorted({*after, *previous}):
+        value, before = after.get(name), previous.get(name)
+        if value != before:
+            changes.append(OutputChange(name, value, before))
+    return changes

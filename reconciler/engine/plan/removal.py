@@ -15,13 +15,12 @@ from reconciler.engine import diff, jobs
 from reconciler.engine.binding.bindings import Binding
 from reconciler.engine.binding.identity import Identity, bound_identities, identity_of
 from reconciler.engine.plan.blocking import blocked_by
-from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.snapshot import Snapshot
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Reason
 from reconciler.model.keys import key_ids
 from reconciler.model.kind import Kind, OnRemove, Removal, TerminalState
-from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.resource import LiveObject, Record, Resource, shown_spec
 
 
 def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:

@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from reconciler.engine import diff
-from reconciler.engine.plan.drift import shown_spec
 from reconciler.engine.plan.removal import of_record
 from reconciler.engine.retention_match import last_use, name_of
 from reconciler.engine.snapshot import RetentionMatch, Snapshot
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Reason
-from reconciler.model.resource import LiveObject, Record
+from reconciler.model.resource import LiveObject, Record, shown_spec
 
 
 def with_retention(snapshot: Snapshot, changes: list[Change]) -> list[Change]:

@@ -171,17 +171,17 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
         # Planned as a create, because an archived object does not count as existing.
         if change.removal is Removal.ARCHIVE:
             yield Diagnostic(
-                "What was archived does not come back",
-                "Nothing can undo an archive, so nothing that was in it can be brought back "
-                "either. To roll back the rest of the run, name it with --target; for a new one "
-                "in its place, restore the manifests and apply.",
+                "Archived project cannot be restored",
+                "The API cannot undo an archive, so the project's contents are lost too. To roll "
+                "back the rest of the run, name it with --target. For a new project, restore the "
+                "manifests and apply.",
                 address=change.address,
             )
         elif change.address.project and change.address.project not in known:
             yield Diagnostic(
-                "Its project is not managed any more",
-                f'Nothing says which project "{change.address.project}" is. Roll back the run '
-                "that let it go first.",
+                "Project no longer managed",
+                f'The id of the project "{change.address.project}" is unknown. First roll back the '
+                "run that removed it from the state.",
                 address=change.address,
             )
 
@@ -365,11 +365,11 @@ def _changed_later(history: RunHistory, images: Mapping[Address, PreImage]) -> I
                 runs.append(str(run))
         if runs:
             detail = (
-                f"Run {', '.join(runs)} changed it after run {history.run_id}; "
-                "that is undone with it."
+                f"Run {', '.join(runs)} changed it after run {history.run_id}. The rollback undoes "
+                "that change too."
             )
             yield Diagnostic(
-                "A later run changed it too", detail, address=address, severity=Severity.WARNING
+                "Changed by a later run", detail, address=address, severity=Severity.WARNING
             )
 
 
@@ -380,16 +380,14 @@ def _removed_by_rules(history: RunHistory) -> Iterator[Diagnostic]:
     names = ", ".join(map(str, removed[:_MOST_ADDRESSES]))
     if len(removed) > _MOST_ADDRESSES:
         names += " …"
-    detail = f"Rules of retention matched {names} in that run."
-    yield Diagnostic(
-        "Objects that retention rules deleted do not come back", detail, severity=Severity.WARNING
-    )
+    detail = f"Retentions deleted {names} in that run."
+    yield Diagnostic("Unmanaged objects cannot be restored", detail, severity=Severity.WARNING)
 
 
 def _unsettled(run_id: int, address: Address) -> Diagnostic:
     return Diagnostic(
-        "The result of a create is unknown",
-        f"Run {run_id} began to create it and did not end. Apply once more, which looks for it, "
+        "Outcome of the create unknown",
+        f"Run {run_id} was stopped while it created the object. Run apply, which searches for it, "
         "and then roll back.",
         address=address,
     )

@@ -61,7 +61,7 @@ class Costs(Struct, frozen=True):
     are called only if more than one call is at stake."""
 
     of: Callable[[Collection[ScopeKey]], int]
-    """The cost of reading all scopes except trusted ones."""
+    """The cost of reading all scopes except unchanged ones."""
     pending: Callable[[], Collection[ScopeKey]]
     """The scopes with changes according to the state alone, which are read in any case."""
     sharers: int = 1
@@ -69,8 +69,8 @@ class Costs(Struct, frozen=True):
 
     def saved(self, scopes: Collection[ScopeKey]) -> int:
         """The number of calls that trusting these scopes saves, for all who share the log."""
-        trusted = set(scopes) - set(self.pending())
-        return (self.of(()) - self.of(trusted)) * self.sharers
+        unchanged = set(scopes) - set(self.pending())
+        return (self.of(()) - self.of(unchanged)) * self.sharers
 
 
 class Proof(Struct, frozen=True):

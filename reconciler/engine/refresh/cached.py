@@ -24,8 +24,10 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class CachedReader:
-    """Reads for planning. Scopes in `trust` are answered from the records; other answers are cached
-    unless `fresh` is requested.
+    """Reads for planning.
+
+    Scopes in `unchanged` are answered from the records. Other answers are cached unless `fresh` is
+    requested.
 
     `pages` is the length of lists at the last reading, if more than a page. Thread-safe. It never
     writes; apply uses the provider itself.
@@ -35,12 +37,12 @@ class CachedReader:
         self,
         provider: LiveReader,
         recorded: StateReader,
-        trust: UnchangedScopes,
+        unchanged: UnchangedScopes,
         pages: Mapping[Scope, int] | None = None,
     ) -> None:
         self._provider = provider
         self._recorded = recorded
-        self._trust = trust
+        self._unchanged = unchanged
         self._pages = pages or {}
         self._logged: set[str] = set()
         self._answers: dict[Hashable, Any] = {}
@@ -53,9 +55,9 @@ class CachedReader:
         """Requests sent so far."""
         return self._provider.calls
 
-    def set_unchanged(self, trust: UnchangedScopes) -> None:
-        """Replace the set of trusted scopes."""
-        self._trust = trust
+    def set_unchanged(self, unchanged: UnchangedScopes) -> None:
+        """Replace the set of unchanged scopes."""
+        self._unchanged = unchanged
 
     def bind_project(self, name: str, project_id: str) -> None:
         """Set the API project of a project name in the configuration."""
@@ -68,7 +70,7 @@ class CachedReader:
     def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
         """Announce calls, if they will be made."""
         self._log(kind, project, calls, parent)
-        if (kind.name, project) not in self._trust.scopes:
+        if (kind.name, project) not in self._unchanged.scopes:
             # A scope answered from the records makes no call, and an announced call that never
             # comes would make the estimated time wrong.
             self._provider.announce(kind, project, *calls, parent=parent)
@@ -84,7 +86,7 @@ class CachedReader:
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and parent. A `fresh` answer replaces the cached one."""
-        if (kind.name, project) in self._trust.scopes:
+        if (kind.name, project) in self._unchanged.scopes:
             return self._recorded.list(kind, project, parent)
         # A partial list must not answer a request for the whole one, so the wanted ids are part of
         # the key.
@@ -102,7 +104,7 @@ class CachedReader:
     ) -> LiveObject | None:
         """One object. A caller that polls needs `fresh`, because absence is cached as well."""
         # The records answer in full: a scope without changes in the log is as we left it.
-        if (kind.name, project) in self._trust.scopes:
+        if (kind.name, project) in self._unchanged.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
         return self._once(
@@ -117,15 +119,15 @@ class CachedReader:
 
     def _log(self, kind: Kind, project: str | None, calls: Sequence[str], parent: Parent) -> None:
         """Log how a scope is read, and why, unless the log has it already."""
-        scope, trust = (kind.name, project), self._trust
+        scope, unchanged = (kind.name, project), self._unchanged
         where = kind.name
         if project:
             where += f" of project {project}"
         for _, id in parent:
             where += f" in {id}"
-        if scope in trust.scopes:
+        if scope in unchanged.scopes:
             # The age of the values counts from the reading of the scope, not of the log.
-            read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
+            read_at = datetime.fromtimestamp(unchanged.scopes[scope], UTC)
             sentence = f"{where}: unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
             sentence = f"{where}: read in full"
@@ -135,8 +137,8 @@ class CachedReader:
             sentence = f"{where}: read singly, as few objects are wanted and the list {length}"
         else:
             return
-        reason = trust.full_refresh_reason or trust.reasons.get(scope)
-        if reason and scope not in trust.scopes:
+        reason = unchanged.full_refresh_reason or unchanged.reasons.get(scope)
+        if reason and scope not in unchanged.scopes:
             sentence += f": {reason}"
         # A scope is announced again each time that something in it is read.
         if sentence not in self._logged:

@@ -9,7 +9,7 @@ have calls of their own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from msgspec.structs import replace
@@ -32,7 +32,7 @@ from reconciler.engine.selection import select
 from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, project_id
 from reconciler.model.address import Address
 from reconciler.model.provider import LiveReader
-from reconciler.model.resource import Resource
+from reconciler.model.resource import Resource, by_address
 from reconciler.model.values import Reference
 
 
@@ -57,7 +57,7 @@ class _Collector:
         # First, because it decides what is read at all. It needs no live state.
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
-        self._resources = _by_address(inputs.resources)
+        self._resources = by_address(inputs.resources)
         self._reader = Reader(
             provider,
             inputs.kinds,
@@ -175,7 +175,7 @@ class _Collector:
     def _read_contents(self) -> None:
         """Read the files of folders while the first requests are in flight."""
         if self._inputs.contents is not None:
-            self._resources = _by_address(self._inputs.contents())
+            self._resources = by_address(self._inputs.contents())
 
     def _revoke_lost_keys(self) -> None:
         """Close projects whose key is invalid, because a run died after deleting the key's account."""
@@ -266,7 +266,3 @@ class _Collector:
 
     def _current_value(self, reference: Reference) -> Any:
         return current_value(reference, self._bindings)
-
-
-def _by_address(resources: Iterable[Resource]) -> Mapping[Address, Resource]:
-    return {resource.address: resource for resource in resources}

@@ -21,6 +21,7 @@ from reconciler.engine.selection import select
 from reconciler.errors import UsageError
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.provider import LiveReader
+from reconciler.model.resource import by_address
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet
 
@@ -30,20 +31,20 @@ _MEMBERS_PAGE = 100
 def check_budget(
     inputs: PlanInputs,
     provider: LiveReader,
-    trusted: Collection[ScopeKey] = (),
+    unchanged: Collection[ScopeKey] = (),
     *,
-    beside: int = 0,
+    log_calls: int = 0,
     is_shared: Callable[[Scope], bool] = lambda _: False,
 ) -> None:
     """Raise UsageError if reading is expected to take more calls than the budget allows.
 
-    `trusted` scopes need no read. `beside` are the calls for the audit log. `is_shared` is as in
-    `Estimate`.
+    `unchanged` scopes need no read. `log_calls` is the number of calls for the audit log.
+    `is_shared` is as in `Estimate`.
     """
     budget = inputs.options.budget_calls
     if budget is None:
         return
-    least = beside + Estimate(inputs, provider, trusted, is_shared=is_shared).calls
+    least = log_calls + Estimate(inputs, provider, unchanged, is_shared=is_shared).calls
     if least > budget:
         plural = "" if least == 1 else "s"
         raise UsageError(
@@ -71,15 +72,15 @@ class Estimate:
         self,
         inputs: PlanInputs,
         provider: LiveReader,
-        trusted: Collection[ScopeKey],
+        unchanged: Collection[ScopeKey],
         *,
         is_shared: Callable[[Scope], bool] = lambda _: False,
     ) -> None:
         self._inputs = inputs
         self._targets = ReadTargets(inputs, select(inputs))
-        self._resources = {resource.address: resource for resource in inputs.resources}
+        self._resources = by_address(inputs.resources)
         self._provider = provider
-        self._trusted = frozenset(trusted)
+        self._unchanged = frozenset(unchanged)
         self._is_shared = is_shared
 
     @property
@@ -96,7 +97,7 @@ class Estimate:
         """The reads of scopes; without those of the members of collections."""
         scopes = set()
         for scope in self._scopes():
-            if (scope.kind, scope.project) not in self._trusted:
+            if (scope.kind, scope.project) not in self._unchanged:
                 scopes.add(scope)
         known: dict[Scope, set[str]] = defaultdict(set)
         # By scope, because the pages of a list depend on how many of its objects are ours.

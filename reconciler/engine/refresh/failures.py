@@ -117,7 +117,7 @@ def with_unread_lists(snapshot: Snapshot) -> Snapshot:
     if not silent:
         return snapshot
     diagnostic = Diagnostic(
-        f"{len(silent):,} lists could not be read, so what they hold is unknown",
+        f"{len(silent):,} lists could not be read, so their contents are unknown",
         "\n".join(sentences_of(silent)),
         severity=Severity.WARNING,
     )

@@ -20,7 +20,7 @@ from reconciler.engine.selection import Selection
 from reconciler.model.address import Address
 from reconciler.model.keys import earlier_keys, key_ids, policy_of
 from reconciler.model.kind import Field, Kind, Readable
-from reconciler.model.resource import Record, Resource
+from reconciler.model.resource import Record, Resource, by_address
 from reconciler.model.sharers import sharers_of
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Reference, Unknown
@@ -41,7 +41,7 @@ class ReadTargets:
         self._inputs = inputs
         self._kinds = inputs.kinds
         self._selection = selection
-        self._resources = {resource.address: resource for resource in inputs.resources}
+        self._resources = by_address(inputs.resources)
 
     # Scopes
 

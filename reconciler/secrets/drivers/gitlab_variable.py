@@ -263,6 +263,12 @@ def _message(body: Any) -> str:
     fields = fields_of(body)
     message = fields.get("message") or fields.get("error")
     if isinstance(message, Mapping):
-        problems = (f"{name} {' and '.join(map(str, why))}" for name, why in message.items())
-        return "; ".join(problems)
-    return str(message or "")
+        return "; ".join(f"{name} {_listed(why)}".rstrip() for name, why in message.items())
+    return _listed(message)
+
+
+def _listed(problems: Any) -> str:
+    """A text, or the texts of a list, as part of a sentence."""
+    if not isinstance(problems, list):
+        problems = [problems]
+    return " and ".join(str(problem) for problem in problems if problem is not None)

@@ -309,7 +309,10 @@ _CONFLICT = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 def _conflicting(body: Any) -> Iterator[str]:
     """The field managers that a conflict names."""
     # The name of the manager is only in the message.
-    for cause in fields_of(fields_of(body).get("details")).get("causes") or ():
-        match = _CONFLICT.search(str(cause.get("message") or ""))
+    causes = fields_of(fields_of(body).get("details")).get("causes")
+    if not isinstance(causes, list):
+        return
+    for cause in map(fields_of, causes):
+        match = _CONFLICT.search(message_in(cause))
         if cause.get("reason") == "FieldManagerConflict" and match:
             yield match[1]

@@ -20,7 +20,7 @@ from reconciler.model.sinks import Receipt, SinkContext
 from reconciler.model.types import Object, Property, Text, Type
 from reconciler.secrets.drivers.fields import secret_in
 from reconciler.secrets.drivers.paths import credential, needed, normal_path, setting
-from reconciler.secrets.http import SinkHttp, SinkResponse, fields_of
+from reconciler.secrets.http import SinkHttp, SinkResponse, errors_in, fields_of
 from reconciler.secrets.once import Once
 
 OWNER = "reconciler-owner"
@@ -108,7 +108,7 @@ class VaultSink:
         )
         if answer.status == 200:
             return {"version": int(answer.body["data"]["version"])}
-        if answer.status == 400 and "check-and-set" in _errors(answer.body):
+        if answer.status == 400 and "check-and-set" in errors_in(answer.body):
             return self._after_conflict(mount, data)
         raise self._refused(answer, f"write {mount.data}", "create and update", mount.data)
 
@@ -309,7 +309,7 @@ class VaultSink:
             ca=setting(env, "VAULT_CACERT", "BAO_CACERT", "VAULT_CAPATH", "BAO_CAPATH") or None,
             client_certificate=_client_certificate(env),
         )
-        return SinkHttp(client, context, f"Vault at {address}", message_of=_errors)
+        return SinkHttp(client, context, f"Vault at {address}", message_of=errors_in)
 
 
 def _token(context: SinkContext) -> str:
@@ -342,10 +342,3 @@ def _client_certificate(env: Mapping[str, str]) -> tuple[bytes, bytes] | None:
 
 def _owner_of(metadata: Mapping[str, Any]) -> str:
     return str((metadata.get("custom_metadata") or {}).get(OWNER) or "")
-
-
-def _errors(body: Any) -> str:
-    errors = fields_of(body).get("errors")
-    if not isinstance(errors, list):
-        return ""
-    return "; ".join(map(str, errors))

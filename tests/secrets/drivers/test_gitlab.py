@@ -12,6 +12,7 @@ from reconciler.model.secret import Secret
 from tests.secrets.drivers.conftest import INDEXER, KEY, TOKEN, Run, delivered, refusal
 from tests.servers import fake_gitlab
 from tests.servers.fake_gitlab import READ_ONLY_TOKEN, FakeGitlab
+from tests.servers.fake_http import FakeAnswer
 
 PROJECT = "projects/acme/search"
 TARGET = {"gitlab_variable": {"project": "acme/search", "name": "OPENAI_API_KEY"}}
@@ -139,6 +140,26 @@ def test_a_token_that_may_not_write_is_refused_during_the_plan(
 ) -> None:
     told = refusal(run({**env, "GITLAB_TOKEN": token}), TARGET)
     assert (said in told, token in told) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("message", "explanation"),
+    [
+        ({"value": ["is invalid", None]}, ": value is invalid"),
+        ({"value": "is invalid"}, ": value is invalid"),
+        ({"value": None}, ": value"),
+        (["is invalid", "is empty"], ": is invalid and is empty"),
+        (None, ""),
+    ],
+    ids=str,
+)
+def test_a_refusal_explains_itself_whatever_the_form_of_its_message(
+    run: Run, env: dict[str, str], server: FakeGitlab, message: Any, explanation: str
+) -> None:
+    server.before_answer = lambda _, __: FakeAnswer(400, {"message": message})
+    with pytest.raises(SinkError) as refused:
+        run(env).check(TARGET, address=INDEXER)
+    assert f"(status 400{explanation})" in str(refused.value)
 
 
 def test_the_token_of_a_job_is_used_where_there_is_no_other(

@@ -1,18 +1,15 @@
-"""A pace in Postgres whose clock goes as a test wants: the past of its rows is moved instead."""
+"""Paces in Postgres whose time goes as a test wants: on a frozen clock, or by moving their past."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from msgspec.structs import replace
+from collections.abc import Callable, Sequence
 
 from reconciler.model.pace import PaceAnswer, PaceRequest, PaceUser, RouteUse
 from reconciler.state.remote.postgres.pace import PostgresPace
 from reconciler.state.remote.postgres.storage import PostgresStorage
 from tests.servers.postgres import Database
 
+_REAL_TIME = "extract(epoch FROM clock_timestamp())"
 _MOVE = """
 UPDATE reconciler.paces SET
     taken_at = coalesce((SELECT array_agg(at - {0} ORDER BY at) FROM unnest(taken_at) AS at), '{{}}'),
@@ -37,61 +34,75 @@ def prepare(database: Database) -> None:
 
 
 def pass_time(database: Database, seconds: float) -> None:
-    """Let time pass for all paces of a database."""
+    """Let time pass for all paces of a database, by making their past older. The clock goes on."""
     database.execute(_MOVE.format(f"({seconds!r})"))
 
 
-@dataclass
+def freeze(database: Database) -> None:
+    """Stop the clock of the paces of a database, whose tables exist, until `advance` moves it.
+
+    The functions keep their rules, and get the time from a table: so nothing depends on how long
+    calls take. What reads paces from outside, such as `PostgresPace.uses`, has the real time.
+    """
+    database.execute(
+        "CREATE TABLE reconciler.frozen_clock (at double precision)",
+        f"INSERT INTO reconciler.frozen_clock VALUES ({_REAL_TIME})",
+        "CREATE FUNCTION reconciler.frozen_time() RETURNS double precision "
+        "LANGUAGE sql AS 'SELECT at FROM reconciler.frozen_clock'",
+        "ALTER TABLE reconciler.paces ALTER began_at SET DEFAULT reconciler.frozen_time(), "
+        "ALTER used_at SET DEFAULT reconciler.frozen_time()",
+    )
+    functions = database.execute(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc "
+        "WHERE pronamespace = 'reconciler'::regnamespace AND prosrc LIKE '%clock_timestamp%'"
+    )
+    assert functions
+    for (definition,) in functions:
+        frozen = definition.replace(_REAL_TIME, "reconciler.frozen_time()")
+        assert "clock_timestamp" not in frozen
+        database.execute(frozen)
+
+
+def advance(database: Database, seconds: float) -> None:
+    """Let time pass, or go back, on a clock that `freeze` stopped."""
+    database.execute(f"UPDATE reconciler.frozen_clock SET at = at + ({seconds!r})")
+
+
 class SimulatedPace:
-    """A pace of a database, as runs with the clock of the test see it. Closed by the test."""
+    """A pace whose database has the clock of the test. Closed by the test."""
 
-    database: Database
-    clock: object
-    pace: PostgresPace = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         import psycopg
 
-        self.pace = PostgresPace(self.database.url(), patience=20)
-        self._connection = psycopg.connect(self.database.url(), autocommit=True)
-        self._then = (self._now, time.monotonic())
-        self._moved = 0.0
-
-    @property
-    def _now(self) -> float:
-        now: float = self.clock()  # type: ignore[operator]
-        return now
+        freeze(database)
+        self._pace = PostgresPace(database.url(), patience=20)
+        self._connection = psycopg.connect(database.url(), autocommit=True)
+        self._clock = clock
+        self._at = clock()
 
     def take(self, request: PaceRequest) -> PaceAnswer:
         self._catch_up()
-        earlier = [moment - self._moved for moment in request.earlier]
-        return self._later(self.pace.take(replace(request, earlier=earlier)))
+        return self._pace.take(request)
 
     def refused(
         self, request: PaceRequest, *, taken_at: float | None, wait_seconds: float | None
     ) -> PaceAnswer:
         self._catch_up()
-        earlier = [moment - self._moved for moment in request.earlier]
-        taken_at = None if taken_at is None else taken_at - self._moved
-        asked = replace(request, earlier=earlier)
-        return self._later(self.pace.refused(asked, taken_at=taken_at, wait_seconds=wait_seconds))
+        return self._pace.refused(request, taken_at=taken_at, wait_seconds=wait_seconds)
 
     def uses(self, scope: str) -> Sequence[RouteUse]:
-        return self.pace.uses(scope)
+        return self._pace.uses(scope)
 
     def close(self) -> None:
-        self.pace.close()
+        self._pace.close()
         self._connection.close()
 
-    def _later(self, answer: PaceAnswer) -> PaceAnswer:
-        return replace(answer, now=answer.now + self._moved)
-
     def _catch_up(self) -> None:
-        now, real = self._now, time.monotonic()
-        passed = (now - self._then[0]) - (real - self._then[1])
-        self._then = (now, real)
-        self._moved += passed
-        self._connection.execute(_MOVE.format(f"({passed!r})").encode())
+        now = self._clock()
+        passed, self._at = now - self._at, now
+        self._connection.execute(
+            "UPDATE reconciler.frozen_clock SET at = at + %s::float8", [passed]
+        )
 
 
 def request(

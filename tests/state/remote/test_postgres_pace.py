@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from tests.api.test_throttle import (
     refilled_steadily,
 )
 from tests.servers.postgres import PASSWORD, Database
-from tests.state.remote.simulated_pace import SimulatedPace, pass_time, prepare, request
+from tests.state.remote.simulated_pace import SimulatedPace, advance, freeze, prepare, request
 
 W = WINDOW_SECONDS
 ADMIN = RateLimitKey(True, "GET", "/organization/projects")
@@ -40,8 +41,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def open_pace(database: Database) -> Iterator[Open]:
-    """Opens paces of one database, whose tables exist, as several runs would."""
+    """Opens paces of one database, whose clock stands still, as several runs would."""
     prepare(database)
+    freeze(database)
     opened: list[PostgresPace] = []
 
     def open_one(url: str = "") -> PostgresPace:
@@ -75,13 +77,13 @@ def refused(pace: PostgresPace, run: str, *, wait_seconds: float | None = None) 
 def taught(database: Database, pace: PostgresPace, limit: int) -> None:
     """Let a run learn a limit, a window after it began; the window is over then."""
     refused(pace, "first")
-    pass_time(database, W)
+    advance(database, W)
     for _ in range(limit):
         assert pace.take(request("first", limit=300)).wait_seconds == 0
     asked = request("first", limit=300)
     answer = pace.take(asked)
     pace.refused(request("first"), taken_at=answer.now, wait_seconds=None)
-    pass_time(database, W)
+    advance(database, W)
 
 
 # --- the window ------------------------------------------------------------------------------------
@@ -102,21 +104,21 @@ def test_runs_that_race_get_no_more_tokens_than_the_limit(
     for _ in range(3):
         with ThreadPoolExecutor(runs) as pool:
             assert sum(pool.map(race, range(runs))) == 7
-        pass_time(database, W)
+        advance(database, W)
 
 
 def test_a_token_is_free_again_after_the_window(database: Database, pace: PostgresPace) -> None:
     assert granted(pace, "a", 2, limit=2) == 2
-    pass_time(database, W - 5)
+    advance(database, W - 5)
     assert granted(pace, "b", 1, limit=2) == 0
-    pass_time(database, 5)
+    advance(database, 5)
     assert granted(pace, "b", 3, limit=2) == 2
 
 
 def test_the_wait_ends_when_a_token_is_free(database: Database, pace: PostgresPace) -> None:
     granted(pace, "a", 2, limit=2)
-    pass_time(database, 20)
-    assert pace.take(request("b", limit=2)).wait_seconds == pytest.approx(W - 20, abs=1)
+    advance(database, 20)
+    assert pace.take(request("b", limit=2)).wait_seconds == pytest.approx(W - 20)
 
 
 def test_scopes_and_routes_have_windows_of_their_own(pace: PostgresPace) -> None:
@@ -132,7 +134,7 @@ def test_requests_that_were_sent_without_a_token_count(pace: PostgresPace) -> No
     now = pace.take(request("a", limit=3)).now
     asked = request("a", limit=3)
     sent = PaceRequest(asked.scope, asked.route, asked.user, limit=3, earlier=[now - 50, now - 10])
-    assert pace.take(sent).wait_seconds == pytest.approx(11, abs=1)
+    assert pace.take(sent).wait_seconds == pytest.approx(11)
 
 
 def test_a_route_remembers_a_bounded_number_of_requests(
@@ -150,7 +152,7 @@ def test_routes_that_nobody_used_for_a_month_are_forgotten(
     database: Database, pace: PostgresPace
 ) -> None:
     pace.take(request("a"))
-    pass_time(database, 31 * 86_400)
+    advance(database, 31 * 86_400)
     pace.take(PaceRequest("api/org-other", "GET /x", PaceUser("b")))
     assert database.execute("SELECT route FROM reconciler.paces") == [("GET /x",)]
 
@@ -171,7 +173,7 @@ def test_refusals_of_several_runs_show_the_limit_together(
     database: Database, pace: PostgresPace
 ) -> None:
     pace.take(request("a"))
-    pass_time(database, W)
+    advance(database, W)
     tokens = [(run, pace.take(request(run)).now) for run in ("a", "b") for _ in range(6)]
     for run, taken_at in tokens[:5]:
         answer = pace.refused(request(run), taken_at=taken_at, wait_seconds=None)
@@ -183,8 +185,8 @@ def test_a_wait_that_the_server_asks_of_one_run_holds_for_all(
     database: Database, pace: PostgresPace, wait: float
 ) -> None:
     refused(pace, "a", wait_seconds=wait)
-    assert pace.take(request("b")).wait_seconds == pytest.approx(wait, abs=1)
-    pass_time(database, wait)
+    assert pace.take(request("b")).wait_seconds == pytest.approx(wait)
+    advance(database, wait)
     assert pace.take(request("b")).wait_seconds == 0
 
 
@@ -197,7 +199,7 @@ def test_a_lone_refusal_with_a_short_wait_teaches_nothing(
     database: Database, pace: PostgresPace
 ) -> None:
     taught(database, pace, 7)
-    pass_time(database, W)
+    advance(database, W)
     refused(pace, "a", wait_seconds=1)
     assert pace.take(request("a")).limit == 7
 
@@ -209,10 +211,11 @@ def test_a_learned_limit_is_probed_once_in_quiet_minutes_for_all_runs(
     counts = [4]
     for _ in range(4):
         counts.append(sum(granted(pace, run, 4) for run in "abc"))
-        pass_time(database, W)
+        advance(database, W)
     assert {later - earlier for earlier, later in pairwise(counts)} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_probe_that_is_refused_is_repeated_later_each_time(
     database: Database, pace: PostgresPace
 ) -> None:
@@ -225,19 +228,20 @@ def test_a_probe_that_is_refused_is_repeated_later_each_time(
         if len(tokens) > 4:
             windows_with_a_probe.append(window)
             pace.refused(request("a"), taken_at=tokens[-1], wait_seconds=None)
-        pass_time(database, W)
+        advance(database, W)
     gaps = [later - earlier for earlier, later in pairwise(windows_with_a_probe)]
     assert gaps == sorted(gaps)
     assert len(windows_with_a_probe) <= 5
 
 
+@pytest.mark.slow
 def test_a_limit_that_rose_is_followed_within_some_minutes(
     database: Database, pace: PostgresPace
 ) -> None:
     taught(database, pace, 4)
     thirds = 0
     while granted(pace, "a", 40) < 20:
-        pass_time(database, 20)
+        advance(database, 20)
         thirds += 1
     assert thirds <= 36
 
@@ -245,17 +249,20 @@ def test_a_limit_that_rose_is_followed_within_some_minutes(
 # --- several runs ----------------------------------------------------------------------------------
 
 
+SHARED_WINDOWS = 10
+
+
 def shares(
     database: Database, pace: PostgresPace, wants: Sequence[tuple[str, bool]], *, limit: int
 ) -> Counter[str]:
-    """How many tokens each run got in ten minutes; all want more all the time."""
+    """How many tokens each run got in ten windows; all want more all the time."""
     taken: Counter[str] = Counter()
     clock, due = 0.0, [(0.0, index, run) for index, (run, _) in enumerate(wants)]
     backgrounds = dict(wants)
-    while clock < 10 * W:
+    while clock < SHARED_WINDOWS * W:
         moment, index, run = heapq.heappop(due)
         if moment > clock:
-            pass_time(database, moment - clock)
+            advance(database, moment - clock)
             clock = moment
         answer = pace.take(request(run, limit=limit, wanted=5, background=backgrounds[run]))
         taken[run] += answer.wait_seconds == 0
@@ -263,13 +270,16 @@ def shares(
     return taken
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "most_apart"), [(6, 1), (7, SHARED_WINDOWS), (8, 1)])
 def test_runs_get_equal_shares_although_one_came_first(
-    database: Database, pace: PostgresPace
+    database: Database, pace: PostgresPace, limit: int, most_apart: int
 ) -> None:
-    granted(pace, "operator", 7, limit=7)
-    taken = shares(database, pace, [("operator", False), ("laptop", False)], limit=7)
-    assert abs(taken["operator"] - taken["laptop"]) <= 8
-    assert sum(taken.values()) >= 0.95 * 7 * 9
+    """The odd token of a window may go to the same run each time."""
+    granted(pace, "operator", limit, limit=limit)
+    taken = shares(database, pace, [("operator", False), ("laptop", False)], limit=limit)
+    assert abs(taken["operator"] - taken["laptop"]) <= most_apart
+    assert sum(taken.values()) >= limit * (SHARED_WINDOWS - 1)
 
 
 def test_a_run_that_asks_for_one_token_gets_the_next_that_is_free(
@@ -277,17 +287,20 @@ def test_a_run_that_asks_for_one_token_gets_the_next_that_is_free(
 ) -> None:
     for _ in range(7):
         granted(pace, "operator", 1, limit=7)
-        pass_time(database, 5)
+        advance(database, 5)
     wait = pace.take(request("operator", limit=7, wanted=10)).wait_seconds
-    assert pace.take(request("laptop", limit=7)).wait_seconds == pytest.approx(wait, abs=1)
-    pass_time(database, wait + 0.05)
+    assert pace.take(request("laptop", limit=7)).wait_seconds == pytest.approx(wait)
+    advance(database, wait + 0.05)
     assert pace.take(request("operator", limit=7, wanted=10)).wait_seconds > 0
     assert pace.take(request("laptop", limit=7)).wait_seconds == 0
 
 
-def test_a_background_run_gets_less_than_others(database: Database, pace: PostgresPace) -> None:
+@pytest.mark.slow
+def test_a_background_run_gets_half_as_much_as_others(
+    database: Database, pace: PostgresPace
+) -> None:
     taken = shares(database, pace, [("operator", True), ("laptop", False)], limit=6)
-    assert 0 < taken["operator"] < taken["laptop"]
+    assert taken["laptop"] == pytest.approx(2 * taken["operator"], abs=2)
 
 
 def test_a_run_that_died_while_it_waited_holds_nobody_back_for_long(
@@ -295,10 +308,10 @@ def test_a_run_that_died_while_it_waited_holds_nobody_back_for_long(
 ) -> None:
     granted(pace, "operator", 1, limit=1)
     wait = pace.take(request("dead", limit=1)).wait_seconds
-    pass_time(database, wait)
+    advance(database, wait)
     again = pace.take(request("operator", limit=1)).wait_seconds
     assert 0 < again <= 2.1
-    pass_time(database, again)
+    advance(database, again)
     assert pace.take(request("operator", limit=1)).wait_seconds == 0
 
 
@@ -306,7 +319,7 @@ def test_a_run_that_died_with_tokens_frees_them_after_the_window(
     database: Database, pace: PostgresPace
 ) -> None:
     granted(pace, "dead", 7, limit=7)
-    pass_time(database, W)
+    advance(database, W)
     assert granted(pace, "operator", 7, limit=7) == 7
 
 
@@ -315,7 +328,7 @@ def test_an_answer_names_the_other_runs_of_the_last_minute(
 ) -> None:
     pace.take(request("b"))
     assert pace.take(request("a")).others == ("b (plan acme/prod)",)
-    pass_time(database, W)
+    advance(database, W)
     assert pace.take(request("a")).others == ()
 
 
@@ -356,8 +369,8 @@ def test_runs_share_a_window_although_their_clocks_differ_by_an_hour(
 
     early, late = run(-3600), run(3600)
     assert [early.take(ADMIN), late.take(ADMIN), early.take(ADMIN), late.take(ADMIN)] == [0] * 4
-    assert early.take(ADMIN) == pytest.approx(W, abs=1)
-    assert late.take(ADMIN) == pytest.approx(W, abs=1)
+    assert early.take(ADMIN) == pytest.approx(W)
+    assert late.take(ADMIN) == pytest.approx(W)
 
 
 def test_a_clock_of_the_database_that_is_set_back_stops_nobody(
@@ -365,7 +378,7 @@ def test_a_clock_of_the_database_that_is_set_back_stops_nobody(
 ) -> None:
     taught(database, pace, 4)
     granted(pace, "a", 4)
-    pass_time(database, -3600)
+    advance(database, -3600)
     assert granted(pace, "b", 4) == 4
 
 
@@ -373,7 +386,7 @@ def test_a_wait_of_the_server_ends_if_the_clock_of_the_database_is_set_back(
     database: Database, pace: PostgresPace
 ) -> None:
     refused(pace, "a", wait_seconds=100)
-    pass_time(database, -3600)
+    advance(database, -3600)
     assert granted(pace, "b", 1) == 1
 
 
@@ -485,6 +498,8 @@ def test_a_role_that_may_not_migrate_goes_on_with_older_tables(database: Databas
 # --- long runs against servers that count in their own ways ----------------------------------------
 
 ANSWER_SECONDS = 0.1
+CALL_SECONDS = (0.001, 0.02)
+"""The shortest and the longest time of a call of the database."""
 MINUTES = 15
 
 
@@ -493,8 +508,10 @@ def long_run(
 ) -> tuple[Counter[int], int]:
     """How many requests of each run got through, and how many of all were refused.
 
-    Each run has so many workers, which do as the client does.
+    Each run has so many workers, which do as the client does. Calls take different times, as no two
+    processes ask at the same moment: the same ones in each trial.
     """
+    chance = random.Random(1)
     began = clock.now
     due: list[tuple[float, int, float | None]] = [
         (clock.now + number / 1000, number, None) for number in range(workers * len(paces))
@@ -514,10 +531,12 @@ def long_run(
         else:
             paces[run].accepted(ADMIN)
             passed[run], answer = passed[run] + 1, None
+        after += chance.uniform(*CALL_SECONDS)
         heapq.heapreplace(due, (clock.now + after, worker, answer))
     return passed, refusals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tells", [True, False], ids=["told how long to wait", "told nothing"])
 @pytest.mark.parametrize("make", [emptied_on_the_minute, looking_back_a_minute, refilled_steadily])
 def test_two_runs_use_what_the_server_allows_in_equal_parts_and_are_hardly_ever_refused(
@@ -537,7 +556,7 @@ def test_two_runs_use_what_the_server_allows_in_equal_parts_and_are_hardly_ever_
     ]
     passed, refusals = long_run(make(7), clock, runs, tells=tells, workers=4)
     pace.close()
-    assert sum(passed.values()) > 0.9 * 7 * MINUTES
-    assert abs(passed[0] - passed[1]) <= 0.2 * sum(passed.values())
+    assert sum(passed.values()) > 0.95 * 7 * MINUTES
+    assert abs(passed[0] - passed[1]) <= 0.1 * sum(passed.values())
     # Nothing is known at first, so all that are sent at the same time may be refused.
-    assert refusals < 8 + 0.2 * 7 * MINUTES
+    assert refusals < 8 + MINUTES

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from reconciler.api.objects.collection import CollectionClient
-from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError
 from reconciler.model.address import Address
