@@ -1,4 +1,4 @@
-"""What a fleet costs the organizations, in calls."""
+"""The API calls that a fleet makes are bounded."""
 
 from __future__ import annotations
 

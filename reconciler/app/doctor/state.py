@@ -40,7 +40,7 @@ def state_findings(session: Session) -> Iterator[DoctorFinding]:
             "state",
             FindingStatus.WARNING,
             f"{unfinished} {noun} unfinished: a run ended in the middle.",
-            "Run the same command again; it looks for what was created and goes on.",
+            "Run the same command again; it searches for created objects and continues.",
         )
 
 
