@@ -151,9 +151,16 @@ class Workspace:
         )
         if expect is not None:
             assert finished.code == expect, (
-                f"exit code {finished.code}\n{finished.out}\n{finished.err}"
+                f"exit code {finished.code}\n{finished.out}\n{finished.err}{self._defects()}"
             )
         return finished
+
+    def _defects(self) -> str:
+        """The tracebacks of requests that the emulator could not serve, such as an unknown prefix of ids."""
+        defects = [request.error for request in self.emulator.requests if request.error]
+        return "".join(
+            f"\nA defect of the emulator:\n{defect}" for defect in dict.fromkeys(defects)
+        )
 
     def apply(self, *arguments: str) -> Finished:
         """Apply without asking, and insist that it went through."""

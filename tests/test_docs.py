@@ -548,6 +548,9 @@ GENERATED: dict[str, str | Callable[[], str]] = {
 
 def generated(name: str) -> str:
     """The text of a marker. Texts that take seconds are made when a page asks for them."""
+    assert name in GENERATED, (
+        f"<!-- {name} --> is no marker; between it and <!-- end --> goes a line"
+    )
     text = GENERATED[name]
     return text if isinstance(text, str) else text()
 
@@ -572,7 +575,9 @@ def test_what_is_written_from_the_program_is_what_the_program_says(page: str) ->
         PAGES[page].write_text(fresh, encoding="utf-8", newline="\n")
         text = fresh
     for found in MARKED.finditer(text):
-        assert found[2] == f"{generated(found[1])}\n", found[1]
+        assert found[2] == f"{generated(found[1])}\n", (
+            f"{page}, <!-- {found[1]} --> is outdated: run `make golden`"
+        )
 
 
 def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() -> None:
@@ -584,7 +589,10 @@ def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() 
         for name in of_admins
         if f"`{name}`" in (trusted if is_reported_in_audit_log(KINDS[name]) else others)
     }
-    assert said == of_admins
+    assert said == of_admins, (
+        "docs/refresh.md, Kinds: `make golden` lists kinds with `audit_events`; say of each other "
+        "kind, below the table, why the audit log does not cover it"
+    )
 
 
 def test_the_terms_that_the_page_of_kinds_explains_are_those_of_the_pages() -> None:
@@ -604,7 +612,8 @@ def test_the_page_of_a_kind_is_what_its_declaration_says(page: str) -> None:
     if os.environ.get("RECONCILER_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)
         path.write_text(fresh, encoding="utf-8", newline="\n")
-    assert path.read_text(encoding="utf-8") == fresh
+    assert path.exists(), f"{page} is missing: run `make golden`"
+    assert path.read_text(encoding="utf-8") == fresh, f"{page} is outdated: run `make golden`"
 
 
 def test_explain_prints_the_page_of_a_kind(workspace: Workspace) -> None:
@@ -613,9 +622,8 @@ def test_explain_prints_the_page_of_a_kind(workspace: Workspace) -> None:
 
 
 def test_no_page_is_of_a_kind_that_is_gone() -> None:
-    assert {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "kinds").iterdir()
-    } == set(KIND_PAGES)
+    committed = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "kinds").iterdir()}
+    assert committed - KIND_PAGES.keys() == set(), "remove these pages"
 
 
 def test_everything_that_can_be_written_is_on_some_page() -> None:
@@ -624,7 +632,11 @@ def test_everything_that_can_be_written_is_on_some_page() -> None:
         for path in PAGES.values()
         for found in MARKED.finditer(path.read_text(encoding="utf-8"))
     }
-    assert shown == set(GENERATED)
+    assert set(GENERATED) - shown == set(), (
+        "no page has these markers: a command needs `<!-- command NAME -->`, an empty line and "
+        "`<!-- end -->` in docs/commands.md"
+    )
+    assert shown - set(GENERATED) == set(), "nothing generates these: remove the markers"
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

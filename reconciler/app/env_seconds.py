@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from reconciler.errors import UsageError
-from reconciler.model.durations import LONGEST_WAIT_SECONDS
+from reconciler.model.durations import LONGEST_SECONDS
 
 
 def seconds_in_env(
@@ -15,7 +15,7 @@ def seconds_in_env(
     default: float,
     *,
     shortest: float | None = None,
-    longest: float = LONGEST_WAIT_SECONDS,
+    longest: float = LONGEST_SECONDS,
 ) -> float:
     """The seconds in a variable, or the default if it is empty. Raises UsageError naming it.
 

@@ -72,7 +72,7 @@ def check(session: Session) -> Iterator[StorageFinding]:
 
 
 def _check_content(session: Session) -> StorageFinding:
-    claim = "The state can be read, and nothing in it is missing or damaged"
+    claim = "The state is readable, complete and undamaged"
     try:
         store = session.store
         store.check()

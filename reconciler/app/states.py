@@ -152,7 +152,7 @@ def location_of(stack: Stack, settings: Settings) -> BackendAddress:
     if stack.needs_remote:
         place = stack.backend_place or stack.file
         raise StateError(
-            f"{place}: the stack has `backend: remote`, and no address of a backend is given.",
+            f"{place}: the stack has `backend: remote`, but no backend address is set.",
             hint=f"Set {ADDRESS_VARIABLE}, or pass --backend ADDRESS.",
         )
     return local_address(stack.backend_path)

@@ -17,7 +17,7 @@ def _text(length: int) -> str:
     return "".join(_RANDOM.choices(_ALPHANUMERIC, k=length))
 
 
-# prefix, number of characters, whether they are hexadecimal
+# Prefix, number of characters, whether they are hexadecimal. Every kind of object has an entry.
 _SHAPES: dict[str, tuple[str, int, bool]] = {
     "project": ("proj_", 24, False),
     "service_account": ("svc_acct_", 24, False),

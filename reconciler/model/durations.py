@@ -7,7 +7,7 @@ import re
 from reconciler.errors import UsageError
 
 DAY_SECONDS = 86_400.0
-LONGEST_WAIT_SECONDS = DAY_SECONDS
+LONGEST_SECONDS = DAY_SECONDS
 """The longest duration that an option or an environment variable can set."""
 # The lookahead refuses an empty text. The bounds keep a duration far below what a date can hold.
 PATTERN = r"^(?=[0-9])(?:[0-9]{1,6}d)?(?:[0-9]{1,6}h)?(?:[0-9]{1,6}m)?(?:[0-9]{1,9}s)?$"
@@ -35,7 +35,7 @@ def seconds_of_option(text: str, option: str) -> float:
     Unlike in a manifest, parts may be decimal, and a day is the longest. Raises UsageError.
     """
     seconds = _option_seconds(text.strip())
-    if seconds is None or seconds > LONGEST_WAIT_SECONDS:
+    if seconds is None or seconds > LONGEST_SECONDS:
         raise UsageError(
             f'{option} "{text}" is no duration: write one such as 30s, 5m or 1h, at most 24h'
         )

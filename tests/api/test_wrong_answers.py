@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from msgspec.structs import replace
-from reconciler.api.objects.scoped import ScopedClient
 
 from reconciler.api.keys import Key
 from reconciler.api.objects.collection import CollectionClient
+from reconciler.api.objects.scoped_client import ScopedClient
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.throttle import Throttle
 from reconciler.errors import AmbiguousError, AnswerError

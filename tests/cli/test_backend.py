@@ -69,9 +69,7 @@ def test_manifests_are_kept_out_of_the_folder_that_the_state_is_in(text: str) ->
 
 
 def test_a_remote_backend_without_an_address_is_refused_at_its_place() -> None:
-    with pytest.raises(
-        StateError, match=rf"^{PLACE}: .* no address of a backend is given"
-    ) as caught:
+    with pytest.raises(StateError, match=rf"^{PLACE}: .* no backend address is set") as caught:
         location_of(stack(needs_remote=True), settings())
     assert caught.value.hint == "Set RECONCILER_BACKEND, or pass --backend ADDRESS."
 

@@ -61,7 +61,7 @@ def test_a_fresh_stack_keeps_its_state_at_an_address_that_is_given(
 
 def test_a_stack_with_the_line_uncommented_is_refused_without_an_address(fresh: Workspace) -> None:
     uncomment_remote(fresh)
-    assert "no address of a backend is given" in fresh.run("plan", expect=1).err
+    assert "no backend address is set" in fresh.run("plan", expect=1).err
 
 
 def test_the_steps_in_the_workflow_move_a_local_state_to_the_backend(
@@ -113,7 +113,7 @@ def test_init_keeps_existing_files(workspace: Workspace) -> None:
 @pytest.mark.parametrize("host", ["github", "gitlab"])
 def test_init_for_a_host_requires_a_shared_state(workspace: Workspace, host: str) -> None:
     workspace.run("init", "--from", host, expect=0)
-    assert "no address of a backend is given" in workspace.run("plan", expect=1).err
+    assert "no backend address is set" in workspace.run("plan", expect=1).err
 
 
 @pytest.mark.parametrize("host", ["github", "gitlab"])

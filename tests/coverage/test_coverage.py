@@ -10,7 +10,7 @@ import pytest
 from reconciler.emulator.routes import ROUTES
 from tests.coverage import page
 from tests.coverage.endpoints import all_endpoints, endpoint_of, form_of
-from tests.coverage.users import NO_USE, unknown_uses, users_of
+from tests.coverage.users import NO_USE, call_forms_of_kinds, unknown_uses, users_of
 from tests.coverage.witnesses import FOLDER, is_ours, witnesses
 
 PUBLISHED = [endpoint for endpoint in all_endpoints() if endpoint.since == "published"]
@@ -28,12 +28,17 @@ def test_every_endpoint_of_a_group_has_a_user_and_a_test(group: str) -> None:
         endpoint.call for endpoint in some if not users_of(endpoint) and endpoint.call not in NO_USE
     ]
     untested = [endpoint.call for endpoint in some if endpoint.call not in witnesses()]
-    assert (idle, untested) == ([], [])
+    assert (idle, untested) == ([], []), (
+        "idle: name a user in tests/coverage/users.py; untested: run `make coverage`"
+    )
 
 
 def test_what_we_use_is_tested_with_our_own_client() -> None:
     used = [endpoint.call for endpoint in all_endpoints() if users_of(endpoint)]
-    assert [call for call in used if not is_ours(witnesses().get(call, ""))] == []
+    untested = [call for call in used if not is_ours(witnesses().get(call, ""))]
+    assert untested == [], (
+        "write a test of these calls with our own client, and run `make coverage`"
+    )
 
 
 def test_what_has_no_use_has_none() -> None:
@@ -45,14 +50,23 @@ def test_what_has_no_use_has_none() -> None:
 
 
 def test_nobody_is_said_to_use_what_is_no_endpoint() -> None:
-    assert unknown_uses() == []
+    assert unknown_uses() == [], "add these endpoints to tests/coverage/endpoints.csv"
+
+
+def test_the_emulator_serves_every_call_of_a_kind() -> None:
+    served = {form_of(f"{route.method} {route.path}") for route in ROUTES}
+    missing = sorted(call_forms_of_kinds() - served)
+    assert missing == [], (
+        "add these to `ROUTES` of a module in reconciler/emulator/routes, and the module to `_MODULES`"
+    )
 
 
 def test_every_route_of_the_emulator_is_an_endpoint_that_some_test_reaches() -> None:
     served = {form_of(f"{route.method} {route.path}") for route in ROUTES}
-    assert served - {endpoint.form for endpoint in all_endpoints()} == set()
-    reached = {form_of(call) for call in witnesses()}
-    assert served - reached == set()
+    unknown = sorted(served - {endpoint.form for endpoint in all_endpoints()})
+    assert unknown == [], "add these endpoints to tests/coverage/endpoints.csv"
+    unreached = sorted(served - {form_of(call) for call in witnesses()})
+    assert unreached == [], "write a test that calls these, and run `make coverage`"
 
 
 def test_every_test_that_is_named_exists() -> None:
@@ -62,7 +76,7 @@ def test_every_test_that_is_named_exists() -> None:
         text = (page.FILE.parent.parent / path).read_text(encoding="utf-8")
         if not re.search(rf"^def {name.partition('[')[0]}\(", text, re.MULTILINE):
             gone.append(test)
-    assert gone == []
+    assert gone == [], "rename these in tests/coverage/witnesses.csv, or run `make coverage`"
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,11 @@ def kinds_of(endpoint: Endpoint) -> frozenset[str]:
     return frozenset(declared)
 
 
+def call_forms_of_kinds() -> set[str]:
+    """The calls that kinds declare, apart from those of single fields."""
+    return {form_of(call) for kind in KINDS.values() for _, call in calls_of(kind)}
+
+
 @cache
 def _users() -> dict[str, dict[str, None]]:
     found: dict[str, dict[str, None]] = {}

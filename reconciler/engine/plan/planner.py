@@ -284,7 +284,7 @@ def _output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> l
     """The outputs whose value changes; none if only targets are planned."""
     inputs = snapshot.inputs
     previous = inputs.previous_outputs
-    # A destroy of everything leaves nothing that an output could show.
+    # A destroy of everything leaves no value for an output.
     if inputs.options.destroy and not inputs.options.targets:
         return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
     # Outputs can depend on resources that were not selected, so they stay as they are.

@@ -46,7 +46,7 @@ class _StorageProof:
                 racer.claim(segment, epoch=self._epoch, seen=seen)  # noqa: B023
 
             problems += self._race(claim)
-        return _finding("Of several claims at once, exactly one wins", problems)
+        return _finding("Exactly one of several concurrent claims wins", problems)
 
     def one_append_wins(self) -> StorageFinding:
         self._claim(self._racers[0])
@@ -55,7 +55,7 @@ class _StorageProof:
             problems += self._race(
                 lambda racer, segment: racer.append(segment, epoch=self._epoch),
             )
-        return _finding("A number can be taken only once", problems)
+        return _finding("A segment number can be taken only once", problems)
 
     def repeated_append_succeeds(self) -> StorageFinding:
         self._claim(self._racers[0])
@@ -66,9 +66,7 @@ class _StorageProof:
             problems.append("it was refused")
         if self._head() != segment.number:
             problems.append("it added a segment")
-        return _finding(
-            "Repeating an append whose answer was lost succeeds and adds nothing", problems
-        )
+        return _finding("A retried append succeeds and adds nothing", problems)
 
     def replaced_run_is_fenced(self) -> StorageFinding:
         replaced = self._racers[0]
@@ -96,7 +94,7 @@ class _StorageProof:
         problems = []
         if not _is_fenced(lambda: claimant.claim(claim, epoch=self._epoch + 1, seen=seen)):
             problems.append("the claim was accepted")
-        return _finding("A claim that missed a sign of life is refused", problems)
+        return _finding("A claim that missed a renewal is refused", problems)
 
     def _claim(self, racer: LogStorage) -> None:
         seen = racer.tail(0)

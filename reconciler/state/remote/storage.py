@@ -55,7 +55,7 @@ class StorageFinding(Struct, frozen=True):
     """One result of `LogStorage.check`."""
 
     claim: str
-    """The property that was tested, as a sentence: "A number can be taken only once"."""
+    """The property that was tested, as a sentence: "A segment number can be taken only once"."""
     holds: bool
     detail: str = ""
     """The observation, if it does not hold."""

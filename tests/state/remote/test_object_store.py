@@ -852,10 +852,12 @@ class TestProbe:
     ) -> None:
         proxy.fault("write", ignoring_conditions(place), times=1000)
         failed = {finding.claim: finding.detail for finding in behind.probe() if not finding.holds}
-        assert failed["What was written is not replaced"] == (
+        assert failed["Existing objects are not overwritten"] == (
             "a second write of a name succeeded, though it was to be refused"
         )
-        assert "of 8 writes of one name succeeded" in failed["A number can be taken only once"]
+        assert (
+            "of 8 writes of one name succeeded" in failed["A segment number can be taken only once"]
+        )
 
     def test_a_store_whose_listings_lag_behind_is_found_out(
         self, opened: Opener, azure_place: Place, proxied: Proxied
@@ -864,7 +866,7 @@ class TestProbe:
         proxy.fault("list", faults.hiding("fresh-2$"), times=3)
         findings = opened(azure_place.through(proxy.endpoint)).probe()
         failed = [finding.claim for finding in findings if not finding.holds]
-        assert failed == ["What was written is listed and read at once"]
+        assert failed == ["New objects can be listed and read immediately"]
 
     def test_a_probe_that_is_given_up_leaves_nothing_behind(
         self, storage: ObjectStorage, place: Place

@@ -86,13 +86,16 @@ def test_a_storage_that_checks_every_condition_passes() -> None:
     [
         (
             "numbers",
-            {"Of several claims at once, exactly one wins", "A number can be taken only once"},
+            {
+                "Exactly one of several concurrent claims wins",
+                "A segment number can be taken only once",
+            },
         ),
         ("epochs", {"A replaced run can neither append nor renew its lease"}),
-        ("renewals", {"A claim that missed a sign of life is refused"}),
+        ("renewals", {"A claim that missed a renewal is refused"}),
         (
             "repetition",
-            {"Repeating an append whose answer was lost succeeds and adds nothing"},
+            {"A retried append succeeds and adds nothing"},
         ),
     ],
 )

@@ -24,10 +24,10 @@ class BucketProbe:
     def findings(self) -> Iterator[StorageFinding]:
         """The findings as they are made. Raises StateError where the bucket cannot be tried."""
         checks: list[tuple[str, Callable[[], str]]] = [
-            ("A number can be taken only once", self._race),
-            ("What was written is not replaced", self._overwrite),
-            ("What was written is listed and read at once", self._consistency),
-            ("What was removed is gone at once", self._removal),
+            ("A segment number can be taken only once", self._race),
+            ("Existing objects are not overwritten", self._overwrite),
+            ("New objects can be listed and read immediately", self._consistency),
+            ("Removed objects are gone immediately", self._removal),
             ("The clock of the store is usable", self._clock),
         ]
         try:
