@@ -116,7 +116,7 @@ class Demo:
         print(f"  {path}\n" + textwrap.indent(text, "  │ "), flush=True)
 
     def call(self, method: str, path: str, *, admin: bool = False, **body: Any) -> dict[str, Any]:
-        """A call that somebody makes by hand."""
+        """Make a call to the API by hand."""
         key = self.emulator.admin_key if admin else self.emulator.api_key
         headers = {"Authorization": f"Bearer {key}", "OpenAI-Beta": "agents=v1"}
         answer = httpx.request(
@@ -167,7 +167,7 @@ class Chapter(NamedTuple):
 
 
 def plan(demo: Demo) -> None:
-    """The manifests describe what does not exist yet."""
+    """Show the plan of an organization that does not exist yet."""
     say(
         "Plan",
         """The manifests in examples/acme describe an organization: projects, rate limits, service
@@ -178,7 +178,7 @@ def plan(demo: Demo) -> None:
 
 
 def apply(demo: Demo) -> None:
-    """Everything is created, and then there is nothing left to do."""
+    """Create all objects, and show that the next plan is empty."""
     say(
         "Apply",
         """Apply runs the same plan in dependency order. The keys of new service accounts go
@@ -194,18 +194,18 @@ def apply(demo: Demo) -> None:
 
 
 def check(demo: Demo) -> None:
-    """The result works."""
+    """Run the checks of the result."""
     say(
         "Check",
         """Checks test that the result works: each makes an API call with the project's key and
-        compares the response. They leave nothing behind.""",
+        compares the response. They delete the objects that they create.""",
     )
     demo.reconciler("-e", "dev", "check")
 
 
 def drift(demo: Demo) -> None:
-    """Somebody changes things by hand."""
-    say("Changes by hand", "Somebody raises a rate limit and deletes a service account.")
+    """Find and repair changes by hand."""
+    say("Changes by hand", "Someone raises a rate limit and deletes a service account.")
     demo.change_by_hand()
     say(
         "Drift",
@@ -218,7 +218,7 @@ def drift(demo: Demo) -> None:
 
 
 def review(demo: Demo) -> None:
-    """A reviewed plan is applied as it is."""
+    """Apply exactly the reviewed plan."""
     say(
         "A pull request",
         """A pull request edits a manifest and a prompt. The plan shows exactly that. --out saves
@@ -229,8 +229,8 @@ def review(demo: Demo) -> None:
     demo.reconciler("-e", "dev", "plan", "--out", "plan.json", "--report", "plan.md:markdown")
     say(
         "Apply the reviewed plan",
-        """Apply runs exactly the saved plan. It refuses if manifests or live objects changed
-        since.""",
+        """Apply carries out exactly the saved plan. It refuses if manifests or live objects have
+        changed since.""",
     )
     demo.reconciler("-e", "dev", "apply", "plan.json", plan_was_shown=True)
 
@@ -242,12 +242,12 @@ def outputs(demo: Demo) -> None:
 
 
 def adopt(demo: Demo) -> None:
-    """An organization that people made by hand comes under management."""
+    """Bring an existing organization under management."""
     say(
         "Adopt",
-        """Most organizations exist already. This one was made by hand: a project, its service
-        account, a limit, and an agent. In an empty folder, export writes manifests for it and binds
-        them to what exists. Nothing is written to the API.""",
+        """Most organizations exist already. This one was created by hand: a project, its service
+        account, a limit, and an agent. In an empty folder, export writes manifests and binds them
+        to the existing objects. It writes nothing to the API.""",
     )
     with Emulator() as emulator, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as parent:
         folder = Path(parent) / "newsroom"
@@ -256,23 +256,23 @@ def adopt(demo: Demo) -> None:
         agent = newsroom.make_by_hand()
         newsroom.reconciler("export", "--stack", "newsroom", messages=False)
         newsroom.show("manifests/newsroom/service-accounts.yaml")
-        say("Plan", "The plan of these manifests is empty: they say what is there, and no more.")
+        say("Plan", "The manifests match the live objects, so their plan is empty.")
         newsroom.reconciler("plan", "--refresh", "full", "--detailed-exitcode")
         say(
             "Accept",
-            """Somebody changes the agent by hand, and this time they were right. accept writes the
-            live value into the manifest, where it belongs.""",
+            """Someone changes the agent by hand, and you want to keep the change. accept writes the
+            live value into the manifest.""",
         )
         newsroom.rename_by_hand(agent)
         newsroom.reconciler("accept", "--all", "--yes")
 
 
 def fleet(demo: Demo) -> None:
-    """Three stacks in two environments are planned, applied and watched in one run."""
+    """Plan, apply and check three stacks in two environments in one run."""
     say(
         "Fleet",
         """A platform team has many stacks. One run plans and applies all of them. Two stacks read
-        an output of the platform, so that one is applied first.""",
+        an output of the stack platform, so that stack is applied first.""",
     )
     with Emulator() as emulator, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as parent:
         folder = Path(parent) / "fleet"
@@ -282,7 +282,7 @@ def fleet(demo: Demo) -> None:
         platform.reconciler("fleet", "list")
         platform.reconciler("fleet", "apply", "--yes")
         say(
-            "Drift", "Somebody renames a group by hand. One stack has drifted; the rest is a count."
+            "Drift", "Someone renames a group by hand. The report shows the stack that has drifted."
         )
         [group, *_] = platform.call("GET", "/organization/groups", admin=True)["data"]
         path = f"/organization/groups/{group['id']}"
@@ -292,10 +292,10 @@ def fleet(demo: Demo) -> None:
 
 
 def destroy(demo: Demo) -> None:
-    """Everything is removed again."""
+    """Destroy all objects."""
     say(
         "Destroy",
-        """Destroy removes everything managed, dependents first. The projects set on_remove:
+        """Destroy deletes all managed objects, dependents first. The projects set on_remove:
         delete, so they are archived.""",
     )
     demo.reconciler("-e", "dev", "destroy", "--yes")
@@ -305,17 +305,17 @@ CHAPTERS = (
     Chapter("plan", "what apply would create", (), plan),
     Chapter("apply", "create it, and plan again", (), apply),
     Chapter("check", "test that the result works", ("apply",), check),
-    Chapter("drift", "find and repair what changed by hand", ("apply",), drift),
-    Chapter("review", "apply exactly what was reviewed", ("apply",), review),
+    Chapter("drift", "find and repair changes by hand", ("apply",), drift),
+    Chapter("review", "apply exactly the reviewed plan", ("apply",), review),
     Chapter("outputs", "ids for applications", ("apply",), outputs),
-    Chapter("adopt", "take over an organization that exists", (), adopt),
+    Chapter("adopt", "manage an existing organization", (), adopt),
     Chapter("fleet", "many stacks in one run", (), fleet),
-    Chapter("destroy", "remove everything", ("apply",), destroy),
+    Chapter("destroy", "delete everything", ("apply",), destroy),
 )
 
 
 def main() -> None:
-    """Tell all chapters, or the one that is named, in a temporary folder."""
+    """Run all chapters, or the named one, in a temporary folder."""
     names = [chapter.name for chapter in CHAPTERS]
     step = sys.argv[1] if len(sys.argv) > 1 else ""
     if step and step not in names:
@@ -337,7 +337,7 @@ def list_chapters(step: str) -> None:
 
 
 def tell(demo: Demo, step: str = "") -> None:
-    """Tell the chapters in order; with `step`, one, after a silent run of what it needs."""
+    """Run the chapters in order; with `step`, only one, after a silent run of those it needs."""
     by_name = {chapter.name: chapter for chapter in CHAPTERS}
     if step:
         needs = by_name[step].needs
@@ -350,7 +350,10 @@ def tell(demo: Demo, step: str = "") -> None:
     else:
         for chapter in CHAPTERS:
             chapter.tell(demo)
-    say("The end", "The emulator and the copy of the example are gone. Continue with README.md.")
+    say(
+        "The end",
+        "The demo has removed the emulator and its copy of the example. Continue with README.md.",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures that are nouns: an emulator, and a workspace that talks to it."""
+"""Shared fixtures: an emulator, and a workspace that uses it."""
 
 from __future__ import annotations
 

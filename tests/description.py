@@ -1,4 +1,4 @@
-"""The published description of the API, and what recorded traffic has against it.
+"""The published description of the API, and the violations of it in recorded traffic.
 
 The description comes from the path in RECONCILER_OPENAPI. The live API answers nulls where the description allows
 none, and so does the emulator; that is the one general relaxation, and it covers nothing but a value that is null.

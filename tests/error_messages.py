@@ -1,4 +1,4 @@
-"""Collects from the source what the program can say when something is wrong.
+"""Collects the error messages of the program from its source.
 
 A problem is a summary with a detail: `ValueProblem("No manifests", …)`, `problems.add("Unknown project", …)`. An error is a
 message, often with a hint: `raise UsageError("…", hint="…")`. Parts that are filled in at run time become placeholders:

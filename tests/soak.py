@@ -1,4 +1,4 @@
-"""How hard tests try: `make soak` sets RECONCILER_SOAK, which multiplies what `make test` only samples."""
+"""The effort of tests: `make soak` sets RECONCILER_SOAK, which multiplies the samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for what another thread or process brings about, without a guess of how long that takes."""
+"""Waits for conditions in tests, with a deadline."""
 
 from __future__ import annotations
 

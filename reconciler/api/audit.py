@@ -113,7 +113,7 @@ def log_pages(
         asked_at = min(asked_at, clock.at(response.sent_at))
         return response.body
 
-    for items, has_more in pages.each_page(body, what=_LOG, query=query):
+    for items, has_more in pages.each_page(body, subject=_LOG, query=query):
         yield LogPage([_entry(entry) for entry in items], has_more, asked_at)
 
 

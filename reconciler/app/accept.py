@@ -72,14 +72,14 @@ def prepare(session: Session, addresses: Sequence[str], *, everything: bool) -> 
     refused = _gone(plan, None if everything else wanted)
     for change in plan.changes:
         if everything or change.address in wanted:
-            for name in _moved(change):
+            for name in _changed_outside(change):
                 declared = KINDS[change.address.kind].by_name[name]
                 reason = _unwritable(declared, change)
                 if reason:
                     refused.append(Refused(change.address, name, reason, change.location))
                     continue
                 live.setdefault(change.address, {})[name] = change.before.get(name)
-                seen = _seen(records.get(change.address), name)
+                seen = _strict_value(records.get(change.address), name)
                 editor.accept(change.address, name, _value(declared, change, lookup, seen))
     files, objections, written = editor.result()
     fields = {}
@@ -168,10 +168,10 @@ def _record(session: Session, acceptance: Acceptance, specs: Mapping[Address, Sp
             # A null and an unknown are no values that were applied.
             if value is not None and not has_unknown(value):
                 applied[name] = value
-        store.put(replace(record, applied=applied, answered=_without(record, fields)))
+        store.put(replace(record, applied=applied, answered=_without_seen(record, fields)))
 
 
-def _without(record: Record, names: Collection[str]) -> dict[str, Any]:
+def _without_seen(record: Record, names: Collection[str]) -> dict[str, Any]:
     """The answered values, without those that strict mode saw of accepted fields."""
     answered = without_seen(record.answered)
     seen = {name: value for name, value in record.seen.items() if name not in names}
@@ -181,7 +181,7 @@ def _without(record: Record, names: Collection[str]) -> dict[str, Any]:
 # Values
 
 
-def _moved(change: Change) -> list[str]:
+def _changed_outside(change: Change) -> list[str]:
     """The fields that were changed outside of the manifests, in the order of the kind."""
     if change.id is None:
         return []
@@ -200,7 +200,7 @@ def _unwritable(declared: Field, change: Change) -> str:
     return ""
 
 
-def _seen(record: Record | None, name: str) -> Any:
+def _strict_value(record: Record | None, name: str) -> Any:
     """The value that strict mode compares a field with."""
     return None if record is None else record.seen.get(name)
 

@@ -8,11 +8,11 @@ from reconciler import __version__
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.app.env_durations import answer_seconds, settle_seconds
-from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.pacing import follow_organization, suggest_organization
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
 from reconciler.app.sharing import number_of_stacks
+from reconciler.app.state_origin import expect_declared, expect_recorded
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.model.traffic import TrafficObserver
 

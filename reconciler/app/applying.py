@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from reconciler.app.blame import with_culprits
 from reconciler.app.exit_codes import is_complete
 from reconciler.app.handover import refuse_while_waiting
-from reconciler.app.origin import record_origin
 from reconciler.app.page_hints import keep_pages
 from reconciler.app.plans import SEARCHED
 from reconciler.app.policies import decided
 from reconciler.app.secret_digests import digests_of
 from reconciler.app.session import Session
+from reconciler.app.state_origin import record_origin
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.errors import Interrupted, LeaseLostError
 from reconciler.kinds import ALL_KINDS

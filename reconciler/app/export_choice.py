@@ -111,16 +111,16 @@ class Chooser:
         for kind in KINDS.values():
             if kind.name not in self._kinds:
                 continue
-            objects = self._of_kind(kind)
-            if _is_of_the_api(kind):
-                objects = self._beyond_the_norm(kind, objects)
+            objects = self._chosen_of(kind)
+            if _is_created_by_api(kind):
+                objects = self._differing_from_norm(kind, objects)
             yield from objects
 
     def left_out(self) -> list[SkippedObjects]:
         """The objects that are not written, by reason."""
         return self._skipped.grouped()
 
-    def _of_kind(self, kind: Kind) -> list[LiveObject]:
+    def _chosen_of(self, kind: Kind) -> list[LiveObject]:
         kept = []
         for live in self._reading.objects(kind.name):
             reason = self._reason(live)
@@ -145,11 +145,11 @@ class Chooser:
             return "a key is shown only once, when it is created"
         # The API makes predefined roles, and the list of a project shows its objects as well.
         is_predefined = live.attributes.get("predefined_role") is True
-        if is_predefined or (live.project is None and live.id in self._of_projects(kind.name)):
+        if is_predefined or (live.project is None and live.id in self._ids_in_projects(kind.name)):
             return ""
         return self._reason_of_members(live)
 
-    def _of_projects(self, kind: str) -> frozenset[str]:
+    def _ids_in_projects(self, kind: str) -> frozenset[str]:
         """The ids of objects in named projects: the default key can be that of one of them."""
         if KINDS[kind].scope is not ScopeType.PROJECT_KEY:
             return frozenset()
@@ -182,7 +182,7 @@ class Chooser:
 
     # Values that the API itself gives
 
-    def _beyond_the_norm(self, kind: Kind, objects: list[LiveObject]) -> list[LiveObject]:
+    def _differing_from_norm(self, kind: Kind, objects: list[LiveObject]) -> list[LiveObject]:
         """The objects that differ from what most projects have."""
         if kind.name == "RateLimit" and self._all_limits:
             return objects
@@ -210,7 +210,7 @@ class Chooser:
         return kept
 
 
-def _is_of_the_api(kind: Kind) -> bool:
+def _is_created_by_api(kind: Kind) -> bool:
     """Whether the API itself creates the objects, one for each project."""
     return kind.always_exists and kind.name not in ("User", "ProjectKey")
 
@@ -288,7 +288,7 @@ def key_comments(reading: Reading) -> dict[str, str]:
     for account, ids in keys.items():
         number = f"the key {ids[0]}" if len(ids) == 1 else f"{len(ids)} keys ({', '.join(ids)})"
         comments[account] = (
-            f"The account has {number}, whose value nobody can read again. To rotate: declare a "
+            f"The account has {number}, whose value cannot be read again. To rotate: declare a "
             "ServiceAccountKey with `key: {write_to: …}`, use the new key, and delete the old one."
         )
     return comments

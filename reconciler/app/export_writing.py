@@ -165,20 +165,20 @@ class ManifestWriter:
     def _resources(self, objects: Mapping[Address, LiveObject]) -> list[ExportedResource]:
         """The declarations of the objects that have one; notes the rest as left out."""
         kept = _only(objects, objects.keys() - self._refused.keys())
-        known = self._known(kept)
-        made = self._made(kept, known)
-        refused = kept.keys() - made.keys()
+        known = self._reference_targets(kept)
+        declarable = self._declarable(kept, known)
+        refused = kept.keys() - declarable.keys()
         if refused:
             # Objects that refer to one of these must name it by id.
-            known = self._known(_only(kept, made))
-            again = {at for at, resource in made.items() if _refers_to(resource, refused)}
-            made |= self._made(_only(kept, again), known)
-        for address, target in rings(made):
+            known = self._reference_targets(_only(kept, declarable))
+            again = {at for at, resource in declarable.items() if _refers_to(resource, refused)}
+            declarable |= self._declarable(_only(kept, again), known)
+        for address, target in rings(declarable):
             ids = {id: at for id, at in known.ids.items() if at not in target}
-            made[address] = self._resource(kept[address], address, replace(known, ids=ids))
-        return list(made.values())
+            declarable[address] = self._resource(kept[address], address, replace(known, ids=ids))
+        return list(declarable.values())
 
-    def _known(self, objects: Mapping[Address, LiveObject]) -> ReferenceTargets:
+    def _reference_targets(self, objects: Mapping[Address, LiveObject]) -> ReferenceTargets:
         usual = usual_values(objects.values())
         return ReferenceTargets(
             self._ids(objects),
@@ -188,17 +188,17 @@ class ManifestWriter:
             names=self._to_write.file_names,
         )
 
-    def _made(
+    def _declarable(
         self, objects: Mapping[Address, LiveObject], known: ReferenceTargets
     ) -> dict[Address, ExportedResource]:
         """The declarations of the objects that can have one. Notes why the others cannot."""
-        made = {}
+        declarable = {}
         for address, live in objects.items():
             try:
-                made[address] = self._resource(live, address, known)
+                declarable[address] = self._resource(live, address, known)
             except Unexportable as error:
                 self._refused[address] = str(error)
-        return made
+        return declarable
 
     def _resource(
         self, live: LiveObject, address: Address, known: ReferenceTargets

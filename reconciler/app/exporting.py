@@ -36,9 +36,9 @@ from reconciler.app.live_organization import (
     Wanted,
     read_organization,
 )
-from reconciler.app.origin import record_origin
 from reconciler.app.run_manifests import with_paths
 from reconciler.app.session import Session
+from reconciler.app.state_origin import record_origin
 from reconciler.engine.apply.records import imported_record
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions

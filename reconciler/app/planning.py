@@ -87,7 +87,7 @@ class Planning:
         started = self._asked = time.monotonic()
         self._client.refuse_before(store.runs.last_effect_at())
         calls = self._provider.calls
-        unchanged = UnchangedScopes(full_refresh_reason="a full refresh was asked for")
+        unchanged = UnchangedScopes(full_refresh_reason="a full refresh was requested")
         if mode == "auto":
             checkpoint = RefreshCheckpoint.load(store.remarks.get(CHECKPOINT))
             log = partial(self._log_within_budget, inputs, checkpoint)
@@ -265,5 +265,5 @@ def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
     plan = collect_and_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
     return replace(
         plan,
-        refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True),
+        refresh=RefreshSummary(full_refresh_reason="no refresh was requested", is_offline=True),
     )

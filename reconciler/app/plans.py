@@ -19,13 +19,13 @@ from reconciler.app.env_durations import settle_seconds
 from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.model_shutdowns import shutdown_warnings
-from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
 from reconciler.app.policy_request import has_policies, needs_policies
 from reconciler.app.secret_digests import SecretDigests, digests_of
 from reconciler.app.session import Session
 from reconciler.app.sharing import number_of_stacks
+from reconciler.app.state_origin import has_moved
 from reconciler.engine.binding.deliveries import with_deliveries
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions

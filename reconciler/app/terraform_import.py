@@ -11,9 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.app.handover import begin_handover, end_handover, is_waiting
-from reconciler.app.origin import record_origin
 from reconciler.app.run_manifests import with_paths
 from reconciler.app.session import Session
+from reconciler.app.state_origin import record_origin
 from reconciler.errors import ConfigurationError, OrganizationError, StateError, UsageError
 from reconciler.export.files import FileLayout, check_folder, files_of, write_files
 from reconciler.export.naming import ObjectKey

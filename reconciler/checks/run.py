@@ -140,12 +140,12 @@ class _Check(Struct, frozen=True):
         # Before the call: the items in the list at this time must stay.
         cleanup.look_before()
         try:
-            return self._judged(client, operation, cleanup)
+            return self._judge(client, operation, cleanup)
         finally:
             # Also after errors and interrupts: what a check creates costs money.
             self.notes.extend(cleanup.remove())
 
-    def _judged(
+    def _judge(
         self, client: CheckClient, operation: Operation, cleanup: Cleanup
     ) -> list[CheckFinding]:
         answer = client.first(operation, self.spec)

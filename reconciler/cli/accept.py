@@ -45,7 +45,7 @@ def command(options: GlobalOptions, addresses: tuple[str, ...], everything: bool
             click.echo("Nothing was written." if acceptance.refused else "Nothing to accept.")
             return exit_code
         # The difference is on the screen now, so the answer is about exactly these lines.
-        ask_or_refuse(yes=yes, what="change of the manifests")
+        ask_or_refuse(yes=yes, action="change of the manifests")
         write(session, acceptance)
     fields = count(sum(map(len, acceptance.fields.values())), "field")
     objects = count(len(acceptance.fields), "object")

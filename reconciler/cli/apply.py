@@ -89,7 +89,7 @@ def _apply_new(
         show(session, plan)
         check_approved(session, plan, approve)
         check_guards(session, plan, request)
-        ask_or_refuse(yes=yes or approve is not None or plan.is_empty, what="plan")
+        ask_or_refuse(yes=yes or approve is not None or plan.is_empty, action="plan")
         return carry_out(session, plan, command="apply", check=check)
 
 

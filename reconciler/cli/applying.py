@@ -26,29 +26,35 @@ from reconciler.errors import GuardError, UsageError
 from reconciler.model.change import Plan
 
 
-def ask_or_refuse(*, yes: bool, what: str) -> None:
+def ask_or_refuse(*, yes: bool, action: str) -> None:
     """Ask for approval on a terminal. Raises Exit on any answer but yes, UsageError elsewhere."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise UsageError(
             "Cannot ask for approval: standard input is not a terminal.",
-            hint=f"Use --yes to carry out the {what} without asking.",
+            hint=f"Use --yes to carry out the {action} without asking.",
         )
     # On stderr, since standard output may be piped into a file.
-    talk(f"\nDo you want to carry out this {what}? Only yes is accepted.")
+    talk(f"\nDo you want to carry out this {action}? Only yes is accepted.")
     click.echo("  Enter a value: ", err=True, nl=False)
     if sys.stdin.readline().strip() != "yes":
-        talk(f"The {what} was cancelled. Nothing has been changed.")
+        talk(f"The {action} was cancelled. Nothing has been changed.")
         raise click.exceptions.Exit(1)
 
 
 def review(
-    session: CommandSession, plan: Plan, request: PlanRequest, *, yes: bool, what: str, command: str
+    session: CommandSession,
+    plan: Plan,
+    request: PlanRequest,
+    *,
+    yes: bool,
+    action: str,
+    command: str,
 ) -> int:
     """Show a plan, check it, ask for approval, and apply it; the exit code.
 
-    `what` names it in the question: "Do you want to carry out this …?".
+    `action` names it in the question: "Do you want to carry out this …?".
     """
     if plan.is_empty and not plan.blocked:
         publish_plan(session.options, plan)
@@ -56,7 +62,7 @@ def review(
     show(session, plan)
     check_guards(session, plan, request)
     # A plan that only reports errors changes nothing, so nobody has to approve it.
-    ask_or_refuse(yes=yes or plan.is_empty, what=what)
+    ask_or_refuse(yes=yes or plan.is_empty, action=action)
     return carry_out(session, plan, command=command)
 
 
@@ -79,7 +85,7 @@ def carry_out(session: CommandSession, plan: Plan, *, command: str, check: bool 
 
 
 def check_guards(session: CommandSession, plan: Plan, request: PlanRequest) -> None:
-    """Raise GuardError if a guard refuses the plan. The report of any failure includes the plan."""
+    """As `app.plans.check_guards`; the report of any failure includes the plan with its refusals."""
     plan = refused(session, plan, request)
     if plan.refusals:
         raise GuardError(plan.refusals)

@@ -42,4 +42,4 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
             plan = with_policies(session, plan_stack(session, replace(request, destroy=True)))
             session.options.outcome.plan = plan
             tell_errors(session.options, plan)
-            return review(session, plan, request, yes=yes, what="destruction", command="destroy")
+            return review(session, plan, request, yes=yes, action="destruction", command="destroy")

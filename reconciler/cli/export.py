@@ -118,7 +118,7 @@ def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> P
         if name is not None:
             raise UsageError(
                 f"--stack {name}: there is a stack file already, {present}",
-                hint="Leave --stack out. The name of the stack stands in that file.",
+                hint="Leave out --stack. That file has the name of the stack.",
             )
         return None
     path = root / STACK_FILES[0]

@@ -98,7 +98,7 @@ def verdict(result: ExportResult) -> str:
     if result.unmarked:
         objects = count(result.unmarked, "object")
         marks = f" The first apply adopts {objects} and writes the stack's mark into the metadata."
-    return f"The plan of these manifests changes nothing.{marks}"
+    return f"The plan of these manifests is empty.{marks}"
 
 
 def _summary(result: ExportResult, request: ExportRequest) -> Iterator[str]:

@@ -72,7 +72,7 @@ def apply_fleet(
     digests = frozenset(map(_digest, approve))
     # Before the plans, which take minutes and would be of no use without an answer.
     if not digests and not sys.stdin.isatty():
-        ask_or_refuse(yes=False, what="plan")
+        ask_or_refuse(yes=False, action="plan")
     planned = _plan(fleet, request, options)
     # Some stacks have no plan then, so nothing is applied.
     if planned.interrupted:
@@ -81,7 +81,7 @@ def apply_fleet(
     stacks = _approved(planned, digests)
     if not digests and any(stack.digest for stack in planned.stacks):
         _show(fleet, planned)
-        ask_or_refuse(yes=False, what="plan")
+        ask_or_refuse(yes=False, action="plan")
     jobs = list(_jobs(fleet, request, stacks))
     report = _run(fleet, jobs, request, options, stacks)
     publish_fleet(fleet.options, report)

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from reconciler.app.addresses import parse_addresses
 from reconciler.app.applying import locked
-from reconciler.app.origin import record_origin
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
+from reconciler.app.state_origin import record_origin
 from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.session import CommandSession
 from reconciler.engine.apply.records import imported_record

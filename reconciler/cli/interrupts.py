@@ -22,7 +22,7 @@ from typing import NoReturn
 EXIT_CODE = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FINISHING = "Interrupted: finishing the calls in flight. Once more aborts at once.\n"
-_ABORTED = "Aborted. Run the same command again: it looks for what was under way and goes on.\n"
+_ABORTED = "Aborted. Run the same command again: it searches for unfinished work and continues.\n"
 
 
 class Interrupts:

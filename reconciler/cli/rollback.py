@@ -104,7 +104,7 @@ def _roll_back(session: CommandSession, run: int, request: PlanRequest, *, yes: 
             return _settle(session, plan)
         show(session, plan)
         check_guards(session, plan, request)
-        ask_or_refuse(yes=yes, what="rollback")
+        ask_or_refuse(yes=yes, action="rollback")
         return _undo(session, plan)
 
 

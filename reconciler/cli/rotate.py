@@ -50,4 +50,4 @@ def command(
             refuse_while_waiting(session.store)
             plan = plan_rotation(session, request)
             tell_errors(session.options, plan)
-            return review(session, plan, request, yes=yes, what="rotation", command="rotate")
+            return review(session, plan, request, yes=yes, action="rotation", command="rotate")

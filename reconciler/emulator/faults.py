@@ -23,19 +23,19 @@ A fault is a comma-separated list of key=value:
                      html:STATUS      that status, with the HTML page of a proxy
                      reset            the connection is closed without an answer
                      truncate         half of the body, then closed; content-length announces the whole
-                     hang:MS          that many milliseconds of silence, then the answer
+                     hang:MS          MS milliseconds of silence, then the answer
                      not-json         status 200 with a body of plain text
                      empty            status 200 with an empty JSON object
                      no-id            the answer, with null for every id of the object
                      error-body       status 200 with a JSON error envelope
                      retry-after:S    429 with a Retry-After header of S seconds
                      quota            429 with code insufficient_quota
-                     repeat-cursor    a list says for ever that there is more, after the same cursor
-  when=before      the server never sees the request (default); when=after: it does the work, then the mishap.
+                     repeat-cursor    a list that never ends, always with the same cursor
+  when=before      the server never sees the request (default); when=after: it does the work and then fails.
                    truncate, no-id and repeat-cursor need the real answer, so they are always "after"
-  times=N          how many matches it hits; default 1, 0 = for ever
-  skip=N           how many matches it lets pass first; default 0
-  then=N           how many requests right after it are lost as well, whatever they are; default 0
+  times=N          number of matching requests to affect; default 1, 0 for all
+  skip=N           number of matching requests to let pass first; default 0
+  then=N           number of requests right after it that are also lost, on any route; default 0
 
 Example: on=POST:/vector_stores*,do=error:503,when=after,times=2
 """

@@ -474,7 +474,7 @@ def _reset_of(
     # plan.
     if (field.reset is KEEP and not is_restored) or same(after, before):
         return
-    note = "back to what it was before" if is_former else "back to the API's default"
+    note = "reset to its previous value" if is_former else "back to the API's default"
     yield FieldChange(
         path=(field.name,),
         before=before,
@@ -540,7 +540,7 @@ def _note(before: Any, after: Any, origin: Origin) -> str:
     """The remark on a secret that is sent although nothing shows that it changed."""
     is_again = isinstance(after, SecretValue) and before is None and origin is not Origin.CONFIG
     if is_again:
-        return "nobody can read it back, and no record says what it is: it is sent again"
+        return "it cannot be read back and no record has it: it is sent again"
     return ""
 
 

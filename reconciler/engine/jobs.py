@@ -20,7 +20,7 @@ WAIT, MINUTES = "wait", "timeout_minutes"
 
 USUAL_MINUTES = 60
 
-_LOST = "what it has done so far is lost"
+_LOST = "its work so far is lost"
 
 
 def is_history(live: LiveObject) -> bool:

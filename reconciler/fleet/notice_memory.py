@@ -68,4 +68,4 @@ def _parsed(body: bytes | None, target: str) -> _Document:
         return msgspec.json.decode(body, type=_Document)
     except msgspec.MsgspecError as error:
         # An empty memory would announce everything once more, and hide the problem.
-        raise StateError(f"what was announced to {target} cannot be read: {error}") from error
+        raise StateError(f"the notices announced to {target} cannot be read: {error}") from error

@@ -219,10 +219,10 @@ class _StackRun:
             plan = with_live_policies(session, self._unlocked_plan(session, tolerant=True))
             if request.blame:
                 plan = with_blame(session, plan)
-            return self._of_drift(plan)
+            return self._result_of_drift(plan)
         if request.command is Command.PLAN:
             plan = with_refusals(session, self._unlocked_plan(session), request.plan)
-            return self._of_plan(plan)
+            return self._result_of_plan(plan)
         request.plan.refuse_offline()
         require_credentials(session)
         with locked(session, session.command):
@@ -251,7 +251,7 @@ class _StackRun:
         refuse_while_waiting(session.store)
         plan = with_policies(session, plan_stack(session, request.plan))
         plan = with_refusals(session, plan, request.plan)
-        planned = self._of_plan(plan)
+        planned = self._result_of_plan(plan)
         if request.approved is not None and request.approved != planned.digest:
             return replace(
                 planned,
@@ -268,10 +268,10 @@ class _StackRun:
             request.confirm(planned)
         result = apply_checked_plan(session, plan, command=session.command, check=request.check)
         # Leaving the lock raises again if it was lost, and what was done must be reported.
-        self._applied = _of_apply(planned, result)
+        self._applied = _result_of_apply(planned, result)
         return self._applied
 
-    def _of_drift(self, plan: Plan) -> StackResult:
+    def _result_of_drift(self, plan: Plan) -> StackResult:
         status, code, reason = StackStatus.IN_SYNC, 0, ""
         if any(change.id for change in plan.blocked):
             # An object that could not be read may have drifted.
@@ -286,7 +286,7 @@ class _StackRun:
             status, reason = StackStatus.PENDING, "ChangesPending"
         return self._of(plan, status, code, reason)
 
-    def _of_plan(self, plan: Plan) -> StackResult:
+    def _result_of_plan(self, plan: Plan) -> StackResult:
         status, code, reason = StackStatus.IN_SYNC, 0, ""
         if plan.refusals:
             status, code, reason = StackStatus.REFUSED, 11, "GuardRefused"
@@ -347,7 +347,7 @@ def _lock_and_serial(store: StateStore) -> tuple[int, Holder | None]:
     return store.serial, store.holder()
 
 
-def _of_apply(planned: StackResult, result: ApplyResult) -> StackResult:
+def _result_of_apply(planned: StackResult, result: ApplyResult) -> StackResult:
     code = final_exit_code(result)
     status, reason = {
         0: (StackStatus.APPLIED, ""),

@@ -289,7 +289,7 @@ KIND = Kind(
                     Property(
                         "time_awareness",
                         Boolean(),
-                        "Whether the agent is told the current time.",
+                        "Whether the agent receives the current time.",
                         default=False,
                     ),
                 )

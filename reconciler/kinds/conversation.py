@@ -81,7 +81,7 @@ KIND = Kind(
             "items",
             # The create call takes at most 20 items.
             ListOf(_MESSAGE, max_items=20),
-            "The initial items. Can only be set at creation.",
+            "The initial items.",
             default=[],
             # A replacement for other first items would lose everything that was said since.
             mutability=Mutability.FIXED,

@@ -75,7 +75,7 @@ LIFETIME = Field(
 
 KIND = Kind(
     name="ServiceAccountKey",
-    doc="An additional key for a service account, delivered to a file or a command.",
+    doc="An additional key for a service account, delivered to the sink in `key`.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/api_keys",
     natural_key=("service_account_id", "name"),

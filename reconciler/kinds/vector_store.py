@@ -38,7 +38,7 @@ KIND = Kind(
         Field(
             "description",
             Text(),
-            "A description of the store. Can only be set at creation; the API does not always return it.",
+            "A description of the store.",
             # The modify call does not accept the description.
             mutability=Mutability.FIXED,
             readable=Readable.SOMETIMES,

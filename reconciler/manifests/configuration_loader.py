@@ -89,17 +89,17 @@ def load_configuration(
         room,
         strict=opened.stack.strict,
     )
-    made = _made(expander.expand(documents), resolver, problems)
+    resolved = _resolve_all(expander.expand(documents), resolver, problems)
     manifests = {document.file for document in documents}
-    _check_together(made, manifests, opened, declared, problems, settings)
+    _check_together(resolved, manifests, opened, declared, problems, settings)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
-    resources, ruled = _in_address_order(made.resources), _in_address_order(made.rules)
+    resources, ruled = _in_address_order(resolved.resources), _in_address_order(resolved.rules)
 
     def complete() -> Configuration:
         read = tuple(contents.read_into(resources))
         warnings = problems.raise_errors(opened.secrets)
         approved = digest(stack, read, (rule for rule in ruled if rule.kind.removes))
-        given = _given(opened)
+        given = _given_inputs(opened)
         return Configuration(stack, read, approved, warnings, opened.secrets, ruled, given=given)
 
     # With errors, files are read too, so that one run reports all problems.
@@ -122,8 +122,8 @@ def _documents(
     return collected
 
 
-def _in_address_order(made: Mapping[Address, tuple[T, Document]]) -> tuple[T, ...]:
-    return tuple(made[address][0] for address in sorted(made))
+def _in_address_order(resolved: Mapping[Address, tuple[T, Document]]) -> tuple[T, ...]:
+    return tuple(resolved[address][0] for address in sorted(resolved))
 
 
 def _with_stacks(opened: OpenStack, outputs_of: OutputsOf) -> OpenStack:
@@ -148,7 +148,7 @@ def _with_stacks(opened: OpenStack, outputs_of: OutputsOf) -> OpenStack:
     return replace(opened, context=replace(opened.context, stack=outputs))
 
 
-class _Made(Struct, frozen=True):
+class _Resolved(Struct, frozen=True):
     """The results of all documents, each with its document."""
 
     resources: dict[Address, tuple[Resource, Document]] = field(default_factory=dict)
@@ -156,7 +156,7 @@ class _Made(Struct, frozen=True):
 
 
 def _check_together(
-    made: _Made,
+    resolved: _Resolved,
     manifests: set[str],
     opened: OpenStack,
     declared: AddressIndex,
@@ -169,13 +169,13 @@ def _check_together(
         return {name: opened.place_of(*section, name, key=True) for name in names}
 
     CrossChecks(
-        made.resources,
+        resolved.resources,
         declared,
         projects=places(stack.projects, "projects"),
         keys=places(stack.credentials.projects, "credentials", "projects"),
         targets=KeyTargets(stack.root, stack.backend_path, manifests),
         problems=problems,
-        rules=made.rules,
+        rules=resolved.rules,
         project_ids=stack.projects,
         allowed_sinks=allowed_places(settings.allow_sinks, settings.env),
     ).check()
@@ -242,21 +242,21 @@ def _lifecycle(resource: Resource) -> list[Any]:
     return facts
 
 
-def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> _Made:
-    results = _Made()
+def _resolve_all(instances: list[Instance], resolver: Resolver, problems: Problems) -> _Resolved:
+    results = _Resolved()
     for instance in sorted(instances, key=_resolution_order):
         try:
-            made = resolver.resolve(instance)
+            resolved = resolver.resolve(instance)
         except NoRoomError as error:
             document = instance.document
             problems.add(
                 "Stack too large", str(error), place=document.place, address=instance.address
             )
             break
-        if isinstance(made, Resource):
-            results.resources.setdefault(made.address, (made, instance.document))
-        elif made is not None:
-            results.rules.setdefault(made.address, (made, instance.document))
+        if isinstance(resolved, Resource):
+            results.resources.setdefault(resolved.address, (resolved, instance.document))
+        elif resolved is not None:
+            results.rules.setdefault(resolved.address, (resolved, instance.document))
     return results
 
 
@@ -268,7 +268,7 @@ def _resolution_order(instance: Instance) -> tuple[bool, bool]:
     return not writes_keys, not kind.takes_secrets
 
 
-def _given(opened: OpenStack) -> GivenInputs:
+def _given_inputs(opened: OpenStack) -> GivenInputs:
     redactor = Redactor(opened.secrets)
     kept: dict[str, Any] = {}
     # A saved plan stores these inputs, so values that may be secret are only compared by digest.

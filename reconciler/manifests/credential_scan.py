@@ -64,7 +64,7 @@ class CredentialScan:
                 self._warn_of_shape(text, document, trail, address)
             if is_key:
                 self._warn_of_expression(text, document, trail, address)
-        return self._without(value) if has_leaks else value
+        return self._without_secrets(value) if has_leaks else value
 
     def holds(self, text: str) -> bool:
         """Whether a text contains a key of this run."""
@@ -112,17 +112,17 @@ class CredentialScan:
             location = document.location_of(trail, key=True)
             self._problems.warn("A key is not expanded", detail, place=location, address=address)
 
-    def _without(self, value: Any) -> Any:
+    def _without_secrets(self, value: Any) -> Any:
         if isinstance(value, str):
             return Unknown("") if self.holds(value) else value
         if isinstance(value, dict):
             kept: dict[str, Any] = {}
             for key, element in value.items():
                 if not self.holds(key):
-                    kept[key] = self._without(element)
+                    kept[key] = self._without_secrets(element)
             return kept
         if isinstance(value, list):
-            return [self._without(element) for element in value]
+            return [self._without_secrets(element) for element in value]
         if isinstance(value, Template):
             for part in value.parts:
                 if isinstance(part, str) and self.holds(part):

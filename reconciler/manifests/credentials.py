@@ -82,13 +82,13 @@ class CredentialReader(Struct, frozen=True):
         entry = ".".join(["credentials", *map(str, trail)])
         try:
             if isinstance(value, Mapping):
-                return self._of_sink(value.get("from_sink"), trail, entry)
+                return self._credential_of_sink(value.get("from_sink"), trail, entry)
             return self._credential(str(value), entry)
         except ValueProblem as problem:
             report(problem, trail)
             return None
 
-    def _of_sink(self, address: Any, trail: Trail, entry: str) -> Credential:
+    def _credential_of_sink(self, address: Any, trail: Trail, entry: str) -> Credential:
         try:
             writer = Address.parse(str(address))
         except ValueError as error:
@@ -219,7 +219,9 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
             detail = _remedy(credential, scope, configuration, len(resources))
         if detail:
             first = resources[0]
-            problems.add(_no_key(scope), detail, place=first.location, address=first.address)
+            problems.add(
+                _missing_key_summary(scope), detail, place=first.location, address=first.address
+            )
     return list(problems.in_reading_order(configuration.secrets))
 
 
@@ -295,7 +297,7 @@ def _usable(credential: Credential, configuration: Configuration, written: set[s
     return credential.file in written or (configuration.stack.root / credential.file).is_file()
 
 
-def _no_key(scope: str | None) -> str:
+def _missing_key_summary(scope: str | None) -> str:
     if scope == _ADMIN_SCOPE:
         return "No admin key"
     return f'No key for project "{scope}"' if scope else "No key for the default scope"

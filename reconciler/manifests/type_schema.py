@@ -208,11 +208,11 @@ class _TypeSchemas:
             }
         if nullable:
             names.append("null")
-        return {"type": names if len(names) > 1 else name, **_given(limits), **extra}
+        return {"type": names if len(names) > 1 else name, **_set_limits(limits), **extra}
 
     def _text(self, kind: Text, nullable: bool) -> dict[str, Any]:
         base = self.typed("string", nullable)
-        limits = _given(
+        limits = _set_limits(
             {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}
         )
         if kind.pattern_hint:
@@ -287,7 +287,7 @@ class _TypeSchemas:
     def _variant(self, tag: str, variant: Object) -> dict[str, Any]:
         members = self._members(variant)
         members["properties"] = {tag: True, **members["properties"]}
-        return {**_given(members), "additionalProperties": False}
+        return {**_set_limits(members), "additionalProperties": False}
 
     def _either(self, kind: Either, nullable: bool) -> dict[str, Any]:
         text, other = self.make(kind.text), self.make(kind.other, nullable)
@@ -449,7 +449,7 @@ class _PlaceSchemas:
         return {"minProperties": 1, "maxProperties": 1}
 
 
-def _given(limits: dict[str, Any]) -> dict[str, Any]:
+def _set_limits(limits: dict[str, Any]) -> dict[str, Any]:
     """The limits that a type has."""
     return {keyword: limit for keyword, limit in limits.items() if limit is not None}
 

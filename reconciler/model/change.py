@@ -90,7 +90,7 @@ class Reason(StrEnum):
     RENAMED = "its address changed in the manifests"
     RETAINED = "the object is kept (lifecycle.on_remove)"
     GONE = "no manifest declares it, and it no longer exists"
-    WITH_PROJECT = "it goes when its project is archived"
+    WITH_PROJECT = "its project is archived"
     LEFT_BEHIND = "a replacement left it behind"
     DESTROY = "everything managed is being destroyed"
     ROLLBACK = "it goes back to its state before the run"

@@ -92,11 +92,11 @@ class ServerClock:
 
     def learn(self, date: str | None, *, sent_at: float, received_at: float) -> None:
         """Narrow the bounds with the `Date` of an answer. The other arguments are local times."""
-        told = _seconds_of(date)
-        if told is None or received_at < sent_at:  # the machine's clock was set meanwhile
+        server_time = _seconds_of(date)
+        if server_time is None or received_at < sent_at:  # the machine's clock was set meanwhile
             return
         # A `Date` is cut off to whole seconds, and was written some time between the two moments.
-        lowest, highest = told - received_at, told + 1.0 - sent_at
+        lowest, highest = server_time - received_at, server_time + 1.0 - sent_at
         with self._lock:
             narrowed = max(lowest, self._lowest), min(highest, self._highest)
             # An empty intersection means that a clock was set since the earlier answers.

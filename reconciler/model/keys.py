@@ -103,9 +103,9 @@ def _seconds_or(default: float, text: Any) -> float:
     return default if seconds is None else seconds
 
 
-def same_places(one: Any, other: Any) -> bool:
+def same_places(left: Any, right: Any) -> bool:
     """Whether two `write_to` name the same destinations."""
-    return set(map(sorted_json, targets_of(one))) == set(map(sorted_json, targets_of(other)))
+    return set(map(sorted_json, targets_of(left))) == set(map(sorted_json, targets_of(right)))
 
 
 def one_key(entry: Spec) -> dict[str, Any]:

@@ -55,16 +55,16 @@ def _masked(leaf: Any) -> Any:
     return MASK if isinstance(leaf, Secret) else leaf
 
 
-def _is_same(one: Plan, other: Plan) -> bool:
+def _is_same(left: Plan, right: Plan) -> bool:
     """Whether two plans share their parts, as copies with other diagnostics or refusals do."""
-    if one is other:
+    if left is right:
         return True
     # By identity: comparing the values of thousands of changes would take as long as a digest.
     return (
-        len(one.changes) == len(other.changes)
-        and all(map(is_, one.changes, other.changes))
-        and one.outputs is other.outputs
-        and _head(one) == _head(other)
+        len(left.changes) == len(right.changes)
+        and all(map(is_, left.changes, right.changes))
+        and left.outputs is right.outputs
+        and _head(left) == _head(right)
     )
 
 

@@ -99,7 +99,7 @@ class LiveObject(Struct, frozen=True):
     @property
     def mark(self) -> str | None:
         """Our ownership mark, `stack/environment/address`; None if the object has none."""
-        return self._noted(MARK_KEY)
+        return self._metadata_text(MARK_KEY)
 
     @property
     def is_marked(self) -> bool:
@@ -111,14 +111,14 @@ class LiveObject(Struct, frozen=True):
     @property
     def inputs(self) -> str | None:
         """The digest of the inputs, if it is a job of ours."""
-        return self._noted(INPUTS_KEY)
+        return self._metadata_text(INPUTS_KEY)
 
     @property
     def runs(self) -> bool:
         """Whether it is a running job."""
         return self.kind.job is not None and self.kind.job.runs(self.attributes)
 
-    def _noted(self, key: str) -> str | None:
+    def _metadata_text(self, key: str) -> str | None:
         marks = self.attributes.get(self.kind.mark) if self.kind.mark else None
         note = marks.get(key) if isinstance(marks, MAP) else None
         return note if isinstance(note, str) else None

@@ -258,7 +258,7 @@ class KubeClient:
         with self._lock:
             self._cluster = self._client = None
 
-    def _refused(self, answer: httpx.Response, what: str) -> KubeError:
+    def _refused(self, answer: httpx.Response, action: str) -> KubeError:
         message = str(_json(answer).get("message") or "")
         # The message comes from the network, and goes into logs and statuses.
         text = "".join(char for char in self._redactor(message) if char.isprintable())[:_SHOWN]
@@ -266,7 +266,7 @@ class KubeClient:
         if text:
             details += f": {text}"
         return KubeError(
-            f"The API server of Kubernetes refuses to {what} ({details}).",
+            f"The API server of Kubernetes refuses to {action} ({details}).",
             status=answer.status_code,
         )
 

@@ -222,13 +222,13 @@ class Reconciler:
             )
             approved = taking.taken
         memory.remember_plan(result)
-        judgement = _judged(stack, current.spec, result, decision, memory)
+        judgement = _judgement_of(stack, current.spec, result, decision, memory)
         self._telemetry.record(current.stack, result, judgement)
         if current.destroy and judgement.reason in ("Applied", "InSync"):
             judgement = Judgement("Destroyed", "Everything that the stack manages is destroyed.")
         now = self._clock()
         memory.note_end(result, generation=stack.generation, revision=inputs.revision, now=now)
-        ended = _ended(current.stack, memory, result, judgement)
+        ended = _end_of(current.stack, memory, result, judgement)
         if result.reason == "KeyRefused":
             # After a key was rotated in its Secret, the next run must not wait for the cache to
             # expire.
@@ -286,7 +286,7 @@ def _version(stack: StackObject) -> tuple[str, int]:
     return stack.uid, stack.generation
 
 
-def _judged(
+def _judgement_of(
     stack: StackObject,
     spec: StackSpec,
     result: StackResult,
@@ -308,7 +308,7 @@ def _judged(
     return judgement
 
 
-def _ended(
+def _end_of(
     stack: StackObject, memory: StackMemory, result: StackResult, judgement: Judgement
 ) -> Ended:
     """When the next run is due. Applies that do not converge become rarer."""

@@ -92,7 +92,7 @@ class StatusWriter:
             self._written[stack.uid] = self._clock()
         if answer is None:
             return
-        self._take(answer)
+        self._store_answer(answer)
         for transition in transitions(base, after):
             self._log(stack, transition)
             self._event(stack, transition)
@@ -142,7 +142,7 @@ class StatusWriter:
         patch = {"stack": claim.stack, "environment": claim.environment}
         answer = self._kube.patch_status(STACKS, stack.key, stack.uid, patch)
         if answer is not None:
-            self._take(answer)
+            self._store_answer(answer)
 
     # --- the finalizer
 
@@ -176,10 +176,10 @@ class StatusWriter:
         answer = self._kube.patch(stack.key, operations)
         if answer is None:
             return False
-        self._take(answer)
+        self._store_answer(answer)
         return True
 
-    def _take(self, answer: Any) -> None:
+    def _store_answer(self, answer: Any) -> None:
         for key in self._registry.put_stack(answer):
             self._wake(key)
 

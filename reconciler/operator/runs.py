@@ -111,13 +111,13 @@ class Taking(Struct):
     def confirm(self) -> None:
         """Raise StalePlanError if the grant no longer holds."""
         if self.grant.approval:
-            self._take()
+            self._use_up_approval()
             return
         body = self.kube.stack(self.key)
         if body is None or not still_holds(self.grant, stack_of(body)):
             raise StalePlanError("The Stack changed during the run, so nothing was applied.")
 
-    def _take(self) -> None:
+    def _use_up_approval(self) -> None:
         # The removal of the annotation makes an approval valid once, since the API server lets only
         # one request succeed. If this process dies after it, the plan has to be approved again.
         approval = self.grant.approval

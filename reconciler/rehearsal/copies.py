@@ -70,19 +70,19 @@ def keys_for(recording: Recording) -> CopyKeys:
     homes: dict[str, str] = {}
 
     def minted(key: RecordedKey, name: str) -> str:
-        value = _like(key.shown)
+        value = _similar_key(key.shown)
         homes[value] = key.project_id or f"proj_of_the_key_{name or 'default'}"
         return value
 
     return CopyKeys(
-        admin=_like(keys.admin.shown, "sk-admin-") if keys.admin else "",
+        admin=_similar_key(keys.admin.shown, "sk-admin-") if keys.admin else "",
         default=minted(keys.default, "") if keys.default else "",
         projects={name: minted(key, name) for name, key in keys.projects.items()},
         homes=homes,
     )
 
 
-def _like(shown: str, prefix: str = "sk-proj-") -> str:
+def _similar_key(shown: str, prefix: str = "sk-proj-") -> str:
     # The copy shows keys in their redacted form too, and plans compare that.
     begin, hidden, end = parts_of(shown)
     if not hidden:
@@ -243,7 +243,7 @@ def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
     stack, keys = configuration.stack, place.keys
     credentials = stack.credentials
 
-    def taken(credential: Credential | None, key: str) -> Credential | None:
+    def replaced_credential(credential: Credential | None, key: str) -> Credential | None:
         # A credential in a file is read from the file: `prepare_state` writes the copy's key into
         # it.
         if credential is None or credential.file is not None:
@@ -252,11 +252,13 @@ def in_copy(configuration: Configuration, place: CopyPlace) -> Configuration:
 
     projects = dict(credentials.projects)
     for name, credential in projects.items():
-        projects[name] = taken(credential, keys.projects.get(name, "")) or credential
+        projects[name] = replaced_credential(credential, keys.projects.get(name, "")) or credential
     copied = replace(
         stack,
         credentials=Credentials(
-            taken(credentials.admin, keys.admin), taken(credentials.default, keys.default), projects
+            replaced_credential(credentials.admin, keys.admin),
+            replaced_credential(credentials.default, keys.default),
+            projects,
         ),
         admin_requests_per_minute=None,
         backend_path=place.state_folder,

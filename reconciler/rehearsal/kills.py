@@ -138,7 +138,7 @@ def _run_and_kill(stage: Stage, task: ChildTask, at: int) -> str | None:
 
     stage.emulator.after_write(kill_at)
     try:
-        _, said = child.communicate(msgspec.json.encode(task), timeout=CHILD_SECONDS)
+        _, stderr_output = child.communicate(msgspec.json.encode(task), timeout=CHILD_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
@@ -149,7 +149,7 @@ def _run_and_kill(stage: Stage, task: ChildTask, at: int) -> str | None:
         return None
     if writes < at:
         # The last line of standard error says why a process ended.
-        last = said.decode(errors="replace").strip().split("\n")[-1]
+        last = stderr_output.decode(errors="replace").strip().split("\n")[-1]
         reason = f": {last}" if child.returncode and last else ""
         return f"the apply ended after {writes} writes{reason}"
     return f"the apply ended with exit code {child.returncode}"

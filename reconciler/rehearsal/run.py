@@ -195,7 +195,7 @@ class _Rehearser:
         if result.policies.policies:
             self._check(POLICIES_HOLD, refusals_of(result.policies))
         census = self._stage.census()
-        self._check(SECOND_IS_EMPTY, self._left(place, rehearsal.plan))
+        self._check(SECOND_IS_EMPTY, self._remaining_changes(place, rehearsal.plan))
         rollback = self._rollback(place, result)
         # Last, because it loads the copy again.
         self._kill(rehearsal, census)
@@ -213,7 +213,7 @@ class _Rehearser:
         adopts = any(change.action is Action.ADOPT for change in saved.pending)
         return replace(request, destroy=saved.destroy, target=targets, adopt=adopts)
 
-    def _left(self, place: CopyPlace, plan: Plan) -> list[str]:
+    def _remaining_changes(self, place: CopyPlace, plan: Plan) -> list[str]:
         """The changes that a second plan still contains."""
         try:
             with self._stage.session(place) as copy:

@@ -57,7 +57,7 @@ class RehearsedSinks:
         place = place_of(target)
         with self._lock:
             self.withheld.append(f"{address} → {place}")
-        receipt = self._files.put(_kept(target), secret, address=address, token=token)
+        receipt = self._files.put(_temporary_target(target), secret, address=address, token=token)
         if _FILE in target:
             return receipt
         return {"sink": named_sink(target)[0].name, "place": place, "digest": receipt["digest"]}
@@ -66,7 +66,7 @@ class RehearsedSinks:
         """The secret of an earlier `put`, if the sink of the target can read it back."""
         if not named_sink(target)[0].reads_back:
             return None
-        return self._files.recall(_kept(target), address=address)
+        return self._files.recall(_temporary_target(target), address=address)
 
     def fetch(self, target: Spec) -> Secret | None:
         """None: a rehearsal reads no secret from elsewhere."""
@@ -75,7 +75,7 @@ class RehearsedSinks:
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any], *, address: Address) -> None:
         """Remove the secret that `put` kept, if there is one."""
-        kept = _kept(target)
+        kept = _temporary_target(target)
         held = {**receipt, **kept} if receipt else receipt
         with suppress(SinkError):
             self._files.withdraw(kept, held, address=address)
@@ -85,7 +85,7 @@ class RehearsedSinks:
         self._files.close()
 
 
-def _kept(target: Spec) -> dict[str, Any]:
+def _temporary_target(target: Spec) -> dict[str, Any]:
     """The target in the temporary folder that replaces another target."""
     if _FILE in target:
         return dict(target)

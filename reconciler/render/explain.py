@@ -133,15 +133,21 @@ def _kind_lines(kind: Declaration) -> Iterator[str]:
 
 
 def _facts(kind: Declaration) -> Iterator[tuple[str, str]]:
-    yield "scope", _SCOPES[kind.scope]
     if isinstance(kind, Kind):
+        yield "scope", _SCOPES[kind.scope]
         yield from _facts_of_objects(kind)
         return
-    # Rules of other kinds are run by commands, such as `check`.
-    effect = "plans do not show it"
+    # Modules and policies belong to the stack, and need no key.
+    if kind.scope is ScopeType.ORGANIZATION:
+        yield "scope", "stack; uses no key"
+        effect = ""
+    else:
+        yield "scope", _SCOPES[kind.scope]
+        # Rules of other kinds are run by commands, such as `check`.
+        effect = "; plans do not show it"
     if isinstance(kind, RuleKind) and kind.removes:
-        effect = "plans list the objects it matches, and apply deletes them"
-    yield "creates", f"no object and no state entry; {effect}"
+        effect = "; plans list the objects it matches, and apply deletes them"
+    yield "creates", f"no object and no state entry{effect}"
     if kind.shapes:
         yield "requires", "; or ".join(map(_shape, kind.shapes))
 
@@ -158,6 +164,8 @@ def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
     elif keys:
         evidence = "id, ownership mark," if kind.mark else "id,"
         yield "matched by", f"{evidence} or {keys}"
+    elif not kind.calls.listable:
+        yield "matched by", "id only; the API has no list of these objects"
     else:
         yield "matched by", f"scope (there is one per {scopes})"
     if kind.always_exists:

@@ -61,9 +61,9 @@ def describe(kind: Type) -> str:
             return listed
         case ListOf(item):
             collection = "set" if kind.unordered else "list"
-            return f"{collection} of {_many(item)}"
+            return f"{collection} of {_plural(item)}"
         case MapOf(value):
-            return f"map of {_many(value)}"
+            return f"map of {_plural(value)}"
         case Tagged(variants):
             return f"object whose {kind.tag} is {_listed(list(variants), 'or')}"
         case Object(properties) if properties:
@@ -123,7 +123,7 @@ def _from() -> Property:
     return Property(
         "from",
         Object(tuple(map(_property_of, source_classes()))),
-        "A place of a secret manager that RECONCILER_ALLOW_SOURCES allows.",
+        "A secret in a secret manager that RECONCILER_ALLOW_SOURCES allows.",
     )
 
 
@@ -200,7 +200,7 @@ def _range(low: float | None, high: float | None) -> Iterator[str]:
         yield f"at most {high:,}"
 
 
-def _many(kind: Type) -> str:
+def _plural(kind: Type) -> str:
     """The type in the plural, for `list of …`."""
     text = describe(kind)
     first, space, rest = text.partition(" ")

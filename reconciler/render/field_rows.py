@@ -120,7 +120,7 @@ def _field_entries(
     summed: set[str] = set()
     for field in fields:
         if field.name not in members and not is_members(field):
-            shown.append(_moved(field, layout))
+            shown.append(_changed_row(field, layout))
         elif field.name not in summed:
             own = by_name[field.name]
             shown.append(_members(field.name, own, layout, happened=happened))
@@ -148,7 +148,7 @@ def _output(output: OutputChange, layout: RowLayout) -> FieldRow:
         return _listed(output.name, output.after, "+", layout)
     if output.after is None:
         return _listed(output.name, output.before, "-", layout)
-    return _moved(FieldChange((output.name,), output.before, output.after), layout)
+    return _changed_row(FieldChange((output.name,), output.before, output.after), layout)
 
 
 def _with_file(field: FieldChange, after: Spec) -> FieldChange:
@@ -212,7 +212,7 @@ def _members(
     )
 
 
-def _moved(field: FieldChange, layout: RowLayout) -> FieldRow:
+def _changed_row(field: FieldChange, layout: RowLayout) -> FieldRow:
     remark = field_remarks(
         field.origin,
         forces_replacement=field.forces_replacement,

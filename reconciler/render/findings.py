@@ -25,7 +25,7 @@ from reconciler.render.values import count, enclosed
 ERROR = FindingRule(
     "error", "Error", "The run, or the resource, cannot go on until this is corrected."
 )
-WARNING = FindingRule("warning", "Warning", "The run goes on, and the outcome may surprise.")
+WARNING = FindingRule("warning", "Warning", "The run continues, and its outcome may be unexpected.")
 REFUSED = FindingRule(
     "refused", "Refused by a guard", "The message names the option that allows it."
 )

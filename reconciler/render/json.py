@@ -243,7 +243,7 @@ def _resource(address: Address) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    view = {**_resource(change.address), "change": _values(change), "reconciler": _ours(change)}
+    view = {**_resource(change.address), "change": _values(change), "reconciler": _own_view(change)}
     if change.renamed_from:
         view["previous_address"] = str(change.renamed_from)
     if change.reason in _ACTION_REASONS:
@@ -299,7 +299,7 @@ def sides(change: Change) -> tuple[Spec | None, Spec | None]:
     return before, after
 
 
-def _ours(change: Change) -> dict[str, Any]:
+def _own_view(change: Change) -> dict[str, Any]:
     view: dict[str, Any] = {
         "action": str(change.action),
         "reason": str(change.reason),

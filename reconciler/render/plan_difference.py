@@ -18,13 +18,15 @@ _MOST_FIELDS = 6
 
 def differences(approved: Plan, present: Plan) -> list[str]:
     """A line for each change that only one plan has, or that differs; a few, and how many more."""
-    return _some(_differences(_by_address(approved), _by_address(present), approved, present))
+    return _first_lines(
+        _differences(_by_address(approved), _by_address(present), approved, present)
+    )
 
 
 def changes_of(plan: Plan) -> list[str]:
     """A line for each change of a plan, destructive ones first; a few, and how many more."""
     ordered = sorted(plan.pending, key=lambda change: not change.is_destructive)
-    return _some(map(_planned, ordered))
+    return _first_lines(map(_planned, ordered))
 
 
 def _differences(
@@ -75,7 +77,7 @@ def _planned(change: Change) -> str:
     return f"{change.address} {phrases.will_be(change)}{lost}"
 
 
-def _some(lines: Iterator[str]) -> list[str]:
+def _first_lines(lines: Iterator[str]) -> list[str]:
     listed = list(lines)
     if len(listed) <= _MOST_LINES:
         return listed

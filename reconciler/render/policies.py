@@ -77,7 +77,7 @@ def policy_lines(report: PolicyReport, *, refusing: bool) -> list[Line]:
         for result in group[:_MOST]:
             lines += _lines(result)
         if len(group) > _MOST:
-            lines.append(line("    ", StyledText(_more(group), "dim")))
+            lines.append(line("    ", StyledText(_omitted(group), "dim")))
     if lines:
         lines.insert(0, line(StyledText("Policies", "bold")))
         lines.append(line(""))
@@ -92,7 +92,7 @@ def _groups(report: PolicyReport, *, refusing: bool) -> list[list[PolicyResult]]
     return list(groups.values())
 
 
-def _more(group: Sequence[PolicyResult]) -> str:
+def _omitted(group: Sequence[PolicyResult]) -> str:
     first = group[0]
     return f"and {count(len(group) - _MOST, 'more resource')}: {first.policy} {verdict(first)}"
 
@@ -127,7 +127,7 @@ def _totals(report: PolicyReport) -> str:
 
 
 def _rest(group: Sequence[PolicyResult]) -> str:
-    return f"- {_ICONS[group[0].outcome]} … {prose(_more(group))}\n"
+    return f"- {_ICONS[group[0].outcome]} … {prose(_omitted(group))}\n"
 
 
 def _list_item(result: PolicyResult) -> str:

@@ -115,7 +115,12 @@ def _exception() -> Object:
                 required=True,
             ),
             Property("reason", Text(min_length=1), "Why the exception is needed.", required=True),
-            Property("owner", Text(min_length=1), "Who answers for the exception.", required=True),
+            Property(
+                "owner",
+                Text(min_length=1),
+                "The person or team responsible for the exception.",
+                required=True,
+            ),
             Property(
                 "until",
                 Text(pattern=r"^\d{4}-\d\d-\d\d$", pattern_hint="a date such as 2027-03-31"),
@@ -129,31 +134,31 @@ def _exception() -> Object:
 def _test() -> Object:
     return Object(
         (
-            Property("name", Text(min_length=1), "What the test shows."),
+            Property("name", Text(min_length=1), "The name of the test."),
             Property(
                 "given",
                 Json(empty={}),
-                "Values of the variables: `resource` with at least `kind`, and where the rule reads "
-                "them the other variables.",
+                "Values of the variables: `resource` with at least `kind`, and all other variables "
+                "that the rule reads.",
                 required=True,
             ),
             Property(
                 "expect",
                 Text(choices=tuple(PolicyOutcome)),
-                "The outcome. `pass` includes resources that `match` leaves out.",
+                "The outcome. `pass` includes resources that `match` does not select.",
                 required=True,
             ),
-            Property("message", Text(), "A part that the message must contain."),
+            Property("message", Text(), "A text that the message must contain."),
         )
     )
 
 
 KIND = RuleKind(
     name="Policy",
-    doc="Requires something of resources, or advises it. Declares no object.",
+    doc="A rule that resources must or should meet. Declares no object.",
     scope=ScopeType.ORGANIZATION,
     fields=(
-        Field("description", Text(multiline=True), "What the policy is for, shown in reports."),
+        Field("description", Text(multiline=True), "The purpose of the policy, shown in reports."),
         Field(
             "match",
             Object(
@@ -162,7 +167,7 @@ KIND = RuleKind(
                     Property(
                         "actions",
                         ListOf(Text(choices=ACTIONS), min_items=1),
-                        "Actions of the plan. Without it, all but `delete` and `forget`.",
+                        "Planned actions; by default all except `delete` and `forget`.",
                     ),
                     Property(
                         "projects",
@@ -176,18 +181,18 @@ KIND = RuleKind(
                     ),
                 )
             ),
-            "Which resources the rule is evaluated for; all by default.",
+            "The resources that the rule applies to; all by default.",
         ),
         Field(
             "on",
             Text(choices=SIDES),
-            "Whether to judge resources as they will be (`plan`), as they are now (`live`), or `both`.",
+            "Whether the rule applies to planned resources (`plan`), live objects (`live`), or `both`.",
             default="plan",
         ),
         Field(
             "severity",
             Text(choices=tuple(PolicySeverity)),
-            "`advisory` only reports. `overridable` refuses the plan unless the command line has "
+            "`advisory` only reports. `overridable` refuses the plan unless the command has "
             "`--override-policy`. `mandatory` refuses it.",
             default=PolicySeverity.MANDATORY.value,
         ),
@@ -200,10 +205,12 @@ KIND = RuleKind(
         Field(
             "message",
             Text(min_length=1, multiline=True),
-            "A CEL expression with the text to show where the rule is false.",
+            "A CEL expression that produces the text to show if the rule is false.",
         ),
-        Field("exceptions", ListOf(_exception()), "Resources that may break the rule for a while."),
-        Field("tests", ListOf(_test()), "Examples, which `validate` runs."),
+        Field(
+            "exceptions", ListOf(_exception()), "Resources that may break the rule until a date."
+        ),
+        Field("tests", ListOf(_test()), "Tests of the rule, which `validate` runs."),
     ),
     problems=flaws,
     example="""\

@@ -118,16 +118,16 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     version = data["version"]
     shape = dict(_TOP)
     if version < 2:
-        shape = _without(shape, _SINCE_VERSION_2)
+        shape = _without_fields(shape, _SINCE_VERSION_2)
     if version < 4:
-        shape = _without(shape, _SINCE_VERSION_4)
+        shape = _without_fields(shape, _SINCE_VERSION_4)
     # The shape first: everything below relies on the types that it has checked.
     problems = list(_check_map(data, shape, "the export"))
     if problems:
         raise _refuse(problems)
     if not 0 <= data["serial"] < _MOST_SERIAL:
         problems.append(f'the export: "serial" must be between 0 and {_MOST_SERIAL:,}')
-    record_shape = _RECORD if version >= 3 else _without(_RECORD, _RECORD_SINCE_VERSION_3)
+    record_shape = _RECORD if version >= 3 else _without_fields(_RECORD, _RECORD_SINCE_VERSION_3)
     records = list(_read_records(data["resources"], record_shape, problems))
     outputs = _read_outputs(data["outputs"], problems)
     for name, value in data.get("remarks", {}).items():
@@ -228,7 +228,7 @@ def _check_version(data: Any) -> None:
         )
 
 
-def _without(
+def _without_fields(
     shape: Mapping[str, tuple[type, ...]], names: frozenset[str]
 ) -> dict[str, tuple[type, ...]]:
     return {name: types for name, types in shape.items() if name not in names}

@@ -164,7 +164,7 @@ class PrometheusRecorder(Collector):
             if (name, environment) in named:
                 name = folder
             named.add((name, environment))
-            for metric, labels, value in _of_stack(figures, name):
+            for metric, labels, value in _stack_samples(figures, name):
                 samples[metric.name].append((labels, value))
         samples[catalog.RUNS.name] += self._runs.items()
         samples[catalog.REQUESTS.name] += self._requests.items()
@@ -201,7 +201,7 @@ def status_label(status: StackStatus) -> str:
     return status.name.lower()
 
 
-def _of_stack(figures: StackFigures, name: str) -> Iterator[tuple[Metric, Labels, float]]:
+def _stack_samples(figures: StackFigures, name: str) -> Iterator[tuple[Metric, Labels, float]]:
     stack = (name, figures.environment, figures.organization)
     for status in StackStatus:
         yield catalog.STATUS, (*stack, status_label(status)), float(status is figures.status)

@@ -131,7 +131,7 @@ class Announcer:
         events: list[Event] = []
         states: dict[str, dict[str, str]] = {}
         for key, sightings in round.items():
-            before = _known(announced.get(key, {}))
+            before = _known_topics(announced.get(key, {}))
             after, texts = before, dict[Topic, str]()
             # A stack may have run several times since. Its states are those after the last run.
             for seen in sightings:
@@ -208,6 +208,6 @@ def _severity(events: Sequence[Event]) -> NoticeSeverity:
     return NoticeSeverity.WARNING
 
 
-def _known(states: Mapping[str, str]) -> dict[Topic, str]:
+def _known_topics(states: Mapping[str, str]) -> dict[Topic, str]:
     """The states as remembered, without topics of other versions of this program."""
     return {topic: states[topic] for topic in Topic if topic in states}

@@ -130,14 +130,14 @@ class _Converter:
                 self._left_out.append(SkippedInstance(instance, reason))
                 continue
             try:
-                yield from self._of_instance(instance, mapping)
+                yield from self._drafts_of(instance, mapping)
             except NotCarriedOver as error:
                 self._left_out.append(SkippedInstance(instance, str(error)))
             except (AttributeError, KeyError, TypeError, ValueError):
                 # An edited state, or one of a later version of the provider.
                 self._left_out.append(SkippedInstance(instance, _OF_OTHER_TYPES))
 
-    def _of_instance(self, instance: TerraformInstance, mapping: TypeMapping) -> list[Drafted]:
+    def _drafts_of(self, instance: TerraformInstance, mapping: TypeMapping) -> list[Drafted]:
         if instance.is_deposed:
             raise NotCarriedOver(_IS_DEPOSED)
         if instance.address in self._known.refused:

@@ -132,8 +132,8 @@ def _bracket(key: IndexKey) -> str:
     return f"[{quoted.replace('${', '$${').replace('%{', '%%{')}]"
 
 
-def _damaged(name: str, what: str) -> UsageError:
-    return UsageError(f"{name} is damaged: {what}", hint=PULL_HINT)
+def _damaged(name: str, problem: str) -> UsageError:
+    return UsageError(f"{name} is damaged: {problem}", hint=PULL_HINT)
 
 
 # --- the file of a state
@@ -289,11 +289,11 @@ def _set_attributes(expressions: Any) -> Iterator[str]:
 # --- values
 
 
-def _list_of_maps(value: Any, what: str, name: str) -> list[Mapping[str, Any]]:
+def _list_of_maps(value: Any, subject: str, name: str) -> list[Mapping[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise _damaged(name, f"{what} is not a list of objects")
+        raise _damaged(name, f"{subject} is not a list of objects")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A real client and provider against the emulator, with a clock that only sleeping moves."""
+"""A real client and provider against the emulator, with a clock that only sleep advances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shortcuts for tests that keep a store in step with a folder."""
+"""Helpers for tests that synchronize a vector store with a folder."""
 
 from __future__ import annotations
 

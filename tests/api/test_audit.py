@@ -1,4 +1,4 @@
-"""Reading the audit log, as far as the emulator's is too well-behaved to show it."""
+"""Reads of the audit log in cases that the emulator's log never shows."""
 
 from __future__ import annotations
 

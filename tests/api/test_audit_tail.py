@@ -1,4 +1,4 @@
-"""The tail of the audit log: one reading answers the queries of all stacks, as the API would."""
+"""One reading of the audit log's tail answers the queries of all stacks as the API would."""
 
 from __future__ import annotations
 

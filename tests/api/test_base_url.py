@@ -1,3 +1,5 @@
+"""Keys are sent only to https and loopback addresses."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""Which entries of the audit log can be the cause of what moved."""
+"""Only entries of the audit log that can explain a change are blamed for it."""
 
 from __future__ import annotations
 

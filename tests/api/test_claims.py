@@ -1,4 +1,4 @@
-"""Whose object is whose: searches of one run that must not take what is another's."""
+"""A search takes no object that belongs to another address."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_renamed_resource_keeps_its_reserved_ids() -> None:
     assert dict(books.owned_ids(KINDS)) == {"file-2": G}
 
 
-def test_a_file_that_turns_out_to_be_in_use_is_not_said_to_be_left_over(world: World) -> None:
+def test_a_file_in_use_is_not_reported_as_a_leftover(world: World) -> None:
     local, first = file_by_hand(world)
     _, second = file_by_hand(world)
     orphans = orphans_of(world)

@@ -1,4 +1,4 @@
-"""The weather between us and the API: what is waited out, what is refused, and in which words."""
+"""The client retries or refuses failures of the network and the API, with a clear message."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_threads_together_have_no_more_requests_in_flight_than_allowed(clock: Cl
     assert most == 3
 
 
-def test_who_waits_for_a_turn_leaves_the_place_to_others(clock: Clock) -> None:
+def test_waiting_for_a_token_holds_no_slot(clock: Clock) -> None:
     waits, go_on = threading.Event(), threading.Event()
 
     def sleep(seconds: float) -> None:
@@ -621,7 +621,7 @@ def test_a_key_that_is_none_says_where_to_look(world: World) -> None:
     assert "wrong, incomplete or revoked: check what is in OPENAI_API_KEY" in caught.value.hint
 
 
-def test_a_key_of_another_project_says_what_to_set(clock: Clock) -> None:
+def test_a_key_of_another_project_is_refused_with_a_hint(clock: Clock) -> None:
     error = {"error": {"message": "mismatch", "code": "mismatched_project"}}
     with pytest.raises(AuthenticationError) as caught:
         talking_to(always(401, json=error), clock).request("GET", "/files", key=KEY)
@@ -682,7 +682,7 @@ def test_no_secret_of_an_answer_reaches_a_message(clock: Clock) -> None:
     assert str(caught.value).count("•••") == 3
 
 
-def test_an_unreachable_host_names_the_host_and_what_to_check(clock: Clock) -> None:
+def test_an_unreachable_host_is_named_with_a_hint(clock: Clock) -> None:
     client = Client("http://127.0.0.1:1/v1", sleep=clock.sleep, clock=clock)
     with pytest.raises(ApiError, match=r"http://127\.0\.0\.1:1 cannot be reached") as caught:
         client.request("POST", "/files", key=KEY)

@@ -1,4 +1,4 @@
-"""Claims about the size of answers: no answer takes more memory than its bound, however it is compressed."""
+"""No answer takes more memory than its bound, however it is compressed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_download_may_be_larger_and_has_its_own_bound(clock: Clock) -> None:
         answering(bytes(MAX_DOWNLOAD_BYTES + 1), "identity", clock).exchange(download)
 
 
-def test_a_create_with_an_answer_over_the_bound_may_have_been_made(clock: Clock) -> None:
+def test_a_create_with_an_answer_over_the_bound_has_an_open_outcome(clock: Clock) -> None:
     client = answering(gzip.compress(bomb(MAX_ANSWER_BYTES)), "gzip", clock)
     with pytest.raises(AmbiguousError, match="Whether the change was made is unknown"):
         client.request("POST", "/files", key=KEY)
@@ -106,7 +106,7 @@ def test_a_create_with_an_answer_over_the_bound_may_have_been_made(clock: Clock)
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
 def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str, clock: Clock) -> None:
-    with pytest.raises(AnswerError, match="has an encoding that was not asked for"):
+    with pytest.raises(AnswerError, match="has an encoding that was not requested"):
         answering(LIST, encoding, clock).request("GET", "/files", key=KEY)
 
 

@@ -1,4 +1,4 @@
-"""Keys of service accounts, from the answer that shows them into a sink."""
+"""Keys of service accounts are delivered from the answer that shows them to a sink."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_key_that_could_not_be_delivered_is_deleted(world: World) -> None:
     assert len(world.objects("service_account")) == 1
 
 
-def test_an_account_whose_key_could_not_be_delivered_is_said_to_exist(world: World) -> None:
+def test_an_account_without_a_delivered_key_is_reported(world: World) -> None:
     world.sinks.failing = True
     with pytest.raises(
         SinkError, match="was made and has no key that was delivered; the next apply makes one"
@@ -198,7 +198,7 @@ def test_a_key_that_was_delivered_elsewhere_is_replaced(world: World) -> None:
     assert keys_of(world, first.live) == [written.delivered["key"]["key_id"]]
 
 
-def test_keys_that_others_made_are_left_alone(world: World, search: str) -> None:
+def test_foreign_keys_are_left_alone(world: World, search: str) -> None:
     live = account(world, None).live
     path = "/organization/projects/{project}/service_accounts/{id}/api_keys"
     ids = {"project": search, "id": live.id}

@@ -1,4 +1,4 @@
-"""A store kept in step with a folder, through the provider and against the emulator."""
+"""A vector store is synchronized with a folder, through the provider and the emulator."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_foreign_file_is_detached_and_kept(world: World, pair: Pair) -> None:
     )
 
 
-def test_a_second_file_for_one_path_shows_as_surplus_and_goes(world: World, pair: Pair) -> None:
+def test_a_second_file_for_one_path_is_surplus_and_removed(world: World, pair: Pair) -> None:
     live, a, b = pair
     twin = store_of(world, a).live
     (copy,) = read(world, twin).values()
@@ -290,9 +290,7 @@ def test_content_that_no_manifest_sets_any_more_is_left_alone(world: World, pair
     assert in_step(world, live, a, b)
 
 
-def test_a_file_of_ours_that_is_asked_for_by_its_id_is_no_longer_ours(
-    world: World, pair: Pair
-) -> None:
+def test_a_file_declared_by_its_id_is_no_longer_ours(world: World, pair: Pair) -> None:
     live, a, _ = pair
     id = read(world, live)["b.md"].file_id
     sync(world, live, a, Member(id, None, file_id=id, attributes={}))

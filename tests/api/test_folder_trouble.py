@@ -1,4 +1,4 @@
-"""A folder sync in bad weather, and after a run that died."""
+"""A folder sync survives faults of the API and runs that died."""
 
 from __future__ import annotations
 

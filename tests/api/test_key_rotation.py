@@ -1,4 +1,4 @@
-"""Keys of an account that take turns: deliveries that a destination refuses, and revocations."""
+"""Account keys rotate: deliveries that a destination refuses, and revocations."""
 
 from __future__ import annotations
 

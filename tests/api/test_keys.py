@@ -1,3 +1,5 @@
+"""Each call uses the key of its project, and a missing key is explained."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -32,7 +34,7 @@ def test_a_project_without_a_credential_uses_the_default_key(tmp_path: Path) -> 
     assert ring(tmp_path, default=DEFAULT).for_project("search").secret == DEFAULT.secret
 
 
-def test_a_missing_admin_key_says_what_to_set(tmp_path: Path) -> None:
+def test_a_missing_admin_key_is_refused_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(CredentialError) as caught:
         ring(tmp_path, admin=Given("${env.ADMIN}")).admin()
     assert "${env.ADMIN} is empty" in str(caught.value)

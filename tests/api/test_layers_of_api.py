@@ -1,4 +1,4 @@
-"""The layers inside `api/`: transport knows nothing of objects, and single objects nothing of the provider."""
+"""In `api/`, transport imports no objects, and single objects do not import the provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to move, as a question of sets."""
+"""The moves between two member sets are computed as set operations."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_file_that_is_kept_is_never_removed(before: FileSet, after: FileSet) -
     assert not {m.file_id for m in plan.remove} & {m.file_id for m in (*plan.again, *plan.retag)}
 
 
-def test_of_two_files_for_one_path_the_completed_one_stands_for_it() -> None:
+def test_of_two_files_for_one_path_the_completed_one_keeps_the_path() -> None:
     wanted = FileSet((Member("a", LocalFile("a", "1", 1), None, {}, None),))
     (item,) = listed(wanted)
     broken = {**item, "id": "file-new", "status": "failed", "created_at": 99}

@@ -1,3 +1,5 @@
+"""Lists are read completely in every paging style of the API."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,7 +21,7 @@ def read(*envelopes: dict[str, Any], **options: Any) -> tuple[list[str], list[di
         return next(answers)
 
     return [
-        item["id"] for item in pages.items(fetch, what="/things", query={"limit": 2}, **options)
+        item["id"] for item in pages.items(fetch, subject="/things", query={"limit": 2}, **options)
     ], asked
 
 
@@ -38,7 +40,7 @@ def test_a_missing_cursor_is_the_last_item(rest: dict[str, Any]) -> None:
     assert asked[1]["after"] == "b"
 
 
-def test_a_next_token_goes_before_an_id() -> None:
+def test_a_next_token_has_priority_over_an_id() -> None:
     _, asked = read(page("a", more=True, next="token"), page("b", next=None))
     assert asked[1]["after"] == "token"
 

@@ -1,4 +1,4 @@
-"""Kinds into calls, against the emulator."""
+"""The provider makes the calls that kinds declare, against the emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which refusals are about a file, and which files a refusal of a batch names."""
+"""Refusals of single files are told from others, and the refused members are named."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Retries never repeat a request that may have created an object."""
+
 from __future__ import annotations
 
 from email.utils import formatdate
@@ -37,7 +39,7 @@ NOW = 1_800_000_000.0
         ({}, "", None),
     ],
 )
-def test_every_way_of_telling_a_wait_is_understood(
+def test_every_notation_of_a_wait_is_parsed(
     headers: dict[str, str], message: str, seconds: float | None
 ) -> None:
     assert retry_after_seconds(headers, message, now=NOW) == pytest.approx(seconds)

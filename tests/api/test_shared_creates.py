@@ -1,4 +1,4 @@
-"""Creates of stacks that run side by side: one object, one create."""
+"""Stacks that run side by side create each object once."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ def test_another_stack_is_refused_while_one_creates_and_after_it(creates: Shared
         create(creates, TWO)
 
 
-def test_a_stack_may_create_the_same_again_and_others_another(creates: SharedCreates) -> None:
+def test_a_stack_may_repeat_its_create_and_others_may_create_other_objects(
+    creates: SharedCreates,
+) -> None:
     create(creates, ONE)
     create(creates, ONE)
     create(creates, TWO, name="support")
 
 
-def test_a_create_that_the_api_refused_leaves_the_object_to_others(creates: SharedCreates) -> None:
+def test_a_refused_create_releases_the_claim(creates: SharedCreates) -> None:
     with pytest.raises(ApiError):
         create(creates, ONE, error=ApiError("no", status=400))
     create(creates, TWO)
@@ -63,7 +65,7 @@ def test_a_create_without_an_answer_counts_as_one(
         create(creates, TWO)
 
 
-def test_the_object_is_left_to_others_once_lists_must_show_it(
+def test_the_claim_ends_once_lists_must_show_the_object(
     creates: SharedCreates, clock: Clock
 ) -> None:
     create(creates, ONE)

@@ -1,4 +1,4 @@
-"""A run takes tokens from a pace that it shares, and goes on alone while that is out of reach."""
+"""A run takes tokens from the shared pace, and continues alone during an outage of it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_requests_of_projects_do_not_ask_the_pace(run: Run) -> None:
     assert run.pace.asked == 0
 
 
-def test_a_wait_is_asked_for_once_whatever_the_number_of_calls(run: Run) -> None:
+def test_many_waiting_calls_request_one_token(run: Run) -> None:
     run.pace.limit = 1
     run.send(1)
     waits = [run.throttle.take(ADMIN) for _ in range(10)]
@@ -172,7 +172,7 @@ def test_a_refusal_of_another_run_holds_this_one_back(clock: Clock, pace: PaceOf
     assert two.send(1) == [30]
 
 
-def test_the_limit_that_others_learned_is_known(run: Run) -> None:
+def test_a_limit_learned_by_other_runs_is_known(run: Run) -> None:
     run.pace.limit = 7
     run.send(1)
     assert run.throttle.learned() == {ADMIN: 7}
@@ -186,7 +186,7 @@ def test_the_pace_is_described_with_its_limit_and_its_users(run: Run) -> None:
     )
 
 
-def test_labels_of_others_are_made_harmless_and_counted() -> None:
+def test_labels_of_other_runs_are_escaped_and_counted() -> None:
     assert named(["a\x1b[31m\u202e", "b", "b", "c", "d", "e"]) == "a�[31m�, b, c and 2 others"
     assert len(named(["x" * 1000])) < 130
 
@@ -245,7 +245,7 @@ def lost(run: Run, *, is_lasting: bool = False) -> None:
     run.pace.error = PaceError("the database is away", is_lasting=is_lasting)
 
 
-def test_a_run_goes_on_with_half_of_the_limit_that_it_knew(run: Run) -> None:
+def test_a_run_continues_with_half_of_the_known_limit(run: Run) -> None:
     run.pace.limit = 6
     run.send(1)
     lost(run)
@@ -333,7 +333,7 @@ def test_a_refusal_that_cannot_be_reported_holds_this_run_back(run: Run) -> None
     assert run.throttle.take(ADMIN) == 30
 
 
-def test_the_time_left_counts_the_parts_of_others(run: Run) -> None:
+def test_the_time_left_counts_the_shares_of_other_runs(run: Run) -> None:
     run.pace.limit, run.pace.others = 6, ["a", "b"]
     run.send(6)
     assert run.throttle.seconds_for(ADMIN, 2) == W

@@ -1,4 +1,4 @@
-"""Answers that several clients share: who may get which, and what makes them useless."""
+"""Clients share answers only as long as the answers are valid for them."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_an_equal_read_of_another_plan_is_not_sent(fleet: Fleet) -> None:
     assert answer_of(fleet.client()) == answer_of(fleet.client()) == "answer_1"
 
 
-def test_a_read_that_does_not_ask_for_it_is_sent_whatever_is_kept(fleet: Fleet) -> None:
+def test_a_read_without_reuse_is_always_sent(fleet: Fleet) -> None:
     answer_of(fleet.client())
     assert answer_of(fleet.client(), read(reuse=Reuse.NEVER)) == "answer_2"
 
@@ -708,7 +708,7 @@ def test_a_clock_that_is_set_during_a_request_makes_its_answer_no_younger(fleet:
     assert client.read_since(fleet.clock()) == began
 
 
-def test_a_reading_of_ones_own_is_as_old_as_it_is(fleet: Fleet) -> None:
+def test_the_age_of_an_own_reading_counts_from_its_request(fleet: Fleet) -> None:
     answer_of(fleet.client(), read("/organization/users"))
     fleet.clock.now += 60
     client = fleet.client()

@@ -1,3 +1,5 @@
+"""Rate limits are learnt from refusals, and no minute exceeds them."""
+
 from __future__ import annotations
 
 import heapq
@@ -149,7 +151,7 @@ def test_a_learnt_limit_is_tried_with_one_more_after_two_calm_minutes(clock: Clo
     assert get_through(throttle, ADMIN, clock, 9) == [W] * 4 + [2 * W] * 5
 
 
-def test_a_try_that_is_refused_is_made_less_often(clock: Clock) -> None:
+def test_a_refused_probe_is_repeated_less_often(clock: Clock) -> None:
     throttle = measured(clock, 4)
     get_through(throttle, ADMIN, clock, 8)
     send(throttle, ADMIN, clock, 1)
@@ -160,7 +162,7 @@ def test_a_try_that_is_refused_is_made_less_often(clock: Clock) -> None:
     )
 
 
-def test_a_try_that_gets_through_is_followed_by_others_at_once(clock: Clock) -> None:
+def test_a_successful_probe_is_followed_by_others_at_once(clock: Clock) -> None:
     throttle = measured(clock, 4)
     get_through(throttle, ADMIN, clock, 9)
     assert get_through(throttle, ADMIN, clock, 20) == [0] * 20
@@ -370,7 +372,7 @@ def test_one_refusal_with_a_short_wait_costs_a_route_no_more_than_some_seconds(
     assert seconds < 100 * ANSWER_SECONDS / workers + 1.0 + 4.0
 
 
-def test_one_refusal_below_a_measured_limit_leaves_that_as_it_is(clock: Clock) -> None:
+def test_one_refusal_below_a_measured_limit_does_not_change_it(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     clock.sleep(100)
     get_through(throttle, ADMIN, clock, 20)

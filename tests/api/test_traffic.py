@@ -1,3 +1,5 @@
+"""Calls, slots and idle times are counted correctly."""
+
 from __future__ import annotations
 
 import pytest
@@ -14,16 +16,14 @@ def traffic(clock: Clock) -> InFlight:
     return InFlight(clock)
 
 
-def test_many_who_wait_for_a_turn_at_the_same_time_stand_still_once(
-    traffic: InFlight, clock: Clock
-) -> None:
+def test_concurrent_waits_count_as_idle_time_once(traffic: InFlight, clock: Clock) -> None:
     with traffic.waiting(), traffic.waiting():
         clock.sleep(60)
     clock.sleep(5)
     assert traffic.idle_seconds == 60
 
 
-def test_nothing_stands_still_while_a_request_is_in_flight(traffic: InFlight, clock: Clock) -> None:
+def test_time_in_flight_is_not_idle_time(traffic: InFlight, clock: Clock) -> None:
     with traffic.waiting():
         clock.sleep(10)
         with traffic.sending(LISTS):
@@ -32,9 +32,7 @@ def test_nothing_stands_still_while_a_request_is_in_flight(traffic: InFlight, cl
     assert traffic.idle_seconds == 40
 
 
-def test_how_long_everything_stood_still_is_known_while_it_does(
-    traffic: InFlight, clock: Clock
-) -> None:
+def test_idle_time_is_known_during_a_wait(traffic: InFlight, clock: Clock) -> None:
     with traffic.waiting():
         clock.sleep(10)
         assert traffic.idle_seconds == 10

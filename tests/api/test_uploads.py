@@ -1,4 +1,4 @@
-"""Files: whole and in parts, and what happens when something moves under an upload."""
+"""Files are uploaded whole and in parts, and changes during an upload are detected."""
 
 from __future__ import annotations
 

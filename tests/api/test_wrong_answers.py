@@ -1,4 +1,4 @@
-"""Answers that say success and lack what is needed from them: the outcome is open, and nothing is made twice."""
+"""Successful answers without required values leave the outcome open, and create nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make bench` and `make bench-compare`: the promised figures, measured anew against the emulator.
+"""`make bench` and `make bench-compare` measure the promised figures against the emulator.
 
 python -m tests.bench [--out FILE] [--only NAME ...]
 python -m tests.bench compare BEFORE AFTER

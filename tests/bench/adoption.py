@@ -1,4 +1,4 @@
-"""What it costs to take over an organization that exists: an export, and a state of Terraform."""
+"""Measures taking over an existing organization: an export, and a Terraform state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shared state costs: the same apply with a local state, Postgres and an object store, and reading a large state.
+"""Measures shared states: the same apply on each backend, and reading a large state.
 
 All servers run on this machine. The object store answers each write after 30 ms, and the API each call after 100 ms, as
 they would over a network.

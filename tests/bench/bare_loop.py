@@ -1,4 +1,4 @@
-"""The least that reading can take: a loop that fetches the pages it is told to, and does nothing with them.
+"""A lower bound for reading: a loop that only fetches the requested pages.
 
 Run as a program of its own, with JSON on standard input: the base URL, how many lists to read at a time, and the lists,
 each a path with its query and headers. The pages of a list follow one another, since each names the next.

@@ -1,4 +1,4 @@
-"""Fleets: many stacks of one organization against one stack that declares all of it.
+"""Measures fleets: many stacks of one organization against one stack that declares all of it.
 
 The organization has the same number of projects whatever the number of stacks, so the figures show
 what a stack costs beside what it shares.

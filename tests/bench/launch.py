@@ -1,4 +1,4 @@
-"""Runs a command and writes down what it cost, as JSON in the file named first.
+"""Runs a command and writes its cost as JSON to the file in the first argument.
 
 It is as small as a Python process gets, because Linux counts the memory of whoever starts a process as the process's.
 """

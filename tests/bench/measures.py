@@ -1,4 +1,4 @@
-"""What is measured, one function a subject; each adds its figures to the results.
+"""The measurements, one function for each subject; each adds its figures to the results.
 
 Times of a shared machine say little by themselves, so what can be a ratio is one, and of several runs the best counts:
 whatever else the machine does only ever adds.

@@ -1,4 +1,4 @@
-"""What policies cost: compiling them, turning a plan into what rules see, and evaluating them."""
+"""Measures policies: compiling them, preparing a plan for rules, and evaluating them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of a large plan: the cost of every format, and the page in a browser."""
+"""Measures reports of a large plan: the cost of every format, and the page in a browser."""
 
 from __future__ import annotations
 

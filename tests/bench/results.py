@@ -1,4 +1,4 @@
-"""Figures, and how they are put down: one table for people, JSON for comparing two runs."""
+"""The figures as a table for people and as JSON for comparing two runs."""
 
 from __future__ import annotations
 

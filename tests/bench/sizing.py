@@ -1,4 +1,4 @@
-"""How fresh fleets are, simulated: what the pace of an organization allows at which size."""
+"""Simulates how fresh fleets are: the sizes that an organization's pace allows."""
 
 from __future__ import annotations
 

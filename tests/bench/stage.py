@@ -1,4 +1,4 @@
-"""Where a measurement takes place: an emulator in a process of its own, a folder, and the real command line.
+"""The stage of a measurement: an emulator in its own process, a folder, the real command line.
 
 What a command costs is the operating system's account of the finished process: seconds of the processor that it used
 itself (the network and the emulator are other processes, so waiting for them costs it nothing), seconds by the clock,

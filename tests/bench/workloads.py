@@ -1,4 +1,4 @@
-"""What is measured: configurations of a known size, as the files that a person would have written.
+"""The workloads: configurations of a known size, as files that a person would write.
 
 The reference organization is the one that the promises are made for.
 """

@@ -1,4 +1,4 @@
-"""Checks carried out in this process: a real client against an emulator, or against a few lines of a fake wire."""
+"""Checks in this process: a real client against an emulator or a fake transport."""
 
 from __future__ import annotations
 

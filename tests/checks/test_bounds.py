@@ -1,4 +1,4 @@
-"""Claims about checks of strangers: whatever they expect, judging an answer comes to an end with a sentence."""
+"""Untrusted checks end with a message, whatever they expect."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ CIRCLES = {
 
 
 @pytest.mark.parametrize("schema", CIRCLES.values(), ids=CIRCLES)
-def test_a_schema_that_never_comes_to_an_end_is_refused_offline(schema: dict[str, Any]) -> None:
+def test_an_endless_schema_is_refused_offline(schema: dict[str, Any]) -> None:
     assert [summary for _, summary in flaws({"schema": schema})] == ["Circular schema"]
 
 
@@ -207,7 +207,7 @@ def test_a_reference_that_leads_to_no_schema_in_it_is_refused_offline(
     ],
     ids=str,
 )
-def test_what_a_check_does_not_support_is_refused_offline(schema: dict[str, Any]) -> None:
+def test_an_unsupported_feature_of_a_check_is_refused_offline(schema: dict[str, Any]) -> None:
     assert [found for _, found in flaws({"schema": schema})] == ["Not supported"]
 
 

@@ -1,4 +1,4 @@
-"""Claims about expectations: which answers pass, and what is said of those that do not."""
+"""Expectations pass the right answers, and explain the others."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_a_value_passes(expression: str, test: Any) -> None:
         ("length(tokens)", 3, "length(tokens) cannot be evaluated: "),
     ],
 )
-def test_a_value_that_fails_says_what_it_is_and_what_it_should_be(
+def test_a_mismatch_shows_the_actual_and_the_expected_value(
     expression: str, test: Any, said: str
 ) -> None:
     [complaint] = complaints({"values": {expression: test}})
     assert complaint.startswith(said)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_mismatches_are_reported_at_once() -> None:
     expect = {
         "latency_seconds": 0.5,
         "values": {"tokens": {"less_than": 5, "one_of": [1]}},
@@ -110,7 +110,7 @@ def test_an_answer_with_another_status_is_not_looked_into() -> None:
     ]
 
 
-def test_a_refusal_can_be_what_is_expected() -> None:
+def test_a_refusal_can_be_expected() -> None:
     body = {"error": {"code": "model_not_found"}}
     assert (
         complaints(

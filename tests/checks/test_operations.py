@@ -1,4 +1,4 @@
-"""Claims about the table of operations: every call in it is one that the emulator serves, with the header it wants."""
+"""The emulator serves every call in the table of operations, with its required header."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_nearly_every_operation_is_served() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=attrgetter("name"))
-def test_what_follows_a_call_needs_nothing_but_its_answer(operation: Operation) -> None:
+def test_follow_up_calls_need_only_the_answer(operation: Operation) -> None:
     follow_ups = set(calls(operation)) - {operation.call}
     assert {hole for call in follow_ups for hole in re.findall(r"\{(\w+)\}", call)} <= {
         "id",

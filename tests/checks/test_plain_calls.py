@@ -1,4 +1,4 @@
-"""Every operation that needs nothing special is called once, and what it is called on is made beforehand."""
+"""Every operation without special needs is called once, on objects created beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about carrying out checks: what is called, what is waited for, what is left behind, and what nobody sees."""
+"""Checks make the right calls, wait for their work, clean up, and show no secret."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_response_is_not_even_stored_unless_the_body_says_so(
     ],
     ids=["response", "background", "chat", "failed", "broken"],
 )
-def test_what_a_check_makes_is_gone_afterwards(
+def test_objects_that_a_check_creates_are_removed(
     check: Checking, emulator: Emulator, spec: dict[str, Any]
 ) -> None:
     check(spec)
@@ -100,7 +100,9 @@ def test_after_a_stop_no_check_is_begun(check: Checking, emulator: Emulator) -> 
     assert emulator.requests == []
 
 
-def test_what_cannot_be_removed_is_said(over_wire: Callable[[Answering], Checking]) -> None:
+def test_objects_that_cannot_be_removed_are_reported(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
     refused = httpx.Response(403, json={"error": {"message": "Not you."}})
     check = over_wire(
         lambda request: (
@@ -114,7 +116,7 @@ def test_what_cannot_be_removed_is_said(over_wire: Callable[[Answering], Checkin
 
 
 @pytest.mark.parametrize("id", [None, "", 7, {}])
-def test_what_was_made_without_an_id_in_the_answer_is_said_to_be_left(
+def test_an_object_without_an_id_in_the_answer_is_reported_as_a_leftover(
     over_wire: Callable[[Answering], Checking], id: Any
 ) -> None:
     outcome = over_wire(lambda _: {"id": id, "status": "completed"})(response(store=True))
@@ -168,7 +170,7 @@ def test_a_refusal_is_an_answer(check: Checking) -> None:
     assert check({**spec, "expect": {"status": 404}}).status is CheckStatus.PASSED
 
 
-def test_what_the_live_platform_has_ended_is_said(check: Checking) -> None:
+def test_a_retired_operation_is_reported(check: Checking) -> None:
     findings = check(
         {"operation": "getRun", "parameters": {"thread_id": "thread_1", "run_id": "run_1"}}
     ).findings
@@ -188,7 +190,7 @@ def test_text_in_place_of_json_is_no_answer(over_wire: Callable[[Answering], Che
     assert (outcome.status, "instead of JSON" in outcome.message) == (CheckStatus.ERROR, True)
 
 
-def test_what_leaves_nothing_behind_is_sent_again_after_an_outage(
+def test_a_call_without_lasting_effects_is_retried_after_an_outage(
     check: Checking, emulator: Emulator
 ) -> None:
     emulator.set_options(faults=["on=POST:/moderations,do=error:503"])
@@ -198,7 +200,7 @@ def test_what_leaves_nothing_behind_is_sent_again_after_an_outage(
     )
 
 
-def test_what_may_have_made_something_is_not_sent_again(
+def test_a_call_that_may_have_created_an_object_is_not_retried(
     over_wire: Callable[[Answering], Checking],
 ) -> None:
     sent: list[str] = []
@@ -260,7 +262,7 @@ def test_sound_is_known_by_its_type_and_its_size(check: Checking) -> None:
     assert check(spec).status is CheckStatus.PASSED
 
 
-def test_pictures_are_only_made_where_they_may_cost(check: Checking, emulator: Emulator) -> None:
+def test_images_are_created_only_by_costly_checks(check: Checking, emulator: Emulator) -> None:
     spec = {"operation": "createImage", "body": {"model": "gpt-image-1", "prompt": "A dot"}}
     assert check(spec).status is CheckStatus.SKIPPED
     assert emulator.requests == []
@@ -270,7 +272,7 @@ def test_pictures_are_only_made_where_they_may_cost(check: Checking, emulator: E
 # --- references and budgets ------------------------------------------------------------------------------------------
 
 
-def test_a_check_of_what_was_never_applied_says_so(check: Checking) -> None:
+def test_a_check_of_an_unapplied_resource_is_explained(check: Checking) -> None:
     spec = {**response(), "parameters": {"x": Reference(Address("VectorStore", "handbook"))}}
     outcome = check(spec, lookup=lambda reference: Unknown(str(reference)))
     assert (outcome.status, outcome.message) == (
@@ -395,7 +397,7 @@ def test_a_run_on_somebodys_thread_leaves_its_messages_as_they_were(
         assert http.get(f"/threads/{thread}/messages").json()["data"] == before
 
 
-def test_what_a_run_adds_to_a_thread_is_removed_and_the_run_is_marked(
+def test_messages_of_a_run_are_removed_and_the_run_is_marked(
     over_wire: Callable[[Answering], Checking],
 ) -> None:
     threads = Threads()

@@ -493,7 +493,7 @@ def test_a_manifest_that_was_edited_meanwhile_is_refused(
     assert (workspace.folder / "manifests.yaml").read_text() == edited
 
 
-def test_files_are_put_back_if_the_result_is_not_what_is_live(
+def test_files_are_restored_if_the_result_differs_from_live_state(
     workspace: Workspace, live: Live, session: Session
 ) -> None:
     workspace.write({"manifests.yaml": BOT}).apply()

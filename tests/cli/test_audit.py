@@ -113,7 +113,7 @@ def test_an_empty_log_is_no_error_and_says_when_it_begins(workspace: Workspace) 
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "json"])
-def test_text_of_strangers_does_not_act(workspace: Workspace, format: str) -> None:
+def test_untrusted_text_does_not_act(workspace: Workspace, format: str) -> None:
     with admin(workspace) as client:
         made(client, HOSTILE)
     out = workspace.run("audit", "--format", format, "--report", f"r:{format}", expect=0).out

@@ -136,14 +136,14 @@ def test_a_bad_stack_file_is_one_problem_with_its_place(
     assert said.endswith("1 error\n")
 
 
-def test_every_wrong_section_of_a_stack_is_told_at_once(workspace: Workspace) -> None:
+def test_every_wrong_section_of_a_stack_is_reported_at_once(workspace: Workspace) -> None:
     spec = "{manifests: m, variables: [a], env: HOME, environments: [prod], projects: [x], credentials: [y], outputs: [z]}"
     assert refused(workspace.write({"a.yaml": GOOD, "reconciler.yaml": STACK + spec})).endswith(
         "7 errors\n"
     )
 
 
-def test_text_that_is_not_utf_8_is_told_by_line_and_column(workspace: Workspace) -> None:
+def test_text_that_is_not_utf_8_is_reported_by_line_and_column(workspace: Workspace) -> None:
     (workspace.folder / "a.yaml").write_bytes(GOOD.encode() + b"# \xff\n")
     assert "a.yaml:4:3" in refused(workspace)
 
@@ -165,7 +165,7 @@ def test_an_upload_that_is_a_link_out_of_the_folder_is_refused(workspace: Worksp
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_manifest_that_may_not_be_read_is_told_by_name(workspace: Workspace) -> None:
+def test_an_unreadable_manifest_is_reported_by_name(workspace: Workspace) -> None:
     workspace.write({"a.yaml": GOOD})
     (workspace.folder / "a.yaml").chmod(0)
     assert "a.yaml:1:1" in refused(workspace)
@@ -186,7 +186,7 @@ def test_a_bomb_in_a_file_that_is_no_manifest_is_not_set_off(workspace: Workspac
         ("OPENAI_ADMIN_KEY", PROJECT, "a.yaml:1:1", "set OPENAI_ADMIN_KEY"),
     ],
 )
-def test_a_scope_without_a_key_is_told_before_anything_is_called(
+def test_a_scope_without_a_key_is_reported_before_the_first_call(
     workspace: Workspace, variable: str, text: str, place: str, remedy: str
 ) -> None:
     workspace.variables = {variable: ""}

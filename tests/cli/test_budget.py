@@ -29,9 +29,7 @@ def plan(workspace: Workspace, budget: int, *options: str, expect: int) -> tuple
 
 
 @pytest.mark.parametrize("refresh", ["auto", "full"])
-def test_what_a_plan_takes_is_a_budget_that_it_keeps_to(
-    organization: Workspace, refresh: str
-) -> None:
+def test_a_plan_keeps_to_a_budget_of_its_exact_calls(organization: Workspace, refresh: str) -> None:
     organization.run("plan", "--refresh", refresh, expect=0)
     needed = len(organization.emulator.requests)
     assert needed == {"auto": 1, "full": READ_IN_FULL}[refresh]
@@ -67,7 +65,7 @@ def test_lists_that_are_searched_for_a_lost_state_count(workspace: Workspace) ->
     assert calls == 0
 
 
-def test_what_others_made_stops_a_plan_at_its_budget(workspace: Workspace) -> None:
+def test_objects_of_others_stop_a_plan_at_its_budget(workspace: Workspace) -> None:
     workspace.write(dict(workloads.assistants(3))).apply()
     workspace.emulator.seed(assistants=900)
     said, calls = plan(workspace, 2, expect=1)

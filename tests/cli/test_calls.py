@@ -100,7 +100,7 @@ def test_a_changed_object_is_looked_at_once_more_and_written_once(workspace: Wor
     assert singles == ["GET", "POST"]
 
 
-def test_what_is_inside_an_object_is_read_as_soon_as_it_was_seen(workspace: Workspace) -> None:
+def test_the_contents_of_an_object_are_read_as_soon_as_it_is_listed(workspace: Workspace) -> None:
     small = workloads.reference_organization(
         users=1, projects=2, accounts=2, limits=0, assistants=1, stores=1, files=2
     )

@@ -54,7 +54,7 @@ def stack(workspace: Workspace) -> Workspace:
     return workspace.declare(STORE, FINDS, MODEL, FAILS, BUDGET)
 
 
-def test_checks_are_run_judged_and_told_in_every_format(stack: Workspace) -> None:
+def test_checks_are_run_and_reported_in_every_format(stack: Workspace) -> None:
     stack.apply()
     reports = ("--report", "r.xml:junit", "--report", "r.json:json", "--report", "r.md:markdown")
     said = stack.run("check", *reports, expect=1).out

@@ -81,7 +81,7 @@ def given_up(workspace: Workspace, clock: ShiftedClock) -> Workspace:
     return workspace
 
 
-def test_what_a_person_makes_after_a_create_was_given_up_is_a_conflict(
+def test_an_object_created_by_hand_after_an_abandoned_create_is_a_conflict(
     given_up: Workspace, admin: httpx.Client
 ) -> None:
     theirs = by_hand(admin)
@@ -96,7 +96,7 @@ def test_what_a_person_makes_after_a_create_was_given_up_is_a_conflict(
     "now_declared",
     [[KEEP], [KEEP, GROUP.replace("Finance", "Other"), KEY.replace("prod", "other")]],
 )
-def test_what_a_person_makes_after_a_create_was_given_up_is_never_deleted(
+def test_an_object_created_by_hand_after_an_abandoned_create_is_never_deleted(
     given_up: Workspace, admin: httpx.Client, now_declared: Sequence[str]
 ) -> None:
     theirs = by_hand(admin)
@@ -136,7 +136,7 @@ def test_a_clock_that_is_off_makes_nothing_twice(
 
 
 @pytest.mark.parametrize("ahead", [-300.0, 300.0])
-def test_what_a_killed_run_made_is_found_although_a_clock_is_off(
+def test_objects_of_a_killed_run_are_found_with_a_wrong_clock(
     workspace: Workspace, clock: ShiftedClock, ahead: float
 ) -> None:
     clock.ahead_seconds = ahead

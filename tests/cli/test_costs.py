@@ -184,7 +184,7 @@ def test_every_parameter_that_we_send_is_known(spent: Workspace) -> None:
     assert unknown_parameters(spent.emulator.requests, Description(str(DESCRIPTION))) == []
 
 
-def test_nothing_paid_is_said_and_no_table_is_made(workspace: Workspace) -> None:
+def test_without_costs_there_is_a_sentence_and_no_table(workspace: Workspace) -> None:
     done = named(workspace).run("costs", expect=0)
     assert (done.out, done.err) == ("", "Nothing was paid in this period.\n")
 

@@ -46,7 +46,7 @@ def keys_of_accounts(workspace: Workspace) -> int:
         )
 
 
-def test_a_plan_tells_a_destination_that_takes_no_key_and_leaves_out_what_needs_it(
+def test_a_plan_reports_a_destination_that_takes_no_key_and_skips_its_dependents(
     workspace: Workspace, gitlab: FakeGitlab
 ) -> None:
     workspace.variables["GITLAB_TOKEN"] = READ_ONLY_TOKEN

@@ -198,7 +198,7 @@ def test_a_wrong_clock_is_a_warning_with_its_direction(ahead: int, words: str) -
     assert f"seconds {words} the server's" in finding.sentence
 
 
-def test_a_lock_of_a_living_run_is_told_from_one_that_was_left_behind() -> None:
+def test_a_lock_of_a_running_process_is_told_from_a_stale_lock() -> None:
     here = Process.current()
     living = Holder("ada", "reconciler apply", time.time(), here)
     assert "Another run holds the lock" in lock_finding(living, here).sentence

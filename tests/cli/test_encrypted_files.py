@@ -80,7 +80,7 @@ def assistants(workspace: Workspace) -> int:
 # --- saved plans ----------------------------------------------------------------------------------
 
 
-def test_a_saved_plan_says_what_it_is_and_nothing_of_its_content(saved: Workspace) -> None:
+def test_an_encrypted_plan_shows_its_type_and_no_content(saved: Workspace) -> None:
     text = (saved.folder / "p.json").read_text()
     envelope = json.loads(text)
     data = envelope.pop("data")

@@ -85,7 +85,9 @@ def test_json_means_the_same_in_every_encoding(workspace: Workspace) -> None:
         ("→", "utf-8", "→"),
     ],
 )
-def test_what_an_encoding_lacks_is_spelled_out(text: str, encoding: str, expected: str) -> None:
+def test_characters_that_an_encoding_lacks_are_spelled_out(
+    text: str, encoding: str, expected: str
+) -> None:
     assert showable(text, encoding) == expected
 
 

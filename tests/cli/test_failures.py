@@ -34,7 +34,7 @@ def test_a_message_of_several_lines_keeps_them(capsys: pytest.CaptureFixture[str
     ]
 
 
-def test_what_acts_on_a_terminal_is_spelled_out_within_a_line(
+def test_control_characters_are_spelled_out_within_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     report(ReconcilerError("one\x1b[2J\ntwo\r"), GlobalOptions())

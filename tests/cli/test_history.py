@@ -58,7 +58,7 @@ def test_the_newest_run_comes_first(applied: Workspace) -> None:
     assert applied.run("history", "--limit", "1", expect=0).out.splitlines()[1:] == lines[1:2]
 
 
-def test_a_run_says_who_did_what_when_and_from_which_plan(applied: Workspace) -> None:
+def test_a_run_shows_its_user_command_time_and_plan(applied: Workspace) -> None:
     applied.run("plan", "--out", "plan.json", "--replace", "Assistant/two", expect=0)
     saved = json.loads((applied.folder / "plan.json").read_text(encoding="utf-8"))
     applied.run("apply", "plan.json", expect=0)
@@ -81,7 +81,7 @@ def test_a_run_shows_what_it_changed(applied: Workspace) -> None:
     assert "the manifest changed" in applied.run("history", "2", expect=0).out
 
 
-def test_what_did_not_go_through_is_not_shown_as_done(applied: Workspace) -> None:
+def test_failed_changes_are_not_shown_as_done(applied: Workspace) -> None:
     applied.emulator.add_fault("on=POST:/assistants/*,do=error:400,times=0")
     applied.write({"a.yaml": ASSISTANT.replace("0.5", "0.9")}).run("apply", "--yes", expect=1)
     run = history(applied, "3")

@@ -125,7 +125,7 @@ def outside(workspace: Workspace, project: str, limit: int) -> None:
     workspace.emulator.clear_requests()
 
 
-def test_a_plan_of_what_nobody_touched_asks_the_log_and_nothing_else(applied: Workspace) -> None:
+def test_a_plan_without_outside_changes_only_reads_the_log(applied: Workspace) -> None:
     assert applied.plan().code == 0
     assert paths(applied) == ["/organization/audit_logs"]
 
@@ -172,7 +172,7 @@ def test_a_change_of_another_project_is_not_taken_for_our_own(
     assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
 
 
-def test_what_another_stack_writes_elsewhere_makes_nothing_be_read(
+def test_writes_of_another_stack_in_other_scopes_cause_no_read(
     applied: Workspace, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -203,7 +203,7 @@ def test_our_own_writes_may_come_late(log: AuditLog, workspace: Workspace) -> No
     assert paths(workspace) == ["/organization/audit_logs"]
 
 
-def test_what_hid_behind_our_own_late_write_is_found_when_that_comes(
+def test_a_change_hidden_by_our_late_entry_is_found_with_that_entry(
     log: AuditLog, applied: Workspace
 ) -> None:
     pass_time(1000, log, applied)
@@ -215,7 +215,7 @@ def test_what_hid_behind_our_own_late_write_is_found_when_that_comes(
     assert "max_requests_per_1_minute: 7 → 30" in applied.plan().out
 
 
-def test_what_went_with_something_that_we_deleted_is_looked_for(applied: Workspace) -> None:
+def test_objects_that_our_delete_removed_too_are_read_again(applied: Workspace) -> None:
     leaving = "spec: {email: dev@example.com, role: reader}\nlifecycle: {on_remove: delete}\n"
     staying = "spec: {email: dev@example.com, role: member}\n"
     applied.write(
@@ -260,7 +260,7 @@ def test_kinds_that_the_log_does_not_tell_of_cost_others_nothing(workspace: Work
     ]
 
 
-def test_what_was_repaired_is_repaired_only_once(applied: Workspace) -> None:
+def test_drift_is_repaired_only_once(applied: Workspace) -> None:
     outside(applied, "c", 7)
     applied.apply()
     assert applied.plan().code == 0
@@ -303,12 +303,12 @@ def test_a_log_that_may_not_be_read_is_no_reason_to_fail(applied: Workspace) -> 
     assert len(paths(applied)) == READ_IN_FULL + 1
 
 
-def test_a_log_that_forgot_what_it_showed_is_not_believed(applied: Workspace) -> None:
+def test_a_log_that_lost_entries_is_not_trusted(applied: Workspace) -> None:
     store = applied.emulator.store
     with store.lock:
         for entry in list(store.collection("audit_log", ORGANIZATION).ordered()):
             store.remove(entry)
-    assert "does not show any more what it showed before" in reading(applied)["because"]
+    assert "no longer shows entries that it showed before" in reading(applied)["because"]
     assert len(paths(applied)) == READ_IN_FULL + 1
 
 
@@ -416,7 +416,7 @@ def test_a_list_of_ours_is_read_to_its_end_though_little_is_on_the_last_page(
     assert paths(workspace) == ["/assistants"] * 5
 
 
-def test_what_was_not_listed_is_not_said_to_be_lacking(workspace: Workspace) -> None:
+def test_unlisted_objects_are_not_reported_as_missing(workspace: Workspace) -> None:
     bots = "kind: Assistant\nmetadata: {name: '${each.key}'}\nfor_each: [a, b]\n"
     workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
     workspace.emulator.seed(assistants=150)
@@ -440,7 +440,7 @@ def test_a_plan_says_how_old_the_oldest_reading_is_that_it_relies_on(
     assert applied.emulator.store.now() - reading(applied)["since"] > 7000
 
 
-def test_each_scope_is_said_to_be_read_as_it_is(applied: Workspace) -> None:
+def test_the_log_says_how_each_scope_is_read(applied: Workspace) -> None:
     outside(applied, "c", 7)
     applied.write(
         {
@@ -457,7 +457,7 @@ def test_each_scope_is_said_to_be_read_as_it_is(applied: Workspace) -> None:
     assert said.count("RateLimit of project b: unchanged since ") == 1
 
 
-def test_why_one_object_is_read_singly_is_said(workspace: Workspace) -> None:
+def test_the_log_says_why_an_object_is_read_singly(workspace: Workspace) -> None:
     workspace.write(
         {"bot.yaml": "kind: Assistant\nmetadata: {name: bot}\nspec: {name: Bot, model: gpt-4o}\n"}
     ).apply()

@@ -1,4 +1,4 @@
-"""A project's key that a command delivers and an environment variable returns: the variable is unset at first."""
+"""A project's key comes from a variable that a command of the same apply fills."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_variable_that_was_not_brought_back_stops_its_own_project_alone(stack:
     assert made.count("/vector_stores") == 1
 
 
-def test_what_needs_the_key_is_made_after_it(stack: Workspace) -> None:
+def test_objects_that_need_the_key_are_created_after_it(stack: Workspace) -> None:
     stack.declare(PROJECT, ACCOUNT, STORE).apply()
     paths = [
         item.path.rpartition("/")[2] for item in stack.emulator.requests if item.method == "POST"

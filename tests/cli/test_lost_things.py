@@ -1,4 +1,4 @@
-"""Keys, projects and objects out of reach: nothing is created twice."""
+"""Keys, projects and objects out of reach do not cause a second create."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One resource that cannot be read, found or bound: it alone has the error, and the others go on."""
+"""If one resource cannot be read, found or bound, only that resource has an error."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_server_without_a_kind_that_answers_500_is_asked_twice(workspace: Work
     assert [item.path for item in workspace.emulator.requests].count("/agents") == 2
 
 
-def test_a_search_that_failed_for_a_while_is_made_up_for(workspace: Workspace) -> None:
+def test_a_search_that_failed_temporarily_is_repeated(workspace: Workspace) -> None:
     workspace.declare(STORE, AGENT).apply()
     (workspace.folder / STATE).unlink()
     refuse(workspace, "GET:/agents", "html:502")
@@ -117,7 +117,7 @@ def test_a_plan_with_an_error_shows_the_rest_and_exits_with_1(workspace: Workspa
     assert "1 to create, 0 to update, 0 to delete; 1 with errors" in done.out
 
 
-def test_what_needs_a_resource_with_an_error_is_skipped(workspace: Workspace) -> None:
+def test_dependents_of_a_resource_with_an_error_are_skipped(workspace: Workspace) -> None:
     refuse(workspace, "GET:/vector_stores*", "error:400")
     found = statuses(workspace.declare(STORE, USING, PROJECT), "apply", expect=13)
     assert found == {
@@ -150,7 +150,7 @@ def test_an_unreadable_object_keeps_its_record(workspace: Workspace) -> None:
     assert count(workspace, "agent") == 0
 
 
-def test_a_destroy_goes_on_without_what_cannot_be_read(workspace: Workspace) -> None:
+def test_a_destroy_continues_without_unreadable_objects(workspace: Workspace) -> None:
     workspace.declare(STORE, AGENT).apply()
     refuse(workspace, "GET:/agents*", "error:400")
     found = statuses(workspace, "destroy", expect=13)
@@ -170,7 +170,7 @@ def test_a_saved_plan_with_an_error_carries_out_the_rest(workspace: Workspace) -
     assert count(workspace, "vector_store") == 1
 
 
-def test_a_server_that_refuses_everything_is_said_once(workspace: Workspace) -> None:
+def test_a_server_that_refuses_everything_is_reported_once(workspace: Workspace) -> None:
     refuse(workspace, "*:*", "error:403")
     done = workspace.declare(STORE, AGENT, GROUP).run("plan", expect=1)
     assert done.err.startswith("Error: GET ")

@@ -60,7 +60,7 @@ def outcomes(workspace: Workspace, *, expect: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_what_is_independent_goes_on_and_what_depends_is_skipped_because_of_it(
+def test_independent_changes_continue_and_dependents_are_skipped(
     broken: Workspace,
 ) -> None:
     found = outcomes(broken, expect=13)
@@ -83,7 +83,7 @@ def test_the_report_for_people_lists_done_failed_and_skipped(broken: Workspace) 
     assert "2 applied, 1 failed, 2 skipped" in report
 
 
-def test_the_next_apply_does_only_what_is_left(broken: Workspace) -> None:
+def test_the_next_apply_makes_only_the_remaining_changes(broken: Workspace) -> None:
     broken.run("apply", "--yes", expect=13)
     broken.emulator.clear_faults()
     broken.emulator.clear_requests()

@@ -208,7 +208,7 @@ def test_import_binds_one_object_without_writing(workspace: Workspace) -> None:
     assert workspace.run("state", "list", expect=0).out.split() == ["Assistant/bot", id]
 
 
-def test_what_an_imported_object_has_otherwise_is_in_the_next_plan(workspace: Workspace) -> None:
+def test_the_next_plan_shows_differences_of_an_imported_object(workspace: Workspace) -> None:
     with user(workspace) as client:
         id = client.post("/assistants", json={"model": "gpt-4o", "name": "Theirs"}).json()["id"]
     workspace.write({"a.yaml": ASSISTANT}).run("import", "Assistant/bot", id, expect=0)
@@ -333,7 +333,7 @@ def test_what_is_in_a_new_project_is_made_with_the_key_of_a_new_account(
     workspace.run("destroy", "--yes", expect=0)
 
 
-def test_nobody_to_ask_means_no(workspace: Workspace) -> None:
+def test_without_a_terminal_the_answer_is_no(workspace: Workspace) -> None:
     done = workspace.write({"a.yaml": ASSISTANT}).run("apply", expect=1)
     assert "--yes" in done.err
     assert writes(workspace) == []
@@ -496,9 +496,7 @@ def test_a_plan_without_refresh_calls_nothing(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     "command", [["apply", "--yes"], ["destroy", "--yes"], ["plan", "--out", "p.plan"]]
 )
-def test_what_was_planned_without_looking_is_not_carried_out(
-    workspace: Workspace, command: list[str]
-) -> None:
+def test_an_offline_plan_cannot_be_applied(workspace: Workspace, command: list[str]) -> None:
     workspace.write({"a.yaml": ASSISTANT}).apply()
     workspace.emulator.clear_requests()
     said = workspace.run(*command, "--refresh", "none", expect=1).err

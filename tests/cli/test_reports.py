@@ -179,7 +179,7 @@ def guarded(reporting: Workspace) -> Workspace:
     [("plan", "--destroy"), ("plan", "--destroy", "--detailed-exitcode"), ("destroy", "--yes")],
     ids=" ".join,
 )
-def test_what_a_guard_refuses_is_in_every_report_with_the_plan(
+def test_a_refusal_is_in_every_report_with_the_plan(
     guarded: Workspace, command: tuple[str, ...]
 ) -> None:
     guarded.run(*command, *REPORTS, expect=11)
@@ -191,7 +191,7 @@ def test_what_a_guard_refuses_is_in_every_report_with_the_plan(
 
 
 @pytest.mark.parametrize("command", [("plan", "--destroy"), ("destroy", "--yes")], ids=" ".join)
-def test_what_a_guard_refuses_is_on_standard_output_for_programs(
+def test_a_refusal_is_on_standard_output_for_programs(
     guarded: Workspace, command: tuple[str, ...]
 ) -> None:
     found = json.loads(guarded.run(*command, "--format", "json", expect=11).out)
@@ -201,7 +201,7 @@ def test_what_a_guard_refuses_is_on_standard_output_for_programs(
     assert "refused, 1 to delete" in markdown.splitlines()[0]
 
 
-def test_what_a_guard_refuses_is_told_once_in_text(guarded: Workspace) -> None:
+def test_a_refusal_is_shown_once_in_text(guarded: Workspace) -> None:
     done = guarded.run("plan", "--destroy", expect=11)
     assert (done.out + done.err).count("Refused:") == 1
 

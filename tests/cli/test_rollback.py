@@ -432,7 +432,7 @@ def test_each_action_has_its_inverse(story: Story, address: str, how: str) -> No
     assert re.search(rf"^  . {address} +will be {how}", story.rollback.out, re.MULTILINE)
 
 
-def test_what_the_run_did_not_touch_is_not_written(story: Story) -> None:
+def test_objects_that_the_run_did_not_change_are_not_written(story: Story) -> None:
     assert "bystander" not in story.rollback.out.split("Outputs")[0]
     ids = [
         item.id
@@ -543,7 +543,7 @@ def test_a_rollback_can_be_rolled_back(bot: Workspace) -> None:
 # --- asking, saving, guarding ----------------------------------------------------------------------------------------
 
 
-def test_nothing_happens_where_nobody_can_say_yes(bot: Workspace) -> None:
+def test_a_rollback_needs_approval(bot: Workspace) -> None:
     bot.emulator.clear_requests()
     done = bot.run("rollback", "1", expect=1)
     assert "- Assistant/bot" in done.out
@@ -565,7 +565,7 @@ def test_a_saved_rollback_is_stale_once_the_state_has_moved(bot: Workspace) -> N
     assert "the state has moved on" in bot.run("apply", "plan.json", expect=10).err
 
 
-def test_what_is_protected_is_not_rolled_back_unless_it_is_named(workspace: Workspace) -> None:
+def test_protected_objects_are_rolled_back_only_by_name(workspace: Workspace) -> None:
     workspace.write({"a.yaml": ASSISTANT + "lifecycle: {prevent_destroy: true}\n"}).apply()
     assert "prevent_destroy" in workspace.run("rollback", "1", "--yes", expect=11).err
     workspace.run("rollback", "1", "--yes", "--allow-delete", "Assistant/bot", expect=0)
@@ -663,7 +663,7 @@ def test_a_run_that_is_too_long_ago_says_so(workspace: Workspace) -> None:
     assert "run 1 is too long ago" in workspace.run("rollback", "1", "--yes", expect=1).err
 
 
-def test_a_create_that_nobody_knows_the_end_of_refuses_the_rollback(workspace: Workspace) -> None:
+def test_a_create_with_an_unknown_result_refuses_the_rollback(workspace: Workspace) -> None:
     workspace.write({"a.yaml": ASSISTANT}).apply()
     address = Address.parse("Assistant/two")
     with state(workspace) as store:
@@ -712,7 +712,7 @@ def test_a_value_that_only_the_server_can_give_is_not_sent_and_a_warning_says_wh
     workspace.declare(ACCOUNT % ", role: member").apply()
     rolled_back = workspace.run("rollback", "2", "--yes", expect=0)
     assert (
-        "role is not set any more, and nothing can clear it: it stays as it is" in rolled_back.out
+        "role is no longer set, and the API cannot clear it: it keeps its value" in rolled_back.out
     )
     assert workspace.declare(ACCOUNT % "").plan().code == 0
 

@@ -76,7 +76,7 @@ def test_an_environment_variable_that_changed_is_named(stage: Workspace) -> None
     assert "dev" not in refused
 
 
-def test_what_looks_like_a_secret_is_asked_for_by_name(stage: Workspace) -> None:
+def test_values_that_look_like_secrets_are_requested_by_name(stage: Workspace) -> None:
     stage.run("plan", "--var", f"deploy_token={TOKEN}", "--out", "p.json", expect=0)
     refused = stage.run("apply", "p.json", expect=10).err
     assert "Give --var deploy_token=VALUE as it was given to `plan`" in refused

@@ -39,7 +39,7 @@ def test_an_object_that_nobody_declares_is_listed(
 
 
 @pytest.mark.parametrize("name", ["text", "markdown", "json"])
-def test_what_nobody_declares_is_in_a_saved_plan_that_is_shown(
+def test_unmanaged_objects_are_in_a_shown_saved_plan(
     with_a_stray: tuple[Workspace, str], name: str
 ) -> None:
     workspace, id = with_a_stray

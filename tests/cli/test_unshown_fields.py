@@ -136,7 +136,7 @@ def test_a_record_that_says_what_was_not_set_tells_an_addition(kind: Kind, name:
 @pytest.mark.parametrize(
     "kind", [KINDS["AdminKey"], KINDS["Container"], KINDS["File"]], ids=attrgetter("name")
 )
-def test_what_was_not_set_is_still_known_after_another_change(
+def test_unset_fields_are_still_known_after_another_change(
     workspace: Workspace, kind: Kind
 ) -> None:
     workspace.write({**FILES, "reconciler.yaml": STACK}).write(

@@ -133,6 +133,6 @@ def test_an_unknown_type_names_the_nearest(workspace: Workspace) -> None:
     )
 
 
-def test_nothing_used_is_said(workspace: Workspace) -> None:
+def test_without_usage_there_is_a_sentence(workspace: Workspace) -> None:
     done = named(workspace).run("usage", expect=0)
     assert (done.out, done.err) == ("", "Nothing was used in this period.\n")

@@ -1,4 +1,4 @@
-"""Claims about the progress of a run. Only the wire and the clock are fake."""
+"""The progress of a run is shown. Only the transport and the clock are fake."""
 
 from __future__ import annotations
 

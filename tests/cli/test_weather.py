@@ -1,4 +1,4 @@
-"""Network faults between us and the API: exactly one object afterwards, and a message with the cause."""
+"""Network faults leave exactly one object, and a message with the cause."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_create_that_is_carried_out_only_after_we_gave_up_waiting_is_found(
 
 
 @pytest.mark.parametrize("talk", ["text", "json"])
-def test_a_wait_is_told_with_its_reason_and_its_end_where_nobody_watches(
+def test_a_wait_is_reported_with_reason_and_end_without_a_terminal(
     workspace: Workspace, talk: str
 ) -> None:
     workspace.write({"a.yaml": ASSISTANT}).emulator.add_fault(

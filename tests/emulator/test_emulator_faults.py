@@ -1,4 +1,4 @@
-"""Faults: parsed from a line, and seen by a client as the failure that was asked for."""
+"""Faults are parsed from a line, and cause the requested failure at a client."""
 
 from __future__ import annotations
 

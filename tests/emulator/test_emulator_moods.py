@@ -1,4 +1,4 @@
-"""Options that make the emulator slow, throttled, eventually consistent, or without assistants."""
+"""Options make the emulator slow, throttled, eventually consistent, or without assistants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server itself: fast, silent, on this machine only, and gone when stopped."""
+"""The server is fast and silent, listens on this machine only, and ends when stopped."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_it_stops_cleanly_while_a_client_is_just_connecting() -> None:
             assert is_closed(early)
 
 
-def test_it_says_nothing(
+def test_the_server_is_silent(
     capfd: pytest.CaptureFixture[str], connect: Callable[..., httpx.Client]
 ) -> None:
     with Emulator() as emulator:

@@ -1,4 +1,4 @@
-"""Answers as recordings of the live API and the newest SDK show them."""
+"""Answers match recordings of the live API and the newest SDK."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_speech_is_sound_that_can_be_heard_again(client: openai.OpenAI) -> None:
 
 
 @old_calls
-def test_pictures_are_pictures(client: openai.OpenAI) -> None:
+def test_generated_images_are_valid_images(client: openai.OpenAI) -> None:
     made = client.images.generate(model="gpt-image-1", prompt="A dot", n=2)
     assert made.data is not None
     pictures = [base64.b64decode(item.b64_json or "") for item in made.data]

@@ -1,4 +1,4 @@
-"""Snapshots and plans from values: what is declared, what is recorded, what the API shows. No HTTP, no files."""
+"""Snapshots and plans made from declared, recorded and live values. No HTTP, no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An apply as a whole: what it writes for each action, what it records, and what a failure leaves."""
+"""Each action writes and records the right values, and failures leave a consistent state."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_the_next_run_finds_an_object_that_appears_late(stack: MakeStack) -> Non
     assert next_run.store.records()[at(STORE)].id == "vs_late"
 
 
-def test_the_next_run_creates_what_never_arrived(stack: MakeStack) -> None:
+def test_the_next_run_creates_objects_whose_create_never_arrived(stack: MakeStack) -> None:
     made = stack()
     made.api.lost_after.extend([False] * 4)
     made.apply(docs())

@@ -95,7 +95,7 @@ def test_a_left_behind_object_is_not_the_value_of_a_reference() -> None:
 
 def test_a_reference_without_a_value_fails_the_change() -> None:
     bot = change(BOT, Action.CREATE, desired={"name": ID})
-    with pytest.raises(ApiError, match="never made"):
+    with pytest.raises(ApiError, match="never created"):
         references(NOTHING_KNOWN, bot).resolve(bot)
 
 

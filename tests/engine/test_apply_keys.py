@@ -1,4 +1,4 @@
-"""Keys that take turns in an apply: what is created, revoked and recorded, and in which order."""
+"""An apply creates, revokes and records rotating keys in the right order."""
 
 from __future__ import annotations
 

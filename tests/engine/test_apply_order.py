@@ -1,4 +1,4 @@
-"""Which step of a plan waits for which, and how many run at a time."""
+"""Steps wait for the steps that they need, and pools limit how many run at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an apply does with objects that are released, deleted, found or refused, action by action."""
+"""Objects that are released, deleted, adopted or refused are treated by their action."""
 
 from __future__ import annotations
 

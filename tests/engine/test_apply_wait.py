@@ -1,4 +1,4 @@
-"""Waiting for a job: what the answers of the API lead to, without any real pause."""
+"""The wait for a job ends with the outcome in the API's answers, without a real pause."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def test_a_job_that_stays_missing_is_an_error(stack: Callable[..., Stack]) -> No
     assert sum(made.pauses) <= 60
 
 
-def test_a_job_that_runs_longer_than_allowed_goes_on_and_is_an_error(
+def test_a_job_beyond_its_timeout_continues_and_is_an_error(
     stack: Callable[..., Stack],
 ) -> None:
     made = stack(batch("in_progress"))
     waiting = Waiting(made, timeout_minutes=2)
-    with pytest.raises(JobError, match="after 2 minutes, and goes on"):
+    with pytest.raises(JobError, match="after 2 minutes, and continues"):
         waiting.run()
     assert made.api.written == []
     assert made.clock() - NOW == pytest.approx(120.0)
@@ -137,7 +137,7 @@ def test_the_pauses_of_a_wait_grow_to_a_quarter_of_a_minute(stack: Callable[...,
     assert max(made.pauses) == 15.0
 
 
-def test_progress_is_told_when_it_changes(stack: Callable[..., Stack]) -> None:
+def test_progress_is_reported_when_it_changes(stack: Callable[..., Stack]) -> None:
     counts = {"total": 2, "completed": 1}
     half = batch("in_progress", request_counts=counts)
     waiting = Waiting(stack(batch("in_progress"), half, half, batch("completed")))
@@ -145,7 +145,7 @@ def test_progress_is_told_when_it_changes(stack: Callable[..., Stack]) -> None:
     assert waiting.told == ["in_progress", "in_progress, total 2, completed 1", "completed"]
 
 
-def test_an_event_is_told_once_and_another_with_the_same_text_again(
+def test_an_event_is_reported_once_and_another_with_the_same_text_again(
     stack: Callable[..., Stack],
 ) -> None:
     made = stack(batch("in_progress"), batch("in_progress"), batch("completed"))

@@ -1,4 +1,4 @@
-"""The server's clock, and the time within which an attempt can have made something."""
+"""The server's clock, and the time window in which an attempt can have created an object."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_slow_answer_does_not_move_a_clock_that_is_right() -> None:
     assert clock_after((NOW - 119, NOW - 120, NOW))() == NOW
 
 
-def test_what_a_slow_answer_leaves_open_a_quick_one_settles() -> None:
+def test_a_quick_answer_narrows_the_bounds_of_a_slow_one() -> None:
     slow, quick = (NOW - 3700, NOW - 120, NOW - 1), (NOW - 3600, NOW - 0.1, NOW)
     assert abs(clock_after(slow, quick)() - (NOW - 3600)) <= 1.1
 
@@ -85,7 +85,7 @@ def test_an_object_without_an_age_is_an_attempts_only_for_a_while(
     assert attempt.can_have_made(LiveObject(KINDS["Role"], "role_1", {})) is is_taken
 
 
-def test_an_attempt_that_was_answered_made_what_has_that_id_alone() -> None:
+def test_an_answered_attempt_created_only_the_object_with_that_id() -> None:
     attempt = CreateAttempt(CreationWindow.of(NOW, NOW), id="group_1")
     made = {
         id: attempt.can_have_made(LiveObject(KINDS["Group"], id, {"created_at": NOW}))

@@ -201,5 +201,5 @@ def test_an_entry_has_the_types_that_begin_as_given() -> None:
 @pytest.mark.parametrize(
     ("type", "removes"), [("project.deleted", True), ("project.updated", False)]
 )
-def test_entries_tell_removals(type: str, removes: bool) -> None:
+def test_removals_are_recognised_by_their_entries(type: str, removes: bool) -> None:
     assert is_removal(entry("a", type=type)) is removes

@@ -263,7 +263,7 @@ REFUSALS = [
     Refusal("unmanaged objects are wanted", "all objects", options=PlanOptions(unmanaged=True)),
     Refusal("anything may be adopted", "all objects", options=PlanOptions(adopt=True)),
     Refusal("the state may be lost", "all objects", state_is_new=True),
-    Refusal("the log lost an entry", "does not show any more", entries=[]),
+    Refusal("the log lost an entry", "no longer shows entries", entries=[]),
     Refusal(
         "the log has an entry of an unknown type",
         'unknown type, "gadget.created"',

@@ -1,4 +1,4 @@
-"""Binding as a table: by which of its signs a resource is found, and what is an error."""
+"""Binding as a table: the evidence that binds a resource, and the errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads of a plan: what the state answers, what is asked once, and what is asked again."""
+"""Reads of a plan come from the state, from the cache, or from the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an apply saves for the next plan, as values: plan and outcomes in, checkpoint out."""
+"""An apply saves the right checkpoint: plan and outcomes in, checkpoint out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One resource beside its object: warnings, refusals, marks, and what an answer lacks."""
+"""One resource is compared with its object: warnings, refusals, marks, missing fields."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_field_that_nothing_can_clear_is_a_warning_once_it_is_not_set(
         [recorded("User/fay", "user_1", {**email, "role": "reader"})],
         [shown("User", "user_1", {"id": "user_1", **email, "role": "reader"})],
     )
-    expected = ("role is not set any more, and nothing can clear it: it stays as it is",)
+    expected = ("role is no longer set, and the API cannot clear it: it keeps its value",)
     assert warnings(world, "User/fay") == (expected if is_warned else ())
 
 
@@ -194,7 +194,7 @@ def test_a_reference_to_the_file_of_an_upload_is_its_path() -> None:
     assert world.change(BOT).after["name"] == "guide.md"
 
 
-def test_a_field_that_nobody_shows_and_nobody_set_is_unknown() -> None:
+def test_an_unset_field_that_answers_lack_is_unknown() -> None:
     reference = Reference(at(STORE), ("usage_bytes",))
     world = IN_SYNC._replace(desired=[declared(STORE, DOCS), bot(name=reference)])
     assert str(world.change(BOT).after["name"]) == "(known after apply)"

@@ -1,4 +1,4 @@
-"""Claims about what is a difference and what is not, in the shapes that the API answers in."""
+"""Only real differences are differences, in the shapes of the API's answers."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ CODE_RESOURCES = {"code_interpreter": {"file_ids": []}}
         ("Agent", {"tools": [{"type": "web_search"}]}, {"tools": [{"type": "web_search", "mode": "live", "context_size": "medium", "allowed_domains": None, "location": None}]}),
     ],
 )  # fmt: skip
-def test_what_the_server_normalises_is_no_difference(
+def test_values_that_the_server_normalises_are_no_difference(
     kind: str, desired: dict[str, Any], shown: dict[str, Any]
 ) -> None:
     assert diff(kind, desired, live(kind, **shown)) == []
@@ -189,7 +189,7 @@ def test_a_field_that_is_no_longer_set_goes_back_to_the_default() -> None:
     assert (change.before, change.after, bool(change.note)) == (0.3, 1, True)
 
 
-def test_a_limit_that_is_no_longer_set_goes_back_to_what_it_was() -> None:
+def test_a_limit_that_is_no_longer_set_is_reset_to_its_previous_value() -> None:
     prior = Record(
         Address("RateLimit", "m", "p"),
         "rl-m",

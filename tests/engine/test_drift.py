@@ -1,4 +1,4 @@
-"""Drift as a table: what changed at the API since we last wrote it, and what a plan says beside its changes."""
+"""Drift as a table: changes at the API since our last write, and other parts of a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many calls a refresh takes, as a table, without making one."""
+"""The calls of a refresh are estimated without making one, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about order and closures."""
+"""Graphs are ordered by dependency, and closures are complete."""
 
 from __future__ import annotations
 

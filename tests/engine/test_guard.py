@@ -1,4 +1,4 @@
-"""Claims about plans that are refused, and the narrowest thing that allows them."""
+"""Guards refuse dangerous plans, and name the narrowest option that permits them."""
 
 from __future__ import annotations
 

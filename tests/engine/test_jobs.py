@@ -194,7 +194,7 @@ def test_an_undeclared_job(row: Removed) -> None:
 def test_the_end_of_a_running_job_is_a_loss() -> None:
     made = jobs.removed(change(), tuning("running"), Reason.NOT_DECLARED)
     assert made.is_destructive
-    assert made.destroys == "what it has done so far is lost"
+    assert made.destroys == "its work so far is lost"
 
 
 def test_only_a_job_can_be_removed_as_one() -> None:
@@ -212,7 +212,7 @@ def test_an_ended_job_that_cannot_be_removed_is_history(live: LiveObject, is_his
 
 @pytest.mark.parametrize(
     ("status", "destructive"),
-    [("running", "what it has done so far is lost"), ("succeeded", ""), ("failed", "")],
+    [("running", "its work so far is lost"), ("succeeded", ""), ("failed", "")],
 )
 def test_another_run_destroys_only_what_a_running_one_has_done(
     status: str, destructive: str

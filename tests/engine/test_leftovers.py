@@ -1,4 +1,4 @@
-"""What interrupted runs left behind, as a table: which objects are abandoned, copies, superseded or undeclared."""
+"""Leftovers as a table: abandoned, copied, superseded or undeclared objects."""
 
 from __future__ import annotations
 

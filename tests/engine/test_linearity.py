@@ -1,4 +1,4 @@
-"""A plan costs what its resources cost: the work grows with their number, never with its square."""
+"""The cost of a plan grows linearly with the number of resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about what an update destroys, kind by kind."""
+"""The losses of updates, kind by kind."""
 
 from __future__ import annotations
 

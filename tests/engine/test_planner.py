@@ -1,4 +1,4 @@
-"""The planner as a table: what is recorded, what is live, what is declared, and what follows."""
+"""The planner as a table: recorded, live and declared values in, decisions out."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ ROWS = [
         ),
         Action.REPLACE,
         Reason.OTHER_INPUTS,
-        "what it has done so far is lost",
+        "its work so far is lost",
         address="FineTuningJob/tone",
     ),
     Row(

@@ -1,4 +1,4 @@
-"""Claims about who goes on while others wait. Everything is real but the wire and the clock."""
+"""A worker pool that waits does not block the others. Only the transport and the clock are fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refused reads as a table: the refusals in, which addresses they block and what is only a warning out."""
+"""Refused reads as a table: refusals in, blocked addresses and warnings out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that the API refused: when they are sent again, and what a plan says of them."""
+"""Refused files are sent again only after a change, and each plan reports them."""
 
 from __future__ import annotations
 

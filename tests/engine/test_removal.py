@@ -1,4 +1,4 @@
-"""Removal as a table: what becomes of objects that nothing declares, and what interrupted runs left behind."""
+"""Removal as a table: the treatment of undeclared objects and leftovers."""
 
 from __future__ import annotations
 

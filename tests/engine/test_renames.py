@@ -1,4 +1,4 @@
-"""Projects with a new name, as a table: where their records are, and what moves with them."""
+"""Renamed projects as a table: records and their dependents move to the new name."""
 
 from __future__ import annotations
 

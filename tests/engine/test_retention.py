@@ -1,4 +1,4 @@
-"""Retention rules: what they match, and everything that keeps an object all the same."""
+"""Retention rules match the right objects, and never objects that are in use."""
 
 from __future__ import annotations
 

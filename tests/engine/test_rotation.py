@@ -1,4 +1,4 @@
-"""When a key is rotated, when an earlier one is revoked, and what the plan says of it."""
+"""Keys are rotated and revoked when due, with the right sentence in the plan."""
 
 from __future__ import annotations
 

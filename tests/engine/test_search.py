@@ -1,4 +1,4 @@
-"""The search for an object of an unclear create, as a table: what is ours, what is not, and what cannot be told."""
+"""The search after an unclear create as a table: ours, foreign, and ambiguous objects."""
 
 from __future__ import annotations
 

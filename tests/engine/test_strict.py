@@ -1,4 +1,4 @@
-"""Strict mode as tables: what nobody declares and what differs in, changes back out."""
+"""Strict mode as tables: undeclared differences in, changes back to the default out."""
 
 from __future__ import annotations
 

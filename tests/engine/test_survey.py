@@ -1,4 +1,4 @@
-"""An overview as tables: what the API shows in, which objects and unread lists are reported out."""
+"""Overviews as tables: answers of the API in, reported objects and unread lists out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection and read targets: what a plan is about, and which lists and ids it reads."""
+"""Selection and read targets: the resources of a plan, and the lists and ids that it reads."""
 
 from __future__ import annotations
 

@@ -511,4 +511,4 @@ def test_a_report_for_programs_names_every_object(folder: Workspace) -> None:
     assert any(left["kind"] == "File" for left in report["left_out"])
     page = (folder.folder / "export.md").read_text()
     assert page.startswith("### Export")
-    assert "The plan of these manifests changes nothing." in page
+    assert "The plan of these manifests is empty." in page

@@ -33,7 +33,7 @@ def _comes_in(old: Api, tmp_path: Path, options: tuple[str, ...]) -> None:
     workspace = Workspace(folder, old.emulator)
     old.emulator.clear_requests()
     done = workspace.run("export", *options, expect=0)
-    assert "The plan of these manifests changes nothing" in done.out
+    assert "The plan of these manifests is empty" in done.out
     assert {request.method for request in old.emulator.requests} == {"GET"}
     first = texts(workspace)
     assert changes_nothing(workspace.run("plan", "--refresh", "full"))

@@ -1,4 +1,4 @@
-"""A fleet to test with: folders of stacks, the organizations that they belong to, and a shared state.
+"""Test beds for fleets: folders of stacks, their organizations, and a shared state.
 
     bed = FleetBed(tmp_path, platform, database)
     bed.write_stacks(50)                          # round-robin over the organizations

@@ -1,4 +1,4 @@
-"""Trials of fleets under disturbance: something strikes a run, the same command once more puts all right.
+"""Trials of fleets under faults: after any fault, the same command repairs the fleet.
 
 The size is a parameter: `RECONCILER_FLEET=500x20` tries 500 stacks in 20 organizations.
 """

@@ -1,4 +1,4 @@
-"""Claims about what has to be approved before a fleet is applied."""
+"""An apply of a fleet needs the approvals that its plans require."""
 
 from __future__ import annotations
 

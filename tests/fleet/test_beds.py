@@ -1,4 +1,4 @@
-"""What tests of fleets stand on holds by itself."""
+"""The test beds of fleets hold their promises."""
 
 from __future__ import annotations
 

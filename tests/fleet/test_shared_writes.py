@@ -1,4 +1,4 @@
-"""What one stack of a fleet writes while another one uses what was read before."""
+"""Writes of one stack make answers stale for other stacks of the fleet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sessions of one process share, and what stays their own."""
+"""Sessions of one process share only the right parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about which stacks a fleet has, and what `fleet list` says of them."""
+"""`fleet list` finds and describes the stacks of a fleet."""
 
 from __future__ import annotations
 

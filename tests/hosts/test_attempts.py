@@ -1,4 +1,4 @@
-"""How often a request is sent to a host that is busy or loses its answers."""
+"""Requests to a busy host are retried, and changes are not repeated."""
 
 from __future__ import annotations
 

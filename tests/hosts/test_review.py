@@ -1,4 +1,4 @@
-"""What is posted to code hosts, and which plan counts as reviewed."""
+"""Reports are posted to code hosts, and only reviewed plans count as approved."""
 
 from __future__ import annotations
 

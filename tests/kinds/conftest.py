@@ -1,4 +1,4 @@
-"""The control plane over plain HTTP, for what others do to an organization."""
+"""The control plane over plain HTTP, for changes by other people."""
 
 from __future__ import annotations
 

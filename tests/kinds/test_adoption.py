@@ -1,4 +1,4 @@
-"""Objects that somebody made by hand are adopted by id, also those with ids inside ids and those of one name."""
+"""Existing objects are adopted by id, also with composed ids and with equal names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about automations: what is paused by a call of its own, and what takes another automation."""
+"""Automations pause by a call of their own, and some changes replace them."""
 
 from __future__ import annotations
 

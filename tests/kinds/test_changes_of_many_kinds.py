@@ -1,4 +1,4 @@
-"""One story in which objects of many kinds, in the organization and in a project, are made, changed and removed."""
+"""Objects of many kinds are created, changed and removed in one story."""
 
 from __future__ import annotations
 

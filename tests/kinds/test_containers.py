@@ -1,4 +1,4 @@
-"""Claims about containers: nothing about one can be changed, and one that nobody uses is made anew."""
+"""A container cannot be changed, and an expired container is created again."""
 
 from __future__ import annotations
 

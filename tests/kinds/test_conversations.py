@@ -1,4 +1,4 @@
-"""Claims about conversations, of which the API has no list: the id in the state is all there is."""
+"""Conversations cannot be listed, so only the id in the state finds one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about every kind of the registry: whoever adds one is asked for the rest by name."""
+"""Every kind of the registry is complete; each failure names the missing part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about keys as resources: delivered once, replaced when lost or over, never the one in use."""
+"""Key resources are delivered once, and replaced when lost or expired, but never while in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People, and what they may do: who must stay, who is somebody else's, which grants are ours to take."""
+"""Users and grants: protected users, foreign objects, and the grants that can be removed."""
 
 from __future__ import annotations
 

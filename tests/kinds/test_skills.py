@@ -1,4 +1,4 @@
-"""Claims about skills: a change is a new version that counts, and what a version holds is asked for once."""
+"""A changed skill becomes a new default version, and each version is read once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other tests rely on: RBAC applies, requests are counted, and a restart keeps data."""
+"""The test cluster applies RBAC, counts requests, and keeps data over a restart."""
 
 from __future__ import annotations
 

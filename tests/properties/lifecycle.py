@@ -1,4 +1,4 @@
-"""The life of a kind's example, from its creation over a change to its end, in whatever weather.
+"""The life of a kind's example: create, change and end, under any faults.
 
 Everything on our side is real: manifests are loaded from a folder, the state is on disk, requests go over HTTP to the
 emulator. Only time is ours: nobody sleeps, and the emulator's clock moves with ours.

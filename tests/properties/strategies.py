@@ -1,4 +1,4 @@
-"""Specs made from the declarations of the kinds: whatever a manifest may say, a strategy here says in the end.
+"""Strategies that generate every spec that the declarations of kinds permit.
 
 Nothing here knows a kind by name. Where a value must exist at the API, or fit its neighbours, `Surroundings` says so.
 """

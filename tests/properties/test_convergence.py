@@ -1,4 +1,4 @@
-"""What is applied leaves nothing to plan, whatever a manifest says: for every kind, over all its fields."""
+"""An apply leaves an empty plan, for every kind and all its fields."""
 
 from __future__ import annotations
 

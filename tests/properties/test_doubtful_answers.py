@@ -1,4 +1,4 @@
-"""Whatever happens to the answer of a write, of every write of every kind: one object, and nothing left to plan.
+"""Any lost or broken answer to a write leaves one object and an empty plan.
 
 The writes are those that a life without mishaps sends. In the quick form every route is hit once, with mishaps in
 turn; `RECONCILER_SOAK` hits each write alone, with everything there is.

@@ -321,7 +321,7 @@ def test_a_wait_that_takes_too_long_ends_the_apply_and_not_the_job(stack: Stack)
         EXAMPLES, waiting(TRAINING, minutes=10), AGENT, REQUESTS, waiting(BATCH)
     ).apply()
     assert exit_code_of(result) == 13
-    assert "after 10 minutes, and goes on" in failures(result)["FineTuningJob/tone"]
+    assert "after 10 minutes, and continues" in failures(result)["FineTuningJob/tone"]
     assert "Batch/answers" not in failures(result)  # which was waited for all the same
     again = stack.declare(EXAMPLES, waiting(TRAINING), AGENT, REQUESTS, waiting(BATCH))
     again.applied()

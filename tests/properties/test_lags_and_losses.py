@@ -1,4 +1,4 @@
-"""What the API does not show yet, and what we do not remember any more: nothing is made twice for it."""
+"""Lagging lists and lost states never cause a second create."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the properties once found, each as the smallest case that shows it."""
+"""Regressions that the property tests found, each as its smallest case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes that the live API was recorded to answer in, of 2024 and of 2025: none of them is a difference."""
+"""No recorded answer of the live API, of 2024 or 2025, causes a difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an apply leaves behind, in a form in which two runs can be compared: ids and moments are taken out.
+"""The results of an apply without ids and times, so that two runs can be compared.
 
 Objects go by what they are called, keys by whose they are. Whatever was made twice, was left over, got lost or still
 works although nobody has it, makes a difference.

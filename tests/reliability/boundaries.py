@@ -1,4 +1,4 @@
-"""The moments between which nothing outside of the process changes: a run that dies, dies at one of them.
+"""The boundaries of a run: the external effects between which a process can die.
 
 Each is passed right before or right after something takes effect: a request, a statement or a commit of SQLite, a call
 that changes a file, a command that is given a key. They are numbered as they are passed, and at the fatal one the

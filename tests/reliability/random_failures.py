@@ -1,4 +1,4 @@
-"""Stories: what happens to a stack in the worst of weeks, drawn at random, and what must hold once it is over.
+"""Random stories of failures of a stack, and the invariants after each.
 
 A story is a list of acts: the manifests are edited, somebody changes or deletes objects at the API, applies die or are
 caught in bad weather, two run side by side, the state is lost. After it the weather clears, and whoever runs the

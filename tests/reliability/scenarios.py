@@ -1,4 +1,4 @@
-"""What is applied, and killed while it is: together these plans hold every action on every kind.
+"""Plans to apply and to kill; together they contain every action on every kind.
 
 A scenario is what the folder holds before and after an edit of its manifests. Each document of the second is there for
 one thing that an apply can do, which its name says.

@@ -1,4 +1,4 @@
-"""Several machines apply the same stack at once, and the network to the state is bad: nothing is there twice, or lost.
+"""Concurrent applies over a bad network create nothing twice and lose nothing.
 
 Each runner is a process with a folder of its own, as in a pool of CI runners, and delivers keys to a vault that all of
 them share.

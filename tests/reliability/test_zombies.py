@@ -1,4 +1,4 @@
-"""A run that is stopped, replaced and woken changes nothing any more, wherever it was stopped.
+"""A run that was suspended, replaced and resumed writes nothing more.
 
 The process gets SIGSTOP at a boundary. Its lease runs out, a second run from another machine takes over and completes,
 and then the first one gets SIGCONT.

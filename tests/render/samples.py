@@ -131,7 +131,7 @@ LIMIT = Change(
     fields=(
         FieldChange(("max_requests_per_1_minute",), 500, 600, Origin.BOTH),
         FieldChange(("max_tokens_per_1_minute",), 1000, 2000),
-        FieldChange(("max_requests_per_1_day",), 9, None, note="back to what it was before"),
+        FieldChange(("max_requests_per_1_day",), 9, None, note="reset to its previous value"),
     ),
     id="rl-gpt41",
     before={"model": "gpt-4.1", "max_requests_per_1_minute": 500, "max_tokens_per_1_minute": 1000},
@@ -228,7 +228,7 @@ LIMIT_BACK = Change(
     Action.DELETE,
     Reason.NOT_DECLARED,
     fields=(
-        FieldChange(("max_tokens_per_1_minute",), 5000, 1000, note="back to what it was before"),
+        FieldChange(("max_tokens_per_1_minute",), 5000, 1000, note="reset to its previous value"),
     ),
     id="rl-o3",
     before={"model": "o3", "max_tokens_per_1_minute": 5000},
@@ -360,7 +360,7 @@ RESULT = ApplyResult(
             LIMIT,
             OutcomeStatus.STALE,
             "rl-gpt41",
-            message="it moved since the plan was made",
+            message="it changed since the plan was made",
             hint="Plan again and review.",
             changed_since_plan=(FieldChange(("max_requests_per_1_minute",), 500, 700),),
             blame="rate_limit.updated by ann@acme.com, 2026-01-02 03:04 UTC",

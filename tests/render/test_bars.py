@@ -1,3 +1,5 @@
+"""Progress bars show the phase, its counts and the time left."""
+
 from __future__ import annotations
 
 import io
@@ -17,9 +19,7 @@ from reconciler.render.progress import Outlook, Progress
         (Outlook(3, 10, "changes", 200.4), "3 of 10 changes, about 3 min 20 s left"),
     ],
 )
-def test_an_outlook_says_how_far_it_is_and_how_long_it_will_take(
-    outlook: Outlook, text: str
-) -> None:
+def test_an_outlook_shows_the_progress_and_the_time_left(outlook: Outlook, text: str) -> None:
     assert outlook_text(outlook) == text
 
 

@@ -1,3 +1,5 @@
+"""Escaped text acts on no terminal, page or spreadsheet."""
+
 from __future__ import annotations
 
 import pytest
@@ -23,7 +25,7 @@ from reconciler.render import escape
         ("del\x7f", r"del\x7f"),
     ],
 )
-def test_what_cannot_be_seen_is_spelled_out(text: str, shown: str) -> None:
+def test_invisible_characters_are_spelled_out(text: str, shown: str) -> None:
     assert escape.terminal(text) == shown
 
 

@@ -1,3 +1,5 @@
+"""`explain` documents every kind, field and type."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

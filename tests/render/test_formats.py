@@ -1,3 +1,5 @@
+"""Every format has the same methods and properties."""
+
 from __future__ import annotations
 
 import subprocess
@@ -35,7 +37,7 @@ SILENT_WITHOUT_PROBLEMS = {"github"}
 
 
 @pytest.mark.parametrize("name", REPORT_FORMATS)
-def test_every_format_says_something_about_everything(name: str) -> None:
+def test_every_format_reports_every_result(name: str) -> None:
     renderer = render.get(name)
     for text in (
         renderer.plan(samples.FULL),

@@ -1,3 +1,5 @@
+"""Dependency graphs are valid in every diagram language."""
+
 from __future__ import annotations
 
 from xml.etree import ElementTree

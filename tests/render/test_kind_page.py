@@ -1,3 +1,5 @@
+"""The page of a kind documents its fields and how they can change."""
+
 from __future__ import annotations
 
 from operator import attrgetter

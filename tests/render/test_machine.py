@@ -1,3 +1,5 @@
+"""JSON plans follow Terraform's format."""
+
 from __future__ import annotations
 
 import json

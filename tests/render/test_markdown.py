@@ -1,3 +1,5 @@
+"""Markdown reports fit into a comment and show the most important parts."""
+
 from __future__ import annotations
 
 import re

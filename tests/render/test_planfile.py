@@ -1,3 +1,5 @@
+"""Saved plans survive a round trip, and damaged ones are refused."""
+
 from __future__ import annotations
 
 import json

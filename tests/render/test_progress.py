@@ -1,3 +1,5 @@
+"""Progress is written as lines, and waits are repeated rarely."""
+
 from __future__ import annotations
 
 import io
@@ -27,12 +29,12 @@ def test_progress_reads_as_it_did() -> None:
     assert_golden("progress.txt", run(enabled=True))
 
 
-def test_progress_says_only_what_is_waited_for_where_nobody_watches() -> None:
+def test_without_a_terminal_only_waits_are_reported() -> None:
     (line,) = run(enabled=False).splitlines()
     assert "waiting 8.5 s, until 08:00:08 UTC" in line
 
 
-def test_a_wait_of_many_is_said_again_only_after_half_a_minute() -> None:
+def test_a_wait_of_many_threads_is_repeated_after_half_a_minute() -> None:
     stream = io.StringIO()
     progress = Progress(stream, enabled=False, color=False)
     for until in (10.0, 10.0, 39.0, 41.0):

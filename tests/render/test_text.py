@@ -1,3 +1,5 @@
+"""Plans and results as text for a terminal."""
+
 from __future__ import annotations
 
 import re

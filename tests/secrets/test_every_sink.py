@@ -1,4 +1,4 @@
-"""What every sink promises, tried on each of them with real requests; see `beds`."""
+"""Every sink keeps the promises of its protocol, with real requests; see `beds`."""
 
 from __future__ import annotations
 

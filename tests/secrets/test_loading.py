@@ -1,4 +1,4 @@
-"""What is loaded to know the sinks: validation must not pay for what only a delivery needs."""
+"""Validation imports no code that only a delivery needs."""
 
 from __future__ import annotations
 

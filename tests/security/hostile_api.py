@@ -1,4 +1,4 @@
-"""A server that answers writes as it likes, for what no emulator of a decent API would say."""
+"""A server with arbitrary answers to writes, for cases that the emulator never shows."""
 
 from __future__ import annotations
 

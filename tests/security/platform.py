@@ -1,4 +1,4 @@
-"""A stack with every kind, and the platform behind its back: what somebody else changes between two commands."""
+"""A stack with every kind, and changes by other people between two commands."""
 
 from __future__ import annotations
 

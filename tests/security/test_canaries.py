@@ -1,4 +1,4 @@
-"""Claims about keys: of all that a whole life of a stack says and leaves, none holds a key but the sinks.
+"""No output and no file of a stack's whole life contains a key, except the sinks.
 
 The keys here look like nothing that a pattern would know, and have characters that Markdown escapes.
 """

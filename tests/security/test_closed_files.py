@@ -1,4 +1,4 @@
-"""Claims about files that hold secrets: no manifest reads one, whatever it calls the file and whoever declares it."""
+"""No manifest can read a file with secrets, under any name or declaration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about what is not destroyed unasked, and that what a refusal offers is enough and no more than needed."""
+"""Nothing is destroyed without permission, and refusals name the narrowest option."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ REMOVALS = {
 
 
 @pytest.mark.parametrize(("before", "after", "address"), REMOVALS.values(), ids=REMOVALS.keys())
-def test_protection_outlives(
+def test_protection_outlives_the_declaration(
     inside: Inside, before: tuple[str, ...], after: tuple[str, ...], address: str
 ) -> None:
     declare(inside, *before).apply()

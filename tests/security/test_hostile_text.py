@@ -1,4 +1,4 @@
-"""Claims about text of strangers: in no output of any command does it act on a terminal, or as markup."""
+"""Untrusted text never acts on a terminal or as markup."""
 
 from __future__ import annotations
 

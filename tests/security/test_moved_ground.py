@@ -1,4 +1,4 @@
-"""Claims about plans whose ground moved: what an object no longer is, nothing is done to, and the rest goes on."""
+"""An object that changed since the plan is left alone, and the rest is applied."""
 
 from __future__ import annotations
 

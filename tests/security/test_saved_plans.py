@@ -1,4 +1,4 @@
-"""Claims about saved plans: applied only on the ground that they were made from, and only as they were saved."""
+"""Saved plans apply only to the state and manifests that they were made from, unedited."""
 
 from __future__ import annotations
 

@@ -162,8 +162,7 @@ def test_a_lost_state_has_secrets_sent_once_more_and_no_more(stack: Inside) -> N
         path.unlink()
     posts(stack)
     assert (
-        "nobody can read it back, and no record says what it is"
-        in stack.run("plan", "--adopt", expect=0).out
+        "it cannot be read back and no record has it" in stack.run("plan", "--adopt", expect=0).out
     )
     stack.run("apply", "--yes", "--adopt", expect=0)
     assert sorted(name for body in posts(stack) for name in body) == ["auth", "env"]

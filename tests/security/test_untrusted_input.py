@@ -1,4 +1,4 @@
-"""Claims about pull requests of strangers, who may change any file of a stack: what they cannot reach or cause."""
+"""Pull requests of untrusted authors can neither reach secrets nor cause harm."""
 
 from __future__ import annotations
 

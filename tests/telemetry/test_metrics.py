@@ -1,4 +1,4 @@
-"""Prometheus metrics: what a scrape says after which runs."""
+"""Prometheus metrics have the right values after each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was announced, in the storages that hold histories of fleets."""
+"""Announced notices are remembered in every storage of fleet histories."""
 
 from __future__ import annotations
 

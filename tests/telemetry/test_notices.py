@@ -1,4 +1,4 @@
-"""Notices: what is announced, when, how often, and in which words."""
+"""Notices are announced once, at the right time, in the right words."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def read_key(context: ChangeContext, key_id: str) -> dict[str, Any] | None:
 
 def key_id_of(key: Spec) -> str:
     """The id of a listed key."""
-    return id_of(key, what="the list of a project's keys")
+    return id_of(key, subject="the list of a project's keys")
 
 
 def is_named_by_us(key: Spec) -> bool:

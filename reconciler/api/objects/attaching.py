@@ -110,14 +110,14 @@ class Attaching(Struct, frozen=True):
             # The file itself shows why it failed. A batch of one would take another list for that.
             if len(batch) == 1:
                 answer = self.store.write("POST", self.store.files_path, json=attachment(batch[0]))
-                id = new_id_of(answer, what=f"POST {self.store.files_path}")
+                id = new_id_of(answer, subject=f"POST {self.store.files_path}")
                 ids["file"] = str(batch[0].file_id)
                 watch = IndexingWatch(f"{self.store.files_path}/{{file}}", ids)
             else:
                 path = f"{self.store.collection}/{{id}}/file_batches"
                 files = [attachment(member) for member in batch]
                 answer = self.store.write("POST", path, json={"files": files})
-                id = ids["batch"] = new_id_of(answer, what=f"POST {path}")
+                id = ids["batch"] = new_id_of(answer, subject=f"POST {path}")
                 watch = IndexingWatch(f"{path}/{{batch}}", ids, f"{path}/{{batch}}/files")
             step.done(id)
         self.attached_ids.append(id)

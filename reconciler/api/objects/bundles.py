@@ -131,7 +131,7 @@ class BundleHandler(FieldHandler):
                 raise AmbiguousError(
                     f"POST {path}: the answer has no version, so which one was made is unknown."
                 )
-            step.done(new_id_of(made, what=f"POST {path}"), version=version)
+            step.done(new_id_of(made, subject=f"POST {path}"), version=version)
         return version
 
     def _find_lost(self, field_write: FieldWrite, live: LiveObject) -> str | None:

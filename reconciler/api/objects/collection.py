@@ -173,21 +173,21 @@ class CollectionClient(Struct, frozen=True, dict=True):
     def cancel(self, id: str) -> None:
         """Stop a job."""
         if self.kind.job is not None:
-            self._of_job(self.kind.job.cancel, id)
+            self._request_of_job(self.kind.job.cancel, id)
 
     def job_events(self, id: str) -> Sequence[tuple[str, str]]:
         """Recent events of a job, oldest first, as id and sentence."""
         if self.kind.job is None or self.kind.job.events is None:
             return []
         # One page is enough: the API sends the newest events first.
-        events = self._of_job(f"GET {self.kind.job.events}", id).get("data") or ()
+        events = self._request_of_job(f"GET {self.kind.job.events}", id).get("data") or ()
         return [
             (str(event.get("id") or ""), str(event["message"]))
             for event in reversed(events)
             if event.get("message")
         ]
 
-    def _of_job(self, template: str, id: str) -> dict[str, Any]:
+    def _request_of_job(self, template: str, id: str) -> dict[str, Any]:
         method, _, path = template.replace("{collection}", self.path).partition(" ")
         return self.client.request(method, path, ids=dict(self.parent) | {"id": id})
 
@@ -220,9 +220,9 @@ class CollectionClient(Struct, frozen=True, dict=True):
             return self.path.rpartition("/")[2]
         id_field = self.kind.calls.id_field
         if not id_field:
-            return id_of(answer, what=self.path)
+            return id_of(answer, subject=self.path)
         # The create names the member by its field; the list shows the user or the role itself.
-        id = id_of({"id": answer.get(id_field) or answer.get("id")}, what=self.path)
+        id = id_of({"id": answer.get(id_field) or answer.get("id")}, subject=self.path)
         # Two spellings of an id would be two objects.
         return str(canonical(self.kind.by_name[id_field].type, id))
 

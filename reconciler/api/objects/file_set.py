@@ -302,7 +302,7 @@ class _FileSetSync(Struct, frozen=True):
                 filename=local.path.rpartition("/")[2],
                 purpose=PURPOSE,
             )
-            id = new_id_of(answer, what="POST /files")
+            id = new_id_of(answer, subject="POST /files")
             # Two uploads cannot have one id. The answer belongs to another request.
             if not self.orphans.reserve(id):
                 raise AmbiguousError(f"POST /files: the answer has the id of another upload, {id}.")

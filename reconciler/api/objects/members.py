@@ -162,7 +162,7 @@ def _member(answer: Mapping[str, Any], alike: dict[str, Any]) -> Member:
 
     Most members have equal options; `alike` shares those, so that large stores take less memory.
     """
-    id = id_of(answer, what="the list of a store's files")
+    id = id_of(answer, subject="the list of a store's files")
     chunking = answer.get("chunking_strategy")
     # The API shows attributes since 2025, and compatible servers may lack them.
     tagged: Any = answer.get("attributes") or {}

@@ -183,7 +183,7 @@ class OrphanedUploads:
             is_same = all(file.get(name) == identity[name] for name in ("filename", "bytes"))
             # The API shows no digest of a file. Its time tells it from older files of that name.
             if is_same and any(window.holds(file.get("created_at")) for window in windows):
-                matches.append(id_of(file, what="GET /files"))
+                matches.append(id_of(file, subject="GET /files"))
         # The list may show a file whose upload by another thread has no answer yet.
         self._reservations.wait_for_creates("/files", identity)
         owner = self._context.address

@@ -64,7 +64,7 @@ class ScopedClient(Struct, frozen=True):
         def fetch(parameters: pages.QueryParameters) -> dict[str, Any]:
             return self.request("GET", path, ids=ids, query=dict(parameters), attempts=attempts)
 
-        return pages.items(fetch, what=path, query=query)
+        return pages.items(fetch, subject=path, query=query)
 
     def is_shared(self, path: str, *, ids: Mapping[str, str], query: pages.QueryParameters) -> bool:
         """Whether another client has read, or is reading, a list that this one may use."""
@@ -80,21 +80,21 @@ class ScopedClient(Struct, frozen=True):
         return Request(method, path, self.key, all_ids, beta=self.beta, reuse=self.reuse, **rest)
 
 
-def id_of(answer: Mapping[str, Any], *, what: str) -> str:
+def id_of(answer: Mapping[str, Any], *, subject: str) -> str:
     """The id of an answered object; AnswerError where it has none."""
     id = answer.get("id")
     if not isinstance(id, str) or not id:
-        raise AnswerError(f"{what}: the answer has no id.")
+        raise AnswerError(f"{subject}: the answer has no id.")
     return id
 
 
-def new_id_of(answer: Mapping[str, Any], *, what: str) -> str:
+def new_id_of(answer: Mapping[str, Any], *, subject: str) -> str:
     """The id of an object that a call created.
 
     Raises AmbiguousError where the answer has none: the call created an object with an unknown id.
     """
     # An AnswerError would read as a failed create, after which the caller may create another object.
     try:
-        return id_of(answer, what=what)
+        return id_of(answer, subject=subject)
     except AnswerError as error:
         raise AmbiguousError(f"{error} Whether the object was created is unknown.") from error

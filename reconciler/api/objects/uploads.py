@@ -110,7 +110,7 @@ class Uploader(Struct, frozen=True, dict=True):
             made = client.request("POST", "/files", form=form)
         # The file changed while it was sent, so the uploaded content is not the approved one.
         if window.sha256 != local.sha256:
-            _discard(client, id_of(made, what="POST /files"))
+            _discard(client, id_of(made, subject="POST /files"))
             raise _changed(local)
         return made
 
@@ -129,7 +129,7 @@ class Uploader(Struct, frozen=True, dict=True):
             body["expires_after"] = dict(expires_after)
         # Repeating this is harmless: an upload that is not completed expires within an hour.
         upload = client.request("POST", "/uploads", json=body, repeatable=True)
-        ids = {"upload": id_of(upload, what="POST /uploads")}
+        ids = {"upload": id_of(upload, subject="POST /uploads")}
         try:
             parts = self._send_parts(client, path, local, ids)
         except AmbiguousError as error:
@@ -161,7 +161,7 @@ class Uploader(Struct, frozen=True, dict=True):
                 part = client.request(
                     "POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True
                 )
-            return id_of(part, what="POST /uploads/{upload}/parts")
+            return id_of(part, subject="POST /uploads/{upload}/parts")
 
         return side_by_side(send, range(0, local.size, self.part_bytes), workers=self.parallelism)
 

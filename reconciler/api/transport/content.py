@@ -56,7 +56,7 @@ def _pieces(response: httpx.Response) -> Iterator[bytes]:
     elif encoding in _DECODED:
         yield from _decompressed(response, _DECODED[encoding])
     else:
-        raise Unusable("has an encoding that was not asked for")
+        raise Unusable("has an encoding that was not requested")
 
 
 def _decompressed(response: httpx.Response, bits: int) -> Iterator[bytes]:

@@ -26,25 +26,25 @@ _CURSORS = (("next_page", "page"), ("next", "after"), ("last_id", "after"))
 def items(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
-    what: str,
+    subject: str,
     query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[dict[str, Any]]:
     """Every item of a list, in the order of the pages; see `each_page`."""
-    for data, _ in each_page(fetch, what=what, query=query, max_pages=max_pages):
+    for data, _ in each_page(fetch, subject=subject, query=query, max_pages=max_pages):
         yield from data
 
 
 def each_page(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
-    what: str,
+    subject: str,
     query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[tuple[list[dict[str, Any]], bool]]:
     """The items of each page, and whether another page follows. Pages are requested on demand.
 
-    `fetch` gets the query of a page and returns its envelope; `what` names the list in errors.
+    `fetch` gets the query of a page and returns its envelope; `subject` names the list in errors.
     Raises AnswerError for an invalid envelope, a missing cursor, and a repeated cursor.
     """
     parameters: Query = dict(query or {})
@@ -54,20 +54,22 @@ def each_page(
         envelope = fetch(parameters)
         data = envelope.get("data")
         if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-            raise AnswerError(f"The list {what} has no list of objects in its answer.")
+            raise AnswerError(f"The list {subject} has no list of objects in its answer.")
         has_more = envelope.get("has_more") is True
         yield data, has_more
         if not has_more:
             return
         next_page = _cursor(envelope, data)
         if next_page is None:
-            raise AnswerError(f"The list {what} says that there is more, but not where it goes on.")
+            raise AnswerError(
+                f"The list {subject} says that there is more, but not where it goes on."
+            )
         parameter, cursor = next_page
         if cursor in seen:
-            raise AnswerError(f"The list {what} comes back to a page that was read already.")
+            raise AnswerError(f"The list {subject} comes back to a page that was read already.")
         seen.add(cursor)
         parameters[parameter] = cursor
-    raise AnswerError(f"The list {what} has more than {max_pages} pages.")
+    raise AnswerError(f"The list {subject} has more than {max_pages} pages.")
 
 
 def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> tuple[str, str] | None:

@@ -159,7 +159,7 @@ class KeyExaminer:
                 access=access,
             )
         )
-        yield from self._judged(key, access)
+        yield from self._findings_of(key, access)
 
     def _admin_access(self, key: Key, first: ProbeAnswer) -> list[ListAccess]:
         project_id = _active_project(first)
@@ -190,14 +190,14 @@ class KeyExaminer:
         with ThreadPoolExecutor(max_workers=self._session.parallelism) as pool:
             return list(pool.map(probe, uses.items()))
 
-    def _judged(self, key: Key, access: Sequence[ListAccess]) -> Iterator[DoctorFinding]:
+    def _findings_of(self, key: Key, access: Sequence[ListAccess]) -> Iterator[DoctorFinding]:
         name = _name_of(key)
         lists: dict[ReadPermission, list[ListAccess]] = {each: [] for each in ReadPermission}
         for entry in access:
             lists[entry.readable].append(entry)
         readable, refused = lists[ReadPermission.YES], lists[ReadPermission.NO]
         if refused and not readable:
-            yield self._of_no_use(key, refused)
+            yield self._useless_key(key, refused)
             return
         answered = len(access) - len(lists[ReadPermission.ABSENT])
         sentence = f"{name} can read {len(readable)} of {answered} lists."
@@ -223,7 +223,7 @@ class KeyExaminer:
         if key.is_admin:
             yield _audit(access)
 
-    def _of_no_use(self, key: Key, refused: Sequence[ListAccess]) -> DoctorFinding:
+    def _useless_key(self, key: Key, refused: Sequence[ListAccess]) -> DoctorFinding:
         """A finding for a key that may read nothing: it may be of the other class."""
         name = _name_of(key)
         path = _MODELS if key.is_admin else _PROJECTS

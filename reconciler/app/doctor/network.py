@@ -47,7 +47,7 @@ def clock_finding(clock: ServerClock) -> DoctorFinding:
         return DoctorFinding(
             "clock",
             FindingStatus.UNKNOWN,
-            "No answer told the server's time, so the clock was not checked.",
+            "No answer contained the server's time, so the clock was not checked.",
         )
     ahead = clock.ahead_seconds
     if abs(ahead) <= _TOLERABLE_SKEW_SECONDS:

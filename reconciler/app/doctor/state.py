@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from reconciler.api.transport.base_url import normal_form
 from reconciler.app.doctor.keys import KeyExaminer
-from reconciler.app.origin import expect_recorded
 from reconciler.app.session import Session
+from reconciler.app.state_origin import expect_recorded
 from reconciler.app.states import location_of
 from reconciler.errors import OrganizationError, StateError, UsageError
 from reconciler.model.doctor import DoctorFinding, FindingStatus
@@ -40,7 +40,7 @@ def state_findings(session: Session) -> Iterator[DoctorFinding]:
             "state",
             FindingStatus.WARNING,
             f"{unfinished} {noun} unfinished: a run ended in the middle.",
-            "Run the same command again; it looks for what was created and goes on.",
+            "Run the same command again; it searches for created objects and continues.",
         )
 
 

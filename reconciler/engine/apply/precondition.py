@@ -108,7 +108,7 @@ def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
     if moved:
         raise StalePlanError(
-            "it moved since the plan was made",
+            "it changed since the plan was made",
             hint="Plan again and review.",
             changed_since_plan=moved,
         )

@@ -100,7 +100,7 @@ class ReferenceValues:
             if job is not None and reference.path and isinstance(self.lookup(reference), Unknown):
                 self._raise_missing_result(reference, job)
         raise ApiError(
-            "a value that this needs was never made",
+            "a value that this needs was never created",
             hint="Look at the failures above, and plan again.",
         )
 

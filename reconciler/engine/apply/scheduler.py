@@ -392,9 +392,7 @@ def _clean_up(change: Change, context: ApplyContext, actions: ActionContext) -> 
         with journal.change(change.address, "tidy") as change_journal:
             delete_leftovers(change, actions, change_journal)
     except ReconcilerError as error:
-        LOG.warning(
-            "%s: what an earlier run left there could not be looked at: %s", change.address, error
-        )
+        LOG.warning("%s: leftovers of an earlier run could not be read: %s", change.address, error)
 
 
 class ReadyQueue:

@@ -227,7 +227,7 @@ class ObjectSearch:
             ids = ", ".join(sorted(live.id for live in alike))
             # Nothing shows which one is ours, and a guess could delete another's object later.
             raise ApiError(
-                f"{ids} could each be what an unfinished create made",
+                f"{ids} could each be the result of an unfinished create",
                 hint="Keep one and delete the rest.",
             )
         return alike[0] if alike else None

@@ -61,7 +61,7 @@ def wait_for_job(
             context.references.remember(change, live)
             return StepResult(live.id, (progress,))
     raise JobError(
-        f"it still runs ({progress}) after {minutes:g} minutes, and goes on",
+        f"it still runs ({progress}) after {minutes:g} minutes, and continues",
         hint="Apply again to wait for the same job; timeout_minutes says how long.",
     )
 

@@ -125,12 +125,12 @@ def nameless(resource: Resource, ids: Sequence[str]) -> Diagnostic:
     )
 
 
-def several(resource: Resource, candidates: Sequence[LiveObject], what: str) -> Diagnostic:
-    """Several objects fit; `what` completes the sentence that begins with their ids."""
+def several(resource: Resource, candidates: Sequence[LiveObject], clause: str) -> Diagnostic:
+    """Several objects fit; `clause` completes the sentence that begins with their ids."""
     return _error(
         resource,
         "More than one object could be this resource",
-        f"{_ids(candidates)} {what}. Say which one with lifecycle: {{adopt: ID}} or reconciler import "
+        f"{_ids(candidates)} {clause}. Say which one with lifecycle: {{adopt: ID}} or reconciler import "
         f"{resource.address} ID, where ID is one of these as they are written here",
     )
 

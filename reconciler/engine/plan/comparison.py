@@ -254,7 +254,7 @@ class ResourceComparison:
                 yield f"{name}: the API answered another value than asked, and keeps it"
         for name, applied in record.applied.items():
             if applied is not None and name not in desired and _is_kept(self._kind, name):
-                yield f"{name} is not set any more, and nothing can clear it: it stays as it is"
+                yield f"{name} is no longer set, and the API cannot clear it: it keeps its value"
 
     def _incomparable_fields(self) -> Iterator[str]:
         """A sentence for each field that cannot be compared and that only a new object can change."""
@@ -270,8 +270,8 @@ class ResourceComparison:
             # No answer contains a secret, so only a new object is certain to have it.
             if not is_shown or any(secrets_in(value)):
                 yield (
-                    f"{field.name}: the API does not show it, and no record says what it is, so "
-                    "it is taken to be as declared; to be sure, pass --replace "
+                    f"{field.name}: the API does not show it and no record has it, so it is "
+                    "assumed to be as declared; to be sure, pass --replace "
                     f"{self._resource.address}"
                 )
 
@@ -299,8 +299,8 @@ class MissingFields:
                 others = f" and {len(addresses) - 1:,} more"
             yield Diagnostic(
                 f'The API did not show "{name}" of {kind}',
-                f"Answers for {addresses[0]}{others} lack it. It is taken to be as it was applied "
-                "last, so a change by somebody else would not be noticed.",
+                f"Answers for {addresses[0]}{others} lack it. It is assumed to have the value "
+                "applied last, so a change by somebody else would go unnoticed.",
                 severity=Severity.WARNING,
             )
 

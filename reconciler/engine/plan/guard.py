@@ -97,15 +97,15 @@ def refusals(
         # matches.
         if change.address not in allowed and change.matched_by not in allowed:
             doubtful.append(change)
-            sentences += _of_change(change)
-    sentences += _of_archived(plan, doubtful)
-    sentences += _of_keys(plan, doubtful, keys or {})
+            sentences += _refusals_of(change)
+    sentences += _refused_archives(plan, doubtful)
+    sentences += _refused_key_deletions(plan, doubtful, keys or {})
     # `--allow-delete` does not lift this: keys of another organization make every object look
     # deleted, and no list of addresses can tell that from intent.
     sentences += vanished(plan, limits)
     # A destroy deletes everything by intention. Protected objects are still refused one by one.
     if not plan.destroy:
-        sentences += _of_number(plan, doubtful, limits)
+        sentences += _refused_number(plan, doubtful, limits)
     return sentences
 
 
@@ -120,11 +120,11 @@ def _read_only_objects(change: Change) -> Iterator[str]:
         )
 
 
-def _of_change(change: Change) -> Iterator[str]:
+def _refusals_of(change: Change) -> Iterator[str]:
     allow = f"--allow-delete {change.address}"
     # Updates can destroy too: revoke a key, empty a collection.
     if not change.action.destroys:
-        yield from _of_losses(change, allow)
+        yield from _refused_losses(change, allow)
         return
     if change.prevent_destroy:
         yield (
@@ -139,7 +139,7 @@ def _of_change(change: Change) -> Iterator[str]:
         )
 
 
-def _of_losses(change: Change, allow: str) -> Iterator[str]:
+def _refused_losses(change: Change, allow: str) -> Iterator[str]:
     """Updates that need permission for their losses: the last member of a collection, a key."""
     for loss in change.losses:
         if loss.empties:
@@ -157,7 +157,7 @@ def _of_losses(change: Change, allow: str) -> Iterator[str]:
             )
 
 
-def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
+def _refused_archives(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
     """Objects that are lost with their project, although they are protected, retained or declared."""
     # Archiving a project takes everything in it, whatever the plan says about the single objects.
     # Of the whole plan and not only of `doubtful`: a project that may be archived still takes
@@ -170,7 +170,7 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
         project = archived.get(change.address.project or "")
         if project is None:
             continue
-        reason = _of_staying(change)
+        reason = _reason_to_stay(change)
         if reason:
             yield (
                 f"{project.address} would be {_verb(project)}, and {change.address} would be lost "
@@ -178,7 +178,7 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
             )
 
 
-def _of_staying(change: Change) -> str:
+def _reason_to_stay(change: Change) -> str:
     """Why an object should stay, if its own change does not delete it."""
     # An object that its own change removes, or that is gone already, is not lost with the project.
     if change.action.destroys or change.reason is Reason.GONE:
@@ -192,7 +192,9 @@ def _of_staying(change: Change) -> str:
     return "a manifest still declares"
 
 
-def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -> Iterator[str]:
+def _refused_key_deletions(
+    plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]
+) -> Iterator[str]:
     """A key in use is only deleted together with everything that it opens, and only if it can be
     read again."""
     # One key can open several projects, and must be kept as long as one of them needs it.
@@ -269,7 +271,7 @@ def _verb(change: Change) -> str:
     return "archived" if change.removal is Removal.ARCHIVE else "deleted"
 
 
-def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[str]:
+def _refused_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[str]:
     """Too many losses at once, by number or by share."""
     # Changes that the user allowed by address do not count towards the limits.
     losing = [change for change in doubtful if _lost(change)]
@@ -277,7 +279,7 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
     lost = sum(map(_lost, losing))
     if lost > limits.max_deletes:
         yield (
-            f"the plan {_summary(losing)} ({_few(losing)}), more than guards.max_deletes allows "
+            f"the plan {_summary(losing)} ({_first_addresses(losing)}), more than guards.max_deletes allows "
             f"({limits.max_deletes}); {_allowing(losing)}"
         )
         # One limit is enough: the remedy is the same for both.
@@ -290,7 +292,7 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
     percent = 100 * sum(map(_lost, ours)) / whole
     if percent > limits.max_delete_percent:
         yield (
-            f"the plan {_summary(ours, of=whole)} ({_few(ours)}), {percent:.0f} %, more than "
+            f"the plan {_summary(ours, of=whole)} ({_first_addresses(ours)}), {percent:.0f} %, more than "
             f"guards.max_delete_percent allows ({limits.max_delete_percent} %); {_allowing(ours)}"
         )
 
@@ -333,8 +335,8 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
     if percent <= limits.max_vanished_percent:
         return []
     sentence = (
-        f"{len(gone):,} of {len(recorded):,} recorded objects are gone at once ({_few(gone)}), "
-        f"{percent} %, "
+        f"{len(gone):,} of {len(recorded):,} recorded objects are gone at once "
+        f"({_first_addresses(gone)}), {percent} %, "
         f"more than guards.max_vanished_percent allows ({limits.max_vanished_percent} %). The keys "
         "or the state probably belong to another organization. If the objects were really "
         f"deleted, set guards: {{max_vanished_percent: {percent}}} in the stack file"
@@ -406,7 +408,7 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _few(changes: list[Change]) -> str:
+def _first_addresses(changes: list[Change]) -> str:
     """The first addresses, and a sign where there are more."""
     addresses = [str(change.address) for change in changes[:_MOST_ADDRESSES]]
     if len(changes) > _MOST_ADDRESSES:

@@ -136,7 +136,7 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
         if len(lost) == total:
             number = f"all {total:,}"
         noun = "member" if total == 1 else "members"
-        sentence = f"removes {number} {noun} of {field.name} ({_some(lost)})"
+        sentence = f"removes {number} {noun} of {field.name} ({_first_names(lost)})"
         # A set that is empty afterwards often means a pattern that matches nothing any more.
         yield Loss(sentence, Lost.MEMBER, count=len(lost), empties=not kept)
 
@@ -158,7 +158,9 @@ def _rule_loss(
     elif rule.when is When.GAINS:
         items = _missing(new, old)
     if items or _moves(rule, old, new):
-        sentence = rule.sentence.format(before=_short(old), after=_short(new), items=_some(items))
+        sentence = rule.sentence.format(
+            before=_short(old), after=_short(new), items=_first_names(items)
+        )
         yield Loss(sentence, rule.lost, empties=rule.empties and new in (None, [], {}))
 
 
@@ -225,7 +227,7 @@ def _items(value: Any) -> list[str]:
     return [_short(value)]
 
 
-def _some(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     """The first names, and how many more there are."""
     text = ", ".join(names[:_MOST_ITEMS])
     if len(names) > _MOST_ITEMS:

@@ -27,7 +27,7 @@ def with_refusals(kind: Kind, spec: Spec, record: Record | None) -> Spec:
         if isinstance(applied, FileSet) and isinstance(value, FileSet):
             refused = _refused(applied)
             if refused:
-                marked[field.name] = _marked(value, refused)
+                marked[field.name] = _with_earlier_refusals(value, refused)
     return {**spec, **marked} if marked else spec
 
 
@@ -54,7 +54,7 @@ def _refused(files: FileSet) -> dict[str, Member]:
     return {member.key: member for member in files.members if member.refused}
 
 
-def _marked(files: FileSet, refused: Mapping[str, Member]) -> FileSet:
+def _with_earlier_refusals(files: FileSet, refused: Mapping[str, Member]) -> FileSet:
     """The files, with the earlier refusals of those that are as they were then."""
     members = []
     for member in files.members:

@@ -173,7 +173,7 @@ class _KeyField:
         """
         # A request comes first, then uncertain and changed keys, and the age last.
         if is_asked:
-            return self._rotate("will be rotated: that was asked for")
+            return self._rotate("will be rotated: requested")
         if not self._entry.get("key_id"):
             return self._without_key()
         # The destination may hold one of the earlier keys, so it needs another delivery.
@@ -273,7 +273,7 @@ class _KeyField:
         use = self._use_of(key_id).live
         if use is not None and use.attributes.get(IN_USE):
             return [self._keep(_IN_USE, key_id)]
-        return [self._at_once(key_id)]
+        return [self._revoke_at_once(key_id)]
 
     # --- earlier keys
 
@@ -296,7 +296,7 @@ class _KeyField:
         if shown.get(IN_USE):
             return self._keep(_IN_USE, key_id)
         if at_once:
-            return self._at_once(key_id)
+            return self._revoke_at_once(key_id)
         if shown.get(IS_OVER):
             return self._revoke(key_id, "old key will be deleted: it has expired")
         replaced_at = _time(key.get("replaced_at"))
@@ -343,8 +343,8 @@ class _KeyField:
         unused = self._policy.unused
         return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id, unused_seconds=unused)
 
-    def _at_once(self, key_id: str) -> KeyStep:
-        why = "old key will be revoked at once: that was asked for"
+    def _revoke_at_once(self, key_id: str) -> KeyStep:
+        why = "old key will be revoked at once: requested"
         return KeyStep(self._field.name, KeyAction.REVOKE, why, key_id)
 
 

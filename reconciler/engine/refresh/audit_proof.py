@@ -138,7 +138,9 @@ class LogExamination:
             projects_reported=attributed.projects_reported,
             writes=writes,
         )
-        unchanged = replace(unchanged, counted=_counted(window, reading, unchanged.newest_entries))
+        unchanged = replace(
+            unchanged, counted=_counted_entries(window, reading, unchanged.newest_entries)
+        )
         if not reading.is_complete:
             touched = self._touched_by_type(window, reading, attributed, touched)
         return Proof(touched, unchanged)
@@ -178,7 +180,7 @@ class LogExamination:
         for id, at in self._checkpoint.newest_entries.items():
             # The filter knows whole seconds, hence `int`.
             if at >= int(reading.shown_from) and id not in shown:
-                raise ApiError("it does not show any more what it showed before")
+                raise ApiError("it no longer shows entries that it showed before")
 
     def _affected(self, attributed: AttributedLog) -> Mapping[ScopeKey, str]:
         verified = self._scopes.values()
@@ -276,7 +278,7 @@ def _shows_nothing() -> ApiError:
     return ApiError("it has not shown any change of ours so far")
 
 
-def _counted(
+def _counted_entries(
     window: AuditWindow, reading: WindowReading, newest_entries: Mapping[str, float]
 ) -> Counted:
     """The entries of a reading, as the next plan expects them again."""

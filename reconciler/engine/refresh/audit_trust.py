@@ -62,7 +62,7 @@ def decide(
     # marks.
     options = inputs.options
     if options.unmanaged or options.adopt or options.destroy or inputs.state_is_new:
-        return UnchangedScopes(full_refresh_reason="all objects are asked for")
+        return UnchangedScopes(full_refresh_reason="all objects were requested")
     scopes = _trustworthy(inputs, checkpoint)
     # A query of the log costs a call, as much as reading a single scope.
     if len(scopes) * costs.sharers < 2:
@@ -80,7 +80,8 @@ def decide(
         proof = examination.prove()
     except (ApiError, CredentialError) as error:
         return UnchangedScopes(
-            full_refresh_reason=f"the audit log cannot be used: {error}", setback=_in_short(error)
+            full_refresh_reason=f"the audit log cannot be used: {error}",
+            setback=_short_reason(error),
         )
     # Check again: the answer of the log has the server's time, which was a guess before.
     if due := _full_refresh_due(checkpoint, policy, inputs.server_time()):
@@ -112,7 +113,7 @@ def _full_refresh_due(
     )
 
 
-def _in_short(error: ApiError | CredentialError) -> str:
+def _short_reason(error: ApiError | CredentialError) -> str:
     if isinstance(error, ApiError) and error.status:
         return f"the audit log answers {error.status}"
     return f"the audit log cannot be used: {error}"

@@ -108,7 +108,7 @@ def checkpoint_after(
     )
     if reading is None:
         return replace(updated, counted=unchanged.counted)
-    return _judged(updated, unchanged, outcome, policy)
+    return _with_evaluated_entries(updated, unchanged, outcome, policy)
 
 
 def _verified_scopes(
@@ -145,7 +145,7 @@ def _covered(
     return [scope for scope in verified if scope.key in unchanged.scopes]
 
 
-def _judged(
+def _with_evaluated_entries(
     updated: RefreshCheckpoint,
     unchanged: UnchangedScopes,
     outcome: RefreshOutcome,

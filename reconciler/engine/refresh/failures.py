@@ -237,7 +237,7 @@ def _not_yet(project: str, writer: Address | None) -> Diagnostic:
     """The warning about a project without records."""
     return Diagnostic(
         f'Objects of project "{project}" cannot be read yet',
-        "The key that opens it does not exist yet. Each object planned for it is looked for right before it is made.",
+        "The key that opens it does not exist yet. Apply searches for each object planned for it right before the create.",
         address=writer,
         severity=Severity.WARNING,
     )

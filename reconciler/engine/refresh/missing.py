@@ -39,7 +39,7 @@ class MissingObjects:
         window = self._inputs.consistency
         deadlines = [until for *_, until in self._recent(scopes)]
         longest = max(deadlines, default=0.0) - window.clock()
-        attempts = window.poll("what was created a moment ago does not show yet", longest)
+        attempts = window.poll("new objects do not appear in lists yet", longest)
         next(attempts)  # the first attempt was the reading above
         while (missing := self._recent(scopes)) and next(attempts, None) is not None:
             self._reader.list_again([(scope, id) for scope, id, _ in missing])

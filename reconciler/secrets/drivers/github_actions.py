@@ -39,7 +39,7 @@ class GithubActionsSink:
         (
             Property("repository", Text(min_length=1), "The repository as `OWNER/NAME`."),
             Property(
-                "organization", Text(min_length=1), "The organization, in place of one repository."
+                "organization", Text(min_length=1), "The organization, instead of a repository."
             ),
             Property("environment", Text(min_length=1), "An environment of the repository."),
             Property("name", Text(min_length=1), "The name of the secret.", required=True),

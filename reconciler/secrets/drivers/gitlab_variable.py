@@ -39,7 +39,7 @@ class GitlabVariableSink:
     type: ClassVar[Type] = Object(
         (
             Property("project", Text(min_length=1), "The project as `GROUP/PROJECT`."),
-            Property("group", Text(min_length=1), "The group, in place of one project."),
+            Property("group", Text(min_length=1), "The group, instead of a project."),
             Property("name", Text(min_length=1), "The name of the variable.", required=True),
             Property(
                 "environment_scope",
@@ -47,17 +47,17 @@ class GitlabVariableSink:
                 "The environments whose jobs get the variable.",
                 default=_EVERYWHERE,
             ),
-            Property("masked", Boolean(), "Whether job logs hide it.", default=True),
+            Property("masked", Boolean(), "Whether job logs mask the value.", default=True),
             Property(
                 "hidden",
                 Boolean(),
-                "Whether nobody can read it again. Takes effect when the variable is created.",
+                "Whether GitLab hides the value permanently. Takes effect only at creation.",
                 default=False,
             ),
             Property(
                 "protected",
                 Boolean(),
-                "Whether only jobs of protected branches and tags get it.",
+                "Whether only jobs of protected branches and tags get the variable.",
                 default=False,
             ),
         ),

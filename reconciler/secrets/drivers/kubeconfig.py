@@ -95,9 +95,9 @@ def _from_file(path: Path) -> Cluster:
     return Cluster(
         server,
         str(path),
-        ca=_given(cluster, "certificate-authority", path),
+        ca=_file_or_content(cluster, "certificate-authority", path),
         token=_token(user, path),
-        token_file=_beside(user, "tokenFile", path),
+        token_file=_resolved_path(user, "tokenFile", path),
         client_certificate=_client_certificate(user, path),
     )
 
@@ -129,20 +129,23 @@ def _named(config: Mapping[str, Any], kind: str, name: str, path: Path) -> Mappi
 
 def _token(user: Mapping[str, Any], path: Path) -> str:
     # Where both are given, kubectl takes the file.
-    file = _beside(user, "tokenFile", path)
+    file = _resolved_path(user, "tokenFile", path)
     if file is None:
         return str(user.get("token") or "")
     return _text(file)
 
 
 def _client_certificate(user: Mapping[str, Any], path: Path) -> tuple[bytes, bytes] | None:
-    certificate, key = _given(user, "client-certificate", path), _given(user, "client-key", path)
+    certificate, key = (
+        _file_or_content(user, "client-certificate", path),
+        _file_or_content(user, "client-key", path),
+    )
     if certificate is None or key is None:
         return None
     return _content(certificate), _content(key)
 
 
-def _given(entry: Mapping[str, Any], name: str, path: Path) -> str | bytes | None:
+def _file_or_content(entry: Mapping[str, Any], name: str, path: Path) -> str | bytes | None:
     """The file that an entry names, or the content that it holds."""
     # Where both are given, kubectl takes the content.
     data = entry.get(f"{name}-data")
@@ -153,11 +156,11 @@ def _given(entry: Mapping[str, Any], name: str, path: Path) -> str | bytes | Non
             raise SinkError(
                 f"{name}-data in {path} is not base64", hint="correct the kubeconfig"
             ) from None
-    file = _beside(entry, name, path)
+    file = _resolved_path(entry, name, path)
     return None if file is None else str(file)
 
 
-def _beside(entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
+def _resolved_path(entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
     """The file that an entry names. A relative path is relative to the folder of the kubeconfig."""
     if not entry.get(name):
         return None

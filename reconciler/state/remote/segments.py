@@ -193,16 +193,16 @@ class SegmentLog:
         last = self.snapshot_number
         self._storage.trim(last, keep=(*self.head.keep, last))
 
-    def _encode(self, value: Segment | DatabaseSnapshot, number: int, what: str) -> StoredBody:
+    def _encode(self, value: Segment | DatabaseSnapshot, number: int, noun: str) -> StoredBody:
         # Compressed before encryption, because encrypted bytes do not compress.
         packed = zlib.compress(msgspec.msgpack.encode(value), 1)
         plain = _MAGIC + bytes((FORMAT,)) + packed
-        return StoredBody(number, self._cipher.seal(plain, self._context(what, number)))
+        return StoredBody(number, self._cipher.seal(plain, self._context(noun, number)))
 
-    def _decode(self, stored: StoredBody, kind: type[T], what: str) -> T:
-        name = f"{what} {stored.number}"
+    def _decode(self, stored: StoredBody, kind: type[T], noun: str) -> T:
+        name = f"{noun} {stored.number}"
         try:
-            plain = self._cipher.open(stored.body, self._context(what, stored.number))
+            plain = self._cipher.open(stored.body, self._context(noun, stored.number))
         except StateError as error:
             raise StateError(
                 f"{self._storage.address}: {name}: {error}", hint=error.hint
@@ -227,8 +227,8 @@ class SegmentLog:
         except UnusedStorageError:
             return default
 
-    def _context(self, what: str, number: int) -> str:
-        return f"{what} {number} of {self._name}"
+    def _context(self, noun: str, number: int) -> str:
+        return f"{noun} {number} of {self._name}"
 
     def cut_off(self) -> StateError:
         """The error of a log whose last segments are missing."""

@@ -853,7 +853,7 @@ class TestProbe:
         proxy.fault("write", ignoring_conditions(place), times=1000)
         failed = {finding.claim: finding.detail for finding in behind.probe() if not finding.holds}
         assert failed["Existing objects are not overwritten"] == (
-            "a second write of a name succeeded, though it was to be refused"
+            "a second write of a name succeeded, but should have been refused"
         )
         assert (
             "of 8 writes of one name succeeded" in failed["A segment number can be taken only once"]

@@ -44,7 +44,7 @@ class ParameterStoreSink:
             Property(
                 "name",
                 Text(pattern=_NAME, max_length=_LONGEST_NAME),
-                "The name of the parameter, such as `/search/openai`; no ARN.",
+                "The name of the parameter, such as `/search/openai`, not its ARN.",
                 required=True,
             ),
         )

@@ -56,7 +56,9 @@ class SecretsManagerSink:
     )
     type: ClassVar[Type] = Object(
         (
-            Property("name", Text(pattern=_NAME), "The name of the secret, no ARN.", required=True),
+            Property(
+                "name", Text(pattern=_NAME), "The name of the secret, not its ARN.", required=True
+            ),
             Property(
                 "field",
                 Text(min_length=1, max_length=256),

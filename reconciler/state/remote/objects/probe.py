@@ -65,9 +65,9 @@ class BucketProbe:
         placed = self._bucket.create(key, b"second", deadline)
         present = self._bucket.read(key, deadline)
         if placed is Placed.CREATED:
-            return "a second write of a name succeeded, though it was to be refused"
+            return "a second write of a name succeeded, but should have been refused"
         if present is None or present.body != b"first":
-            return "a second write of a name was refused, and replaced the first all the same"
+            return "a second write of a name was refused, but replaced the first"
         return ""
 
     def _consistency(self) -> str:
