@@ -18,7 +18,7 @@ from reconciler.errors import ConfigurationError, UsageError
 from reconciler.export.files import document_of, files_of, write_files
 from reconciler.export.fold import folded
 from reconciler.export.naming import ObjectKey
-from reconciler.export.references import rings
+from reconciler.export.references import references_to_cut
 from reconciler.export.resource import ExportedResource
 from reconciler.export.specs import ReferenceTargets, Unexportable, resource_of
 from reconciler.kinds import KINDS
@@ -173,7 +173,7 @@ class ManifestWriter:
             known = self._reference_targets(_only(kept, declarable))
             again = {at for at, resource in declarable.items() if _refers_to(resource, refused)}
             declarable |= self._declarable(_only(kept, again), known)
-        for address, target in rings(declarable):
+        for address, target in references_to_cut(declarable):
             ids = {id: at for id, at in known.ids.items() if at not in target}
             declarable[address] = self._resource(kept[address], address, replace(known, ids=ids))
         return list(declarable.values())

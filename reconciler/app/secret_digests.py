@@ -59,7 +59,7 @@ def key_of(store: StateStore, *, new: str, keep: bool) -> str:
     return stored or new
 
 
-def no_secret(value: SecretValue) -> str:
+def missing_secret_message(value: SecretValue) -> str:
     """The message for a missing secret."""
     return f"There is no secret in {value.source}."
 
@@ -68,7 +68,7 @@ def revealed(
     read: Callable[[SecretValue], Secret | None],
     value: SecretValue,
     *,
-    reason: Callable[[SecretValue], str] = no_secret,
+    reason: Callable[[SecretValue], str] = missing_secret_message,
 ) -> Secret:
     """The secret itself; raises CredentialError if it is missing or must not be sent."""
     secret = _read(read, value)
@@ -92,7 +92,7 @@ class SecretDigests:
         self,
         read: Callable[[SecretValue], Secret | None],
         key: str,
-        reason: Callable[[SecretValue], str] = no_secret,
+        reason: Callable[[SecretValue], str] = missing_secret_message,
     ) -> None:
         self._read = read
         self._reason = reason

@@ -9,7 +9,7 @@ from reconciler.model.address import Address
 from reconciler.model.values import references_in
 
 
-def rings(
+def references_to_cut(
     resources: Mapping[Address, ExportedResource],
 ) -> Iterator[tuple[Address, frozenset[Address]]]:
     """The resources that have to name some targets by id, so that no references form a ring.

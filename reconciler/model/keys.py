@@ -108,7 +108,7 @@ def same_places(left: Any, right: Any) -> bool:
     return set(map(sorted_json, targets_of(left))) == set(map(sorted_json, targets_of(right)))
 
 
-def one_key(entry: Spec) -> dict[str, Any]:
+def current_key(entry: Spec) -> dict[str, Any]:
     """The parts of an entry that describe its current key."""
     return {name: entry[name] for name in _OF_ONE_KEY if entry.get(name) is not None}
 
@@ -134,23 +134,23 @@ def with_next(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
     `kept` of the new key is the second slot of the one that it succeeds.
     """
     if entry.get("key_id") == key.get("key_id"):
-        return _with_earlier(one_key(key), earlier_keys(entry))
+        return _with_earlier(current_key(key), earlier_keys(entry))
     earlier = list(earlier_keys(entry))
     if entry.get("key_id"):
-        replaced = {**one_key(entry), "replaced_at": replaced_at}
+        replaced = {**current_key(entry), "replaced_at": replaced_at}
         if key.get(KEPT):
             replaced[KEPT] = key[KEPT]
         earlier.append(replaced)
     # An interrupted delivery may have recorded the new key as an earlier one: see `with_open`.
     earlier = [old for old in earlier if old.get("key_id") != key.get("key_id")]
-    return _with_earlier(one_key(key), earlier)
+    return _with_earlier(current_key(key), earlier)
 
 
 def with_open(entry: Spec, key: Spec, *, replaced_at: float) -> dict[str, Any]:
     """The entry once a delivery of another key was interrupted: its destination may have it."""
     if key.get("key_id") in set(key_ids(entry)):
         return dict(entry)
-    uncertain = {**one_key(key), "replaced_at": replaced_at}
+    uncertain = {**current_key(key), "replaced_at": replaced_at}
     return {**entry, PREVIOUS: [*earlier_keys(entry), uncertain], "is_open": True}
 
 
@@ -165,7 +165,7 @@ def _with_earlier(entry: Spec, earlier: Sequence[Spec]) -> dict[str, Any]:
     return {PREVIOUS: list(earlier), **rest} if earlier else rest
 
 
-def still_used(step: KeyStep, shown: Spec, now: float) -> str:
+def reason_to_keep(step: KeyStep, shown: Spec, now: float) -> str:
     """Why a key must not be revoked after all, as the API shows it now; empty if it may be."""
     if step.unused_seconds is None:
         return ""

@@ -12,8 +12,8 @@ from reconciler.engine.refresh.audit_attribution import (
     attribute,
     has_type,
     is_removal,
-    noted,
     reports_projects,
+    with_entry_delays,
 )
 from reconciler.kinds import KINDS
 from reconciler.model.log import AuditEntry
@@ -118,17 +118,19 @@ def test_attribution(row: Row) -> None:
 
 
 def test_a_write_notes_how_late_its_entry_is() -> None:
-    (write,) = noted([entry("a", at=NOW + 1)], [wrote()], KINDS, projects_reported=False)
+    (write,) = with_entry_delays(
+        [entry("a", at=NOW + 1)], [wrote()], KINDS, projects_reported=False
+    )
     assert write.noted_after == 1
 
 
 def test_a_write_without_an_entry_notes_nothing() -> None:
-    (write,) = noted([], [wrote()], KINDS, projects_reported=False)
+    (write,) = with_entry_delays([], [wrote()], KINDS, projects_reported=False)
     assert write.noted_after is None
 
 
 def test_one_entry_is_noted_for_one_write() -> None:
-    writes = noted([entry("a")], [wrote(), wrote()], KINDS, projects_reported=False)
+    writes = with_entry_delays([entry("a")], [wrote(), wrote()], KINDS, projects_reported=False)
     assert [write.noted_after for write in writes] == [0, None]
 
 

@@ -11,7 +11,7 @@ from reconciler.engine.inputs import PlanOptions
 from reconciler.errors import ApiError
 from reconciler.kinds import KINDS
 from reconciler.model.change import Action, Change
-from reconciler.model.keys import KeyAction, KeyStep, key_ids, still_used
+from reconciler.model.keys import KeyAction, KeyStep, key_ids, reason_to_keep
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import LiveObject, Record
 from tests.engine.tables import DAY, NOW, World, at, declared, recorded, shown
@@ -308,4 +308,4 @@ def test_the_last_look_before_a_revocation_decides(
     unused: float | None, use: dict[str, Any], stays: bool
 ) -> None:
     revocation = KeyStep("key", KeyAction.REVOKE, "", "key_1", unused_seconds=unused)
-    assert bool(still_used(revocation, use, NOW)) == stays
+    assert bool(reason_to_keep(revocation, use, NOW)) == stays

@@ -53,8 +53,8 @@ from reconciler.model.keys import (
     KeyStep,
     earlier_keys,
     key_ids,
+    reason_to_keep,
     same_places,
-    still_used,
     with_next,
     with_open,
     without_key,
@@ -209,7 +209,7 @@ class KeyDelivery(FieldHandler):
         shown = read_key(context, key_id)
         if shown is not None:
             # The plan may be old: a key that was unused then can be in use now.
-            still = still_used(step, shown, context.client.http.server_clock())
+            still = reason_to_keep(step, shown, context.client.http.server_clock())
             problem = still or delete_key(context, key_id)
             if problem:
                 context.notes.append(problem)

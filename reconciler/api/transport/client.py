@@ -46,7 +46,7 @@ class ReadLog(Protocol):
         """Answer a request, usually with what `send` returns; errors of `send` pass through."""
 
 
-class Left(NamedTuple):
+class RemainingCalls(NamedTuple):
     """Calls without an answer, and the seconds that the slowest route needs to send its part."""
 
     calls: int
@@ -194,12 +194,12 @@ class Client:
         with self._attempts.budget.at_most(calls):
             yield
 
-    def left(self) -> Left:
+    def left(self) -> RemainingCalls:
         """The calls that are announced or in flight, and how long rate limits make them take."""
         calls, unsent = self.in_flight.open()
         # The routes wait at the same time, each for its own limit.
         seconds = (self._throttle.seconds_for(route, number) for route, number in unsent.items())
-        return Left(calls, max(seconds, default=0.0))
+        return RemainingCalls(calls, max(seconds, default=0.0))
 
     def admin_limits(self) -> dict[str, int]:
         """The limits that refusals have shown, in requests a minute by admin route."""

@@ -18,7 +18,7 @@ from reconciler.engine.apply.finish import finish_write
 from reconciler.engine.apply.precondition import reread_existing
 from reconciler.errors import SinkError
 from reconciler.model.change import Change
-from reconciler.model.keys import KeyAction, KeyStep, earlier_keys, still_used, without_key
+from reconciler.model.keys import KeyAction, KeyStep, earlier_keys, reason_to_keep, without_key
 from reconciler.model.kind import IN_USE
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.sinks import targets_of
@@ -65,7 +65,7 @@ def _revoke(
         if live.attributes.get(IN_USE):
             return record, f"{key_id} stays: this run authenticates with it."
         # Check again: somebody may have begun to use the key after the plan was approved.
-        problem = still_used(step, live.attributes, context.consistency.clock())
+        problem = reason_to_keep(step, live.attributes, context.consistency.clock())
         if problem:
             return record, problem
     # If the object is gone, its destinations still have to be cleared.

@@ -140,7 +140,7 @@ def attribute(
     return {entry.id: writes_of[entry.id] for entry in ours}
 
 
-def noted(
+def with_entry_delays(
     entries: Iterable[AuditEntry],
     writes: Sequence[Write],
     kinds: Mapping[str, Kind],

@@ -22,7 +22,12 @@ from reconciler.engine.refresh.affected_scopes import (
     attributed_log,
     project_names,
 )
-from reconciler.engine.refresh.audit_attribution import Write, family_of, has_type, noted
+from reconciler.engine.refresh.audit_attribution import (
+    Write,
+    family_of,
+    has_type,
+    with_entry_delays,
+)
 from reconciler.engine.refresh.audit_window import (
     AuditLog,
     AuditWindow,
@@ -125,7 +130,7 @@ class LogExamination:
         if not checkpoint.newest_entries and not attributed.ours:
             raise _shows_nothing()
         touched = self._affected(attributed)
-        writes = noted(
+        writes = with_entry_delays(
             reading.entries,
             current.writes,
             self._inputs.kinds,

@@ -13,7 +13,7 @@ from reconciler.engine.refresh.affected_scopes import (
     attributed_log,
     is_reported_in_audit_log,
 )
-from reconciler.engine.refresh.audit_attribution import Write, noted, reports_projects
+from reconciler.engine.refresh.audit_attribution import Write, reports_projects, with_entry_delays
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.engine.refresh.audit_window import AuditWindow, Counted, WindowReading, newest_of
 from reconciler.engine.refresh.checkpoint import (
@@ -167,7 +167,7 @@ def _with_evaluated_entries(
         return updated  # the next plan reads the unknown entry again and reports it
     untouched = (scope for scope in updated.verified if scope.key not in touched)
     verified = [replace(scope, checked_at=outcome.ended_at) for scope in untouched]
-    writes = noted(
+    writes = with_entry_delays(
         reading.entries,
         updated.writes,
         inputs.kinds,
