@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.api.keys import Key
 from reconciler.api.transport.circuit_breaker import CircuitBreaker
-from reconciler.api.transport.client import ANSWER_SECONDS, Client, Left
+from reconciler.api.transport.client import ANSWER_SECONDS, Client, RemainingCalls
 from reconciler.api.transport.connection import CONNECT_SECONDS
 from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.retry import RetryPolicy
@@ -205,7 +205,7 @@ def test_announced_calls_and_their_time_are_known_until_they_are_answered(
     world = make_world(throttle=Throttle(admin_requests_per_minute=3, clock=clock))
     for _ in range(4):
         world.client.in_flight.expect(RateLimitKey(True, "GET", "/organization/projects"))
-    assert world.client.left() == Left(4, pytest.approx(WINDOW_SECONDS))
+    assert world.client.left() == RemainingCalls(4, pytest.approx(WINDOW_SECONDS))
     first = world.client.request("GET", "/organization/projects", key=world.admin)
     # A further page is not what was expected.
     world.client.request(
@@ -215,7 +215,7 @@ def test_announced_calls_and_their_time_are_known_until_they_are_answered(
 
 
 def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
-    told: list[Left] = []
+    told: list[RemainingCalls] = []
     client = talking_to(
         always(200, json={}),
         clock,
@@ -227,10 +227,10 @@ def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
     for _ in range(3):
         client.request("GET", "/organization/projects", key=ADMIN)
     assert told == [
-        Left(2, pytest.approx(2 * WINDOW_SECONDS)),
-        Left(1, pytest.approx(WINDOW_SECONDS)),
+        RemainingCalls(2, pytest.approx(2 * WINDOW_SECONDS)),
+        RemainingCalls(1, pytest.approx(WINDOW_SECONDS)),
     ]
-    assert (client.in_flight.answered, client.left()) == (3, Left(0, 0.0))
+    assert (client.in_flight.answered, client.left()) == (3, RemainingCalls(0, 0.0))
 
 
 def test_threads_together_have_no_more_requests_in_flight_than_allowed(clock: Clock) -> None:

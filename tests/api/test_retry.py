@@ -133,7 +133,7 @@ def test_the_docs_say_how_long_a_request_can_take() -> None:
     page = (Path(__file__).parents[2] / "docs" / "timeouts.md").read_text(encoding="utf-8")
     attempt = CONNECT_SECONDS + 2 * ANSWER_SECONDS
     assert f"for {RetryPolicy().total_seconds:.0f} seconds" in page
-    assert f"one attempt takes {attempt:.0f} seconds at most" in page
+    assert f"One attempt lasts at most {attempt:.0f} seconds" in page
     assert f"within {RetryPolicy().bound_seconds(attempt):.0f} seconds" in page
 
 

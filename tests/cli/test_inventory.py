@@ -298,7 +298,7 @@ def test_drift_names_the_lists_that_it_could_not_read(workspace: Workspace) -> N
     workspace.declare(HANDBOOK).apply()
     refuse(workspace, "/organization/groups")
     done = workspace.run("drift", "--unmanaged")
-    assert "what they hold is unknown" in done.out
+    assert "their contents are unknown" in done.out
     assert "Group: " in done.out
 
 

@@ -124,7 +124,7 @@ def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(
                 for name in dropped
                 if kind.by_name[name].reset is KEEP and spec.get(name) is not None
             ]
-            assert [name for name in kept if f"{name} is not set any more" not in warnings] == []
+            assert [name for name in kept if f"{name} is no longer set" not in warnings] == []
             converges_to(stack, rest)
 
     check()

@@ -101,7 +101,7 @@ def test_a_remote_stack_needs_an_address(workspace: Workspace) -> None:
     stack = "kind: Stack\nmetadata: {name: acme}\nspec: {manifests: [manifests.yaml], backend: remote}\n"
     workspace.declare(PROJECT).write({"reconciler.yaml": stack})
     finished = workspace.run("plan", expect=1)
-    assert "`backend: remote`, and no address" in finished.err
+    assert "`backend: remote`, but no backend address" in finished.err
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
