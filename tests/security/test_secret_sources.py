@@ -211,7 +211,7 @@ def test_a_place_out_of_reach_is_named_in_the_plan_and_stops_what_needs_it(
     unreachable(stack, shelf)
     plan = stack.run("plan", expect=0)
     assert "cannot be read" in plan.out
-    assert "it is not known whether the secret changed" in plan.out
+    assert "Whether the secret changed is unknown" in plan.out
     assert "No changes" in plan.out
     stack.write({"m.yaml": credential(shelf.target, name="another")})
     before = writes(stack)
