@@ -50,7 +50,11 @@ class _Mount(Struct, frozen=True):
 
 
 class VaultSink:
-    """Secrets of a KV engine, version 2."""
+    """Secrets of a KV engine, version 2.
+
+    A long class: Vault shows a secret in three calls (mount, metadata, data), and each has answers
+    of its own for what a policy hides or somebody else has changed.
+    """
 
     name: ClassVar[str] = "vault"
     description: ClassVar[str] = (
