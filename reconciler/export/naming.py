@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -130,9 +130,6 @@ def _distinct(members: list[Unnamed], taken: set[str]) -> dict[ObjectKey, str]:
     for unnamed in rest:
         names[unnamed.key] = _numbered(_by_id(unnamed), taken)
     return names
-
-
-_Spelling = Callable[[Unnamed], str]
 
 
 def _by_label(unnamed: Unnamed) -> str:

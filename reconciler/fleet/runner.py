@@ -24,7 +24,7 @@ from reconciler.fleet.stacks import FoundStack, runnable
 from reconciler.manifests import Settings
 from reconciler.model.change import OutcomeStatus
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.fleet import Command, StackId, StackResult, StackStatus
+from reconciler.model.fleet import StackId, StackResult, StackStatus
 from reconciler.model.tracing import carried
 
 _POLL_SECONDS = 0.2
@@ -281,8 +281,3 @@ def _turns(jobs: Sequence[FleetJob]) -> list[tuple[int, int]]:
         number = numbers[organization] = numbers.get(organization, 0) + 1
         turns.append((number, index))
     return turns
-
-
-def needs_order(command: Command) -> bool:
-    """Whether a command changes the outputs that other stacks read."""
-    return command is Command.APPLY

@@ -34,7 +34,6 @@ FINALIZER = f"{GROUP}/stack"
 
 MODES = ("observe", "plan", "approve", "apply")
 DELETION_POLICIES = ("Retain", "Delete")
-CONDITIONS = ("Ready", "Synced", "Drifted", "Blocked")
 ACTIONS = ("create", "update", "replace", "delete", "adopt", "forget")
 
 MAX_CHANGES = 50

@@ -16,8 +16,6 @@ from reconciler.render.values import Entry, count, enclosed, grouped, tally
 
 COMMENT_LIMIT = 65_536
 """The largest comment GitHub accepts, in characters."""
-NOTE_LIMIT = 1_000_000
-"""The largest note GitLab accepts, in characters."""
 
 # The longest note, without its list of places where everything is.
 _NOTE_ROOM = 900
